@@ -1,0 +1,40 @@
+"""The one interface that training, evaluation, export and the stream score through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detectors.bundle import BundleInfo
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one network pass says of N frames. All values are raw: unbounded, neither normalised nor clamped."""
+
+    scores: NDArray[np.float64]
+    """(N,): the higher, the more anomalous."""
+
+    maps: NDArray[np.float32]
+    """(N, h, w): pixel-level anomaly on the model's own grid, which may be coarser than the frame."""
+
+    features: Mapping[str, NDArray[np.float64]]
+    """name → (N,): what the score was computed from. Kept because a score may saturate where a feature does not."""
+
+
+class Detector(Protocol):
+    """A trained model, loaded from a bundle. `predict` is a pure function of each frame: neither its neighbours
+    in the batch nor earlier calls change a frame's result."""
+
+    @property
+    def info(self) -> BundleInfo: ...
+
+    def predict(self, batch: NDArray[np.uint8]) -> Prediction:
+        """Scores frames that all have one size.
+
+        batch: (N, H, W) gray or (N, H, W, 3) RGB; N may be 0. A detector converts to the mode it was trained on.
+        Raises ValueError when H or W is below the model's patch size.
+        """
+        ...

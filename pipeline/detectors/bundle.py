@@ -1,0 +1,125 @@
+"""A model on disk: `model.safetensors` and `bundle.json`, and nothing that runs code when it is read."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+WEIGHTS = "model.safetensors"
+MANIFEST = "bundle.json"
+SCHEMA_VERSION = 1
+
+
+class BundleError(ValueError):
+    """A bundle that must not be used: missing files, weights of another hash, an unknown method or version."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputSpec(_Frozen):
+    """The frames that the model was trained on."""
+
+    height_px: int = Field(gt=0)
+    width_px: int = Field(gt=0)
+    mode: Literal["gray", "rgb"]
+
+
+class QualityLimits(_Frozen):
+    """Outside these a frame is NOT_DECIDABLE. Taken from the spread of the training normals, so they fit the camera."""
+
+    dark_below: float
+    """Mean gray level, 0–255."""
+    bright_above: float
+    """Mean gray level, 0–255."""
+    blurred_below: float
+    """Variance of the Laplacian of the gray frame."""
+
+
+class Calibration(_Frozen):
+    """Where the threshold comes from: normals that neither the network nor the forest was fitted on."""
+
+    threshold: float
+    """A frame with score ≥ threshold is NOT_OK."""
+    false_alarm_rate: float = Field(gt=0, lt=1)
+    """The share of normal frames that may score above the threshold, as asked for at training."""
+    normals: int = Field(gt=0)
+    score_quantiles: Mapping[str, float]
+    """'0.01' … '0.99' → score, of the calibration normals. Drift is measured against these."""
+    quality: QualityLimits
+
+
+class BundleInfo(_Frozen):
+    """bundle.json."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    method: str
+    """A key of the registry, for instance 'radar'."""
+    method_version: int
+    """Raised when the same weights would score otherwise: an old bundle is then refused rather than misread."""
+    input: InputSpec
+    calibration: Calibration
+    config: Mapping[str, Any]
+    """The method's own hyper-parameters; the method validates them."""
+    training: Mapping[str, Any]
+    """Facts for the model card: data folder, counts, split, seed, command, seconds, package versions."""
+    created_at: AwareDatetime
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @property
+    def model_hash(self) -> str:
+        """Identity of everything that decides a score: weights, hyper-parameters and threshold. 16 hex digits."""
+        decisive = self.model_dump_json(include={"method", "method_version", "input", "calibration", "config", "weights_sha256"})
+        return hashlib.sha256(decisive.encode()).hexdigest()[:16]
+
+
+def save_bundle(folder: Path, info: BundleInfo, tensors: Mapping[str, NDArray[Any]]) -> BundleInfo:
+    """Writes a bundle; the manifest last and by rename, so that a folder with a manifest is whole.
+
+    `info.weights_sha256` is replaced by the hash of what was written. Returns the info as written.
+    """
+    from safetensors.numpy import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    blob = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+    written = info.model_copy(update={"weights_sha256": hashlib.sha256(blob).hexdigest()})
+    (folder / WEIGHTS).write_bytes(blob)
+    draft = folder / (MANIFEST + ".part")
+    draft.write_text(written.model_dump_json(indent=2) + "\n")
+    draft.replace(folder / MANIFEST)
+    return written
+
+
+def read_info(folder: Path) -> BundleInfo:
+    """Reads and validates bundle.json alone. Raises BundleError."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}. Make one with `andon train`.")
+    try:
+        return BundleInfo.model_validate_json(manifest.read_bytes())
+    except ValueError as error:
+        raise BundleError(f"{manifest} does not describe a bundle of schema {SCHEMA_VERSION}: {error}") from error
+
+
+def load_bundle(folder: Path) -> tuple[BundleInfo, dict[str, NDArray[Any]]]:
+    """Reads a bundle and checks the hash of its weights. Raises BundleError."""
+    from safetensors.numpy import load
+
+    info = read_info(folder)
+    try:
+        blob = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read the weights of bundle {folder}: {error}") from error
+    found = hashlib.sha256(blob).hexdigest()
+    if found != info.weights_sha256:
+        raise BundleError(
+            f"{folder / WEIGHTS} has sha256 {found[:12]}…, but {MANIFEST} promises {info.weights_sha256[:12]}…: "
+            "the copy is damaged or the two files belong to different bundles. Copy the bundle again."
+        )
+    return info, load(blob)
