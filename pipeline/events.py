@@ -1,0 +1,373 @@
+"""The wire contracts. Frozen and versioned: a subscriber in any language needs these and no more.
+
+A `Frame` travels as Kafka headers beside the image bytes (see `Frame.to_headers`); every other event is JSON.
+Times are UTC with millisecond precision; a name ends in its unit.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Headers = Sequence[tuple[str, bytes]]
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME, description="Letters, digits, '_', '.' and '-'; at most 64.")]
+
+
+class ContractError(ValueError):
+    """A record that does not keep its contract. The message says which field and what was expected."""
+
+
+def now() -> datetime:
+    """UTC, cut to milliseconds, so that an event equals itself after a trip over the wire."""
+    return from_ms(int(datetime.now(UTC).timestamp() * 1000))
+
+
+def from_ms(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def to_ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _iso_ms(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[AwareDatetime, PlainSerializer(_iso_ms, return_type=str, when_used="json")]
+
+
+class _Contract(BaseModel):
+    """Readers ignore fields that they do not know, so a newer writer may add some within one schema version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def from_json(cls, value: bytes | None) -> Self:
+        """Raises ContractError for anything but a whole event of this schema version."""
+        try:
+            return cls.model_validate_json(value or b"")
+        except ValidationError as error:
+            raise ContractError(f"not a {cls.__name__} event: {_sentence(error)}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors(include_url=False))
+
+
+class Frame(_Contract):
+    """The facts of one captured image. `camera_id`, `boot_id` and `sequence` together name it for ever."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    camera_id: Name
+    line_id: Name
+    station_id: Name
+    recipe: Name
+    """What is being made, hence which bundle judges it."""
+    boot_id: Name
+    """One run of one camera worker. Sorts by start time."""
+    sequence: int = Field(ge=0)
+    """Counts every captured frame of this boot from 0, also those that are dropped later."""
+    part_id: str = Field(min_length=1, max_length=128)
+    """The inspected part. Several frames may show one part."""
+    captured_at: Moment
+    content_type: Literal["image/png", "image/jpeg"]
+    repeats: int = Field(default=0, ge=0)
+    """How many frames in a row, directly before this one, held the same bytes. A camera that froze shows here."""
+    traceparent: str | None = Field(default=None, max_length=128)
+    """W3C trace context, when the producer sends one."""
+
+    @property
+    def frame_id(self) -> str:
+        return f"{self.camera_id}:{self.boot_id}:{self.sequence}"
+
+    def to_headers(self) -> list[tuple[str, bytes]]:
+        """Kafka headers, all UTF-8 text; `captured_at` as Unix milliseconds."""
+        return [("frame_id", self.frame_id.encode())] + [
+            (name, str(to_ms(value) if isinstance(value, datetime) else value).encode())
+            for name, value in self
+            if value is not None
+        ]
+
+    @classmethod
+    def from_headers(cls, headers: Headers) -> Self:
+        """Raises ContractError for missing or wrong headers, another schema version, a frame_id that belies the rest."""
+        facts = _decode_headers(headers)
+        claimed = facts.pop("frame_id", None)
+        missing = [name for name, field in cls.model_fields.items() if name not in facts and field.is_required()]
+        if missing:
+            raise ContractError(f"header {', '.join(missing)} is missing")
+        if "schema_version" not in facts:
+            raise ContractError("header schema_version is missing")
+        if facts["schema_version"] != str(SCHEMA_VERSION):
+            raise ContractError(
+                f"schema_version {facts['schema_version']!r} is unknown; this reader knows {SCHEMA_VERSION}"
+            )
+        try:
+            captured_at = from_ms(int(facts["captured_at"]))
+        except (ValueError, OverflowError, OSError) as error:
+            raise ContractError(f"header captured_at {facts['captured_at']!r} is not Unix milliseconds") from error
+        try:
+            frame = cls.model_validate({**facts, "schema_version": SCHEMA_VERSION, "captured_at": captured_at})
+        except ValidationError as error:
+            raise ContractError(f"header {_sentence(error)}") from error
+        if claimed is not None and claimed != frame.frame_id:
+            raise ContractError(
+                f"header frame_id {claimed!r} belies camera, boot and sequence, which say {frame.frame_id!r}"
+            )
+        return frame
+
+
+def _decode_headers(headers: Headers) -> dict[str, str]:
+    try:
+        return {name: value.decode() for name, value in headers}
+    except (UnicodeDecodeError, AttributeError) as error:
+        raise ContractError("a header is not UTF-8 text") from error
+
+
+class Verdict(StrEnum):
+    OK = "OK"
+    NOT_OK = "NOT_OK"
+    NOT_DECIDABLE = "NOT_DECIDABLE"
+    """Not inspected, which is never the same as no defect (OPC 40001-101)."""
+
+
+class Doubt(StrEnum):
+    """Why a frame is NOT_DECIDABLE."""
+
+    FROZEN = "frozen"
+    DARK = "dark"
+    BRIGHT = "bright"
+    BLURRED = "blurred"
+    LATE = "late"
+    FUTURE = "future"
+    WRONG_SIZE = "wrong_size"
+
+
+class ModelRef(_Contract):
+    """Which model judged."""
+
+    bundle: str
+    method: str
+    hash: str
+    """Of weights, hyper-parameters and threshold together."""
+
+
+class KafkaPosition(_Contract):
+    topic: str
+    partition: int
+    offset: int
+
+
+class Score(_Contract):
+    """What was found in one frame."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    frame_id: str
+    camera_id: Name
+    line_id: Name
+    station_id: Name
+    boot_id: Name
+    sequence: int = Field(ge=0)
+    part_id: str
+    recipe: Name
+    captured_at: Moment
+    scored_at: Moment
+    verdict: Verdict
+    doubts: tuple[Doubt, ...] = ()
+    """Empty unless NOT_DECIDABLE."""
+    score: float | None
+    """Raw: the higher, the more anomalous. None where the model could not look at the frame at all."""
+    threshold: float
+    features: Mapping[str, float] = Field(default_factory=dict)
+    model: ModelRef
+    map_key: str | None
+    """Redis hash with the anomaly map and the thumbnail."""
+    map_expires_at: Moment | None
+    timings_ms: Mapping[str, float] = Field(default_factory=dict)
+    """Stage → milliseconds: transit, wait, decode, infer, store."""
+    position: KafkaPosition
+    """Of the frame's record."""
+    traceparent: str | None = None
+
+
+class Act(StrEnum):
+    """What moves an alarm (ISA-18.2). Acknowledge and reset are a person's; a restart of the line is neither."""
+
+    RAISE = "raise"
+    CLEAR = "clear"
+    ACKNOWLEDGE = "acknowledge"
+    RESET = "reset"
+    NOTE = "note"
+
+
+class AlarmState(StrEnum):
+    NORMAL = "NORMAL"
+    UNACK_LATCHED = "UNACK_LATCHED"
+    """Raised, nobody has acknowledged. Stays when the cause clears."""
+    ACK_LATCHED = "ACK_LATCHED"
+    """Somebody has seen it. Stays until reset."""
+
+
+class AlarmKind(StrEnum):
+    DEFECTS = "defects"
+    """k of the last n parts NOT_OK: stops the line."""
+    NOT_INSPECTED = "not_inspected"
+    """Too many of the last frames NOT_DECIDABLE."""
+    LATE = "late"
+    """Defects found too late to stop for: the parts are long gone."""
+
+
+class Evidence(_Contract):
+    """The debounce evidence: k bad parts of the last n, and the frames that show them."""
+
+    k: int
+    n: int
+    bad_parts: tuple[str, ...]
+    frame_ids: tuple[str, ...]
+    map_keys: tuple[str, ...] = ()
+
+
+class Alarm(_Contract):
+    """One change of one alarm's state. The latest per `alarm_id` is the alarm as it stands."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    alarm_id: uuid.UUID
+    """UUIDv5 of line, episode and kind: the same change written twice is the same alarm."""
+    episode_id: str
+    kind: AlarmKind
+    line_id: Name
+    camera_id: Name
+    state: AlarmState
+    act: Act
+    revision: int = Field(ge=1)
+    """Counts the changes of this alarm."""
+    actor: str
+    """'andon' or the name of the person who acted."""
+    reason: str
+    changed_at: Moment
+    raised_at: Moment
+    captured_at: Moment
+    """Of the newest frame of the evidence."""
+    evidence: Evidence
+    score: float | None
+    threshold: float | None
+    model: ModelRef | None
+
+
+class Action(StrEnum):
+    HOLD = "HOLD"
+    """PackML: stop throughput while a problem is resolved."""
+    UNHOLD_PERMITTED = "UNHOLD_PERMITTED"
+    """After a reset: Andon no longer asks for a hold. It never restarts a line; a person does."""
+
+
+class LineCommand(_Contract):
+    """What the line shall do. Idempotent by `command_id`; void after `expires_at`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    command_id: uuid.UUID
+    episode_id: str
+    line_id: Name
+    station_id: Name
+    camera_id: Name
+    part_id: str
+    action: Action
+    reason_code: str
+    evidence: Evidence
+    score: float | None
+    threshold: float | None
+    model: ModelRef | None
+    captured_at: Moment
+    scored_at: Moment
+    issued_at: Moment
+    expires_at: Moment
+    simulated: bool = False
+    traceparent: str | None = None
+
+
+class Outcome(StrEnum):
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    DUPLICATE = "duplicate"
+
+
+class CommandReply(_Contract):
+    """What became of a command, with the value read back from the line."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    command_id: uuid.UUID
+    line_id: Name
+    outcome: Outcome
+    value_read_back: str | None
+    observed_at: Moment
+    detail: str = ""
+
+
+class Operation(_Contract):
+    """An act that a person asks for. The alerting worker that holds the line carries it out."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    operation_id: uuid.UUID
+    line_id: Name
+    act: Literal[Act.ACKNOWLEDGE, Act.RESET]
+    actor: str = Field(min_length=1, max_length=128)
+    reason: str = Field(default="", max_length=1000)
+    asked_at: Moment
+
+
+class BootEnd(StrEnum):
+    RUNNING = "running"
+    CLEAN = "clean"
+    """The worker ended in good order: these counters are final."""
+    DIED = "died"
+    """The worker was killed; its successor found the spool and reports what was left."""
+
+
+class Heartbeat(_Contract):
+    """A camera's own count of its frames, since its boot. What `andon audit` holds every other count against."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    camera_id: Name
+    line_id: Name
+    boot_id: Name
+    captured: int = Field(ge=0)
+    """Frames that got a sequence number; the next one is number `captured`."""
+    published: int = Field(ge=0)
+    """Acknowledged by Kafka."""
+    dropped: Mapping[str, int] = Field(default_factory=dict)
+    """Reason → frames given up."""
+    buffered: int = Field(ge=0)
+    """In memory, on the way to Kafka."""
+    spooled: int = Field(ge=0)
+    """On disk, until Kafka is back."""
+    source_connected: bool
+    end: BootEnd = BootEnd.RUNNING
+    sent_at: Moment
+
+
+def command_id(line_id: str, episode_id: str, action: Action) -> uuid.UUID:
+    """The same act in the same episode is the same command, however often it is derived."""
+    return uuid.uuid5(_NAMESPACE, f"{line_id}/{episode_id}/{action}")
+
+
+def alarm_id(line_id: str, episode_id: str, kind: AlarmKind) -> uuid.UUID:
+    return uuid.uuid5(_NAMESPACE, f"{line_id}/{episode_id}/{kind}")
+
+
+_NAMESPACE = uuid.UUID("5b0c3f0e-3d0c-5f4e-9d0a-a9d0a11d0a00")
+
+EVENTS: tuple[type[_Contract], ...] = (Frame, Score, Alarm, LineCommand, CommandReply, Operation, Heartbeat)

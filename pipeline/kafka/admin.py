@@ -1,0 +1,112 @@
+"""Creates the topics, and checks at start that they keep what `pipeline.topics` promises."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.settings import Settings
+from pipeline.topics import Topic
+
+
+class TopicError(RuntimeError):
+    """Topics that are missing or set up otherwise than promised. The message lists each fault and its mend."""
+
+
+def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: int = -1) -> None:
+    """Creates what is missing, then checks all.
+
+    replication: copies of each partition; -1 takes the broker's default.
+    Raises TopicError, KafkaUnavailableError.
+    """
+    wanted = list(wanted)
+    with _Admin(settings) as admin:
+        missing = {
+            topic.name: {
+                "num_partitions": topic.partitions,
+                "replication_factor": replication,
+                "configs": topic.config,
+            }
+            for topic in wanted
+            if topic.name not in set(admin.list_topics())
+        }
+        if missing:
+            # Another process may create the same at the same moment; the check below judges its work.
+            with suppress(TopicAlreadyExistsError):
+                admin.create_topics(missing, timeout_ms=15_000, wait_for_metadata=True)
+            admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=15_000)
+        _check(admin, wanted)
+
+
+def check_topics(settings: Settings, wanted: Iterable[Topic]) -> None:
+    """Raises TopicError when a topic is missing or its limits differ, KafkaUnavailableError when no broker answers."""
+    with _Admin(settings) as admin:
+        _check(admin, list(wanted))
+
+
+def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
+    """(topic, partition) → the next offset that the group will read."""
+    with _Admin(settings) as admin:
+        found = admin.list_group_offsets(group).get(group, {})
+        return {(at.topic, at.partition): offset.offset for at, offset in found.items() if offset.offset >= 0}
+
+
+def _check(admin: KafkaAdminClient, wanted: list[Topic]) -> None:
+    existing = set(admin.list_topics())
+    faults = [
+        f"topic {t.name!r} does not exist; create it with `andon topics create`"
+        for t in wanted
+        if t.name not in existing
+    ]
+    present = [t for t in wanted if t.name in existing]
+    if present:
+        partitions = {t["name"]: len(t["partitions"]) for t in admin.describe_topics([t.name for t in present])}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, t.name) for t in present]
+        configs = next(iter(admin.describe_configs(resources, config_filter="all").values()))
+        for topic in present:
+            faults += topic_faults(topic, partitions[topic.name], configs[topic.name])
+    if faults:
+        raise TopicError("; ".join(faults))
+
+
+def topic_faults(topic: Topic, partitions: int, config: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What would break frames or accounting. Retention is the operator's own business and is left alone."""
+    faults = []
+    if partitions != topic.partitions:
+        faults.append(
+            f"topic {topic.name!r} has {partitions} partitions, but this process is set up for {topic.partitions}; "
+            "set ANDON_FRAME_PARTITIONS / ANDON_LINE_PARTITIONS to what the broker has, or recreate the topic"
+        )
+    limit = int(config["max.message.bytes"]["value"])
+    if limit < topic.max_message_bytes:
+        faults.append(
+            f"topic {topic.name!r} takes records of at most {limit} bytes, but needs {topic.max_message_bytes}; "
+            f"set its max.message.bytes to {topic.max_message_bytes}"
+        )
+    for name in ("message.timestamp.type", "cleanup.policy"):
+        found = ",".join(sorted(config[name]["value"].split(",")))
+        if found != topic.config[name]:
+            faults.append(f"topic {topic.name!r} has {name}={found}; set it to {topic.config[name]}")
+    return faults
+
+
+class _Admin:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __enter__(self) -> KafkaAdminClient:
+        try:
+            self._client = KafkaAdminClient(**connection(self._settings, "andon-admin"))
+        except KafkaError as error:
+            raise KafkaUnavailableError(
+                f"no Kafka broker answers at {self._settings.kafka_bootstrap}: {error}. "
+                "Is it running, and is KAFKA_BOOTSTRAP right?"
+            ) from error
+        return self._client
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()

@@ -1,0 +1,129 @@
+"""Publishing that survives its producer.
+
+kafka-python's idempotent producer is dead for good after one non-retriable error: every later send fails. So the
+producer here is disposable: after such an error it is thrown away and the next send builds another.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from pipeline.kafka.connection import connection
+from pipeline.kafka.records import Outgoing
+from pipeline.settings import Settings
+from pipeline.topics import MAX_DEAD_RECORD_BYTES
+
+OnDone = Callable[[BaseException | None], None]
+
+
+class PublishError(RuntimeError):
+    """Some records were not acknowledged. `retriable`: the broker may take the same records later."""
+
+    def __init__(self, message: str, *, retriable: bool) -> None:
+        super().__init__(message)
+        self.retriable = retriable
+
+
+class Publisher:
+    """Thread-safe. Holds no bound on bytes in flight: `publish` waits for what it sent, and whoever uses `send`
+    counts its own bytes (the client library would buffer without end)."""
+
+    def __init__(
+        self, settings: Settings, client_id: str, *, delivery_timeout_s: float = 30, linger_ms: int = 0
+    ) -> None:
+        self._arguments = connection(settings, client_id) | {
+            "acks": "all",
+            "allow_auto_create_topics": False,
+            # One batch per partition is in flight: small batches would wait for each other's round trips.
+            "batch_size": 2 * 1024 * 1024,
+            "delivery_timeout_ms": int(delivery_timeout_s * 1000),
+            "enable_idempotence": True,
+            "linger_ms": linger_ms,
+            "max_block_ms": 15_000,
+            "max_request_size": MAX_DEAD_RECORD_BYTES,
+        }
+        self._lock = threading.Lock()
+        self._producer: Any = None
+        self._closed = False
+
+    def send(self, record: Outgoing, on_done: OnDone) -> None:
+        """Hands one record over. `on_done(None)` or `on_done(error)` is called once, on the client's own thread.
+
+        Raises PublishError when it could not even be handed over; `on_done` is then not called.
+        """
+        producer = self._current()
+        try:
+            future = producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+        except KafkaError as error:
+            self._discard_if_dead(producer, error)
+            raise _publish_error(record, error) from error
+        future.add_callback(lambda _: on_done(None))
+        future.add_errback(lambda error: self._failed(producer, record, error, on_done))
+
+    def publish(self, records: Iterable[Outgoing], timeout_s: float = 30) -> None:
+        """Sends all and waits until the broker has every one. Raises PublishError for the first that failed."""
+        waits: list[tuple[Outgoing, threading.Event, list[BaseException | None]]] = []
+        for record in records:
+            done, outcome = threading.Event(), []  # type: tuple[threading.Event, list[BaseException | None]]
+
+            def on_done(
+                error: BaseException | None, done: threading.Event = done, outcome: list[Any] = outcome
+            ) -> None:
+                outcome.append(error)
+                done.set()
+
+            self.send(record, on_done)
+            waits.append((record, done, outcome))
+        for record, done, outcome in waits:
+            if not done.wait(timeout_s):
+                raise PublishError(
+                    f"no acknowledgement for a record to {record.topic!r} in {timeout_s} s", retriable=True
+                )
+            if isinstance(outcome[0], BaseException):
+                raise outcome[0]
+
+    def close(self, flush_timeout_s: float = 10) -> None:
+        """Waits for what is in flight, at most the time given. Nothing can be sent afterwards."""
+        with self._lock:
+            self._closed = True
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaError):  # each record's own on_done tells
+                producer.flush(timeout=flush_timeout_s)  # close() alone would give it one second
+            producer.close(timeout=1)
+
+    def _current(self) -> KafkaProducer:
+        with self._lock:
+            if self._closed:
+                raise PublishError("the publisher is closed", retriable=False)
+            if self._producer is None:
+                try:
+                    self._producer = KafkaProducer(**self._arguments)
+                except KafkaError as error:
+                    raise PublishError(f"no connection to Kafka: {error}", retriable=True) from error
+            return self._producer
+
+    def _failed(self, producer: KafkaProducer, record: Outgoing, error: BaseException, on_done: OnDone) -> None:
+        self._discard_if_dead(producer, error)
+        on_done(_publish_error(record, error))
+
+    def _discard_if_dead(self, producer: KafkaProducer, error: BaseException) -> None:
+        if getattr(error, "retriable", False):
+            return
+        with self._lock:
+            if self._producer is producer:
+                self._producer = None
+                # Not here: this may be the producer's own thread, which close() would join.
+                threading.Thread(target=producer.close, kwargs={"timeout": 1}, daemon=True).start()
+
+
+def _publish_error(record: Outgoing, error: BaseException) -> PublishError:
+    size = len(record.value or b"")
+    return PublishError(
+        f"record of {size} bytes to {record.topic!r} was not taken: {error}",
+        retriable=bool(getattr(error, "retriable", False)),
+    )

@@ -1,0 +1,134 @@
+"""Reading topics without a group: to the end as it stands now, or following what comes."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.records import Incoming
+from pipeline.settings import Settings
+
+Place = tuple[str, int]
+"""(topic, partition)"""
+
+
+def read_to_end(
+    settings: Settings,
+    topics: Sequence[str],
+    *,
+    start: Mapping[Place, int] | None = None,
+    partitions: Sequence[int] | None = None,
+    timeout_s: float = 30,
+) -> Iterator[Incoming]:
+    """Yields every record up to the end that each partition has now, partition by partition in order.
+
+    start: offsets to begin at; the beginning where none is given. partitions: only these; all by default.
+    Raises KafkaUnavailableError when nothing comes for `timeout_s` although more is there.
+    """
+    with _Reader(settings) as consumer:
+        places = _places(consumer, settings, topics, partitions, timeout_s)
+        ends = consumer.end_offsets(places, timeout_ms=int(timeout_s * 1000))
+        begins = consumer.beginning_offsets(places, timeout_ms=int(timeout_s * 1000))
+        left = {}
+        for at in places:
+            begin = max(begins[at], (start or {}).get((at.topic, at.partition), 0))
+            if begin < ends[at]:
+                left[at] = begin
+        consumer.assign(list(left))
+        for at, begin in left.items():
+            consumer.seek(at, begin)
+        heard = time.monotonic()
+        while left:
+            polled = consumer.poll(timeout_ms=500)
+            if polled:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > timeout_s:
+                raise KafkaUnavailableError(
+                    f"nothing came from {settings.kafka_bootstrap} for {timeout_s:g} s although there is more to read"
+                )
+            for at, records in polled.items():
+                for record in records:
+                    if at in left and record.offset < ends[at]:
+                        yield _incoming(record)
+            for at in list(left):
+                # By position, not by the last record: compaction and aborted writes leave holes at the end.
+                if (consumer.position(at, timeout_ms=5_000) or 0) >= ends[at]:
+                    del left[at]
+                    consumer.pause(at)
+
+
+def follow(
+    settings: Settings, topics: Sequence[str], stop: threading.Event, *, from_beginning: bool = False
+) -> Iterator[Incoming]:
+    """Yields what comes until `stop` is set; from now on unless `from_beginning`."""
+    with _Reader(settings) as consumer:
+        places = _places(consumer, settings, topics, None, 20)
+        consumer.assign(places)
+        (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*places)
+        while not stop.is_set():
+            try:
+                polled = consumer.poll(timeout_ms=200)
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                stop.wait(0.5)
+                continue
+            for records in polled.values():
+                for record in records:
+                    yield _incoming(record)
+
+
+class _Reader:
+    def __init__(self, settings: Settings) -> None:
+        self._consumer = KafkaConsumer(
+            **connection(settings, "andon-reader"),
+            allow_auto_create_topics=False,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+        )
+
+    def __enter__(self) -> KafkaConsumer:
+        return self._consumer
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=5_000)
+
+
+def _places(
+    consumer: KafkaConsumer,
+    settings: Settings,
+    topics: Sequence[str],
+    partitions: Sequence[int] | None,
+    timeout_s: float,
+) -> list[TopicPartition]:
+    try:
+        consumer.bootstrap(timeout_ms=int(timeout_s * 1000))
+        found = {topic: consumer.partitions_for_topic(topic) for topic in topics}
+    except KafkaError as error:
+        raise KafkaUnavailableError(
+            f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. "
+            "Is it running, and is KAFKA_BOOTSTRAP right?"
+        ) from error
+    missing = [topic for topic, parts in found.items() if not parts]
+    if missing:
+        raise KafkaUnavailableError(
+            f"topic {', '.join(map(repr, missing))} does not exist; create it with `andon topics create`"
+        )
+    return [
+        TopicPartition(topic, part)
+        for topic, parts in found.items()
+        for part in sorted(parts)
+        if partitions is None or part in partitions
+    ]
+
+
+def _incoming(record: Any) -> Incoming:
+    return Incoming(
+        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
+    )
