@@ -103,7 +103,7 @@ class Frame(_Contract):
 
     @classmethod
     def from_headers(cls, headers: Headers) -> Self:
-        """Raises ContractError for missing or wrong headers, another schema version, a frame_id that belies the rest."""
+        """Raises ContractError for missing or wrong headers, another schema version, a frame_id that belies them."""
         facts = _decode_headers(headers)
         claimed = facts.pop("frame_id", None)
         missing = [name for name, field in cls.model_fields.items() if name not in facts and field.is_required()]

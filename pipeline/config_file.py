@@ -1,0 +1,30 @@
+"""YAML configuration, validated: an error names the file, the key and what was expected."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """A configuration file that can't be used. The message names file and key."""
+
+
+def read_config(path: Path, model: type[Model]) -> Model:
+    """Raises ConfigError."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(map(str, e['loc'])) or '(whole file)'}: {e['msg']}" for e in error.errors(include_url=False)
+        )
+        raise ConfigError(f"{path}:\n{faults}") from error
