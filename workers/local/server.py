@@ -1,0 +1,101 @@
+"""What the local Kafka and the local Valkey have in common: a child process that answers on a port."""
+
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from workers.local.errors import ServiceError
+from workers.local.ports import LOOPBACK, is_free
+from workers.local.process import ChildProcess
+
+_POLL_S = 0.05
+
+
+class LocalServer(ABC):
+    """A server that may be started, stopped, killed, paused and started again: on the same port, with the same data."""
+
+    name: str
+    port: int
+    log: Path
+    _stop_grace_s: float
+
+    def __init__(self) -> None:
+        self._child: ChildProcess | None = None
+
+    @abstractmethod
+    def _launch(self) -> ChildProcess:
+        """Start the process; return at once."""
+
+    @abstractmethod
+    def _answers(self, timeout_s: float) -> bool:
+        """Whether it serves a real request."""
+
+    @property
+    def pid(self) -> int:
+        return self._running_child().pid
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.running
+
+    @property
+    def paused(self) -> bool:
+        return self._child is not None and self._child.paused
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Start it and return once it serves requests."""
+        if self.running:
+            raise ServiceError(f"{self.name} runs already on {LOOPBACK}:{self.port}: stop it first")
+        if not is_free(self.port):
+            raise ServiceError(
+                f"{self.name} cannot start: port {self.port} on {LOOPBACK} is in use by another program. "
+                "Stop that program, or name another port"
+            )
+        self._child = self._launch()
+        try:
+            self._wait_until_it_answers(self._child, time.monotonic() + timeout_s, timeout_s)
+        except BaseException:
+            self._child.kill()
+            raise
+
+    def stop(self) -> None:
+        """End it in order; killed when it does not end within its grace. Stopping twice is fine."""
+        if self._child is not None and self._child.running:
+            self._child.stop(self._stop_grace_s)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._running_child().kill()
+
+    def pause(self) -> None:
+        self._running_child().pause()
+
+    def resume(self) -> None:
+        self._running_child().resume()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _running_child(self) -> ChildProcess:
+        if self._child is None or not self._child.running:
+            raise ServiceError(f"{self.name} is not running: start it first")
+        return self._child
+
+    def _wait_until_it_answers(self, child: ChildProcess, deadline: float, timeout_s: float) -> None:
+        while child.running and (left_s := deadline - time.monotonic()) > 0:
+            if self._answers(min(left_s, 5.0)):
+                return
+            time.sleep(_POLL_S)
+        what = f"did not answer within {timeout_s:g} s" if child.running else f"ended with exit code {child.exit_code}"
+        raise ServiceError(
+            f"{self.name} {what}. Its last lines, from {self.log}:\n{child.log_tail()}\n"
+            f"If its data is damaged or of another version, remove it with `andon local clean` and start again"
+        )

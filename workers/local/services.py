@@ -1,0 +1,108 @@
+"""Kafka and Redis for one machine: those that the environment names, else our own for as long as they are needed."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.kafka.probe import broker_answers
+from pipeline.settings import read_settings
+from workers.local.data_folder import DataFolder
+from workers.local.errors import ServiceError
+from workers.local.kafka_broker import KafkaBroker, silent
+from workers.local.redis_probe import redis_answers
+from workers.local.valkey import Valkey, ValkeySettings
+
+_ANSWER_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Services:
+    kafka_bootstrap: str
+    redis_url: str
+    broker: KafkaBroker | None
+    """None where the environment names a broker."""
+    valkey: Valkey | None
+    """None where the environment names a Redis."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What other processes need in their environment to find the same services."""
+        return {"KAFKA_BOOTSTRAP": self.kafka_bootstrap, "REDIS_URL": self.redis_url}
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where our own services listen; None: on any free port."""
+
+    kafka: int | None = None
+    redis: int | None = None
+
+
+@contextmanager
+def services(
+    home: Path | None = None, say: Callable[[str], None] = silent, ports: Ports = Ports()
+) -> Iterator[Services]:
+    """What it starts, it stops: in order, on leaving, on failure and on Ctrl-C. `home`: see `DataFolder.default`."""
+    folder = DataFolder(home.absolute()) if home else DataFolder.default()
+    named = named_services(os.environ)
+    check(named)
+    with ExitStack() as started:
+        if len(named) < 2:
+            folder.create()
+            started.enter_context(folder.lock())
+        valkey = None if "REDIS_URL" in named else _start_valkey(folder, ports.redis, started, say)
+        broker = None if "KAFKA_BOOTSTRAP" in named else _start_broker(folder, ports.kafka, started, say)
+        running = Services(
+            kafka_bootstrap=broker.bootstrap if broker else named["KAFKA_BOOTSTRAP"],
+            redis_url=valkey.url if valkey else named["REDIS_URL"],
+            broker=broker,
+            valkey=valkey,
+        )
+        if broker or valkey:
+            folder.publish(running.environment)
+        yield running
+
+
+def named_services(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: environment[name] for name in ("KAFKA_BOOTSTRAP", "REDIS_URL") if environment.get(name)}
+
+
+def check(named: Mapping[str, str]) -> None:
+    """Raises ServiceError for a service that the environment names and that does not answer."""
+    advice = "Start it, correct the variable, or unset it: then Andon starts its own"
+    bootstrap = named.get("KAFKA_BOOTSTRAP")
+    if bootstrap and not broker_answers(bootstrap, _ANSWER_TIMEOUT_S, read_settings()):
+        raise ServiceError(
+            f"KAFKA_BOOTSTRAP={bootstrap}: no Kafka broker answers there within {_ANSWER_TIMEOUT_S:g} s. {advice}"
+        )
+    if url := named.get("REDIS_URL"):
+        try:
+            answers = redis_answers(url, _ANSWER_TIMEOUT_S)
+        except ValueError as error:
+            raise ServiceError(f"REDIS_URL is no address of a Redis: {error}") from error
+        if not answers:
+            raise ServiceError(
+                f"REDIS_URL={without_password(url)}: no Redis answers there within {_ANSWER_TIMEOUT_S:g} s. {advice}"
+            )
+
+
+def without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _start_valkey(folder: DataFolder, port: int | None, started: ExitStack, say: Callable[[str], None]) -> Valkey:
+    valkey = Valkey(folder.valkey, folder.logs / "valkey.log", ValkeySettings(port=port))
+    started.enter_context(valkey)
+    say(f"Valkey answers on {valkey.url}")
+    return valkey
+
+
+def _start_broker(folder: DataFolder, port: int | None, started: ExitStack, say: Callable[[str], None]) -> KafkaBroker:
+    broker = KafkaBroker(folder.kafka, folder.logs / "kafka.log", port=port, say=say)
+    say("starting Apache Kafka")
+    started.enter_context(broker)
+    say(f"Kafka answers on {broker.bootstrap}")
+    return broker
