@@ -145,7 +145,7 @@ class Verdict(StrEnum):
 
 
 class Doubt(StrEnum):
-    """Why a frame is NOT_DECIDABLE."""
+    """Why a frame is NOT_DECIDABLE: it could be decoded, but not judged."""
 
     FROZEN = "frozen"
     DARK = "dark"
@@ -154,6 +154,23 @@ class Doubt(StrEnum):
     LATE = "late"
     FUTURE = "future"
     WRONG_SIZE = "wrong_size"
+
+
+class DeadReason(StrEnum):
+    """Why a frame can't be scored."""
+
+    CONTRACT = "contract"
+    """Missing or wrong headers, or another schema version."""
+    UNKNOWN_CAMERA = "unknown_camera"
+    """No recipe knows this camera or what it says it looks at."""
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    """More bytes, or more pixels once decoded, than is allowed (a decompression bomb, for instance)."""
+    UNDECODABLE = "undecodable"
+    DUPLICATE_SEQUENCE = "duplicate_sequence"
+    """A frame id that an earlier, different frame already used."""
+    SCORING_FAILED = "scoring_failed"
+    """The model raised. The frame may be all right."""
 
 
 class ModelRef(_Contract):
@@ -256,6 +273,8 @@ class Alarm(_Contract):
     """Counts the changes of this alarm."""
     actor: str
     """'andon' or the name of the person who acted."""
+    operation_id: uuid.UUID | None = None
+    """The operation that this change answers. A NOTE that answers one is a refusal; `reason` says why."""
     reason: str
     changed_at: Moment
     raised_at: Moment
@@ -324,7 +343,7 @@ class Operation(_Contract):
     operation_id: uuid.UUID
     line_id: Name
     act: Literal[Act.ACKNOWLEDGE, Act.RESET]
-    actor: str = Field(min_length=1, max_length=128)
+    actor: str = Field(min_length=1, max_length=128, pattern=r"\S")
     reason: str = Field(default="", max_length=1000)
     asked_at: Moment
 

@@ -1,28 +1,11 @@
 """What can't be scored is kept whole, with why and where, so that nothing is lost and anyone can look."""
 
-from enum import StrEnum
 from importlib.metadata import version
 
+from pipeline.events import DeadReason
 from pipeline.kafka.records import Headers, Incoming, Outgoing
 
 _PREFIX = "dead."
-
-
-class DeadReason(StrEnum):
-    """Why a frame can't be scored."""
-
-    CONTRACT = "contract"
-    """Missing or wrong headers, or another schema version."""
-    UNKNOWN_CAMERA = "unknown_camera"
-    """No recipe knows this camera or what it says it looks at."""
-    EMPTY = "empty"
-    TOO_LARGE = "too_large"
-    """More bytes, or more pixels once decoded, than is allowed (a decompression bomb, for instance)."""
-    UNDECODABLE = "undecodable"
-    DUPLICATE_SEQUENCE = "duplicate_sequence"
-    """A frame id that an earlier, different frame already used."""
-    SCORING_FAILED = "scoring_failed"
-    """The model raised. The frame may be all right."""
 
 
 def dead_letter(record: Incoming, topic: str, reason: DeadReason, detail: str) -> Outgoing:

@@ -1,0 +1,256 @@
+"""Frame accounting: captured = scored + dropped (by reason) + dead + in flight, per camera.
+
+Every count comes from the raw topics. What the cameras say they captured (heartbeats) is held against what is in
+`frames`, and each record of `frames` that the replicas have committed against `scores` and `frames.dead`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.events import BootEnd, ContractError, Frame, Heartbeat, Score, Verdict
+from pipeline.kafka.dead_letters import cause_of_death
+from pipeline.kafka.records import Incoming
+
+UNKNOWN = "(unknown)"
+"""Stands for the camera of a record that does not say whose it is."""
+
+SCORE_TOLERANCE = 1e-6
+"""Relative. Two scores of one frame by one model that differ by more are a fault: the model promises the same."""
+
+Boot = tuple[str, str]
+"""(camera_id, boot_id)"""
+Place = tuple[int, int]
+"""(partition, offset) in `frames`"""
+
+
+@dataclass(frozen=True)
+class CameraAccount:
+    """One camera's frames. Each frame is counted in exactly one of scored, dropped, dead, in flight and missing."""
+
+    camera_id: str
+    captured: int
+    scored: int
+    not_ok: int
+    not_decidable: int
+    dropped: Mapping[str, int]
+    dead: Mapping[str, int]
+    in_flight: int
+    missing: int
+    """Frames that the camera counted and that are nowhere."""
+    duplicates: int
+    """Scores beyond the first of a frame, with the same result. Harmless: delivery is at least once."""
+    contradictions: tuple[str, ...]
+    """Frames that one model scored with different results."""
+
+    @property
+    def balanced(self) -> bool:
+        """Nothing is missing, nothing contradicts itself, and the sum holds."""
+        accounted = self.scored + sum(self.dropped.values()) + sum(self.dead.values()) + self.in_flight
+        return self.captured == accounted and not self.contradictions
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a `Score` says of its frame. A ledger may hold millions."""
+
+    verdict: Verdict
+    score: float | None
+    model_hash: str
+
+
+@dataclass
+class _BootFacts:
+    published: dict[int, list[Place]] = field(default_factory=lambda: defaultdict(list))
+    """Sequence → where it is in `frames`; more than one place when it was sent again."""
+    heartbeat: Heartbeat | None = None
+
+
+@dataclass
+class Ledger:
+    """Fed with every record of the raw topics, in any order; then `accounts` draws the sum."""
+
+    boots: dict[Boot, _BootFacts] = field(default_factory=lambda: defaultdict(_BootFacts))
+    strays: dict[Place, str] = field(default_factory=dict)
+    """Records of `frames` that do not keep the contract → camera, as far as their key tells."""
+    results: dict[str, list[_Result]] = field(default_factory=lambda: defaultdict(list))
+    scored_places: set[Place] = field(default_factory=set)
+    deaths: dict[Place, str] = field(default_factory=dict)
+    first_offsets: dict[int, int] = field(default_factory=dict)
+    """Partition of `frames` → the oldest offset that was read. Above 0, older frames have expired."""
+
+    def add_frame(self, record: Incoming) -> None:
+        place = (record.partition, record.offset)
+        self.first_offsets[record.partition] = min(
+            record.offset, self.first_offsets.get(record.partition, record.offset)
+        )
+        try:
+            frame = Frame.from_headers(record.headers)
+        except ContractError:
+            self.strays[place] = (record.key or UNKNOWN.encode()).decode(errors="replace")
+            return
+        self.boots[frame.camera_id, frame.boot_id].published[frame.sequence].append(place)
+
+    def add_score(self, record: Incoming) -> None:
+        try:
+            score = Score.from_json(record.value)
+        except ContractError:
+            return  # not written by a replica; it can't vouch for a frame
+        self.results[score.frame_id].append(_Result(score.verdict, score.score, score.model.hash))
+        self.scored_places.add((score.position.partition, score.position.offset))
+
+    def add_dead(self, record: Incoming) -> None:
+        cause = cause_of_death(record.headers)
+        try:
+            self.deaths[int(cause["partition"]), int(cause["offset"])] = cause.get("reason", "unknown")
+        except (KeyError, ValueError):
+            return  # not one of our dead letters
+
+    def add_heartbeat(self, record: Incoming) -> None:
+        try:
+            heartbeat = Heartbeat.from_json(record.value)
+        except ContractError:
+            return
+        facts = self.boots[heartbeat.camera_id, heartbeat.boot_id]
+        if facts.heartbeat is None or heartbeat.sent_at >= facts.heartbeat.sent_at:
+            facts.heartbeat = heartbeat
+
+    def accounts(self, committed: Mapping[int, int]) -> list[CameraAccount]:
+        """committed: partition → first offset of `frames` that the replicas have not committed yet."""
+        newest_boot: dict[str, str] = {}
+        for camera_id, boot_id in self.boots:
+            newest_boot[camera_id] = max(boot_id, newest_boot.get(camera_id, ""))
+        parts: dict[str, list[_Sum]] = defaultdict(list)
+        for (camera_id, boot_id), facts in self.boots.items():
+            superseded = boot_id != newest_boot[camera_id]
+            parts[camera_id].append(self._boot_sum(camera_id, boot_id, facts, committed, superseded))
+        for place, camera_id in self.strays.items():
+            parts[camera_id].append(self._stray_sum(place, committed))
+        return [_account(camera_id, sums) for camera_id, sums in sorted(parts.items())]
+
+    def _boot_sum(
+        self, camera_id: str, boot_id: str, facts: _BootFacts, committed: Mapping[int, int], superseded: bool
+    ) -> "_Sum":
+        total = _Sum()
+        for sequence, places in facts.published.items():
+            frame_id = f"{camera_id}:{boot_id}:{sequence}"
+            results = self.results.get(frame_id, [])
+            reasons = [self.deaths[place] for place in places if place in self.deaths]
+            lost = [at for at in places if self._is_committed(at, committed) and not self._has_end(at)]
+            if results:
+                total.add_results(frame_id, results)
+                # Even if its twin was scored: a record that was committed without an end is a fault.
+                total.contradictions += [f"{frame_id}: its copy at {at} was committed without a result" for at in lost]
+            elif reasons:
+                total.dead[reasons[0]] += 1
+            elif lost:
+                total.missing += 1
+            else:
+                total.in_flight += 1
+        self._add_unpublished(total, facts, superseded)
+        return total
+
+    def _is_committed(self, place: Place, committed: Mapping[int, int]) -> bool:
+        return place[1] < committed.get(place[0], 0)
+
+    def _has_end(self, place: Place) -> bool:
+        return place in self.scored_places or place in self.deaths
+
+    def _add_unpublished(self, total: "_Sum", facts: _BootFacts, superseded: bool) -> None:
+        """What the camera counted but is not in `frames`: dropped, still with the camera, expired, or missing."""
+        beat = facts.heartbeat
+        captured = max(beat.captured if beat else 0, max(facts.published, default=-1) + 1)
+        dropped = Counter(beat.dropped if beat else {})
+        first = self._first_retained(facts, captured)
+        total.captured += captured - first
+        rest = captured - first - len(facts.published)
+        if first and dropped.total() > rest:
+            # The camera counts since its boot; which of its drops fell into the retained span can't be told.
+            dropped = Counter({"unattributed": rest})
+        total.dropped += dropped
+        rest -= dropped.total()
+        if beat is None or rest <= 0:
+            total.missing += max(rest, 0)
+            return
+        died = beat.end is BootEnd.DIED or (beat.end is BootEnd.RUNNING and superseded)
+        if died:
+            with_camera = min(rest, beat.spooled)
+            total.dropped["camera_died"] += rest - with_camera
+        else:
+            # Between two heartbeats a running camera may hold, or have dropped, what it has not reported yet.
+            unreported = captured - beat.captured if beat.end is BootEnd.RUNNING else 0
+            with_camera = min(rest, beat.buffered + beat.spooled + unreported)
+            total.missing += rest - with_camera
+        total.in_flight += with_camera
+
+    def _first_retained(self, facts: _BootFacts, captured: int) -> int:
+        """The lowest sequence to answer for: 0, unless older frames have expired from the topic."""
+        if not facts.published:
+            return captured if any(self.first_offsets.values()) else 0
+        lowest = min(facts.published)
+        partition = facts.published[lowest][0][0]
+        return lowest if self.first_offsets[partition] > 0 else 0
+
+    def _stray_sum(self, place: Place, committed: Mapping[int, int]) -> "_Sum":
+        total = _Sum(captured=1)
+        if place in self.deaths:
+            total.dead[self.deaths[place]] += 1
+        elif self._is_committed(place, committed):
+            total.missing += 1
+        else:
+            total.in_flight += 1
+        return total
+
+
+@dataclass
+class _Sum:
+    captured: int = 0
+    scored: int = 0
+    not_ok: int = 0
+    not_decidable: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    dead: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    missing: int = 0
+    duplicates: int = 0
+    contradictions: list[str] = field(default_factory=list)
+
+    def add_results(self, frame_id: str, results: list[_Result]) -> None:
+        self.scored += 1
+        self.not_ok += results[0].verdict is Verdict.NOT_OK
+        self.not_decidable += results[0].verdict is Verdict.NOT_DECIDABLE
+        self.duplicates += len(results) - 1
+        first_by_model: dict[str, _Result] = {}
+        for result in results:
+            first = first_by_model.setdefault(result.model_hash, result)
+            if not _same(first, result):
+                self.contradictions.append(f"{frame_id}: one model says both {first} and {result}")
+                return
+
+
+def _same(one: _Result, other: _Result) -> bool:
+    if one.score is None or other.score is None:
+        return one == other
+    close = abs(one.score - other.score) <= SCORE_TOLERANCE * max(1.0, abs(one.score))
+    return close and one.verdict is other.verdict
+
+
+def _account(camera_id: str, sums: list[_Sum]) -> CameraAccount:
+    dropped: Counter[str] = Counter()
+    dead: Counter[str] = Counter()
+    for one in sums:
+        dropped.update(one.dropped)
+        dead.update(one.dead)
+    return CameraAccount(
+        camera_id=camera_id,
+        captured=sum(s.captured for s in sums),
+        scored=sum(s.scored for s in sums),
+        not_ok=sum(s.not_ok for s in sums),
+        not_decidable=sum(s.not_decidable for s in sums),
+        dropped=dict(sorted(dropped.items())),
+        dead=dict(sorted(dead.items())),
+        in_flight=sum(s.in_flight for s in sums),
+        missing=sum(s.missing for s in sums),
+        duplicates=sum(s.duplicates for s in sums),
+        contradictions=tuple(c for s in sums for c in s.contradictions),
+    )

@@ -1,0 +1,127 @@
+"""From bytes to pixels, and the checks that make a frame NOT_DECIDABLE."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.detectors.bundle import QualityLimits
+from pipeline.events import DeadReason, Doubt, Frame, to_ms
+from pipeline.topics import MAX_FRAME_BYTES
+
+Mode = Literal["gray", "rgb"]
+
+MAX_FRAME_PIXELS = 64 * 1024 * 1024
+"""Decoded pixels. A small file may claim to hold far more; its header is read before any pixel is."""
+
+
+class FrameError(ValueError):
+    """A frame that can't be scored, and why."""
+
+    def __init__(self, reason: DeadReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
+    """Decodes a PNG or JPEG to (H, W) gray or (H, W, 3) RGB.
+
+    16-bit gray is scaled to 8 bits over its full range, an alpha channel is dropped, a palette is looked up.
+    Raises FrameError.
+    """
+    if not value:
+        raise FrameError(DeadReason.EMPTY, "the record holds no bytes")
+    if len(value) > MAX_FRAME_BYTES:
+        raise FrameError(DeadReason.TOO_LARGE, f"{len(value)} bytes; at most {MAX_FRAME_BYTES} are allowed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            image = Image.open(io.BytesIO(value), formats=("PNG", "JPEG"))
+            width, height = image.size
+            if width * height > MAX_FRAME_PIXELS:
+                raise FrameError(
+                    DeadReason.TOO_LARGE,
+                    f"the header says {width} × {height} pixels; at most {MAX_FRAME_PIXELS} are allowed",
+                )
+            return _to_array(image, mode)
+    except FrameError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise FrameError(DeadReason.TOO_LARGE, str(error)) from error
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error … on hostile bytes.
+        raise FrameError(DeadReason.UNDECODABLE, f"not a whole PNG or JPEG: {error}") from error
+
+
+def _to_array(image: Image.Image, mode: Mode) -> NDArray[np.uint8]:
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.uint32)
+        gray = Image.fromarray(np.minimum(wide // 257, 255).astype(np.uint8))
+    elif image.mode in ("L", "RGB"):
+        gray = image
+    else:
+        # Through RGB: converting a palette or alpha image straight to L would mix in the transparent colour.
+        gray = image.convert("RGB")
+    return np.asarray(gray.convert("L" if mode == "gray" else "RGB"), dtype=np.uint8)
+
+
+def mean_level(gray: NDArray[np.uint8]) -> float:
+    """Mean gray level, 0–255, of an (H, W) frame."""
+    return float(gray.mean(dtype=np.float64))
+
+
+def sharpness(gray: NDArray[np.uint8]) -> float:
+    """Variance of the 4-neighbour Laplacian over the interior of an (H, W) frame: small when it is out of focus."""
+    if min(gray.shape) < 3:
+        return 0.0
+    g = gray.astype(np.float32)
+    laplacian = g[:-2, 1:-1] + g[2:, 1:-1] + g[1:-1, :-2] + g[1:-1, 2:] - 4 * g[1:-1, 1:-1]
+    return float(laplacian.var(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class TimingLimits:
+    """When a frame's clock or its sameness makes it NOT_DECIDABLE."""
+
+    late_after_s: float = 60
+    """From capture to arrival at the broker."""
+    future_after_s: float = 5
+    """How far a camera's clock may run ahead of the broker's."""
+    frozen_after: int = 10
+    """So many equal frames before this one mean that the camera hangs."""
+
+
+def doubts_of_facts(frame: Frame, arrived_ms: int, limits: TimingLimits) -> list[Doubt]:
+    """What the record alone says. Judged against the broker's arrival time, never against the present: the same
+    record read again must get the same verdict."""
+    found = []
+    age_s = (arrived_ms - to_ms(frame.captured_at)) / 1000
+    if age_s > limits.late_after_s:
+        found.append(Doubt.LATE)
+    if age_s < -limits.future_after_s:
+        found.append(Doubt.FUTURE)
+    if frame.repeats >= limits.frozen_after:
+        found.append(Doubt.FROZEN)
+    return found
+
+
+def doubts_of_pixels(gray: NDArray[np.uint8], limits: QualityLimits) -> list[Doubt]:
+    """What the picture says: too dark, too bright, out of focus."""
+    found = []
+    level = mean_level(gray)
+    if level < limits.dark_below:
+        found.append(Doubt.DARK)
+    if level > limits.bright_above:
+        found.append(Doubt.BRIGHT)
+    if sharpness(gray) < limits.blurred_below:
+        found.append(Doubt.BLURRED)
+    return found
+
+
+def to_gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) as it is; (H, W, 3) by the ITU-R 601 luma, as Pillow does."""
+    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))

@@ -1,0 +1,95 @@
+"""What a replica does with a batch of frames: score → maps to Redis → scores and dead letters to Kafka."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pipeline.events import DeadReason
+from pipeline.kafka.consumer import Backpressure
+from pipeline.kafka.dead_letters import dead_letter
+from pipeline.kafka.publisher import Publisher, PublishError
+from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.maps import MapStore, MapStoreError
+from pipeline.recipes import Catalog
+from pipeline.scoring import Scored, Scorer
+from pipeline.topics import Topics
+
+
+class TooManyDeadError(RuntimeError):
+    """So many frames can't be scored that the fault is ours, not the frames'. Better to stop than to bury them all."""
+
+
+class DeadShare:
+    """Watches the share of frames that die of a reason that a bad deployment would cause."""
+
+    OURS = frozenset({DeadReason.SCORING_FAILED, DeadReason.UNKNOWN_CAMERA})
+
+    def __init__(self, limit: float = 0.5, window: int = 200) -> None:
+        self._limit = limit
+        self._recent: deque[bool] = deque(maxlen=window)
+
+    def add(self, scored: Scored) -> None:
+        """Raises TooManyDeadError once the window is full and more than the limit of it died."""
+        self._recent.extend(False for _ in scored.scores)
+        self._recent.extend(dead.reason in self.OURS for dead in scored.dead)
+        share = sum(self._recent) / max(len(self._recent), 1)
+        if len(self._recent) == self._recent.maxlen and share > self._limit:
+            last = next(dead for dead in reversed(scored.dead) if dead.reason in self.OURS)
+            raise TooManyDeadError(
+                f"{share:.0%} of the last {len(self._recent)} frames can't be scored; the last one: "
+                f"{last.reason}: {last.detail}. They stay in Kafka; mend the recipes or the bundle and deploy again."
+            )
+
+
+class Observer(Protocol):
+    """Told of every delivered batch."""
+
+    def delivered(self, scored: Scored, deliver_s: float) -> None: ...
+
+
+class Inspection:
+    """The replica's `Step`. Maps go first: a score never points to a map that is not there."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        catalog: Callable[[], Catalog],
+        store: MapStore,
+        publisher: Publisher,
+        topics: Topics,
+        observer: Observer,
+    ) -> None:
+        self._scorer = scorer
+        self._catalog = catalog
+        self._store = store
+        self._publisher = publisher
+        self._topics = topics
+        self._observer = observer
+        self._dead_share = DeadShare()
+
+    def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+        """Nothing to forget: a batch holds all that its scores depend on."""
+
+    def work(self, batch: Sequence[Incoming]) -> Scored:
+        scored = self._scorer.score(batch, self._catalog())
+        self._dead_share.add(scored)
+        return scored
+
+    def deliver(self, scored: Scored) -> None:
+        begun = time.monotonic()
+        try:
+            self._store.put(scored.maps)
+            self._publisher.publish(self._records(scored))
+        except MapStoreError as error:
+            raise Backpressure(str(error)) from error
+        except PublishError as error:
+            if not error.retriable:
+                raise
+            raise Backpressure(str(error)) from error
+        self._observer.delivered(scored, time.monotonic() - begun)
+
+    def _records(self, scored: Scored) -> list[Outgoing]:
+        scores = [Outgoing(self._topics.scores.name, s.line_id.encode(), s.to_json()) for s in scored.scores]
+        dead = [dead_letter(d.record, self._topics.frames_dead.name, d.reason, d.detail) for d in scored.dead]
+        return scores + dead

@@ -1,0 +1,179 @@
+"""Anomaly maps and thumbnails in Redis: one hash a frame, everything with an expiry.
+
+Written by the replicas, read by the console and by `andon map`. The map is kept on the model's own grid, as an 8-bit
+PNG with the values of black and white beside it (or losslessly as float16). A frame scored twice overwrites itself.
+"""
+
+import io
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+from PIL import Image
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from pipeline.events import KafkaPosition, now
+
+THUMBNAIL_PX = 160
+LIVE_LENGTH = 64
+"""Entries of each camera's live stream. They hold keys, not pictures."""
+
+
+class MapStoreError(RuntimeError):
+    """Redis is away, full, or refuses. The same entries may be put again."""
+
+
+@dataclass(frozen=True)
+class MapEntry:
+    """What is kept of one frame."""
+
+    key: str
+    frame_id: str
+    camera_id: str
+    anomaly_map: NDArray[np.float32] | None
+    """(h, w) on the model's grid; None where the model could not look at the frame."""
+    thumbnail: bytes
+    """JPEG, longest side `THUMBNAIL_PX`."""
+    facts: Mapping[str, str]
+    """What the live view shows beside the picture: verdict, score, threshold."""
+    position: KafkaPosition
+    """Where the full frame is, as long as Kafka keeps it."""
+
+
+@dataclass(frozen=True)
+class StoredMap:
+    """What Redis gave back."""
+
+    frame_id: str
+    anomaly_map: NDArray[np.float32] | None
+    thumbnail: bytes
+    facts: Mapping[str, str]
+    position: KafkaPosition
+
+
+def map_key(frame_id: str, model_hash: str) -> str:
+    return f"andon:map:{frame_id}:{model_hash}"
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    """JPEG of an (H, W) or (H, W, 3) frame, longest side `THUMBNAIL_PX`."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def encode_map(grid: NDArray[np.float32], *, lossless: bool) -> dict[str, bytes]:
+    """The hash fields of a map."""
+    if lossless:
+        shape = ",".join(map(str, grid.shape)).encode()
+        return {"map_f16": zlib.compress(grid.astype("<f2").tobytes(), 1), "shape": shape}
+    low, high = float(grid.min()), float(grid.max())
+    span = high - low or 1.0
+    out = io.BytesIO()
+    Image.fromarray(np.rint((grid - low) * (255 / span)).astype(np.uint8)).save(out, "PNG", compress_level=1)
+    return {"map_u8": out.getvalue(), "low": repr(low).encode(), "high": repr(high).encode()}
+
+
+def decode_map(fields: Mapping[bytes, bytes]) -> NDArray[np.float32] | None:
+    """(h, w), or None when the frame has no map. 8-bit maps come back within half a step of (high − low) / 255."""
+    if b"map_f16" in fields:
+        rows, columns = map(int, fields[b"shape"].split(b","))
+        grid = np.frombuffer(zlib.decompress(fields[b"map_f16"]), "<f2").reshape(rows, columns)
+        return grid.astype(np.float32)
+    if b"map_u8" in fields:
+        low, high = float(fields[b"low"]), float(fields[b"high"])
+        levels = np.asarray(Image.open(io.BytesIO(fields[b"map_u8"])), dtype=np.float32)
+        return levels * np.float32((high - low) / 255) + np.float32(low)
+    return None
+
+
+class MapStore:
+    """One connection pool to Redis; thread-safe."""
+
+    def __init__(self, url: str, *, ttl_s: int = 3600, lossless: bool = False, timeout_s: float = 2.0) -> None:
+        self._redis: Any = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            health_check_interval=15,
+            # Two quick tries; whoever calls knows better how to wait longer.
+            retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
+        )
+        self._ttl_s = ttl_s
+        self._lossless = lossless
+
+    def expires_at(self) -> datetime:
+        return now() + timedelta(seconds=self._ttl_s)
+
+    def put(self, entries: Sequence[MapEntry]) -> None:
+        """Writes all entries in one pipeline. Idempotent. Raises MapStoreError."""
+        if not entries:
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        for entry in entries:
+            fields: dict[str, Any] = {
+                "frame_id": entry.frame_id,
+                "thumbnail": entry.thumbnail,
+                "position": f"{entry.position.topic},{entry.position.partition},{entry.position.offset}",
+                **{f"fact.{name}": value for name, value in entry.facts.items()},
+            }
+            if entry.anomaly_map is not None:
+                fields |= encode_map(entry.anomaly_map, lossless=self._lossless)
+            pipe.hset(entry.key, mapping=fields)
+            pipe.expire(entry.key, self._ttl_s)
+            live = f"andon:live:{entry.camera_id}"
+            pipe.xadd(
+                live,
+                {"frame_id": entry.frame_id, "key": entry.key, **entry.facts},
+                maxlen=LIVE_LENGTH,
+                approximate=True,
+            )
+            pipe.expire(live, self._ttl_s)
+        try:
+            pipe.execute()
+        except redis.RedisError as error:
+            raise MapStoreError(f"Redis did not take {len(entries)} maps: {error}") from error
+
+    def get(self, key: str) -> StoredMap | None:
+        """None once expired. Raises MapStoreError."""
+        try:
+            fields: dict[bytes, bytes] = self._redis.hgetall(key)
+        except redis.RedisError as error:
+            raise MapStoreError(f"Redis did not answer: {error}") from error
+        if not fields:
+            return None
+        topic, partition, offset = fields[b"position"].decode().rsplit(",", 2)
+        facts = {name[5:].decode(): value.decode() for name, value in fields.items() if name.startswith(b"fact.")}
+        return StoredMap(
+            frame_id=fields[b"frame_id"].decode(),
+            anomaly_map=decode_map(fields),
+            thumbnail=fields[b"thumbnail"],
+            facts=facts,
+            position=KafkaPosition(topic=topic, partition=int(partition), offset=int(offset)),
+        )
+
+    def keys_of(self, frame_id: str) -> list[str]:
+        """The keys of a frame, one for each model that scored it. A scan: for people, not for the stream."""
+        try:
+            return sorted(key.decode() for key in self._redis.scan_iter(match=map_key(frame_id, "*"), count=1000))
+        except redis.RedisError as error:
+            raise MapStoreError(f"Redis did not answer: {error}") from error
+
+    def latest(self, camera_id: str, count: int = 1) -> list[dict[str, str]]:
+        """The camera's newest entries, newest first: frame_id, key and facts. Raises MapStoreError."""
+        try:
+            entries = self._redis.xrevrange(f"andon:live:{camera_id}", count=count)
+        except redis.RedisError as error:
+            raise MapStoreError(f"Redis did not answer: {error}") from error
+        return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
+
+    def close(self) -> None:
+        self._redis.close()

@@ -1,0 +1,217 @@
+"""The pure step of the stream: a batch of records → scores, maps and dead letters.
+
+No Ray and no sockets here. Every record of the batch comes out exactly once: as a `Score` or as a dead letter.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detectors.base import Prediction
+from pipeline.events import (
+    ContractError,
+    DeadReason,
+    Doubt,
+    Frame,
+    KafkaPosition,
+    Score,
+    Verdict,
+    now,
+)
+from pipeline.frames import FrameError, decode, doubts_of_facts, doubts_of_pixels, to_gray
+from pipeline.kafka.records import Incoming
+from pipeline.maps import MapEntry, map_key, thumbnail
+from pipeline.recipes import Catalog, LoadedRecipe
+from pipeline.sightings import Sightings
+
+
+@dataclass(frozen=True)
+class Dead:
+    """A record that can't be scored."""
+
+    record: Incoming
+    reason: DeadReason
+    detail: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What becomes of a batch, in the order of its records."""
+
+    scores: tuple[Score, ...] = ()
+    maps: tuple[MapEntry, ...] = ()
+    dead: tuple[Dead, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A record whose frame could be decoded."""
+
+    record: Incoming
+    frame: Frame
+    recipe: LoadedRecipe
+    pixels: NDArray[np.uint8]
+    thumbnail: bytes
+    doubts: tuple[Doubt, ...]
+    decode_ms: float
+
+
+@dataclass
+class Scorer:
+    """`score` is a function of the batch, but for `sightings`, which only ever turns a score into a dead letter."""
+
+    pool: Executor
+    """Decodes in parallel: Pillow and numpy let go of the interpreter lock."""
+    map_expires_at: Callable[[], datetime]
+    sightings: Sightings = field(default_factory=Sightings)
+
+    def score(self, records: Sequence[Incoming], catalog: Catalog) -> Scored:
+        started = time.perf_counter()
+        opened: list[_Opened] = []
+        dead: list[Dead] = []
+        for outcome in self.pool.map(lambda record: _open(record, catalog), records):
+            if isinstance(outcome, Dead):
+                dead.append(outcome)
+            elif self.sightings.contradicts(outcome.frame.frame_id, outcome.record.value or b""):
+                detail = f"frame id {outcome.frame.frame_id} was used before, by a frame of other bytes"
+                dead.append(Dead(outcome.record, DeadReason.DUPLICATE_SEQUENCE, detail))
+            else:
+                opened.append(outcome)
+
+        scores: dict[int, Score] = {}
+        maps: dict[int, MapEntry] = {}
+        for recipe, group in _by_recipe(opened):
+            judged = [i for i in group if Doubt.WRONG_SIZE not in opened[i].doubts]
+            begun = time.perf_counter()
+            predictions, failed = _predict(recipe, [opened[i] for i in judged])
+            infer_ms = (time.perf_counter() - begun) * 1000
+            failures = {judged[at]: error for at, error in failed.items()}
+            found = dict(zip([i for i in judged if i not in failures], predictions, strict=True))
+            for i in group:
+                if i in failures:
+                    dead.append(Dead(opened[i].record, DeadReason.SCORING_FAILED, failures[i]))
+                else:
+                    wait_ms = (begun - started) * 1000 - opened[i].decode_ms
+                    timings = {"decode": opened[i].decode_ms, "wait": max(wait_ms, 0.0), "infer": infer_ms}
+                    scores[i], maps[i] = self._judge(opened[i], found.get(i), timings)
+        in_order = sorted(scores)
+        return Scored(tuple(scores[i] for i in in_order), tuple(maps[i] for i in in_order), tuple(dead))
+
+    def _judge(
+        self, opened: _Opened, prediction: Prediction | None, timings: dict[str, float]
+    ) -> tuple[Score, MapEntry]:
+        frame, info = opened.frame, opened.recipe.detector.info
+        value = None if prediction is None else float(prediction.scores[0])
+        threshold = info.calibration.threshold
+        if opened.doubts or value is None:
+            verdict = Verdict.NOT_DECIDABLE
+        else:
+            verdict = Verdict.NOT_OK if value >= threshold else Verdict.OK
+        key = map_key(frame.frame_id, info.model_hash)
+        record = opened.record
+        position = KafkaPosition(topic=record.topic, partition=record.partition, offset=record.offset)
+        scored_at = now()
+        transit_ms = record.timestamp_ms - frame.captured_at.timestamp() * 1000
+        score = Score(
+            frame_id=frame.frame_id,
+            camera_id=frame.camera_id,
+            line_id=frame.line_id,
+            station_id=frame.station_id,
+            boot_id=frame.boot_id,
+            sequence=frame.sequence,
+            part_id=frame.part_id,
+            recipe=frame.recipe,
+            captured_at=frame.captured_at,
+            scored_at=scored_at,
+            verdict=verdict,
+            doubts=opened.doubts,
+            score=value,
+            threshold=threshold,
+            features={} if prediction is None else {name: float(v[0]) for name, v in prediction.features.items()},
+            model=opened.recipe.model,
+            map_key=key,
+            map_expires_at=self.map_expires_at(),
+            timings_ms={name: round(ms, 3) for name, ms in {"transit": transit_ms, **timings}.items()},
+            position=position,
+            traceparent=frame.traceparent,
+        )
+        facts = {
+            "verdict": verdict.value,
+            "score": "" if value is None else repr(value),
+            "threshold": repr(threshold),
+            "captured_at": frame.captured_at.isoformat(timespec="milliseconds"),
+        }
+        grid = None if prediction is None else prediction.maps[0]
+        return score, MapEntry(key, frame.frame_id, frame.camera_id, grid, opened.thumbnail, facts, position)
+
+
+def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:
+    begun = time.perf_counter()
+    try:
+        frame = Frame.from_headers(record.headers)
+    except ContractError as error:
+        return Dead(record, DeadReason.CONTRACT, str(error))
+    if record.key != frame.camera_id.encode():
+        return Dead(
+            record, DeadReason.CONTRACT, f"the record's key is {record.key!r}, not the camera {frame.camera_id!r}"
+        )
+    recipe = catalog.find(frame.camera_id, frame.recipe)
+    if recipe is None:
+        known = ", ".join(sorted(catalog.recipes)) or "none"
+        detail = f"camera {frame.camera_id!r} may not ask for recipe {frame.recipe!r}; recipes here: {known}"
+        return Dead(record, DeadReason.UNKNOWN_CAMERA, detail)
+    info = recipe.detector.info
+    try:
+        pixels = decode(record.value, info.input.mode)
+    except FrameError as error:
+        return Dead(record, error.reason, str(error))
+    doubts = doubts_of_facts(frame, record.timestamp_ms, recipe.recipe.timing)
+    if pixels.shape[:2] != (info.input.height_px, info.input.width_px):
+        doubts.append(Doubt.WRONG_SIZE)
+    doubts += doubts_of_pixels(to_gray(pixels), info.calibration.quality)
+    picture = thumbnail(pixels)
+    return _Opened(record, frame, recipe, pixels, picture, tuple(doubts), (time.perf_counter() - begun) * 1000)
+
+
+def _by_recipe(opened: Sequence[_Opened]) -> list[tuple[LoadedRecipe, list[int]]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, one in enumerate(opened):
+        groups[one.recipe.name].append(i)
+    return [(opened[group[0]].recipe, group) for group in groups.values()]
+
+
+def _predict(recipe: LoadedRecipe, frames: Sequence[_Opened]) -> tuple[list[Prediction], dict[int, str]]:
+    """One pass for all; when it raises, one by one, so that a single frame can't take its neighbours along.
+
+    Returns the predictions of those that went well, in order, and index → error of the others.
+    """
+    if not frames:
+        return [], {}
+    try:
+        return _split(recipe.detector.predict(np.stack([frame.pixels for frame in frames]))), {}
+    except Exception as error:
+        if len(frames) == 1:
+            return [], {0: f"{type(error).__name__}: {error}"}
+    predictions: list[Prediction] = []
+    failed: dict[int, str] = {}
+    for i, frame in enumerate(frames):
+        one, failure = _predict(recipe, [frame])
+        predictions += one
+        if failure:
+            failed[i] = failure[0]
+    return predictions, failed
+
+
+def _split(batch: Prediction) -> list[Prediction]:
+    return [
+        Prediction(
+            batch.scores[i : i + 1], batch.maps[i : i + 1], {name: v[i : i + 1] for name, v in batch.features.items()}
+        )
+        for i in range(len(batch.scores))
+    ]

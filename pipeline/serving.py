@@ -1,0 +1,197 @@
+"""The Ray Serve application. `serve deploy deploy/serve/local.yaml` runs this.
+
+Each replica consumes frames from Kafka itself, on one poll thread; nothing travels through Serve's router but
+single images that a person uploads. Recipes are the deployment's user_config: a change swaps the models between two
+batches, without a restart.
+"""
+
+import asyncio
+import hmac
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from ray.serve import metrics
+from starlette.concurrency import run_in_threadpool
+
+from pipeline.frames import FrameError
+from pipeline.inspection import Inspection
+from pipeline.kafka.admin import check_topics
+from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
+from pipeline.kafka.publisher import Publisher
+from pipeline.maps import MapStore
+from pipeline.recipes import Catalog, Recipe, load_catalog
+from pipeline.scoring import Scored, Scorer
+from pipeline.settings import Settings, read_settings
+from pipeline.single import SingleScore, score_image
+from pipeline.topics import MAX_FRAME_BYTES
+
+log = logging.getLogger("ray.serve")
+
+GROUP = "andon-inspection"
+
+
+class ServingConfig(BaseModel):
+    """The deployment's user_config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipes: dict[str, Recipe] = Field(min_length=1)
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0 …")
+    max_batch: int = Field(default=16, ge=1, le=1024, description="Frames a poll. Read at start.")
+    map_ttl_s: int = Field(default=3600, ge=1, description="How long maps and thumbnails stay in Redis. Read at start.")
+    lossless_maps: bool = Field(default=False, description="float16 instead of 8-bit maps. Read at start.")
+    stuck_after_s: float = Field(default=60, gt=0, description="A poll thread that stands still so long is unhealthy.")
+
+
+class _Meters:
+    """What Serve exports to Prometheus, tagged with deployment and replica by Ray."""
+
+    def __init__(self) -> None:
+        self._frames = metrics.Counter("andon_frames_scored", "Frames scored, by verdict.", ("camera", "verdict"))  # type: ignore[arg-type]
+        self._dead = metrics.Counter("andon_frames_dead", "Frames dead-lettered, by reason.", ("reason",))
+        self._stage = metrics.Histogram(
+            "andon_stage_ms",
+            "Milliseconds a frame spends in a stage.",
+            [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
+            ("stage",),
+        )
+
+    def delivered(self, scored: Scored, deliver_s: float) -> None:
+        for score in scored.scores:
+            self._frames.inc(tags={"camera": score.camera_id, "verdict": score.verdict.value})
+            for stage, ms in score.timings_ms.items():
+                self._stage.observe(ms, {"stage": stage})
+        for dead in scored.dead:
+            self._dead.inc(tags={"reason": dead.reason.value})
+            log.warning("frame at %s is dead: %s: %s", dead.record.place, dead.reason, dead.detail)
+        self._stage.observe(deliver_s * 1000, {"stage": "deliver"})
+
+
+http = FastAPI(title="Andon", docs_url=None, redoc_url=None)
+
+
+@serve.deployment(
+    name="Inspector",
+    num_replicas=1,
+    health_check_period_s=5,
+    health_check_timeout_s=15,
+    graceful_shutdown_timeout_s=40,
+    graceful_shutdown_wait_loop_s=0.5,
+    max_ongoing_requests=16,
+)
+@serve.ingress(http)
+class Inspector:
+    """One replica: a poll thread that scores frames, and an HTTP door for single images."""
+
+    def __init__(self) -> None:
+        self._settings: Settings = read_settings()
+        self._catalog = Catalog({})
+        self._config: ServingConfig | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: ConsumerLoop[Scored] | None = None
+        self._failure: BaseException | None = None
+
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Called with the user_config before the first request, and at every change of it. Raises what is wrong
+        with a configuration or a bundle; a replica that runs goes on with what it had."""
+        config = ServingConfig.model_validate(user_config)
+        # Loading takes seconds; meanwhile the poll thread goes on with the old models.
+        self._catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, self._catalog)
+        self._config = config
+        if self._thread is None:
+            await asyncio.to_thread(check_topics, self._settings, self._settings.topics)
+            self._start(config)
+
+    def _start(self, config: ServingConfig) -> None:
+        store = MapStore(self._settings.redis_url, ttl_s=config.map_ttl_s, lossless=config.lossless_maps)
+        publisher = Publisher(self._settings, GROUP)
+        topics = self._settings.topics
+        scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at)
+        inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, _Meters())
+        options = ConsumerOptions(GROUP, (topics.frames.name,), max_batch=config.max_batch)
+        loop = ConsumerLoop(self._settings, options, inspection, self._stop)
+
+        def run() -> None:
+            try:
+                loop.run()
+            except BaseException as error:
+                log.exception("the poll thread died")
+                self._failure = error
+            finally:
+                publisher.close()
+                store.close()
+
+        self._loop = loop
+        self._thread = threading.Thread(target=run, name="poll", daemon=True)
+        self._thread.start()
+
+    def check_health(self) -> None:
+        """Raises when the poll thread is dead or stands still; Serve then replaces this replica."""
+        if self._thread is None or self._loop is None or self._config is None:
+            return
+        if not self._thread.is_alive():
+            raise RuntimeError(f"the poll thread is dead: {self._failure}")
+        still_s = time.monotonic() - self._loop.state.last_turn_monotonic_s
+        if still_s > self._config.stuck_after_s:
+            raise RuntimeError(f"the poll thread has stood still for {still_s:.0f} s")
+
+    async def __del__(self) -> None:
+        """Draining: the batch at work is delivered and committed, then the group is left."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 30)
+
+    @http.get("/healthz")
+    async def healthz(self) -> dict[str, Any]:
+        """200 when frames are taken; 503 with the reason otherwise."""
+        try:
+            self.check_health()
+        except RuntimeError as error:
+            raise HTTPException(503, str(error)) from error
+        state = self._loop.state if self._loop else None
+        return {
+            "recipes": {name: loaded.model.model_dump() for name, loaded in self._catalog.recipes.items()},
+            "lag": sum(state.lag.values()) if state else None,
+            "records": state.records if state else 0,
+            "waiting_for": state.waiting_for if state else None,
+        }
+
+    @http.post("/score/{recipe}")
+    async def score(self, recipe: str, request: Request) -> SingleScore:
+        """Scores the PNG or JPEG in the body, ad hoc: nothing is stored, no event is sent.
+
+        404 for an unknown recipe, 413 for too large a body, 422 for what can't be decoded. Where ANDON_HTTP_TOKEN is
+        set, the request must carry it as a bearer token.
+        """
+        _authorise(request)
+        loaded = self._catalog.recipes.get(recipe)
+        if loaded is None:
+            raise HTTPException(404, f"no recipe {recipe!r}; there are: {', '.join(sorted(self._catalog.recipes))}")
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FRAME_BYTES:
+                raise HTTPException(413, f"more than {MAX_FRAME_BYTES} bytes")
+        try:
+            return await run_in_threadpool(score_image, bytes(body), loaded)
+        except FrameError as error:
+            raise HTTPException(422, f"{error.reason}: {error}") from error
+
+
+def _authorise(request: Request) -> None:
+    token = os.environ.get("ANDON_HTTP_TOKEN")
+    given = request.headers.get("authorization", "")
+    if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        raise HTTPException(401, "wrong or missing bearer token")
+
+
+app = Inspector.bind()  # type: ignore[attr-defined]

@@ -1,0 +1,25 @@
+"""Which frame ids were seen lately, to catch a camera that gives two frames one name."""
+
+import hashlib
+from collections import OrderedDict
+
+
+class Sightings:
+    """Remembers the last `capacity` frame ids with the bytes they stood for.
+
+    The same id with the same bytes is a replay or a camera that sent again: harmless. The same id with other bytes
+    is a fault of the camera. Memory of one process: what a restart forgets, `andon audit` still finds.
+    """
+
+    def __init__(self, capacity: int = 20_000) -> None:
+        self._capacity = capacity
+        self._seen: OrderedDict[str, bytes] = OrderedDict()
+
+    def contradicts(self, frame_id: str, value: bytes) -> bool:
+        """Whether an earlier frame of this id held other bytes. Remembers the first that was seen."""
+        digest = hashlib.blake2b(value, digest_size=16).digest()
+        first = self._seen.setdefault(frame_id, digest)
+        self._seen.move_to_end(frame_id)
+        if len(self._seen) > self._capacity:
+            self._seen.popitem(last=False)
+        return first != digest

@@ -1,0 +1,203 @@
+"""captured = scored + dropped + dead + in flight, and whatever breaks it shows."""
+
+from datetime import timedelta
+
+import pytest
+
+from pipeline.accounting import CameraAccount, Ledger
+from pipeline.events import BootEnd, DeadReason, Frame, Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
+from pipeline.kafka.dead_letters import dead_letter
+from pipeline.kafka.records import Incoming
+
+pytestmark = pytest.mark.unit
+
+CAMERA, BOOT = "cam-1", "b1"
+
+
+class Plant:
+    """Writes what a camera and the replicas would have written."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.offset = 0
+
+    def publish(self, sequence: int, boot: str = BOOT) -> Incoming:
+        record = Incoming("frames", 0, self.offset, 0, CAMERA.encode(), b"x", tuple(frame(sequence, boot).to_headers()))
+        self.offset += 1
+        self.ledger.add_frame(record)
+        return record
+
+    def score(self, record: Incoming, value: float = 0.1, model: str = "m1", verdict: Verdict = Verdict.OK) -> None:
+        facts = Frame.from_headers(record.headers)
+        score = Score(
+            **facts.model_dump(include={"camera_id", "line_id", "station_id", "boot_id", "sequence", "part_id", "recipe"}),
+            frame_id=facts.frame_id,
+            captured_at=facts.captured_at,
+            scored_at=now(),
+            verdict=verdict,
+            score=value,
+            threshold=0.5,
+            model=ModelRef(bundle="b", method="null", hash=model),
+            map_key=None,
+            map_expires_at=None,
+            position=KafkaPosition(topic="frames", partition=record.partition, offset=record.offset),
+        )
+        self.ledger.add_score(Incoming("scores", 0, 0, 0, b"line", score.to_json()))
+
+    def die(self, record: Incoming, reason: DeadReason = DeadReason.UNDECODABLE) -> None:
+        letter = dead_letter(record, "frames.dead", reason, "why")
+        self.ledger.add_dead(Incoming("frames.dead", 0, 0, 0, letter.key, letter.value, tuple(letter.headers)))
+
+    def beat(self, captured: int, *, boot: str = BOOT, age_s: float = 0, **facts: object) -> None:
+        counts = {"published": 0, "buffered": 0, "spooled": 0, "source_connected": True} | facts
+        beat = Heartbeat(
+            camera_id=CAMERA,
+            line_id="line",
+            boot_id=boot,
+            captured=captured,
+            sent_at=now() - timedelta(seconds=age_s),
+            **counts,
+        )
+        self.ledger.add_heartbeat(Incoming("heartbeats", 0, 0, 0, b"k", beat.to_json()))
+
+    def account(self, committed: int | None = None) -> CameraAccount:
+        (account,) = self.ledger.accounts({0: self.offset if committed is None else committed})
+        return account
+
+
+def frame(sequence: int, boot: str) -> Frame:
+    return Frame(
+        camera_id=CAMERA,
+        line_id="line",
+        station_id="s",
+        recipe="r",
+        boot_id=boot,
+        sequence=sequence,
+        part_id=f"p{sequence}",
+        captured_at=now(),
+        content_type="image/png",
+    )
+
+
+def test_a_good_run_balances() -> None:
+    plant = Plant()
+    for sequence in range(3):
+        plant.score(plant.publish(sequence))
+    plant.beat(3, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.captured, account.scored, account.missing, account.balanced) == (3, 3, 0, True)
+
+
+def test_every_end_is_counted_once() -> None:
+    plant = Plant()
+    plant.score(plant.publish(0), 0.9, verdict=Verdict.NOT_OK)
+    plant.die(plant.publish(1))
+    plant.publish(4)
+    plant.beat(6, dropped={"buffer_full": 2}, buffered=1)
+    account = plant.account(committed=2)
+    assert account.balanced
+    assert (account.scored, account.not_ok, account.dead, account.dropped) == (1, 1, {"undecodable": 1}, {"buffer_full": 2})
+    assert account.in_flight == 2, "one record not committed yet, one in the camera's memory"
+
+
+def test_a_committed_frame_without_a_result_is_missing() -> None:
+    plant = Plant()
+    plant.publish(0)
+    plant.beat(1, end=BootEnd.CLEAN)
+    assert plant.account(committed=0).balanced
+    account = plant.account(committed=1)
+    assert (account.missing, account.balanced) == (1, False)
+
+
+def test_a_frame_that_the_camera_counted_and_nobody_has_is_missing() -> None:
+    plant = Plant()
+    plant.score(plant.publish(0))
+    plant.beat(2, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.missing, account.balanced) == (1, False)
+
+
+def test_what_a_killed_camera_held_in_memory_is_dropped_with_that_reason() -> None:
+    plant = Plant()
+    plant.score(plant.publish(0))
+    plant.beat(5, buffered=4)
+    plant.score(plant.publish(0, boot="b2"))
+    plant.beat(1, boot="b2", end=BootEnd.CLEAN)
+    account = plant.account()
+    assert account.dropped == {"camera_died": 4}
+    assert account.balanced
+
+
+def test_the_spool_of_a_killed_camera_is_in_flight() -> None:
+    plant = Plant()
+    plant.beat(5, spooled=3, end=BootEnd.DIED)
+    account = plant.account()
+    assert (account.in_flight, account.dropped, account.balanced) == (3, {"camera_died": 2}, True)
+
+
+def test_a_score_twice_with_the_same_result_is_a_duplicate() -> None:
+    plant = Plant()
+    record = plant.publish(0)
+    plant.score(record, 0.1)
+    plant.score(record, 0.1 * (1 + 1e-9))
+    account = plant.account()
+    assert (account.scored, account.duplicates, account.balanced) == (1, 1, True)
+
+
+def test_a_score_twice_with_different_results_is_a_fault() -> None:
+    plant = Plant()
+    record = plant.publish(0)
+    plant.score(record, 0.1)
+    plant.score(record, 0.2)
+    assert not plant.account().balanced
+
+
+def test_another_model_may_think_otherwise() -> None:
+    plant = Plant()
+    record = plant.publish(0)
+    plant.score(record, 0.1)
+    plant.score(record, 0.2, model="m2")
+    assert plant.account().balanced
+
+
+def test_a_frame_sent_twice_counts_once() -> None:
+    plant = Plant()
+    for record in (plant.publish(0), plant.publish(0)):
+        plant.score(record)
+    plant.beat(1, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.captured, account.scored, account.duplicates, account.balanced) == (1, 1, 1, True)
+
+
+def test_a_copy_committed_without_a_result_shows_although_its_twin_was_scored() -> None:
+    plant = Plant()
+    plant.score(plant.publish(0))
+    plant.publish(0)
+    assert not plant.account().balanced
+
+
+def test_a_record_without_headers_belongs_to_its_key() -> None:
+    plant = Plant()
+    stray = Incoming("frames", 0, 0, 0, b"cam-9", b"x")
+    plant.ledger.add_frame(stray)
+    plant.offset = 1
+    assert not plant.account().balanced
+    plant.die(stray, DeadReason.CONTRACT)
+    account = plant.account()
+    assert (account.camera_id, account.dead, account.balanced) == ("cam-9", {"contract": 1}, True)
+
+
+def test_more_drops_than_frames_do_not_balance() -> None:
+    plant = Plant()
+    plant.score(plant.publish(0))
+    plant.beat(1, dropped={"rejected": 1}, end=BootEnd.CLEAN)
+    assert not plant.account().balanced
+
+
+def test_expired_frames_are_not_missing() -> None:
+    plant = Plant()
+    plant.offset = 100
+    plant.score(plant.publish(40))
+    plant.beat(41, dropped={"buffer_full": 3}, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.captured, account.scored, account.balanced) == (1, 1, True)
