@@ -75,7 +75,9 @@ class BundleInfo(_Frozen):
     @property
     def model_hash(self) -> str:
         """Identity of everything that decides a score: weights, hyper-parameters and threshold. 16 hex digits."""
-        decisive = self.model_dump_json(include={"method", "method_version", "input", "calibration", "config", "weights_sha256"})
+        decisive = self.model_dump_json(
+            include={"method", "method_version", "input", "calibration", "config", "weights_sha256"}
+        )
         return hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,59 @@
+"""RADAR's hyper-parameters: everything besides the weights that decides a score."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+METHOD = "radar"
+METHOD_VERSION = 1
+
+
+class RadarConfig(BaseModel):
+    """Validated on training and again on loading. docs/decisions/0002-radar-choices.md says what the defaults were measured against."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: int = Field(default=2, ge=1)
+    """Frame pixels per working pixel, along each side: the frame is averaged down by this first."""
+    fold: int = Field(default=2, ge=1)
+    """Working pixels per network position, along each side. They become channels (space to depth), which keeps every
+    pixel and divides the network's time by fold²."""
+    patch_px: int = Field(default=128, gt=0)
+    """Side of a training patch in frame pixels; also the smallest frame that can be scored."""
+    contrast_px: int = Field(default=63, ge=0)
+    """Window, in working pixels, of the local mean that the frame is divided by; 0 leaves the gray levels as they are."""
+    gain: float = Field(default=1.0, gt=0)
+    """Normalised frames are multiplied by this. Training sets it so that normals have unit variance."""
+
+    channels: tuple[int, ...] = (32, 64, 64)
+    """U-Net channels per level; self-attention sits at the bottom alone."""
+    train_timesteps: int = Field(default=1000, gt=0)
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
+    timestep: int = Field(default=100, ge=0)
+    """The one timestep at which frames are scored."""
+
+    blur_px: int = Field(default=5, ge=1)
+    """Side of the box blur over the predicted noise, in working pixels; 1 is none."""
+    top_fraction: float = Field(default=0.01, gt=0, le=1)
+    """The local feature is the mean of this share of the highest values of the Sobel map."""
+    significant_digits: int = Field(default=5, ge=3, le=12)
+    """Features are rounded to this many digits, so that float noise between machines and batch sizes does not reach the forest."""
+
+    @property
+    def stride_px(self) -> int:
+        """Frames are padded to a multiple of this, in working pixels, so that every level of the U-Net halves evenly."""
+        return self.fold * 2 ** (len(self.channels) - 1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.timestep >= self.train_timesteps:
+            raise ValueError(f"timestep {self.timestep} must be below train_timesteps {self.train_timesteps}")
+        if self.patch_px % (self.scale * self.stride_px):
+            raise ValueError(
+                f"patch_px {self.patch_px} must be a multiple of scale × stride = {self.scale * self.stride_px}"
+            )
+        if self.blur_px % 2 == 0 or (self.contrast_px and self.contrast_px % 2 == 0):
+            raise ValueError("blur_px and contrast_px must be odd, so that the window has a centre")
+        if any(channel % 8 for channel in self.channels):
+            raise ValueError("channels must be multiples of 8, the number of groups of the group normalisation")
+        return self

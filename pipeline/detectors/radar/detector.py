@@ -1,0 +1,112 @@
+"""The trained model: frames in, scores, maps and features out."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.detectors.base import Prediction
+from pipeline.detectors.bundle import BundleError, BundleInfo
+from pipeline.detectors.radar import features
+from pipeline.detectors.radar.anomaly_map import predicted_noise, sobel_magnitude
+from pipeline.detectors.radar.config import METHOD_VERSION, RadarConfig
+from pipeline.detectors.radar.forest import ForestArrays, isolation_score
+from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, load_weights
+from pipeline.detectors.radar.preprocess import normalise, to_images
+
+NETWORK_PREFIX = "network."
+FOREST_PREFIX = "forest."
+_FRAMES_PER_PASS = {"cpu": 1}
+_FRAMES_PER_PASS_ELSEWHERE = 8
+
+
+class RadarFeatures:
+    """The part of RADAR before the forest: frames → features and maps. Fitting the forest needs it without a forest.
+
+    The network always runs on passes of one fixed number of frames. Kernels that libraries pick by batch size then
+    stay the same, and a frame's features do not depend on how many frames arrived with it.
+    """
+
+    def __init__(self, network: NoisePredictor, config: RadarConfig, image_channels: int, device: torch.device) -> None:
+        self.config = config
+        self.image_channels = image_channels
+        self.device = device
+        self._network = network.eval().to(device)
+        self._alpha = float(cumulative_alphas(config)[config.timestep])
+        self._frames_per_pass = _FRAMES_PER_PASS.get(device.type, _FRAMES_PER_PASS_ELSEWHERE)
+
+    def measure(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """(N, H, W[, 3]) → features (N, 2) and Sobel maps (N, ceil(H / scale), ceil(W / scale))."""
+        height, width = batch.shape[1:3]
+        if min(height, width) < self.config.patch_px:
+            raise ValueError(
+                f"a frame of {width} × {height} px is below the {self.config.patch_px} px patches that this model was "
+                "trained on: send larger frames or train with a smaller patch_px"
+            )
+        scale = self.config.scale
+        values = np.empty((len(batch), len(features.NAMES)))
+        maps = np.empty((len(batch), -(-height // scale), -(-width // scale)), dtype=np.float32)
+        for start, frames in self._passes(batch):
+            stop = min(start + self._frames_per_pass, len(batch))
+            values[start:stop], maps[start:stop] = (part[: stop - start] for part in self._measure_pass(frames))
+        return values, maps
+
+    def _passes(self, batch: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        for start in range(0, len(batch), self._frames_per_pass):
+            frames = batch[start : start + self._frames_per_pass]
+            missing = self._frames_per_pass - len(frames)
+            yield start, np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing else frames
+
+    @torch.inference_mode()
+    def _measure_pass(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        images = normalise(to_images(frames, self.image_channels).to(self.device), self.config)
+        noise = predicted_noise(self._network, images, self._alpha, self.config)
+        sobel = sobel_magnitude(noise)
+        values = features.measure(noise, sobel, self.config.top_fraction, self.config.significant_digits)
+        return values, sobel.cpu().numpy()
+
+
+class RadarDetector:
+    """`Detector` of method 'radar'."""
+
+    def __init__(self, info: BundleInfo, extractor: RadarFeatures, forest: ForestArrays) -> None:
+        self._info = info
+        self._extractor = extractor
+        self._forest = forest
+
+    @property
+    def info(self) -> BundleInfo:
+        return self._info
+
+    def predict(self, batch: NDArray[np.uint8]) -> Prediction:
+        """See `Detector.predict`. Score: isolation in the plane of the two features."""
+        values, maps = self._extractor.measure(batch)
+        named = {name: values[:, column] for column, name in enumerate(features.NAMES)}
+        return Prediction(scores=isolation_score(self._forest, values), maps=maps, features=named)
+
+
+def from_bundle(
+    info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device, folder: Path
+) -> RadarDetector:
+    """Builds the detector. Raises BundleError when the bundle was written for another version of this code."""
+    if info.method_version != METHOD_VERSION:
+        raise BundleError(
+            f"bundle {folder} is of radar version {info.method_version}, this program scores version {METHOD_VERSION}: "
+            "train it again or run the matching release"
+        )
+    try:
+        config = RadarConfig.model_validate(info.config)
+        channels = 3 if info.input.mode == "rgb" else 1
+        network = NoisePredictor(config, channels)
+        load_weights(network, _without_prefix(tensors, NETWORK_PREFIX))
+        forest = ForestArrays.from_tensors(tensors, FOREST_PREFIX)
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise BundleError(f"bundle {folder} does not hold a radar model: {error}") from error
+    return RadarDetector(info, RadarFeatures(network, config, channels, device), forest)
+
+
+def _without_prefix(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

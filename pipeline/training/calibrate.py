@@ -1,0 +1,67 @@
+"""From the scores of held-out normals to a threshold, and from their looks to quality limits."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detectors.bundle import Calibration, QualityLimits
+from pipeline.frames import mean_level, sharpness
+
+QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
+_MARGIN_OF_SPREAD = 1.0
+_LEAST_MARGIN_LEVELS = 10.0
+_SHARPNESS_KEPT = 0.5
+
+
+class CalibrationError(ValueError):
+    """Too few normals for the promise that was asked for."""
+
+
+def normals_needed(false_alarm_rate: float) -> int:
+    """The fewest calibration normals for which a finite threshold can keep the rate: ⌈1/α⌉ − 1."""
+    return math.ceil(1 / false_alarm_rate - 1e-9) - 1
+
+
+def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) -> float:
+    """The threshold at which a new normal, exchangeable with these, is called NOT_OK at most at this rate.
+
+    Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates, arXiv 2107.07511, eq. 1): the
+    ⌈(n + 1)(1 − α)⌉-th smallest of n scores q has P(new > q) ≤ α. A frame is NOT_OK at score ≥ threshold, so the
+    threshold is the next float above q. Raises CalibrationError when n is too small for α.
+    """
+    if not 0 < false_alarm_rate < 1:
+        raise CalibrationError(f"the false alarm rate must lie between 0 and 1, not {false_alarm_rate}")
+    needed = normals_needed(false_alarm_rate)
+    if len(scores) < needed:
+        reachable = 1 / (len(scores) + 1)
+        raise CalibrationError(
+            f"{len(scores)} held-out normals cannot promise a false alarm rate of {false_alarm_rate:.2%}: that takes at "
+            f"least {needed}. Give more images of good parts, or ask for a rate of {reachable:.2%} or more."
+        )
+    rank = math.ceil((len(scores) + 1) * (1 - false_alarm_rate) - 1e-9)
+    return float(np.nextafter(np.sort(scores)[rank - 1], np.inf))
+
+
+def quality_limits(frames: NDArray[np.uint8]) -> QualityLimits:
+    """Limits from normals (N, H, W) gray, with a margin as wide as their own spread: the darkest normal of the next
+    shift must still be decided on, a covered lamp must not."""
+    levels = np.array([mean_level(frame) for frame in frames])
+    margin = max(_LEAST_MARGIN_LEVELS, _MARGIN_OF_SPREAD * float(np.ptp(levels)))
+    least_sharp = min(sharpness(frame) for frame in frames)
+    return QualityLimits(
+        dark_below=max(0.5 * float(levels.min()), float(levels.min()) - margin),
+        bright_above=min(255.0, float(levels.max()) + margin),
+        blurred_below=_SHARPNESS_KEPT * least_sharp,
+    )
+
+
+def calibrate(scores: NDArray[np.float64], frames: NDArray[np.uint8], false_alarm_rate: float) -> Calibration:
+    """scores (N,) of the calibration normals; frames (M, H, W) gray normals for the quality limits."""
+    return Calibration(
+        threshold=conformal_threshold(scores, false_alarm_rate),
+        false_alarm_rate=false_alarm_rate,
+        normals=len(scores),
+        score_quantiles={name: float(np.quantile(scores, float(name))) for name in QUANTILES},
+        quality=quality_limits(frames),
+    )

@@ -1,0 +1,77 @@
+"""The state of a training run on disk, so that a killed run goes on where it was. Arrays and JSON, never pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+_TENSORS = "state.safetensors"
+_FACTS = "state.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is."""
+
+    fingerprint: str
+    """Hash of everything that the run's outcome depends on; a checkpoint of another run is not continued."""
+    step: int
+    elapsed_s: float
+    loss: float
+
+
+def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Writes tensors under `group/name`. The facts are renamed into place last, and they name the tensors they belong to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors_file = folder / f"{progress.step}-{_TENSORS}"
+    flat = {
+        f"{group}/{name}": tensor.detach().cpu().contiguous()
+        for group, state in groups.items()
+        for name, tensor in state.items()
+    }
+    save_file(flat, tensors_file)
+    draft = folder / (_FACTS + ".part")
+    draft.write_text(json.dumps({**asdict(progress), "tensors": tensors_file.name}))
+    draft.replace(folder / _FACTS)
+    for stale in folder.glob(f"*-{_TENSORS}"):
+        if stale != tensors_file:
+            stale.unlink()
+
+
+def load_checkpoint(folder: Path, fingerprint: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
+    """The last whole checkpoint of this very run, or None."""
+    try:
+        facts = json.loads((folder / _FACTS).read_text())
+        flat = load_file(folder / facts.pop("tensors"))
+        progress = Progress(**facts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if progress.fingerprint != fingerprint:
+        return None
+    groups: dict[str, dict[str, Tensor]] = {}
+    for path, tensor in flat.items():
+        group, name = path.split("/", 1)
+        groups.setdefault(group, {})[name] = tensor
+    return progress, groups
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of Adam and its like, parameter by parameter, as flat tensors."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value) for index, values in state.items() for name, value in values.items()
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Undoes `optimiser_tensors`. Learning rates are not state: the schedule sets them before every step."""
+    whole = optimiser.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in tensors.items():
+        index, name = path.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict({**whole, "state": state})

@@ -1,0 +1,91 @@
+"""Training images on disk → arrays. Everything that is wrong with a folder is said at once, file by file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+_FILES_NAMED = 10
+
+
+class DataError(ValueError):
+    """Images that cannot be trained or evaluated on. The message names the files and says what to do."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the images of a data set lie. Paths are sorted by name, which is taken to be the order of production."""
+
+    normals: tuple[Path, ...]
+    """For training."""
+    test_normals: tuple[Path, ...]
+    test_defects: tuple[Path, ...]
+
+
+def find_layout(folder: Path) -> Layout:
+    """Understands MVTec's layout (train/good, test/good, test/<any defect>) and a plain folder of normal images.
+
+    Raises DataError when there is no such folder or it holds no training image.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}: give --data a folder of images of good parts")
+    good = folder / "train" / "good"
+    normals = _images(good if good.is_dir() else folder)
+    if not normals:
+        raise DataError(
+            f"{good if good.is_dir() else folder} holds no images ({', '.join(sorted(SUFFIXES))}): put images of good parts "
+            "there, or into train/good below it"
+        )
+    defects: list[Path] = []
+    if (folder / "test").is_dir():
+        for kind in sorted(path for path in (folder / "test").iterdir() if path.is_dir() and path.name != "good"):
+            defects.extend(_images(kind))
+    return Layout(normals=normals, test_normals=_images(folder / "test" / "good"), test_defects=tuple(defects))
+
+
+def _images(folder: Path) -> tuple[Path, ...]:
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()))
+
+
+def detect_mode(path: Path) -> Literal["gray", "rgb"]:
+    """'gray' for an image stored with one channel, else 'rgb'. Raises DataError when it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return "gray" if image.mode in ("1", "L", "I", "I;16", "F") else "rgb"
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}. Replace or remove it.") from error
+
+
+def load_frames(paths: Sequence[Path], mode: Literal["gray", "rgb"]) -> NDArray[np.uint8]:
+    """(N, H, W) for 'gray', (N, H, W, 3) for 'rgb'. Raises DataError naming every unreadable file and every odd size."""
+    frames: list[NDArray[np.uint8]] = []
+    faults: list[str] = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                frame = np.asarray(image.convert("L" if mode == "gray" else "RGB"))
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            faults.append(f"{path}: cannot be read ({error})")
+            continue
+        if frames and frame.shape != frames[0].shape:
+            faults.append(f"{path}: is {_size(frame)}, but the first image is {_size(frames[0])}")
+            continue
+        frames.append(frame)
+    if faults:
+        rest = f"\n… and {len(faults) - _FILES_NAMED} more" if len(faults) > _FILES_NAMED else ""
+        listed = "\n".join(faults[:_FILES_NAMED])
+        raise DataError(f"{len(faults)} of {len(paths)} images cannot be used; repair or remove them:\n{listed}{rest}")
+    if not frames:
+        raise DataError("there are no images to load")
+    return np.stack(frames)
+
+
+def _size(frame: NDArray[np.uint8]) -> str:
+    return f"{frame.shape[1]} × {frame.shape[0]} px"

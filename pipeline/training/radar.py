@@ -1,0 +1,145 @@
+"""Fits RADAR from a folder of normals and writes its bundle: network, forest, threshold, each on its own normals."""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.detectors.bundle import BundleInfo, InputSpec, save_bundle
+from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
+from pipeline.detectors.radar.detector import FOREST_PREFIX, NETWORK_PREFIX, RadarFeatures
+from pipeline.detectors.radar.forest import isolation_score
+from pipeline.detectors.radar.preprocess import normalise, to_images
+from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
+from pipeline.training.data import DataError, find_layout, detect_mode, load_frames
+from pipeline.training.evaluate import evaluate_images
+from pipeline.training.forest import fit_forest
+from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
+from pipeline.training.split import Shares, Split, split_contiguous
+from pipeline.training.synthetic import synthetic_defects
+
+_PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
+_SYNTHETIC_PER_NORMAL = 3
+
+
+@dataclass(frozen=True)
+class RadarPlan:
+    """Everything that is decided before training."""
+
+    noise: NoisePlan = field(default_factory=NoisePlan)
+    config: RadarConfig = field(default_factory=RadarConfig)
+    shares: Shares = field(default_factory=Shares)
+    trees: int = 200
+    false_alarm_rate: float = 0.01
+
+
+def train_radar(
+    data: Path,
+    out: Path,
+    name: str,
+    plan: RadarPlan,
+    device: torch.device,
+    command: str = "",
+    checkpoint: Path | None = None,
+    on_step: OnStep | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> BundleInfo:
+    """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
+    started = time.monotonic()
+    normals = find_layout(data).normals
+    split = split_contiguous(normals, plan.shares)
+    _check_counts(split, plan)
+    mode = detect_mode(normals[0])
+    frames = load_frames(normals, mode)
+    _check_size(frames, plan.config)
+    index = {path: position for position, path in enumerate(normals)}
+    parts = {role: frames[[index[path] for path in getattr(split, role)]] for role in vars(split)}
+    say(f"{len(normals)} normals: " + ", ".join(f"{len(part)} {role}" for role, part in parts.items()))
+
+    config, images = fit_gain(parts["fit"], plan.config, channels=3 if mode == "rgb" else 1)
+    network, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
+    extractor = RadarFeatures(network, config, images.shape[1], device)
+    forest = fit_forest(extractor.measure(parts["forest"])[0], plan.trees, plan.noise.seed)
+
+    def score(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return isolation_score(forest, extractor.measure(batch)[0])
+
+    calibration = calibrate(score(parts["calibration"]), _gray(parts["calibration"]), plan.false_alarm_rate)
+    facts: dict[str, Any] = {
+        "data": str(data),
+        "command": command,
+        "images": {role: len(part) for role, part in parts.items()},
+        "steps": progress.step,
+        "loss": round(progress.loss, 5),
+        "plan": {**asdict(plan.noise), "trees": plan.trees},
+        "training_s": round(progress.elapsed_s, 1),
+        "total_s": round(time.monotonic() - started, 1),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}",
+        "packages": {package: version(package) for package in _PACKAGES},
+    }
+    if mode == "gray" and len(parts["validation"]):
+        defects = synthetic_defects(parts["validation"], _SYNTHETIC_PER_NORMAL, plan.noise.seed)
+        facts["validation_auroc_synthetic"] = round(
+            evaluate_images(score(parts["validation"]), score(defects)).auroc, 4
+        )
+    info = BundleInfo(
+        name=name,
+        method=METHOD,
+        method_version=METHOD_VERSION,
+        input=InputSpec(height_px=frames.shape[1], width_px=frames.shape[2], mode=mode),
+        calibration=calibration,
+        config=config.model_dump(mode="json"),
+        training=facts,
+        created_at=datetime.now(UTC),
+        weights_sha256="0" * 64,
+    )
+    weights = {NETWORK_PREFIX + key: tensor.cpu().numpy() for key, tensor in network.state_dict().items()}
+    return save_bundle(out, info, {**weights, **forest.tensors(FOREST_PREFIX)})
+
+
+def fit_gain(frames: NDArray[np.uint8], config: RadarConfig, channels: int) -> tuple[RadarConfig, Tensor]:
+    """Sets the gain that gives these normals unit variance. Returns the config with it and the normalised normals."""
+    plain = config.model_copy(update={"gain": 1.0})
+    images = torch.cat([normalise(to_images(frame[None], channels), plain) for frame in frames])
+    gain = 1.0 / max(float(images.std()), 1e-6)
+    return config.model_copy(update={"gain": gain}), images * gain
+
+
+def _check_counts(split: Split[Path], plan: RadarPlan) -> None:
+    total = sum(len(part) for part in vars(split).values())
+    needed = normals_needed(plan.false_alarm_rate)
+    if len(split.calibration) < needed:
+        enough = int(np.ceil(needed / plan.shares.calibration)) + 1
+        reachable = 1 / (len(split.calibration) + 1)
+        raise CalibrationError(
+            f"{total} normals leave {len(split.calibration)} for the threshold, and a false alarm rate of "
+            f"{plan.false_alarm_rate:.2%} takes at least {needed}. Give about {enough} images of good parts, or ask for a rate "
+            f"of {reachable:.2%} or more."
+        )
+    if len(split.fit) < 2 or len(split.forest) < 2:
+        raise DataError(
+            f"{total} normals are too few to share out between network, forest and threshold: give at least 20"
+        )
+
+
+def _check_size(frames: NDArray[np.uint8], config: RadarConfig) -> None:
+    height, width = frames.shape[1:3]
+    if min(height, width) < config.patch_px:
+        raise DataError(
+            f"the images are {width} × {height} px, below the patch of {config.patch_px} px: give larger images"
+        )
+
+
+def _gray(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if frames.ndim == 3:
+        return frames
+    return np.stack([to_images(frame[None], 1)[0, 0].numpy().astype(np.uint8) for frame in frames])

@@ -1,0 +1,63 @@
+"""Who is fitted on which normals.
+
+Images with neighbouring names come from the same part, module or minute and look alike. A random split would put twins
+on both sides, and every held-out figure would be too good. So the sorted names are cut into contiguous blocks, and a
+block goes to one role as a whole. Several rounds of blocks keep every role in touch with the whole of the production.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of the normals each role gets, in the order in which a round hands out its blocks."""
+
+    fit: float = 0.45
+    forest: float = 0.15
+    calibration: float = 0.30
+    validation: float = 0.10
+
+    def __post_init__(self) -> None:
+        shares = (self.fit, self.forest, self.calibration, self.validation)
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+            raise ValueError(f"shares must be ≥ 0 and sum to 1, not {shares}")
+
+
+@dataclass(frozen=True)
+class Split(Generic[Item]):
+    """No item is in two roles, and every item is in one. Order is kept."""
+
+    fit: tuple[Item, ...]
+    """The network learns what normal looks like."""
+    forest: tuple[Item, ...]
+    """The Isolation Forest learns how a normal frame measures that the network did not see."""
+    calibration: tuple[Item, ...]
+    """The threshold."""
+    validation: tuple[Item, ...]
+    """Hyper-parameters, with synthetic defects. Nothing else may look at test images before the end."""
+
+
+def split_contiguous(items: Sequence[Item], shares: Shares | None = None, rounds: int = 4) -> Split[Item]:
+    """Cuts sorted items into `rounds` equal stretches and each stretch into one contiguous block per role.
+
+    Raises ValueError when rounds < 1. Fewer items than blocks leave some roles empty; the caller decides if that will do.
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, not {rounds}")
+    shares = shares or Shares()
+    roles: tuple[list[Item], list[Item], list[Item], list[Item]] = ([], [], [], [])
+    weights = (shares.fit, shares.forest, shares.calibration, shares.validation)
+    for round_index in range(rounds):
+        start, stop = (len(items) * edge // rounds for edge in (round_index, round_index + 1))
+        cumulative = 0.0
+        position = start
+        for role, weight in zip(roles, weights, strict=True):
+            cumulative += weight
+            edge = start + round((stop - start) * cumulative)
+            role.extend(items[position:edge])
+            position = edge
+    return Split(*(tuple(role) for role in roles))
