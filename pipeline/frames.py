@@ -18,6 +18,9 @@ Mode = Literal["gray", "rgb"]
 MAX_FRAME_PIXELS = 64 * 1024 * 1024
 """Decoded pixels. A small file may claim to hold far more; its header is read before any pixel is."""
 
+# Our own limit is lower. A filter for good, since `catch_warnings` is not safe among threads.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
 
 class FrameError(ValueError):
     """A frame that can't be scored, and why."""
@@ -38,16 +41,14 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
     if len(value) > MAX_FRAME_BYTES:
         raise FrameError(DeadReason.TOO_LARGE, f"{len(value)} bytes; at most {MAX_FRAME_BYTES} are allowed")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            image = Image.open(io.BytesIO(value), formats=("PNG", "JPEG"))
-            width, height = image.size
-            if width * height > MAX_FRAME_PIXELS:
-                raise FrameError(
-                    DeadReason.TOO_LARGE,
-                    f"the header says {width} × {height} pixels; at most {MAX_FRAME_PIXELS} are allowed",
-                )
-            return _to_array(image, mode)
+        image = Image.open(io.BytesIO(value), formats=("PNG", "JPEG"))
+        width, height = image.size
+        if width * height > MAX_FRAME_PIXELS:
+            raise FrameError(
+                DeadReason.TOO_LARGE,
+                f"the header says {width} × {height} pixels; at most {MAX_FRAME_PIXELS} are allowed",
+            )
+        return _to_array(image, mode)
     except FrameError:
         raise
     except Image.DecompressionBombError as error:

@@ -117,7 +117,7 @@ class Inspector:
         topics = self._settings.topics
         scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at)
         inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, _Meters())
-        options = ConsumerOptions(GROUP, (topics.frames.name,), max_batch=config.max_batch)
+        options = ConsumerOptions(self._settings.group(GROUP), (topics.frames.name,), max_batch=config.max_batch)
         loop = ConsumerLoop(self._settings, options, inspection, self._stop)
 
         def run() -> None:

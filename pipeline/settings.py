@@ -44,6 +44,10 @@ class Settings(BaseSettings):
             line_partitions=self.andon_line_partitions,
         )
 
+    def group(self, name: str) -> str:
+        """The consumer group of this name, of this factory alone."""
+        return self.andon_topic_prefix + name
+
 
 def read_settings() -> Settings:
     """Raises SettingsError that names each wrong environment variable, never its value."""

@@ -17,7 +17,7 @@ def connection(settings: Settings, client_id: str) -> dict[str, Any]:
         raise RuntimeError("the package 'crc32c' is missing; install 'kafka-python[crc32c]'")
     arguments: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap.split(","),
-        "bootstrap_timeout_ms": 20_000,
+        "bootstrap_timeout_ms": 8_000,
         "client_id": client_id,
         "reconnect_backoff_max_ms": 2_000,
         "request_timeout_ms": 15_000,

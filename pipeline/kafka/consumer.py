@@ -112,21 +112,18 @@ class ConsumerLoop(Generic[Result]):
         seen = 0
         try:
             consumer.subscribe(list(options.topics), listener=rebalances)
-            batch: list[Incoming] = []
             while not self._stop.is_set():
-                batch = batch or self._poll(consumer, timeout_ms=200)
+                batch = self._poll(consumer, timeout_ms=200)
                 if rebalances.count != seen:
                     seen = rebalances.count
                     self._step.assigned(sorted((at.topic, at.partition) for at in consumer.assignment()))
                 if not batch:
                     continue
                 result = self._step.work(batch)
-                fresh = self._deliver(consumer, result, partial(rebalances.unchanged_since, seen))
-                if fresh is None:
+                if self._deliver(consumer, batch, result, partial(rebalances.unchanged_since, seen)):
                     self._commit(consumer, batch)
                     self.state.batches += 1
                     self.state.records += len(batch)
-                batch = fresh or []
         finally:
             consumer.close(autocommit=False, timeout_ms=5_000)
 
@@ -148,27 +145,27 @@ class ConsumerLoop(Generic[Result]):
         ]
 
     def _deliver(
-        self, consumer: KafkaConsumer, result: Result, still_ours: Callable[[], bool]
-    ) -> list[Incoming] | None:
-        """Returns None when delivered; otherwise the batch is not ours to commit, and what was polled meanwhile
-        (after a rebalance) is returned instead."""
+        self, consumer: KafkaConsumer, batch: Sequence[Incoming], result: Result, still_ours: Callable[[], bool]
+    ) -> bool:
+        """Whether the batch was delivered. If not, whoever owns its partitions now, perhaps we, reads it again."""
         wait_s = 0.1
         try:
             while True:
                 try:
                     self._step.deliver(result)
-                    return None
+                    return True
                 except Backpressure as reason:
                     if self.state.waiting_for is None:
                         log.warning("delivery waits: %s", reason)
                     self.state.waiting_for = str(reason)
                 if self._stop.is_set():
-                    return []
+                    return False
                 consumer.pause(*consumer.assignment())
                 fresh = self._poll(consumer, timeout_ms=int(wait_s * 1000))
                 if fresh or not still_ours():
-                    log.warning("partitions moved while a delivery waited; the batch is left to their new owner")
-                    return fresh
+                    log.warning("partitions moved while a delivery waited; the batch is read again by their owner")
+                    _rewind(consumer, [*batch, *fresh])
+                    return False
                 wait_s = min(wait_s * 2, 2.0)
         finally:
             if self.state.waiting_for is not None:
@@ -207,6 +204,17 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_assigned(self, assigned: object) -> None:
         self.count += 1
+
+
+def _rewind(consumer: KafkaConsumer, records: Sequence[Incoming]) -> None:
+    """Back to the first of these. A partition that stayed with us through a rebalance keeps its position, so without
+    this its records would be skipped."""
+    firsts: dict[TopicPartition, int] = {}
+    for record in records:
+        at = TopicPartition(record.topic, record.partition)
+        firsts[at] = min(firsts.get(at, record.offset), record.offset)
+    for at in firsts.keys() & consumer.assignment():
+        consumer.seek(at, firsts[at])
 
 
 def _lag(consumer: KafkaConsumer) -> dict[tuple[str, int], int]:

@@ -30,7 +30,7 @@ def read_to_end(
     Raises KafkaUnavailableError when nothing comes for `timeout_s` although more is there.
     """
     with _Reader(settings) as consumer:
-        places = _places(consumer, settings, topics, partitions, timeout_s)
+        places = _places(consumer, settings, topics, partitions)
         ends = consumer.end_offsets(places, timeout_ms=int(timeout_s * 1000))
         begins = consumer.beginning_offsets(places, timeout_ms=int(timeout_s * 1000))
         left = {}
@@ -66,7 +66,7 @@ def follow(
 ) -> Iterator[Incoming]:
     """Yields what comes until `stop` is set; from now on unless `from_beginning`."""
     with _Reader(settings) as consumer:
-        places = _places(consumer, settings, topics, None, 20)
+        places = _places(consumer, settings, topics, None)
         consumer.assign(places)
         (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*places)
         while not stop.is_set():
@@ -108,7 +108,7 @@ def _places(
     timeout_s: float,
 ) -> list[TopicPartition]:
     try:
-        consumer.bootstrap(timeout_ms=int(timeout_s * 1000))
+        consumer.bootstrap(timeout_ms=8_000)
         found = {topic: consumer.partitions_for_topic(topic) for topic in topics}
     except KafkaError as error:
         raise KafkaUnavailableError(

@@ -30,7 +30,9 @@ class Plant:
     def score(self, record: Incoming, value: float = 0.1, model: str = "m1", verdict: Verdict = Verdict.OK) -> None:
         facts = Frame.from_headers(record.headers)
         score = Score(
-            **facts.model_dump(include={"camera_id", "line_id", "station_id", "boot_id", "sequence", "part_id", "recipe"}),
+            **facts.model_dump(
+                include={"camera_id", "line_id", "station_id", "boot_id", "sequence", "part_id", "recipe"}
+            ),
             frame_id=facts.frame_id,
             captured_at=facts.captured_at,
             scored_at=now(),
@@ -96,7 +98,12 @@ def test_every_end_is_counted_once() -> None:
     plant.beat(6, dropped={"buffer_full": 2}, buffered=1)
     account = plant.account(committed=2)
     assert account.balanced
-    assert (account.scored, account.not_ok, account.dead, account.dropped) == (1, 1, {"undecodable": 1}, {"buffer_full": 2})
+    assert (account.scored, account.not_ok, account.dead, account.dropped) == (
+        1,
+        1,
+        {"undecodable": 1},
+        {"buffer_full": 2},
+    )
     assert account.in_flight == 2, "one record not committed yet, one in the camera's memory"
 
 

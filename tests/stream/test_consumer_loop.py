@@ -1,0 +1,130 @@
+"""poll → work → deliver → commit, against a real broker: nothing lost, whatever waits, moves or fails."""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+from support.stream import running, settings_for, wait_until
+
+from pipeline.kafka.admin import committed_offsets, ensure_topics
+from pipeline.kafka.consumer import Backpressure, ConsumerOptions
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.settings import Settings
+
+pytestmark = pytest.mark.services
+
+
+class Collect:
+    """Keeps what was delivered. `away` makes deliveries wait."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+        self.assignments: list[Sequence[tuple[str, int]]] = []
+        self.away = threading.Event()
+        self.attempts = 0
+
+    def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+        self.assignments.append(partitions)
+
+    def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+        return [record.value or b"" for record in batch]
+
+    def deliver(self, result: list[bytes]) -> None:
+        self.attempts += 1
+        if self.away.is_set():
+            raise Backpressure("the test is away")
+        self.seen += result
+
+
+@pytest.fixture
+def settings(kafka_bootstrap: str, unique: str) -> Settings:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    return settings
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Iterator[Publisher]:
+    publisher = Publisher(settings, "test")
+    yield publisher
+    publisher.close()
+
+
+def options(settings: Settings, **more: object) -> ConsumerOptions:
+    return ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), **more)  # type: ignore[arg-type]
+
+
+def send(publisher: Publisher, settings: Settings, first: int, last: int) -> list[bytes]:
+    values = [str(i).encode() for i in range(first, last)]
+    publisher.publish(Outgoing(settings.topics.frames.name, value, value) for value in values)
+    return values
+
+
+def committed(settings: Settings) -> int:
+    return sum(committed_offsets(settings, settings.group("test")).values())
+
+
+def test_what_is_delivered_is_committed(settings: Settings, publisher: Publisher) -> None:
+    values = send(publisher, settings, 0, 50)
+    step = Collect()
+    with running(settings, options(settings, max_batch=7), step) as loop:
+        wait_until(lambda: loop.state.records == 50)
+    assert sorted(step.seen) == sorted(values)
+    assert committed(settings) == 50
+
+
+def test_a_delivery_that_waits_is_neither_lost_nor_committed(settings: Settings, publisher: Publisher) -> None:
+    values = send(publisher, settings, 0, 20)
+    step = Collect()
+    step.away.set()
+    with running(settings, options(settings), step) as loop:
+        wait_until(lambda: step.attempts >= 3)
+        assert loop.state.waiting_for == "the test is away"
+        assert committed(settings) == 0
+        step.away.clear()
+        wait_until(lambda: loop.state.records == 20)
+        assert loop.state.waiting_for is None
+    assert sorted(step.seen) == sorted(values)
+
+
+def test_stopping_while_a_delivery_waits_leaves_the_batch_to_the_next(settings: Settings, publisher: Publisher) -> None:
+    values = send(publisher, settings, 0, 10)
+    step = Collect()
+    step.away.set()
+    with running(settings, options(settings), step):
+        wait_until(lambda: step.attempts >= 1)
+    assert step.seen == []
+    successor = Collect()
+    with running(settings, options(settings), successor):
+        wait_until(lambda: len(successor.seen) == 10)
+    assert sorted(successor.seen) == sorted(values)
+
+
+def test_partitions_that_move_while_a_delivery_waits_are_read_again_by_their_owner(
+    settings: Settings, publisher: Publisher
+) -> None:
+    values = send(publisher, settings, 0, 20)
+    stuck, helper = Collect(), Collect()
+    stuck.away.set()
+    with running(settings, options(settings), stuck):
+        wait_until(lambda: stuck.attempts >= 1)
+        with running(settings, options(settings), helper):
+            wait_until(lambda: len(stuck.assignments) >= 2 and len(helper.assignments) >= 1)
+            stuck.away.clear()
+            wait_until(lambda: set(stuck.seen) | set(helper.seen) == set(values))
+    assert committed(settings) == 20
+
+
+def test_an_error_in_work_ends_the_loop_uncommitted(settings: Settings, publisher: Publisher) -> None:
+    send(publisher, settings, 0, 5)
+
+    class Broken(Collect):
+        def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+            self.attempts += 1
+            raise ZeroDivisionError("broken")
+
+    step = Broken()
+    with pytest.raises(ZeroDivisionError), running(settings, options(settings), step):
+        wait_until(lambda: step.attempts == 1)
+    assert committed(settings) == 0

@@ -1,0 +1,115 @@
+"""Bytes to pixels: what can't be read is named, what can be read is judged."""
+
+import io
+import struct
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from support.stream import frame, picture
+
+from pipeline.detectors.bundle import QualityLimits
+from pipeline.events import DeadReason, Doubt, to_ms
+from pipeline.frames import FrameError, TimingLimits, decode, doubts_of_facts, doubts_of_pixels, sharpness
+from pipeline.topics import MAX_FRAME_BYTES
+
+pytestmark = pytest.mark.unit
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind)
+    return out.getvalue()
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few bytes whose header claims side × side pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "says"),
+    [
+        (None, DeadReason.EMPTY, "no bytes"),
+        (b"", DeadReason.EMPTY, "no bytes"),
+        (b"hello", DeadReason.UNDECODABLE, "not a whole PNG or JPEG"),
+        (picture(seed=1)[:-40], DeadReason.UNDECODABLE, "not a whole PNG or JPEG"),
+        (b"x" * (MAX_FRAME_BYTES + 1), DeadReason.TOO_LARGE, "at most 4194304"),
+        (bomb(50_000), DeadReason.TOO_LARGE, "2500000000 pixels"),
+        (bomb(9_000), DeadReason.TOO_LARGE, "9000 × 9000 pixels"),
+        (encoded(Image.new("L", (8, 8)), "GIF"), DeadReason.UNDECODABLE, "not a whole PNG or JPEG"),
+    ],
+    ids=["none", "empty", "text", "truncated", "too many bytes", "bomb", "small bomb", "another format"],
+)
+def test_what_cannot_be_decoded_is_named(value: bytes | None, reason: DeadReason, says: str) -> None:
+    with pytest.raises(FrameError, match=says) as error:
+        decode(value, "gray")
+    assert error.value.reason is reason
+
+
+def test_every_mode_becomes_gray_or_rgb() -> None:
+    level = 100
+    flat = np.full((4, 6), level, np.uint8)
+    rgba = np.dstack([flat, flat, flat, np.zeros_like(flat)])
+    images = {
+        "gray": Image.fromarray(flat),
+        "16-bit": Image.fromarray(flat.astype(np.uint16) * 257),
+        "rgb": Image.fromarray(np.dstack([flat] * 3)),
+        "rgba": Image.fromarray(rgba),
+        "gray with alpha": Image.fromarray(np.dstack([flat, flat * 0]), "LA"),
+        "palette": Image.fromarray(np.dstack([flat] * 3)).quantize(4),
+    }
+    for name, image in images.items():
+        gray, rgb = decode(encoded(image), "gray"), decode(encoded(image), "rgb")
+        assert gray.shape == (4, 6), name
+        assert rgb.shape == (4, 6, 3), name
+        assert gray.dtype == np.uint8
+        assert abs(int(gray[0, 0]) - level) <= 1, name
+        assert abs(int(rgb[0, 0, 1]) - level) <= 1, name
+
+
+@given(st.binary(max_size=300))
+def test_hostile_bytes_raise_nothing_else(tail: bytes) -> None:
+    for value in (tail, picture()[:60] + tail, b"\xff\xd8\xff" + tail):
+        with suppress(FrameError):
+            decode(value, "gray")
+
+
+def test_dark_bright_and_blurred_pictures_are_not_decidable() -> None:
+    limits = QualityLimits(dark_below=10, bright_above=240, blurred_below=5)
+    noise = np.random.default_rng(0).integers(90, 160, (64, 64)).astype(np.uint8)
+    smooth: NDArray[np.uint8] = np.tile(np.linspace(80, 120, 64), (64, 1)).astype(np.uint8)
+    assert doubts_of_pixels(noise, limits) == []
+    assert doubts_of_pixels(np.zeros((64, 64), np.uint8), limits) == [Doubt.DARK, Doubt.BLURRED]
+    assert doubts_of_pixels(np.full((64, 64), 255, np.uint8), limits) == [Doubt.BRIGHT, Doubt.BLURRED]
+    assert doubts_of_pixels(smooth, limits) == [Doubt.BLURRED]
+
+
+def test_sharpness_is_the_variance_of_the_laplacian() -> None:
+    gray = np.random.default_rng(3).integers(0, 256, (9, 7)).astype(np.uint8)
+    laplacian = [
+        int(gray[y - 1, x]) + int(gray[y + 1, x]) + int(gray[y, x - 1]) + int(gray[y, x + 1]) - 4 * int(gray[y, x])
+        for y in range(1, 8)
+        for x in range(1, 6)
+    ]
+    assert sharpness(gray) == pytest.approx(np.var(laplacian))
+
+
+def test_clock_and_sameness_are_judged_by_the_record_alone() -> None:
+    limits = TimingLimits(late_after_s=60, future_after_s=5, frozen_after=3)
+    facts = frame(0)
+    captured_ms = to_ms(facts.captured_at)
+    assert doubts_of_facts(facts, captured_ms + 1_000, limits) == []
+    assert doubts_of_facts(facts, captured_ms + 61_000, limits) == [Doubt.LATE]
+    assert doubts_of_facts(facts, captured_ms - 6_000, limits) == [Doubt.FUTURE]
+    assert doubts_of_facts(frame(0, repeats=3), captured_ms, limits) == [Doubt.FROZEN]

@@ -1,0 +1,69 @@
+"""Publishing survives what kills kafka-python's producer."""
+
+import dataclasses
+
+import pytest
+from support.stream import settings_for
+
+from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
+from pipeline.kafka.connection import KafkaUnavailableError
+from pipeline.kafka.publisher import Publisher, PublishError
+from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
+from pipeline.topics import MAX_FRAME_BYTES, topics
+
+pytestmark = pytest.mark.services
+
+
+def test_a_record_that_the_broker_refuses_does_not_end_publishing(kafka_bootstrap: str, unique: str) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    scores = settings.topics.scores.name
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(scores, b"k", b"before")])
+    with pytest.raises(PublishError) as refused:
+        publisher.publish([Outgoing(scores, b"k", b"x" * (2 * 1024 * 1024))])
+    assert not refused.value.retriable
+    publisher.publish([Outgoing(scores, b"k", b"after")])
+    publisher.close()
+    assert [record.value for record in read_to_end(settings, [scores])] == [b"before", b"after"]
+
+
+def test_the_largest_frame_goes_through(kafka_bootstrap: str, unique: str) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    frames = settings.topics.frames.name
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(frames, b"k", b"x" * MAX_FRAME_BYTES, [("h", b"y" * 1000)])])
+    publisher.close()
+    (record,) = read_to_end(settings, [frames])
+    assert len(record.value or b"") == MAX_FRAME_BYTES
+
+
+def test_a_broker_that_is_away_is_named() -> None:
+    settings = settings_for("127.0.0.1:1", "x")
+    with pytest.raises(KafkaUnavailableError, match=r"127\.0\.0\.1:1.*KAFKA_BOOTSTRAP"):
+        check_topics(settings, settings.topics)
+
+
+def test_each_wrong_topic_is_named_with_its_mend(kafka_bootstrap: str, unique: str) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    with pytest.raises(TopicError, match=r"frames.*does not exist.*andon topics create"):
+        check_topics(settings, settings.topics)
+    small = dataclasses.replace(settings.topics.frames, max_message_bytes=1_000_000, partitions=3, broker_time=False)
+    ensure_topics(settings, [small])
+    with pytest.raises(TopicError) as wrong:
+        check_topics(settings, [settings.topics.frames])
+    for hint in (
+        "has 3 partitions",
+        "max.message.bytes to",
+        "message.timestamp.type=CreateTime; set it to LogAppendTime",
+    ):
+        assert hint in str(wrong.value)
+
+
+def test_ensuring_twice_changes_nothing(kafka_bootstrap: str, unique: str) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    ensure_topics(settings, settings.topics)
+    assert len(list(topics(unique))) == 9

@@ -1,0 +1,151 @@
+"""The pure step: every record comes out exactly once, as a score or as a dead letter."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.stream import frame, incoming, picture
+
+from pipeline.detectors.base import Prediction
+from pipeline.detectors.null import make_null_bundle
+from pipeline.detectors.registry import load_detector
+from pipeline.events import DeadReason, Doubt, Verdict, now
+from pipeline.inspection import DeadShare, TooManyDeadError
+from pipeline.kafka.records import Incoming
+from pipeline.recipes import Catalog, LoadedRecipe, Recipe, load_catalog
+from pipeline.scoring import Dead, Scored, Scorer
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    folder = tmp_path_factory.mktemp("null")
+    make_null_bundle(folder, 32, 32)
+    return load_catalog({"null": Recipe(bundle=str(folder), cameras=("cam-*",))})
+
+
+@pytest.fixture
+def scorer() -> Iterator[Scorer]:
+    with ThreadPoolExecutor(2) as pool:
+        yield Scorer(pool, now)
+
+
+def test_bright_is_not_ok_and_dark_is_ok(scorer: Scorer, catalog: Catalog) -> None:
+    batch = [incoming(frame(0), picture(40, seed=0), 5), incoming(frame(1), picture(220, seed=1), 6)]
+    scored = scorer.score(batch, catalog)
+    assert [s.verdict for s in scored.scores] == [Verdict.OK, Verdict.NOT_OK]
+    assert [s.position.offset for s in scored.scores] == [5, 6]
+    assert [m.key for m in scored.maps] == [s.map_key for s in scored.scores]
+    assert all(m.anomaly_map is not None and m.thumbnail for m in scored.maps)
+    assert scored.dead == ()
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (incoming(frame(0), b""), DeadReason.EMPTY),
+        (incoming(frame(0), None), DeadReason.EMPTY),
+        (incoming(frame(0), b"junk"), DeadReason.UNDECODABLE),
+        (incoming(frame(0), picture(), headers=()), DeadReason.CONTRACT),
+        (incoming(frame(0), picture(), key=b"cam-2"), DeadReason.CONTRACT),
+        (incoming(frame(0), picture(), key=None), DeadReason.CONTRACT),
+        (incoming(frame(0, camera="other"), picture()), DeadReason.UNKNOWN_CAMERA),
+        (incoming(frame(0, recipe="elsewhere"), picture()), DeadReason.UNKNOWN_CAMERA),
+    ],
+    ids=["empty", "none", "junk", "no headers", "foreign key", "no key", "unknown camera", "unknown recipe"],
+)
+def test_a_bad_record_dies_alone(record: Incoming, reason: DeadReason, scorer: Scorer, catalog: Catalog) -> None:
+    good = incoming(frame(1), picture(seed=1), 1)
+    scored = scorer.score([record, good], catalog)
+    assert [d.reason for d in scored.dead] == [reason]
+    assert scored.dead[0].detail
+    assert [s.sequence for s in scored.scores] == [1]
+
+
+def test_a_frame_of_another_size_is_not_decidable_and_has_no_score(scorer: Scorer, catalog: Catalog) -> None:
+    (score,) = scorer.score([incoming(frame(0), picture(size=(48, 32), seed=0))], catalog).scores
+    assert (score.verdict, score.doubts, score.score) == (Verdict.NOT_DECIDABLE, (Doubt.WRONG_SIZE,), None)
+
+
+def test_a_late_frame_is_scored_but_never_ok(scorer: Scorer, catalog: Catalog) -> None:
+    record = incoming(frame(0), picture(seed=0))
+    late = Incoming(record.topic, 0, 0, record.timestamp_ms + 61_000, record.key, record.value, record.headers)
+    (score,) = scorer.score([late], catalog).scores
+    assert (score.verdict, score.doubts) == (Verdict.NOT_DECIDABLE, (Doubt.LATE,))
+    assert score.score is not None
+
+
+def test_two_frames_of_one_id_and_other_bytes_the_second_dies(scorer: Scorer, catalog: Catalog) -> None:
+    first, second = incoming(frame(0), picture(40, seed=0), 0), incoming(frame(0), picture(60, seed=1), 1)
+    assert len(scorer.score([first], catalog).scores) == 1
+    scored = scorer.score([second, first], catalog)
+    assert [d.reason for d in scored.dead] == [DeadReason.DUPLICATE_SEQUENCE]
+    assert len(scored.scores) == 1, "a replay of the first is scored again"
+
+
+class Picky:
+    """A detector that fails on one frame. A fake: no real model can be made to raise on demand."""
+
+    def __init__(self, inner: LoadedRecipe) -> None:
+        self._inner = inner.detector
+        self.info = self._inner.info
+
+    def predict(self, batch: NDArray[np.uint8]) -> Prediction:
+        if (batch.mean(axis=(1, 2)) > 200).any():
+            raise RuntimeError("out of memory")
+        return self._inner.predict(batch)
+
+
+def test_a_frame_that_the_model_fails_on_does_not_take_its_neighbours_along(scorer: Scorer, catalog: Catalog) -> None:
+    null = catalog.recipes["null"]
+    picky = Catalog({"null": LoadedRecipe("null", null.recipe, Picky(null))})
+    batch = [incoming(frame(i), picture(220 if i == 1 else 40, seed=i), i) for i in range(3)]
+    scored = scorer.score(batch, picky)
+    assert [s.sequence for s in scored.scores] == [0, 2]
+    assert [(d.record.offset, d.reason) for d in scored.dead] == [(1, DeadReason.SCORING_FAILED)]
+    assert "out of memory" in scored.dead[0].detail
+
+
+def test_results_do_not_depend_on_the_batch(scorer: Scorer, catalog: Catalog) -> None:
+    batch = [incoming(frame(i), picture(40 + i, seed=i), i) for i in range(5)]
+    together = [(s.frame_id, s.score, s.verdict) for s in scorer.score(batch, catalog).scores]
+    alone = [(s.frame_id, s.score, s.verdict) for r in batch for s in scorer.score([r], catalog).scores]
+    assert together == alone
+
+
+def test_an_empty_batch_is_nothing(scorer: Scorer, catalog: Catalog) -> None:
+    assert scorer.score([], catalog) == Scored()
+
+
+def test_burying_most_frames_for_a_fault_of_ours_is_refused() -> None:
+    share = DeadShare(limit=0.5, window=10)
+    record = incoming(frame(0), b"")
+    share.add(Scored(dead=(Dead(record, DeadReason.UNDECODABLE, "camera's fault"),) * 50))
+    share.add(Scored(dead=(Dead(record, DeadReason.UNKNOWN_CAMERA, "no recipe"),) * 5))
+    with pytest.raises(TooManyDeadError, match="unknown_camera: no recipe"):
+        share.add(Scored(dead=(Dead(record, DeadReason.UNKNOWN_CAMERA, "no recipe"),)))
+
+
+def test_an_unchanged_bundle_is_not_loaded_again(tmp_path: Path) -> None:
+    make_null_bundle(tmp_path / "a", 8, 8)
+    recipe = Recipe(bundle=str(tmp_path / "a"), cameras=("*",))
+    before = load_catalog({"one": recipe})
+    after = load_catalog({"one": recipe, "two": recipe}, before=before)
+    assert after.recipes["two"].detector is before.recipes["one"].detector
+    make_null_bundle(tmp_path / "a", 16, 16)
+    changed = load_catalog({"one": recipe}, before=after)
+    assert changed.recipes["one"].detector.info.input.height_px == 16
+
+
+def test_a_recipe_is_for_its_own_cameras(catalog: Catalog) -> None:
+    assert catalog.find("cam-17", "null") is not None
+    assert catalog.find("dog-17", "null") is None
+
+
+def test_the_detector_is_of_the_registry(tmp_path: Path) -> None:
+    make_null_bundle(tmp_path, 8, 8)
+    assert load_detector(tmp_path).info.method == "null"

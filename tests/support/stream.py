@@ -1,0 +1,104 @@
+"""Makes frames and reads what became of them."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.events import Frame, Score, now
+from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, Step
+from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.settings import Settings
+
+BOOT = "b1"
+
+
+def settings_for(kafka_bootstrap: str, prefix: str, redis_url: str = "redis://127.0.0.1:1/0", **more: Any) -> Settings:
+    return Settings(
+        kafka_bootstrap=kafka_bootstrap,
+        redis_url=redis_url,
+        andon_topic_prefix=prefix,
+        andon_frame_partitions=more.pop("frame_partitions", 2),
+        andon_line_partitions=more.pop("line_partitions", 2),
+        **more,
+    )
+
+
+def picture(level: int = 40, size: tuple[int, int] = (32, 32), seed: int | None = None, **save: Any) -> bytes:
+    """A gray PNG: flat, or speckled around the level when a seed is given."""
+    pixels = np.full(size, level, np.uint8)
+    if seed is not None:
+        pixels = np.clip(np.random.default_rng(seed).normal(level, 8, size), 0, 255).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", **save)
+    return out.getvalue()
+
+
+def frame(sequence: int, camera: str = "cam-1", **facts: Any) -> Frame:
+    return Frame(
+        **{
+            "camera_id": camera,
+            "line_id": "line-1",
+            "station_id": "s1",
+            "recipe": "null",
+            "boot_id": BOOT,
+            "sequence": sequence,
+            "part_id": f"part-{sequence}",
+            "captured_at": now(),
+            "content_type": "image/png",
+        }
+        | facts
+    )
+
+
+def outgoing(topic: str, facts: Frame, value: bytes | None = None) -> Outgoing:
+    return Outgoing(topic, facts.camera_id.encode(), value or picture(seed=facts.sequence), facts.to_headers())
+
+
+def incoming(facts: Frame, value: bytes | None, offset: int = 0, **changes: Any) -> Incoming:
+    """The record as a replica would read it, arrived 20 ms after capture."""
+    arrived_ms = int(facts.captured_at.timestamp() * 1000) + 20
+    fields = {"key": facts.camera_id.encode(), "value": value, "headers": tuple(facts.to_headers())}
+    return Incoming("frames", 0, offset, arrived_ms, **(fields | changes))
+
+
+def scores_in(settings: Settings) -> list[Score]:
+    return [Score.from_json(record.value) for record in read_to_end(settings, [settings.topics.scores.name])]
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(settings: Settings, options: ConsumerOptions, step: Step[Any]) -> Iterator[ConsumerLoop[Any]]:
+    """A consumer loop on a thread; stopped at the end. An error of the loop is raised here."""
+    stop = threading.Event()
+    loop = ConsumerLoop(settings, options, step, stop)
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            loop.run()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+    if errors:
+        raise errors[0]
