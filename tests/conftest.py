@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import pytest
 
@@ -23,7 +23,6 @@ from workers.local.services import check, named_services
 from workers.local.valkey import Valkey, ValkeySettings
 
 MIB = 1024 * 1024
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +51,7 @@ def unique(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def _private_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     folder = tmp_path_factory.mktemp("own-kafka")
-    broker = _or_give_up(lambda: KafkaBroker(folder / "data", folder / "kafka.log"))
+    broker = KafkaBroker(folder / "data", folder / "kafka.log")
     yield broker
     broker.stop()
 
@@ -136,9 +135,9 @@ def _docker_answers() -> bool:
         return False
 
 
-def _or_give_up(start: Callable[[], T]) -> T:
+def _or_give_up(start: Callable[[], None]) -> None:
     try:
-        return start()
+        start()
     except ServiceError as error:
         _give_up(str(error))
 
@@ -151,7 +150,7 @@ def _give_up(reason: str) -> NoReturn:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fails a session that leaves child processes behind, and ends them: the next session starts clean."""
-    left = _children_after_grace(grace_s=5.0)
+    left = _children_after_grace(grace_s=10.0)
     for pid, command in left.items():
         print(f"\nERROR: a test left process {pid} behind: {command}")
         os.kill(pid, signal.SIGKILL)

@@ -22,9 +22,9 @@ class DataFolder:
     root: Path
 
     @classmethod
-    def default(cls) -> "DataFolder":
-        """ANDON_HOME, else `.andon` in the current directory."""
-        return cls(Path(os.environ.get("ANDON_HOME") or DEFAULT_NAME).absolute())
+    def at(cls, home: Path | None) -> "DataFolder":
+        """`home`, else ANDON_HOME, else `.andon` in the current directory."""
+        return cls((home or Path(os.environ.get("ANDON_HOME") or DEFAULT_NAME)).absolute())
 
     @property
     def kafka(self) -> Path:
@@ -71,6 +71,12 @@ class DataFolder:
                 "Remove it yourself if that is what you want"
             )
         with self.lock():
+            # What proves that the folder is ours goes last: an interrupted clean can be done again.
+            for entry in self.root.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name not in (_MARKER, _LOCK):
+                    entry.unlink()
             shutil.rmtree(self.root)
         return True
 
@@ -80,17 +86,16 @@ class DataFolder:
         with self._lock_file() as lock:
             if not _try_lock(lock):
                 raise ServiceError(
-                    f"the services in {self.root} are running ({self.describe_holder()}): stop them first, "
-                    "or name another folder in ANDON_HOME"
+                    f"the services in {self.root} are running (process {self._published().get('pid', 'unknown')}): "
+                    "stop them first, or name another folder in ANDON_HOME"
                 )
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, json.dumps({"pid": os.getpid()}).encode(), 0)
+            self.publish({})
             yield
 
     def publish(self, addresses: dict[str, str]) -> None:
         """Tell others who look at the folder where its services listen. Call with the lock held."""
-        path = self.root / _LOCK
-        path.write_text(json.dumps({"pid": os.getpid(), **addresses}), encoding="utf-8")
+        facts = json.dumps({"pid": os.getpid(), **addresses})
+        (self.root / _LOCK).write_text(facts, encoding="utf-8")  # in place: the lock is the file's, not the name's
 
     def running_services(self) -> dict[str, str] | None:
         """What the lock's holder has published; None when nobody holds it."""
@@ -100,10 +105,6 @@ class DataFolder:
             if _try_lock(lock):
                 return None
         return {name: str(value) for name, value in self._published().items()}
-
-    def describe_holder(self) -> str:
-        pid = self._published().get("pid")
-        return f"process {pid}" if pid else "by a process that has not said its number yet"
 
     def _published(self) -> dict[str, object]:
         try:

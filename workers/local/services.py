@@ -44,8 +44,8 @@ class Ports:
 def services(
     home: Path | None = None, say: Callable[[str], None] = silent, ports: Ports = Ports()
 ) -> Iterator[Services]:
-    """What it starts, it stops: in order, on leaving, on failure and on Ctrl-C. `home`: see `DataFolder.default`."""
-    folder = DataFolder(home.absolute()) if home else DataFolder.default()
+    """What it starts, it stops: in order, on leaving, on failure and on Ctrl-C. `home`: see `DataFolder.at`."""
+    folder = DataFolder.at(home)
     named = named_services(os.environ)
     check(named)
     with ExitStack() as started:

@@ -1,0 +1,92 @@
+"""`andon local …`: Kafka and Redis on this machine, and the folder with their data."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from workers.local.services import Services
+
+local = typer.Typer(help="Kafka and Redis on this machine, without Docker or Java.", no_args_is_help=True)
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", envvar="ANDON_HOME", help="Folder of all local data.  [default: .andon]", file_okay=False),
+]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Default: any free one.")]
+
+_WATCH_S = 0.5
+
+
+@local.command()
+def up(home: Home = None, kafka_port: Port = None, redis_port: Port = None) -> None:
+    """Start Kafka and Valkey, and stop them on Ctrl-C. A service that the environment names is used as it is."""
+    from workers.local.services import Ports, services
+
+    # A supervisor's SIGTERM and a closed terminal end the services as Ctrl-C does.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+    with _plain_errors(), services(home, _say, Ports(kafka_port, redis_port)) as running:
+        for name, value in running.environment.items():
+            typer.echo(f"export {name}={value}")
+        _say("running until Ctrl-C")
+        try:
+            _watch(running)
+        except KeyboardInterrupt:
+            _say("stopping")
+
+
+@local.command()
+def status(home: Home = None) -> None:
+    """Say whether the services of this folder are running, and where. Exit code 1 when they are not."""
+    from workers.local.data_folder import DataFolder
+
+    folder = DataFolder.at(home)
+    running = folder.running_services()
+    if running is None:
+        typer.echo(f"nothing is running from {folder.root}")
+        raise typer.Exit(1)
+    typer.echo(f"running from {folder.root}")
+    for name, value in running.items():
+        typer.echo(f"  {name}={value}")
+
+
+@local.command()
+def clean(home: Home = None) -> None:
+    """Remove the folder with all local data; refused while its services run, and where Andon did not make it."""
+    from workers.local.data_folder import DataFolder
+
+    folder = DataFolder.at(home)
+    with _plain_errors():
+        removed = folder.clean()
+    typer.echo(f"removed {folder.root}" if removed else f"nothing to remove: {folder.root} does not exist")
+
+
+def _watch(running: "Services") -> None:
+    from workers.local.errors import ServiceError
+
+    servers = [server for server in (running.broker, running.valkey) if server]
+    while all(server.running for server in servers):
+        time.sleep(_WATCH_S)
+    ended = ", ".join(f"{server.name} (see {server.log})" for server in servers if not server.running)
+    raise ServiceError(f"ended by itself: {ended}")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    from workers.local.errors import ServiceError
+
+    try:
+        yield
+    except ServiceError as error:
+        typer.echo(f"andon local: {error}", err=True)
+        raise typer.Exit(2) from error
