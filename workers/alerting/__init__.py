@@ -1,0 +1,1 @@
+"""Scores in, alarms and line commands out. See docs/alerting.md."""

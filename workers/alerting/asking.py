@@ -1,0 +1,82 @@
+"""Asks the worker that holds a line to acknowledge or reset, and waits for what became of it."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.events import Act, Alarm, Operation, now
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
+from pipeline.settings import Settings
+from workers.alerting.recovery import StoredLine, read_states
+
+POLL_S = 0.2
+
+
+class NotAskedError(RuntimeError):
+    """There was nothing to ask. The message says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    changes: Sequence[Alarm]
+    """Empty: nobody answered in time."""
+
+    @property
+    def refused(self) -> bool:
+        return any(alarm.act is Act.NOTE for alarm in self.changes)
+
+
+def ask(
+    settings: Settings,
+    line_id: str,
+    act: Literal[Act.ACKNOWLEDGE, Act.RESET],
+    *,
+    actor: str,
+    reason: str,
+    timeout_s: float = 10,
+) -> Answer:
+    """Publishes an Operation. Raises NotAskedError, KafkaUnavailableError, PublishError."""
+    deadline_s = time.monotonic() + timeout_s
+    stored = read_states(settings, timeout_s=timeout_s)
+    line = stored.get(line_id)
+    if line is None or not line.state.latched:
+        alarmed = sorted(name for name, other in stored.items() if other.state.latched)
+        raise NotAskedError(
+            f"line {line_id!r} has no alarm; " + (f"these have: {', '.join(alarmed)}" if alarmed else "no line has one")
+        )
+    operation = Operation(
+        operation_id=uuid.uuid4(), line_id=line_id, act=act, actor=actor, reason=reason, asked_at=now()
+    )
+    _publish(settings, operation, timeout_s)
+    changes: list[Alarm] = []
+    while not changes and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+        changes = _answers(settings, line, operation, max(1.0, deadline_s - time.monotonic()))
+    return Answer(changes)
+
+
+def _publish(settings: Settings, operation: Operation, timeout_s: float) -> None:
+    publisher = Publisher(settings, "andon-operator", delivery_timeout_s=timeout_s)
+    try:
+        topic = settings.topics.operations.name
+        publisher.publish([Outgoing(topic, operation.line_id.encode(), operation.to_json())], timeout_s=timeout_s)
+    finally:
+        publisher.close(flush_timeout_s=1)
+
+
+def _answers(settings: Settings, line: StoredLine, operation: Operation, timeout_s: float) -> list[Alarm]:
+    """The state tells from where on an answer can lie, so a long history of alarms is not read."""
+    topic = settings.topics.alarms.name
+    records = read_to_end(
+        settings,
+        [topic],
+        start={(topic, line.partition): line.state.outbox.alarms_from},
+        partitions=[line.partition],
+        timeout_s=timeout_s,
+    )
+    alarms = (Alarm.from_json(record.value) for record in records)
+    return [alarm for alarm in alarms if alarm.operation_id == operation.operation_id]

@@ -1,0 +1,33 @@
+"""Alarms for people: one line a change, told by words first and by colour second."""
+
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.events import Alarm, AlarmState
+
+_STYLES = {
+    AlarmState.UNACK_LATCHED: "bold red",
+    AlarmState.ACK_LATCHED: "yellow",
+    AlarmState.NORMAL: "green",
+}
+
+
+def console() -> Console:
+    """Never breaks a line in two: what reads the output may be `grep`."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+def change_line(alarm: Alarm) -> Text:
+    """When, where, what the alarm is now, who did what and why. Names come from outside and are no markup."""
+    where = f"{alarm.line_id} {alarm.camera_id}"
+    said = f"{alarm.act} by {alarm.actor}" + (f": {alarm.reason}" if alarm.reason else "")
+    return Text.assemble(
+        f"{alarm.changed_at:%Y-%m-%d %H:%M:%S} UTC  {where}  ",
+        (f"{alarm.kind} {alarm.state}", _STYLES[alarm.state]),
+        f"  {_printable(said)}",
+    )
+
+
+def _printable(text: str) -> str:
+    """A reason must not steer the terminal of whoever reads it."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

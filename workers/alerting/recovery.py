@@ -1,0 +1,74 @@
+"""What a worker has to know of its lines before their first record: their states, and what of them got out."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pipeline.events import Alarm, LineCommand
+from pipeline.kafka.reading import Place, read_to_end
+from pipeline.settings import Settings
+from workers.alerting.outbox import Published
+from workers.alerting.state import LineState
+
+
+@dataclass(frozen=True)
+class StoredLine:
+    state: LineState
+    partition: int
+    """The same in every topic whose key is the line."""
+
+
+def read_states(
+    settings: Settings, partitions: Collection[int] | None = None, *, timeout_s: float = 30
+) -> dict[str, StoredLine]:
+    """line → its state; of all partitions by default.
+
+    Raises StateError for one that can't be read, KafkaUnavailableError.
+    """
+    wanted = None if partitions is None else sorted(partitions)
+    latest = {
+        record.key: record
+        for record in read_to_end(settings, [settings.topics.line_state.name], partitions=wanted, timeout_s=timeout_s)
+    }
+    states = [
+        StoredLine(LineState.from_json(record.value, record.place), record.partition)
+        for record in latest.values()
+        if record.value is not None
+    ]
+    return {stored.state.line_id: stored for stored in states}
+
+
+@dataclass(frozen=True)
+class Found:
+    published: Published
+    ends: Mapping[Place, int]
+    """How far the topics of events were read: nothing that is published from now on lies before."""
+
+
+def find_published(settings: Settings, lines: Collection[StoredLine], partitions: Collection[int]) -> Found:
+    """Looks for the events of every outbox, from where it says that they can begin.
+
+    Where all outboxes of a partition are empty, only the newest stretch is read, to learn where it ends.
+    Raises KafkaUnavailableError.
+    """
+    alarms, commands = settings.topics.alarms.name, settings.topics.line_commands.name
+    start: dict[Place, int] = {}
+    for partition in partitions:
+        states = [line.state for line in lines if line.partition == partition]
+        owing = [state.outbox for state in states if not state.outbox.is_empty]
+        newest = [state.outbox for state in states]
+        start[alarms, partition] = _begin([o.alarms_from for o in owing], [o.alarms_from for o in newest])
+        start[commands, partition] = _begin([o.commands_from for o in owing], [o.commands_from for o in newest])
+    ends = dict(start)
+    revisions, command_ids = set(), set()
+    for record in read_to_end(settings, [alarms, commands], start=start, partitions=sorted(partitions)):
+        ends[record.topic, record.partition] = record.offset + 1
+        if record.topic == alarms:
+            alarm = Alarm.from_json(record.value)
+            revisions.add((alarm.alarm_id, alarm.revision))
+        else:
+            command_ids.add(LineCommand.from_json(record.value).command_id)
+    return Found(Published(frozenset(revisions), frozenset(command_ids)), ends)
+
+
+def _begin(owing: list[int], newest: list[int]) -> int:
+    return min(owing) if owing else max(newest, default=0)

@@ -1,0 +1,139 @@
+"""`andon alarms …`: see the alarms; acknowledge and reset them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.events import Act
+
+app = typer.Typer(name="alarms", help="See, acknowledge and reset alarms.", no_args_is_help=True)
+
+Line = Annotated[str, typer.Option("--line", help="The line whose alarms are meant.")]
+Actor = Annotated[str, typer.Option(envvar="USER", help="Who acts. It is kept with the alarm.")]
+Reason = Annotated[str, typer.Option(help="Why. It is kept with the alarm.")]
+TimeoutS = Annotated[float, typer.Option(min=1, max=120, help="How long to wait for the answer.")]
+
+
+@app.command()
+def tail(
+    line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The events as they are, one a line.")] = False,
+    since_beginning: Annotated[bool, typer.Option(help="Start with all that Kafka still has.")] = False,
+) -> None:
+    """Show every change of an alarm as it comes, until told to stop."""
+    import signal
+    import threading
+
+    from pipeline.events import Alarm, ContractError
+    from pipeline.kafka.reading import follow
+    from pipeline.settings import read_settings
+    from workers.alerting.display import change_line, console
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    out = console()
+    with _told_plainly():
+        settings = read_settings()
+        for record in follow(settings, [settings.topics.alarms.name], stop, from_beginning=since_beginning):
+            try:
+                alarm = Alarm.from_json(record.value)
+            except ContractError as error:
+                typer.echo(f"{record.place}: {error}", err=True)
+                continue
+            if line not in (None, alarm.line_id):
+                continue
+            if as_json:
+                print(alarm.to_json().decode(), flush=True)
+            else:
+                out.print(change_line(alarm))
+
+
+@app.command("list")
+def list_alarms(
+    line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The alarms as events, one a line.")] = False,
+) -> None:
+    """Show the alarms that stand now."""
+    from pipeline.settings import read_settings
+    from workers.alerting.display import change_line, console
+    from workers.alerting.recovery import read_states
+
+    with _told_plainly():
+        stored = read_states(read_settings())
+    standing = [
+        entry.alarm for line_id in sorted(stored) if line in (None, line_id) for entry in stored[line_id].state.latched
+    ]
+    out = console()
+    for alarm in standing:
+        if as_json:
+            print(alarm.to_json().decode())
+        else:
+            out.print(change_line(alarm))
+    if not standing and not as_json:
+        out.print("no alarm")
+
+
+@app.command()
+def ack(line: Line, actor: Actor, reason: Reason = "", timeout_s: TimeoutS = 10) -> None:
+    """Say that you have seen the alarms of a line. They stay until reset."""
+    from pipeline.events import Act
+
+    _ask(line, Act.ACKNOWLEDGE, actor, reason, timeout_s)
+
+
+@app.command()
+def reset(line: Line, actor: Actor, reason: Reason = "", timeout_s: TimeoutS = 10) -> None:
+    """Clear the acknowledged alarms of a line and permit it to run. This never restarts the line."""
+    from pipeline.events import Act
+
+    _ask(line, Act.RESET, actor, reason, timeout_s)
+
+
+def _ask(line: str, act: Literal[Act.ACKNOWLEDGE, Act.RESET], actor: str, reason: str, timeout_s: float) -> None:
+    """Exit code 1: refused, nothing to do, or nobody answered. 2: wrongly asked."""
+    from pipeline.settings import read_settings
+    from workers.alerting.asking import NotAskedError, ask
+    from workers.alerting.display import change_line, console
+
+    if not actor.strip():
+        _fail("an act needs a name to it; say who you are with --actor", code=2)
+    with _told_plainly():
+        try:
+            answer = ask(read_settings(), line, act, actor=actor.strip(), reason=reason, timeout_s=timeout_s)
+        except NotAskedError as error:
+            _fail(str(error))
+    out = console()
+    for alarm in answer.changes:
+        out.print(change_line(alarm))
+    if not answer.changes:
+        _fail(
+            f"no answer in {timeout_s:g} s: is `andon alerting run` up? The request is kept, and will be carried out "
+            "when the worker is back"
+        )
+    if answer.refused:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Turns the errors that a person can mend into one sentence."""
+    from pipeline.kafka.connection import KafkaUnavailableError
+    from pipeline.kafka.publisher import PublishError
+    from pipeline.settings import SettingsError
+    from workers.alerting.state import StateError
+
+    try:
+        yield
+    except (KafkaUnavailableError, PublishError, SettingsError, StateError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    typer.echo(f"andon alarms: {message}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,70 @@
+"""`andon alerting …`: the worker that turns scores into alarms and line commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(name="alerting", help="Turn scores into alarms and line commands.", no_args_is_help=True)
+
+PoliciesFile = Annotated[Path, typer.Option("--policies", help="YAML; see deploy/examples/policies.yaml.")]
+
+
+@app.command()
+def run(
+    policies: PoliciesFile,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port of 127.0.0.1.")
+    ] = None,
+) -> None:
+    """Watch every line until told to stop."""
+    import logging
+    import signal
+    import threading
+
+    from pipeline.config_file import ConfigError, read_config
+    from pipeline.kafka.admin import TopicError
+    from pipeline.kafka.connection import KafkaUnavailableError
+    from pipeline.kafka.publisher import PublishError
+    from pipeline.settings import SettingsError, read_settings
+    from workers.alerting import service
+    from workers.alerting.policy import Policies
+    from workers.alerting.state import StateError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        service.run(read_settings(), read_config(policies, Policies), stop, metrics_port=metrics_port)
+    except (ConfigError, SettingsError) as error:
+        typer.echo(f"andon alerting: {error}", err=True)
+        raise typer.Exit(2) from error
+    except (KafkaUnavailableError, PublishError, StateError, TopicError) as error:
+        typer.echo(f"andon alerting: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def check(policies: PoliciesFile) -> None:
+    """Say what the policy file means, or what is wrong with it."""
+    from pipeline.config_file import ConfigError, read_config
+    from workers.alerting.policy import LinePolicy, Policies
+
+    try:
+        found = read_config(policies, Policies)
+    except ConfigError as error:
+        typer.echo(f"andon alerting: {error}", err=True)
+        raise typer.Exit(2) from error
+
+    def sentence(policy: LinePolicy) -> str:
+        blind = policy.not_decidable
+        return (
+            f"{policy.k} of {policy.n} parts NOT_OK: {policy.action}, within {policy.max_age_s:g} s of capture; "
+            f"{blind.limit} of {blind.of_last} frames NOT_DECIDABLE: {blind.action}"
+        )
+
+    for line_id, policy in found.lines.items():
+        typer.echo(f"{line_id}: {sentence(policy)}")
+    typer.echo(f"any other line: {sentence(found.defaults)}")
