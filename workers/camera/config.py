@@ -1,0 +1,97 @@
+"""The configuration file of a camera worker."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.config_file import read_config
+from pipeline.events import Name
+from workers.camera.buffer import WhenFull
+
+MIB = 1024 * 1024
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FolderSource(_Part):
+    """Replays the images of a folder, byte for byte."""
+
+    type: Literal["folder"]
+    path: Path
+    """Relative to where the worker is started."""
+    fps: float | None = Field(default=None, gt=0, le=10_000)
+    """As fast as they are taken, where none is given."""
+    loop: bool = False
+    """Begins anew at the end, for ever."""
+    shuffle_seed: int | None = None
+    """The same seed gives the same order. Alphabetical where none is given."""
+    limit: int | None = Field(default=None, ge=1)
+    """Ends after so many frames."""
+
+
+class VideoSource(_Part):
+    """A video file or a live stream, re-encoded frame by frame."""
+
+    type: Literal["video"]
+    url: str = Field(min_length=1)
+    """rtsp://…, http://…, or a path to a file."""
+    fps: float | None = Field(default=None, gt=0, le=10_000)
+    """At most so many frames a second; a live stream's others are passed over. A file plays at its own rate."""
+    encode: Literal["jpeg", "png"] = "jpeg"
+    quality: int = Field(default=95, ge=1, le=100)
+    """Of JPEG."""
+    open_timeout_s: float = Field(default=10, gt=0, le=120)
+    read_timeout_s: float = Field(default=5, gt=0, le=120)
+
+
+Source = Annotated[FolderSource | VideoSource, Field(discriminator="type")]
+
+
+class Camera(_Part):
+    camera_id: Name
+    line_id: Name
+    station_id: Name
+    recipe: Name
+    part_id: Literal["frame", "file"] = "frame"
+    """`frame`: every frame shows another part, named like the frame. `file`: the part is named like the replayed
+    file and the round of the loop, so that several cameras (or labels) can speak of the same part."""
+    source: Source
+
+    @model_validator(mode="after")
+    def _files_have_names(self) -> Self:
+        if self.part_id == "file" and self.source.type != "folder":
+            raise ValueError("part_id: file needs a folder source; a video has no file names")
+        return self
+
+
+class SpoolConfig(_Part):
+    folder: Path
+    """Its own: no other worker may share it."""
+    max_mib: int = Field(default=4096, ge=64)
+
+
+class CameraConfig(_Part):
+    """One process for many cameras."""
+
+    buffer_mib: int = Field(default=64, ge=8, le=65_536)
+    """For frames that wait in memory, of all cameras together. Up to 16 MiB more are on their way to Kafka."""
+    when_full: WhenFull = WhenFull.DROP_OLDEST
+    """A live camera can't wait: blocking it would lose frames in its driver, where nobody counts them."""
+    spool: SpoolConfig | None = None
+    cameras: tuple[Camera, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _every_camera_once(self) -> Self:
+        ids = [camera.camera_id for camera in self.cameras]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(f"camera_id {', '.join(map(repr, twice))} is used twice; each camera needs its own")
+        return self
+
+
+def read_camera_config(path: Path) -> CameraConfig:
+    """Raises ConfigError."""
+    return read_config(path, CameraConfig)

@@ -1,0 +1,108 @@
+"""Moves frames into and out of the spool and keeps the ledger true to it. Used by the uplink's thread alone."""
+
+import logging
+
+from pipeline.events import now
+from workers.camera.heartbeats import Report
+from workers.camera.ledger import DropReason, Ledger, Place
+from workers.camera.parcel import Parcel
+from workers.camera.spool.recovery import recover
+from workers.camera.spool.segment import SpoolFullError
+from workers.camera.spool.store import DamagedRecordsError, Spool
+from workers.camera.window import Entry, Window
+
+log = logging.getLogger(__name__)
+
+
+class Depot:
+    def __init__(self, spool: Spool, ledger: Ledger, window: Window) -> None:
+        self._spool = spool
+        self._ledger = ledger
+        self._window = window
+
+    @property
+    def has_unsent(self) -> bool:
+        return self._spool.unread > 0
+
+    @property
+    def empty(self) -> bool:
+        return self._spool.empty
+
+    def store(self, parcel: Parcel) -> bool:
+        """Puts a frame from the buffer behind all others, or counts it as dropped."""
+        try:
+            self._append(parcel)
+        except OSError as error:
+            reason = DropReason.SPOOL_FULL if isinstance(error, SpoolFullError) else DropReason.SPOOL_FAILED
+            log.error("a frame of %s could not be spooled and is lost: %s", parcel.owner.camera_id, error)
+            self._ledger.drop(parcel.owner, Place.BUFFERED, reason)
+            return False
+        self._ledger.move(parcel.owner, Place.BUFFERED, Place.SPOOLED)
+        return True
+
+    def secure(self, entry: Entry) -> bool:
+        """Puts a frame that is on its way on disk as well, where nothing newer is there yet."""
+        try:
+            entry.segment = self._append(entry.parcel, handed_out=True)
+        except OSError as error:
+            log.error("a frame of %s stays in memory only: %s", entry.parcel.owner.camera_id, error)
+            return False
+        self._ledger.move(entry.parcel.owner, Place.BUFFERED, Place.SPOOLED)
+        return True
+
+    def fetch(self) -> Entry | None:
+        """The oldest frame not yet on its way."""
+        while self._spool.unread:
+            try:
+                found = self._spool.read()
+            except DamagedRecordsError as error:
+                log.error("%s; they are counted as unreadable", error)
+                for owner, frames in error.lost.items():
+                    self._ledger.drop(owner, Place.SPOOLED, DropReason.UNREADABLE, frames)
+                continue
+            return Entry(*found) if found else None
+        return None
+
+    def release(self) -> None:
+        """The oldest frame on its way has been acknowledged or rejected."""
+        self._spool.release()
+
+    def checkpoint(self) -> Report:
+        """Makes everything durable. Returns what may be reported now."""
+        report = now(), self._ledger.snapshot()
+        try:
+            self._spool.checkpoint(report[1])
+        except OSError as error:
+            log.error("the spool's state could not be written; a crash now would cost its exact counts: %s", error)
+        return report
+
+    def _append(self, parcel: Parcel, *, handed_out: bool = False) -> int:
+        while True:
+            try:
+                return self._spool.append(parcel, handed_out=handed_out)
+            except SpoolFullError:
+                if not self._spool.file_bytes:
+                    raise
+                self._evict()
+
+    def _evict(self) -> None:
+        lost, segment = self._spool.evict()
+        for owner, frames in lost.items():
+            self._ledger.drop(owner, Place.SPOOLED, DropReason.SPOOL_FULL, frames)
+        for entry in self._window:
+            if entry.segment is not None and entry.segment <= segment:
+                entry.segment = None
+                self._ledger.move(entry.parcel.owner, Place.SPOOLED, Place.BUFFERED)
+        log.warning("the spool is full: its oldest segment was given up, and %d frames with it", lost.total())
+        self.checkpoint()
+        self._spool.free_disk()  # even where the state could not be written: the disk may be full
+
+
+def adopt_former_boots(spool: Spool, ledger: Ledger) -> None:
+    """Takes over the counts of former boots, so that they are reported until their last frame is out."""
+    if spool.torn_bytes:
+        log.warning("%d bytes at the end of the spool were torn off by a crash", spool.torn_bytes)
+    for owner, tally in recover(spool.remembered, spool.found).items():
+        ledger.open(owner, tally)
+        if tally.waiting:
+            log.info("%s: %d frames of boot %s are in the spool", owner.camera_id, tally.spooled, owner.boot_id)

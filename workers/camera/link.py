@@ -1,0 +1,49 @@
+"""Whether Kafka can be written to, as the uplink and the heartbeats agree on it."""
+
+import threading
+
+from pipeline.kafka.publisher import Publisher
+
+
+class Link:
+    """Up while `publisher` is there. Heartbeats bring it up, once Kafka has acknowledged one; either side may find
+    it broken. Then that publisher is never used again: its unsent records would overtake newer ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._publisher: Publisher | None = None
+        self._retired: list[Publisher] = []
+        self._changed = threading.Event()
+        self.away = False
+        """Kafka is known not to take records; not merely not asked yet."""
+
+    @property
+    def publisher(self) -> Publisher | None:
+        return self._publisher
+
+    def up(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self.away = False
+
+    def broke(self, publisher: Publisher) -> None:
+        """Returns at once; `close_retired` does the closing, which takes seconds."""
+        with self._lock:
+            if self._publisher is publisher:
+                self._publisher = None
+                self.away = True
+                self._retired.append(publisher)
+                self._changed.set()
+
+    def close_retired(self) -> None:
+        with self._lock:
+            retired, self._retired = self._retired, []
+        for publisher in retired:
+            publisher.close(flush_timeout_s=0)
+
+    def wait(self, timeout_s: float) -> None:
+        """Until the link breaks or the time is over."""
+        self._changed.wait(timeout_s)
+        self._changed.clear()
+
+    def wake(self) -> None:
+        self._changed.set()

@@ -1,0 +1,65 @@
+"""Prometheus metrics, read from the ledger when somebody asks: they cost a frame nothing."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from workers.camera.buffer import Buffer
+from workers.camera.feeder import Feeder
+from workers.camera.ledger import Tally
+from workers.camera.parcel import Owner
+
+
+class CameraMetrics(Collector):
+    """Counters are this boot's; the spool's gauge counts the frames of former boots too."""
+
+    def __init__(self, feeders: list[Feeder], buffer: Buffer, tallies: Callable[[], Mapping[Owner, Tally]]) -> None:
+        self._feeders = feeders
+        self._buffer = buffer
+        self._tallies = tallies
+
+    def collect(self) -> Iterable[Metric]:
+        tallies = self._tallies()
+        captured = CounterMetricFamily("andon_camera_captured", "Frames that got a number.", labels=["camera"])
+        published = CounterMetricFamily("andon_camera_published", "Frames that Kafka has.", labels=["camera"])
+        dropped = CounterMetricFamily("andon_camera_dropped", "Frames given up.", labels=["camera", "reason"])
+        failures = CounterMetricFamily("andon_camera_source_failures", "Lost connections.", labels=["camera"])
+        connected = GaugeMetricFamily("andon_camera_source_connected", "1 while images come.", labels=["camera"])
+        for feeder in self._feeders:
+            labels = [feeder.owner.camera_id]
+            tally = tallies.get(feeder.owner, Tally())
+            captured.add_metric(labels, tally.captured)
+            published.add_metric(labels, tally.published)
+            failures.add_metric(labels, feeder.failures)
+            connected.add_metric(labels, feeder.connected)
+            for reason, frames in tally.dropped.items():
+                dropped.add_metric([*labels, reason], frames)
+        spooled = GaugeMetricFamily("andon_camera_spooled", "Frames on disk.", labels=["camera"])
+        for camera_id, frames in _spooled(tallies).items():
+            spooled.add_metric([camera_id], frames)
+        buffer = GaugeMetricFamily("andon_camera_buffer_bytes", "Waiting in memory.", value=self._buffer.size_bytes)
+        return [captured, published, dropped, failures, connected, spooled, buffer]
+
+
+def serve_metrics(metrics: CameraMetrics, port: int) -> Callable[[], None]:
+    """On loopback only. Returns what ends it."""
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+    return close
+
+
+def _spooled(tallies: Mapping[Owner, Tally]) -> dict[str, int]:
+    frames: dict[str, int] = defaultdict(int)
+    for owner, tally in tallies.items():
+        frames[owner.camera_id] += tally.spooled
+    return frames

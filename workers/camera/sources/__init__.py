@@ -1,0 +1,17 @@
+"""Where images come from. One file per kind of source."""
+
+from workers.camera.config import FolderSource, Source
+from workers.camera.sources.base import ImageSource, SourceError
+from workers.camera.sources.folder import FolderReplay
+
+
+def open_source(config: Source) -> ImageSource:
+    """Touches neither disk nor network yet; the first image does. Raises SourceError for a missing extra."""
+    if isinstance(config, FolderSource):
+        return FolderReplay(config)
+    # Here, because PyAV is an extra that most camera boxes do without.
+    try:
+        from workers.camera.sources.video import VideoCapture
+    except ImportError as error:
+        raise SourceError(f"video sources need PyAV; install 'andon[video]' ({error})") from error
+    return VideoCapture(config)

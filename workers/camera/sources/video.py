@@ -1,0 +1,72 @@
+"""Video files and live streams (RTSP, HTTP, devices) through PyAV. The only place that imports it."""
+
+import io
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import av
+from av.error import FFmpegError
+
+from pipeline.events import now
+from workers.camera.config import VideoSource
+from workers.camera.sources.base import ContentType, Image, SourceError, Unreadable
+from workers.camera.sources.pace import Pace
+
+_LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECASE)
+
+
+class VideoCapture:
+    def __init__(self, config: VideoSource) -> None:
+        self._config = config
+        self._live = bool(_LIVE.match(config.url))
+        self._shown = re.sub(r"//[^/@]*@", "//…@", config.url)
+        """The address without its password."""
+        self._content_type: ContentType = "image/png" if config.encode == "png" else "image/jpeg"
+
+    def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
+        try:
+            with self._open() as container:
+                yield from self._decode(container, stop)
+        except (FFmpegError, OSError) as error:
+            raise SourceError(f"video {self._shown}: {error.strerror or error}") from error
+        if self._live and not stop.is_set():
+            raise SourceError(f"video {self._shown}: the stream ended")
+
+    def _open(self) -> Any:
+        # RTSP over UDP loses packets silently, and half a frame looks like a defect.
+        options = {"rtsp_transport": "tcp"} if self._config.url.lower().startswith("rtsp") else {}
+        timeouts = (self._config.open_timeout_s, self._config.read_timeout_s)
+        return av.open(self._config.url, options=options, timeout=timeouts)
+
+    def _decode(self, container: Any, stop: threading.Event) -> Iterator[Image | Unreadable]:
+        if not container.streams.video:
+            raise SourceError(f"video {self._shown}: there is no picture in it")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        pace = Pace(self._config.fps or (None if self._live else float(stream.average_rate or 25)))
+        for packet in container.demux(stream):
+            if stop.is_set():
+                return
+            try:
+                frames = packet.decode()
+            except FFmpegError as error:
+                yield Unreadable(f"video {self._shown}: {error.strerror}")
+                continue
+            for frame in frames:
+                if self._live:
+                    if self._config.fps and pace.skip():
+                        continue
+                elif not pace.wait(stop):
+                    return
+                yield Image(self._encode(frame), self._content_type, now())
+
+    def _encode(self, frame: Any) -> bytes:
+        encoded = io.BytesIO()
+        picture = frame.to_image()
+        if self._config.encode == "png":
+            picture.save(encoded, "PNG", compress_level=1)
+        else:
+            picture.save(encoded, "JPEG", quality=self._config.quality)
+        return encoded.getvalue()

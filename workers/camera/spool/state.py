@@ -1,0 +1,82 @@
+"""What the spool remembers beside the frames: how far Kafka has acknowledged, and every boot's tally."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.events import BootEnd
+from workers.camera.ledger import Tally
+from workers.camera.parcel import Owner
+
+log = logging.getLogger(__name__)
+
+_FILE = "state.json"
+
+
+class Position(NamedTuple):
+    """Everything before it has been acknowledged."""
+
+    segment: int = 0
+    offset: int = 0
+
+
+class _Boot(BaseModel):
+    camera_id: str
+    line_id: str
+    boot_id: str
+    captured: int
+    published: int
+    dropped: dict[str, int]
+    end: BootEnd
+
+
+class _State(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    position: Position = Position()
+    boots: list[_Boot] = Field(default_factory=list)
+
+
+def save_state(folder: Path, position: Position, tallies: Mapping[Owner, Tally]) -> None:
+    """Replaces the file as a whole: a power cut leaves the old state or the new one. Raises OSError."""
+    boots = [
+        _Boot(
+            **owner._asdict(),
+            captured=tally.captured,
+            published=tally.published,
+            dropped=dict(tally.dropped),
+            end=tally.end,
+        )
+        for owner, tally in tallies.items()
+    ]
+    fresh = folder / f"{_FILE}.new"
+    with fresh.open("wb") as file:
+        file.write(_State(position=position, boots=boots).model_dump_json().encode())
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(folder / _FILE)
+
+
+def load_state(folder: Path) -> tuple[Position, dict[Owner, Tally]]:
+    """Tallies without what waited: the segments tell that. A damaged file is set aside, never a reason to stand
+    still: the frames in the segments go out all the same."""
+    path = folder / _FILE
+    try:
+        state = _State.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Position(), {}
+    except ValidationError as error:
+        log.error("%s is damaged and was set aside; the counts of former boots start from the spool: %s", path, error)
+        path.replace(path.with_suffix(".damaged"))
+        return Position(), {}
+    return state.position, {
+        Owner(boot.camera_id, boot.line_id, boot.boot_id): Tally(
+            captured=boot.captured, published=boot.published, dropped=boot.dropped, end=boot.end
+        )
+        for boot in state.boots
+    }

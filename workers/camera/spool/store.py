@@ -1,0 +1,196 @@
+"""The spool as a whole: segments in a row, a position that Kafka's acknowledgements push forward, and a byte limit.
+
+Durability: what is appended survives the death of the process at once, and a power cut after the next
+`checkpoint`, which the uplink makes every second.
+"""
+
+import fcntl
+import os
+from collections import Counter, deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from workers.camera.ledger import Tally
+from workers.camera.parcel import Owner, Parcel
+from workers.camera.spool.record import PREFIX, TornRecordError
+from workers.camera.spool.recovery import Found
+from workers.camera.spool.segment import SUFFIX, Segment, SpoolFullError
+from workers.camera.spool.state import Position, load_state, save_state
+
+_SEGMENTS = 32
+"""The spool gives up its oldest frames a segment at a time, so about this share of it."""
+_HEAD_BYTES = PREFIX.size + 1024
+"""What a record takes beside its image."""
+
+
+class SpoolInUseError(RuntimeError):
+    """Another process has this spool."""
+
+
+class DamagedRecordsError(ValueError):
+    """Records that can't be given back; whose, and how many."""
+
+    def __init__(self, lost: Counter[Owner]) -> None:
+        super().__init__(f"{lost.total()} spooled frames are damaged")
+        self.lost = lost
+
+
+class Spool:
+    """Read, send, `release` when acknowledged: a frame leaves the disk only then. Not thread-safe."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        """Raises SpoolInUseError, or OSError when the folder can't be used."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(folder)
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._segment_bytes = max_bytes // _SEGMENTS
+        self._garbage: list[Segment] = []
+        self._handed_out: deque[Position] = deque()
+        self._position, self.remembered = load_state(folder)
+        self.found: dict[Owner, Found] = {}
+        self.torn_bytes = 0
+        self._segments: deque[Segment] = deque()
+        self._find_segments()
+        last = max((segment.number for segment in [*self._segments, *self._garbage]), default=self._position.segment)
+        self._next_number = last + 1
+        self._file_bytes = sum(segment.size_bytes for segment in self._segments)
+        self._dirty = False
+
+    @property
+    def unread(self) -> int:
+        return sum(segment.unread.total() for segment in self._segments)
+
+    @property
+    def empty(self) -> bool:
+        return not self._handed_out and not any(segment.unread for segment in self._segments)
+
+    @property
+    def file_bytes(self) -> int:
+        return self._file_bytes
+
+    def append(self, parcel: Parcel, *, handed_out: bool = False) -> int:
+        """Returns the number of the segment. `handed_out`: it is on its way already; only where nothing is unread.
+
+        Raises SpoolFullError, or OSError for a disk that fails otherwise; the spool is then as it was.
+        """
+        if self._file_bytes + len(parcel.image) + _HEAD_BYTES > self._max_bytes:
+            raise SpoolFullError(f"the spool {self._folder} has reached its limit of {self._max_bytes} bytes")
+        segment = self._tail()
+        before = segment.end
+        segment.append(parcel)
+        self._file_bytes += segment.end - before
+        self._dirty = True
+        if handed_out:
+            segment.read_to = segment.end
+            segment.pass_over(parcel.owner)
+            self._handed_out.append(Position(segment.number, segment.end))
+        return segment.number
+
+    def read(self) -> tuple[Parcel, int] | None:
+        """The oldest frame not read yet and the number of its segment. Raises DamagedRecordsError."""
+        segment = next((segment for segment in self._segments if segment.unread), None)
+        if segment is None:
+            return None
+        owners = Counter(segment.unread)
+        try:
+            parcel = segment.read()
+        except (TornRecordError, OSError) as error:
+            segment.unread.clear()
+            segment.read_to = segment.end
+            self._tidy()
+            raise DamagedRecordsError(owners) from error
+        if parcel is None:
+            self._tidy()
+            raise DamagedRecordsError(owners - segment.unread)
+        self._handed_out.append(Position(segment.number, segment.read_to))
+        return parcel, segment.number
+
+    def release(self) -> None:
+        """The oldest frame that was read and not yet released has reached Kafka."""
+        self._position = self._handed_out.popleft()
+        self._tidy()
+
+    def evict(self) -> tuple[Counter[Owner], int]:
+        """Gives up the oldest segment. Returns whose unread frames were lost, and the segment's number: frames that
+        were read from it are from now on in memory only, and are not to be released."""
+        segment = self._segments.popleft()
+        self._discard(segment)
+        while self._handed_out and self._handed_out[0].segment <= segment.number:
+            self._handed_out.popleft()
+        self._position = Position(segment.number + 1)
+        return segment.unread, segment.number
+
+    def checkpoint(self, tallies: Mapping[Owner, Tally]) -> None:
+        """Makes frames, position and tallies durable together, then deletes what is no longer needed.
+
+        Raises OSError; the state before stays valid.
+        """
+        if self._dirty and self._segments:
+            self._segments[-1].sync()
+            self._dirty = False
+        save_state(self._folder, self._position, tallies)
+        self.free_disk()
+
+    def free_disk(self) -> None:
+        """Deletes what is no longer needed. Before a checkpoint, only in need: to a later process, what the state on
+        disk still counts on would look lost."""
+        while self._garbage:
+            self._garbage.pop().delete()
+
+    def close(self) -> None:
+        for segment in [*self._segments, *self._garbage]:
+            segment.close()
+        os.close(self._lock)
+
+    def _find_segments(self) -> None:
+        numbers = sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
+        for number in numbers:
+            segment = Segment.at(self._folder, number)
+            if number < self._position.segment:
+                self._garbage.append(segment)
+                continue
+            start = self._position.offset if number == self._position.segment else 0
+            for facts in segment.scan(start):
+                before = self.found.get(facts.owner, Found(0, -1))
+                last_sequence = max(before.last_sequence, facts.sequence)
+                self.found[facts.owner] = Found(before.frames + 1, last_sequence)
+            self.torn_bytes += segment.size_bytes - segment.end
+            self._segments.append(segment)
+
+    def _tail(self) -> Segment:
+        tail = self._segments[-1] if self._segments else None
+        # Never into a former process's segment: its end may be torn.
+        if tail is None or tail.number < self._next_number - 1 or tail.end >= self._segment_bytes:
+            if tail is not None and self._dirty:
+                tail.sync()
+            tail = Segment.at(self._folder, self._next_number)
+            self._next_number += 1
+            self._segments.append(tail)
+        return tail
+
+    def _tidy(self) -> None:
+        """Sets aside for deletion what lies wholly before the position."""
+        if self.empty:
+            self._position = Position(self._next_number)
+        elif not self._handed_out:
+            first = next(segment for segment in self._segments if segment.unread)
+            self._position = Position(first.number, first.read_to)
+        while self._segments and self._segments[0].number < self._position.segment:
+            self._discard(self._segments.popleft())
+
+    def _discard(self, segment: Segment) -> None:
+        self._file_bytes -= segment.size_bytes
+        self._garbage.append(segment)
+
+
+def _lock(folder: Path) -> int:
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise SpoolInUseError(
+            f"spool folder {folder} is in use by another camera worker; give each worker a spool folder of its own"
+        ) from error
+    return descriptor

@@ -1,0 +1,240 @@
+"""Buffer → Kafka, in order for every camera, by way of the spool whenever Kafka does not keep up.
+
+Order: what is on its way (the window) is older than what is in the spool, and that is older than what is in the
+buffer. When the link breaks, the window is sent again from its first unacknowledged frame, through a new producer.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from functools import partial
+
+from pipeline.events import now
+from pipeline.kafka.publisher import Publisher, PublishError
+from pipeline.kafka.records import Outgoing
+from workers.camera.buffer import Buffer
+from workers.camera.depot import Depot
+from workers.camera.heartbeats import Report
+from workers.camera.ledger import DropReason, Ledger, Place
+from workers.camera.link import Link
+from workers.camera.window import Entry, Progress, Window
+
+log = logging.getLogger(__name__)
+
+WINDOW_BYTES = 16 * 1024 * 1024
+_ANSWER_TIMEOUT_S = 10.0
+_TICK_S = 1.0
+_IDLE_WAIT_S = 0.1
+_SPILL_BYTES = 4 * 1024 * 1024
+"""Moved to the disk at a stretch, so that acknowledgements are not kept waiting."""
+_REFUSALS = 2
+"""A frame that Kafka refuses so often, when it is sent alone, is the culprit itself."""
+
+
+class Uplink:
+    """`run` belongs to one thread; the client library's threads only report answers."""
+
+    def __init__(
+        self,
+        topic: str,
+        buffer: Buffer,
+        window: Window,
+        ledger: Ledger,
+        link: Link,
+        depot: Depot | None,
+        wake: threading.Event,
+    ) -> None:
+        self._topic = topic
+        self._buffer = buffer
+        self._window = window
+        self._ledger = ledger
+        self._link = link
+        self._depot = depot
+        self._wake = wake
+        self._through: Publisher | None = None
+        """Whom the frames on their way were given to."""
+        self._failures: deque[tuple[Entry, BaseException]] = deque()
+        self._suspects = 0
+        """So many of the oldest frames are sent one by one, to find the one that Kafka refuses."""
+        self._answered_at_s = time.monotonic()
+        self._ticked_at_s = 0.0
+        self._finish_by_s: float | None = None
+        self._report: Report = (now(), {})
+        self._tick()
+
+    def report(self) -> Report:
+        """What may be told to others."""
+        return self._report
+
+    def run(self) -> None:
+        """Until `finish` is called and has been kept."""
+        while not self._finished():
+            if not self.step():
+                self._wake.wait(_IDLE_WAIT_S)
+                self._wake.clear()
+        self._put_away()
+        self._tick()
+
+    def finish(self, within_s: float) -> None:
+        """After the sources have stopped: sends what is left, puts away the rest, and lets `run` return."""
+        self._finish_by_s = time.monotonic() + within_s
+        self._wake.set()
+
+    def step(self) -> bool:
+        """Whether anything moved."""
+        self._follow_link()
+        self._handle_failures()
+        moved = self._settle()
+        self._watch_for_silence()
+        moved |= self._spill()
+        moved |= self._send()
+        if time.monotonic() - self._ticked_at_s >= _TICK_S:
+            self._tick()
+        return moved
+
+    def _follow_link(self) -> None:
+        publisher = self._link.publisher
+        if publisher is not self._through:
+            # What the former producer still does with its copies no longer matters.
+            self._window.rewind()
+            self._through = publisher
+            self._answered_at_s = time.monotonic()
+
+    def _handle_failures(self) -> None:
+        while self._failures:
+            entry, error = self._failures.popleft()
+            if entry.progress is Progress.SENT:
+                self._blame(entry, error)
+                self._break_link(str(error))
+
+    def _blame(self, entry: Entry, error: BaseException) -> None:
+        if getattr(error, "retriable", False) or self._link.publisher is not self._through:
+            return  # Kafka's trouble, or that of a producer that was closed; not the frame's
+        if self._suspects:
+            entry.refusals += 1
+        if entry.refusals >= _REFUSALS:
+            entry.progress = Progress.REJECTED
+            log.error("Kafka rejects frame %d of %s: %s", entry.parcel.sequence, entry.parcel.owner.camera_id, error)
+        self._suspects = len(self._window)
+
+    def _settle(self) -> bool:
+        settled = False
+        while entry := self._window.pop_settled():
+            settled = True
+            self._account(entry)
+            self._suspects = max(0, self._suspects - 1)
+            self._answered_at_s = time.monotonic()
+        return settled
+
+    def _account(self, entry: Entry) -> None:
+        place = Place.BUFFERED if entry.segment is None else Place.SPOOLED
+        if entry.progress is Progress.REJECTED:
+            self._ledger.drop(entry.parcel.owner, place, DropReason.REJECTED)
+        else:
+            self._ledger.publish(entry.parcel.owner, place)
+        if self._depot and entry.segment is not None:
+            self._depot.release()
+
+    def _watch_for_silence(self) -> None:
+        oldest = next(iter(self._window), None)
+        if oldest is None or oldest.progress is not Progress.SENT:
+            return
+        if time.monotonic() - self._answered_at_s > _ANSWER_TIMEOUT_S:
+            self._break_link(f"no acknowledgement for {_ANSWER_TIMEOUT_S:g} s")
+
+    def _break_link(self, why: str) -> None:
+        if self._through is not None:
+            log.warning("the way to Kafka is broken, %d frames will be sent again: %s", len(self._window), why)
+            self._link.broke(self._through)
+        self._follow_link()
+
+    def _spill(self) -> bool:
+        """To the disk goes all that the buffer holds, while Kafka is away, too slow, or older frames are there."""
+        if self._depot is None:
+            return False
+        if not (self._depot.has_unsent or self._through is None or self._buffer.under_pressure):
+            return False
+        if not self._depot.has_unsent:
+            self._secure_window(self._depot)
+        moved_bytes = 0
+        while moved_bytes < _SPILL_BYTES and (parcel := self._buffer.take()):
+            moved_bytes += parcel.size_bytes
+            self._depot.store(parcel)
+        return moved_bytes > 0
+
+    def _secure_window(self, depot: Depot) -> None:
+        for entry in self._window.newest_in_memory_only():
+            if not depot.secure(entry):
+                return
+
+    def _send(self) -> bool:
+        sent = False
+        while self._through is not None and (entry := self._next_to_send()):
+            if entry is next(iter(self._window)):
+                self._answered_at_s = time.monotonic()
+            entry.progress = Progress.SENT
+            parcel = entry.parcel
+            key = parcel.owner.camera_id.encode()
+            record = Outgoing(self._topic, key, parcel.image, parcel.headers)
+            try:
+                self._through.send(record, partial(self._answered, entry))
+            except PublishError as error:
+                self._blame(entry, error)
+                self._break_link(str(error))
+                return True
+            sent = True
+        return sent
+
+    def _next_to_send(self) -> Entry | None:
+        if self._suspects and self._window.on_the_way:
+            return None
+        if entry := self._window.next_waiting():
+            return entry
+        if not self._window.has_room:
+            return None
+        entry = self._depot.fetch() if self._depot else None
+        if entry is None:
+            parcel = self._buffer.take()
+            entry = Entry(parcel, None) if parcel else None
+        if entry is not None:
+            self._window.add(entry)
+        return entry
+
+    def _answered(self, entry: Entry, error: BaseException | None) -> None:
+        """On the client library's thread."""
+        if error is not None:
+            self._failures.append((entry, error))
+        elif entry.progress is Progress.SENT:
+            entry.progress = Progress.ACKNOWLEDGED
+        self._wake.set()
+
+    def _tick(self) -> None:
+        self._report = self._depot.checkpoint() if self._depot else (now(), self._ledger.snapshot())
+        self._ticked_at_s = time.monotonic()
+
+    def _finished(self) -> bool:
+        if self._finish_by_s is None:
+            return False
+        nothing_left = not len(self._window) and not self._buffer.size_bytes and (not self._depot or self._depot.empty)
+        hopeless = self._depot is not None and self._link.away
+        return nothing_left or hopeless or time.monotonic() > self._finish_by_s
+
+    def _put_away(self) -> None:
+        """What could not be sent in time goes to the spool; without one it is lost, and counted."""
+        self._settle()
+        if self._depot and not self._depot.has_unsent:
+            self._secure_window(self._depot)
+        while len(self._window):
+            entry = self._window.pop()
+            if entry.segment is not None:
+                continue  # stays in the spool, even if acknowledged out of turn: twice is better than lost
+            if entry.progress is Progress.ACKNOWLEDGED:
+                self._ledger.publish(entry.parcel.owner, Place.BUFFERED)
+            else:
+                self._ledger.drop(entry.parcel.owner, Place.BUFFERED, DropReason.SHUTDOWN)
+        while parcel := self._buffer.take():
+            if self._depot:
+                self._depot.store(parcel)
+            else:
+                self._ledger.drop(parcel.owner, Place.BUFFERED, DropReason.SHUTDOWN)

@@ -1,0 +1,164 @@
+"""The camera process: a thread for every source, one for the uplink, one for the heartbeats."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from pipeline.events import BootEnd, now
+from pipeline.kafka.publisher import PublishError
+from pipeline.settings import Settings
+from workers.camera.buffer import Buffer
+from workers.camera.config import MIB, CameraConfig, SpoolConfig
+from workers.camera.depot import Depot, adopt_former_boots
+from workers.camera.feeder import Feeder
+from workers.camera.heartbeats import Heartbeats
+from workers.camera.identity import new_boot_id
+from workers.camera.ledger import Ledger, Tally
+from workers.camera.link import Link
+from workers.camera.metrics import CameraMetrics, serve_metrics
+from workers.camera.parcel import Owner
+from workers.camera.sources import open_source
+from workers.camera.spool.store import Spool
+from workers.camera.task import Task
+from workers.camera.uplink import WINDOW_BYTES, Uplink
+from workers.camera.window import Window
+
+log = logging.getLogger(__name__)
+
+_SOURCES_END_S = 6.0
+"""A source may be in the middle of a read that waits for its camera."""
+_FLUSH_S = 10.0
+_HEARTBEATS_END_S = 6.0
+
+
+class WorkerError(RuntimeError):
+    """A part of the worker broke: a bug. What was on disk stays there."""
+
+
+def run(
+    config: CameraConfig,
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    frames_per_camera: int | None = None,
+    seconds: float | None = None,
+    metrics_port: int | None = None,
+) -> Mapping[Owner, Tally]:
+    """Works until `stop` is set, the time is over, or every source has ended. Returns the final tallies.
+
+    Raises TopicError when the topics are found wrong at the first contact, SpoolInUseError, SourceError for a
+    source whose extra is not installed, WorkerError.
+    """
+    worker = _Worker(config, settings, frames_per_camera)
+    metrics = CameraMetrics(worker.feeders, worker.buffer, worker.ledger.snapshot)
+    end_metrics: Callable[[], None] = serve_metrics(metrics, metrics_port) if metrics_port else lambda: None
+    try:
+        worker.start()
+        worker.wait(stop, seconds)
+        return worker.shut_down()
+    finally:
+        worker.release()
+        end_metrics()
+
+
+class _Worker:
+    def __init__(self, config: CameraConfig, settings: Settings, frames: int | None) -> None:
+        wake = threading.Event()
+        boot_id = new_boot_id(now())
+        self.ledger = Ledger()
+        self.buffer = Buffer(config.buffer_mib * MIB, config.when_full, wake.set)
+        self._sources_stop = threading.Event()
+        self._broken = threading.Event()
+        self._link = Link()
+        sources = [open_source(camera.source) for camera in config.cameras]
+        self._spool = self._open_spool(config.spool)
+        self.feeders = [
+            Feeder(camera, boot_id, source, self.buffer, self.ledger, frames)
+            for camera, source in zip(config.cameras, sources, strict=True)
+        ]
+        window = Window(WINDOW_BYTES)
+        depot = Depot(self._spool, self.ledger, window) if self._spool else None
+        self._uplink = Uplink(settings.topics.frames.name, self.buffer, window, self.ledger, self._link, depot, wake)
+        by_owner = {feeder.owner: feeder for feeder in self.feeders}
+        self._heartbeats = Heartbeats(
+            settings,
+            self._link,
+            self.ledger,
+            self._uplink.report,
+            lambda owner: owner in by_owner and by_owner[owner].connected,
+        )
+        self._source_tasks: list[Task] = []
+        self._service_tasks: list[Task] = []
+
+    def start(self) -> None:
+        on_error = self._broken.set
+        self._service_tasks = [
+            Task("uplink", self._uplink.run, on_error),
+            Task("heartbeats", self._heartbeats.run, on_error),
+        ]
+        self._source_tasks = [
+            Task(feeder.owner.camera_id, partial(feeder.run, self._sources_stop), on_error) for feeder in self.feeders
+        ]
+
+    def wait(self, stop: threading.Event, seconds: float | None) -> None:
+        end_s = time.monotonic() + seconds if seconds is not None else float("inf")
+        while not stop.wait(0.1):
+            over = time.monotonic() >= end_s or not any(task.running for task in self._source_tasks)
+            if over or self._broken.is_set() or self._heartbeats.fault:
+                return
+
+    def shut_down(self) -> Mapping[Owner, Tally]:
+        """Sources first, then what they captured, then the last word about it."""
+        uplink, heartbeats = self._service_tasks
+        self._stop_sources()
+        self._uplink.finish(_FLUSH_S if uplink.error is None else 0)
+        uplink.join(_FLUSH_S * 2)
+        self._heartbeats.close()
+        heartbeats.join(_HEARTBEATS_END_S)
+        for task in [uplink, heartbeats, *self._source_tasks]:
+            if task.error is not None:
+                raise WorkerError(f"the camera worker broke: {task.error!r}; see the log") from task.error
+        for feeder in self.feeders:
+            self.ledger.end(feeder.owner, BootEnd.CLEAN)
+        final = self.ledger.snapshot()
+        if self._spool and not uplink.running:
+            self._spool.checkpoint(final)
+        self._send_last(final, able=not heartbeats.running)
+        if self._heartbeats.fault:
+            raise self._heartbeats.fault
+        return final
+
+    def release(self) -> None:
+        """Frees what other processes may want. Safe after any failure."""
+        self._sources_stop.set()
+        self.buffer.close()
+        if publisher := self._link.publisher:
+            self._link.broke(publisher)
+        self._link.close_retired()
+        if self._spool and not any(task.running for task in self._service_tasks[:1]):
+            self._spool.close()
+
+    def _stop_sources(self) -> None:
+        self._sources_stop.set()
+        deadline_s = time.monotonic() + _SOURCES_END_S
+        for task in self._source_tasks:
+            task.join(deadline_s - time.monotonic())
+        self.buffer.close()  # releases a source that waits for room
+
+    def _send_last(self, final: Mapping[Owner, Tally], *, able: bool) -> None:
+        try:
+            if not able:
+                raise PublishError("a heartbeat is still waiting for Kafka", retriable=True)
+            self._heartbeats.send_last((now(), final))
+        except PublishError as error:
+            told = "the next start with this spool tells it" if self._spool else "without a spool it stays unsaid"
+            log.warning("the last heartbeat was not sent (%s); %s", error, told)
+
+    def _open_spool(self, config: SpoolConfig | None) -> Spool | None:
+        if config is None:
+            return None
+        spool = Spool(config.folder, config.max_mib * MIB)
+        adopt_former_boots(spool, self.ledger)
+        return spool

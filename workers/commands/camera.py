@@ -1,0 +1,102 @@
+"""`andon camera …`: the worker that brings images to Kafka."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workers.camera.ledger import Tally
+    from workers.camera.parcel import Owner
+
+camera = typer.Typer(name="camera", help="Bring images to Kafka and account for every one.", no_args_is_help=True)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="YAML; see deploy/examples/cameras.yaml.")]
+
+
+@camera.command()
+def run(
+    config: ConfigFile,
+    frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames of each camera.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port of 127.0.0.1.")
+    ] = None,
+) -> None:
+    """Send what the cameras see until told to stop."""
+    import logging
+    import signal
+    import threading
+
+    from pipeline.config_file import ConfigError
+    from pipeline.kafka.admin import TopicError
+    from pipeline.settings import SettingsError, read_settings
+    from workers.camera import worker
+    from workers.camera.config import read_camera_config
+    from workers.camera.sources.base import SourceError
+    from workers.camera.spool.store import SpoolInUseError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # it repeats every refused connection; ours say it once
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        tallies = worker.run(
+            read_camera_config(config),
+            read_settings(),
+            stop,
+            frames_per_camera=frames,
+            seconds=seconds,
+            metrics_port=metrics_port,
+        )
+    except (ConfigError, SettingsError) as error:
+        typer.echo(f"andon camera: {error}", err=True)
+        raise typer.Exit(2) from error
+    except (OSError, SourceError, SpoolInUseError, TopicError, worker.WorkerError) as error:
+        typer.echo(f"andon camera: {error}", err=True)
+        raise typer.Exit(1) from error
+    _print_summary(tallies)
+
+
+@camera.command()
+def check(config: ConfigFile) -> None:
+    """Open every source once and say what was found."""
+    import threading
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.config_file import ConfigError
+    from workers.camera.check import look
+    from workers.camera.config import read_camera_config
+
+    try:
+        found = read_camera_config(config)
+    except ConfigError as error:
+        typer.echo(f"andon camera: {error}", err=True)
+        raise typer.Exit(2) from error
+    table = Table("camera", "line", "station", "recipe", "source", "first image")
+    faults = 0
+    for each in found.cameras:
+        sight = look(each.source, threading.Event())
+        faults += not sight.usable
+        first = sight.description if sight.usable else f"[red]{sight.description}[/red]"
+        table.add_row(each.camera_id, each.line_id, each.station_id, each.recipe, each.source.type, first)
+    Console().print(table)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _print_summary(tallies: "Mapping[Owner, Tally]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("camera", "boot", "captured", "published", "dropped", "spooled", "end")
+    for owner, tally in tallies.items():
+        dropped = ", ".join(f"{reason} {frames}" for reason, frames in sorted(tally.dropped.items())) or "0"
+        counts = (str(tally.captured), str(tally.published), dropped, str(tally.spooled))
+        table.add_row(owner.camera_id, owner.boot_id, *counts, tally.end.value)
+    Console().print(table)
