@@ -94,7 +94,7 @@ class Publisher:
         if producer is not None:
             with suppress(KafkaError):  # each record's own on_done tells
                 producer.flush(timeout=flush_timeout_s)  # close() alone would give it one second
-            producer.close(timeout=1)
+            _end(producer)
 
     def _current(self) -> KafkaProducer:
         with self._lock:
@@ -118,7 +118,19 @@ class Publisher:
             if self._producer is producer:
                 self._producer = None
                 # Not here: this may be the producer's own thread, which close() would join.
-                threading.Thread(target=producer.close, kwargs={"timeout": 1}, daemon=True).start()
+                threading.Thread(target=_end, args=(producer,), daemon=True).start()
+
+
+def _end(producer: KafkaProducer) -> None:
+    """Ends it even if it holds records that Kafka does not take. Its own close() then raises and leaves its thread
+    alive, which would send those records once Kafka is back: after newer ones of another producer."""
+    with suppress(KafkaError):
+        producer.close(timeout=1)
+        return
+    producer._sender.force_close()  # there is no public way
+    producer._sender.join(timeout=5)
+    with suppress(KafkaError):
+        producer.close(timeout=1)
 
 
 def _publish_error(record: Outgoing, error: BaseException) -> PublishError:
