@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.errors import AndonError
 from pipeline.events import Act, Alarm, Operation, now
-from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
@@ -16,8 +17,8 @@ from workers.alerting.recovery import StoredLine, read_states
 POLL_S = 0.2
 
 
-class NotAskedError(RuntimeError):
-    """There was nothing to ask. The message says why."""
+class NotAskedError(AndonError):
+    """Nothing was asked. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def ask(
     reason: str,
     timeout_s: float = 10,
 ) -> Answer:
-    """Publishes an Operation. Raises NotAskedError, KafkaUnavailableError, PublishError."""
+    """Publishes an Operation. Raises NotAskedError, KafkaUnavailableError, StateError."""
     deadline_s = time.monotonic() + timeout_s
     stored = read_states(settings, timeout_s=timeout_s)
     line = stored.get(line_id)
@@ -64,6 +65,8 @@ def _publish(settings: Settings, operation: Operation, timeout_s: float) -> None
     try:
         topic = settings.topics.operations.name
         publisher.publish([Outgoing(topic, operation.line_id.encode(), operation.to_json())], timeout_s=timeout_s)
+    except PublishError as error:
+        raise NotAskedError(f"Kafka did not take the request, so try again: {error}") from error
     finally:
         publisher.close(flush_timeout_s=1)
 

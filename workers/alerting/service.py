@@ -2,6 +2,7 @@
 
 import threading
 
+from pipeline import groups
 from pipeline.kafka.admin import check_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
 from pipeline.kafka.publisher import Publisher
@@ -10,7 +11,6 @@ from workers.alerting.metrics import Metrics
 from workers.alerting.policy import Policies
 from workers.alerting.worker import AlertingStep
 
-GROUP = "andon-alerting"
 MAX_BATCH = 128
 """Also bounds the outbox of one line, which has to fit into one record together with the state."""
 SESSION_TIMEOUT_S = 6
@@ -19,7 +19,9 @@ SESSION_TIMEOUT_S = 6
 
 def run(settings: Settings, policies: Policies, stop: threading.Event, *, metrics_port: int | None = None) -> None:
     """Returns after `stop`. Raises TopicError, KafkaUnavailableError, StateError, PublishError."""
-    run_with(Publisher(settings, GROUP, delivery_timeout_s=5), settings, policies, stop, metrics_port=metrics_port)
+    run_with(
+        Publisher(settings, groups.ALERTING, delivery_timeout_s=5), settings, policies, stop, metrics_port=metrics_port
+    )
 
 
 def run_with(
@@ -37,7 +39,7 @@ def run_with(
         check_topics(settings, own)
         metrics = Metrics()
         options = ConsumerOptions(
-            group=f"{settings.andon_topic_prefix}{GROUP}",
+            group=settings.group(groups.ALERTING),
             topics=(topics.scores.name, topics.operations.name),
             max_batch=MAX_BATCH,
             session_timeout_s=SESSION_TIMEOUT_S,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.errors import AndonError
 from pipeline.events import Alarm, AlarmKind, LineCommand, Moment, Score
 from workers.alerting.window import Window
 
@@ -16,7 +17,7 @@ MAX_CAMERAS = 64
 """Per line. Beyond it the camera that was silent longest is forgotten, so renamed cameras don't pile up for ever."""
 
 
-class StateError(ValueError):
+class StateError(AndonError):
     """A stored state that can't be read. Starting without it would forget latched alarms, so nobody may."""
 
 

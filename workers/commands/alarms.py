@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from pipeline.events import Act
 
-app = typer.Typer(name="alarms", help="See, acknowledge and reset alarms.", no_args_is_help=True)
+alarms = typer.Typer(name="alarms", help="See, acknowledge and reset alarms.", no_args_is_help=True)
 
 Line = Annotated[str, typer.Option("--line", help="The line whose alarms are meant.")]
 Actor = Annotated[str, typer.Option(envvar="USER", help="Who acts. It is kept with the alarm.")]
@@ -19,7 +17,7 @@ Reason = Annotated[str, typer.Option(help="Why. It is kept with the alarm.")]
 TimeoutS = Annotated[float, typer.Option(min=1, max=120, help="How long to wait for the answer.")]
 
 
-@app.command()
+@alarms.command()
 def tail(
     line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The events as they are, one a line.")] = False,
@@ -38,23 +36,22 @@ def tail(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     out = console()
-    with _told_plainly():
-        settings = read_settings()
-        for record in follow(settings, [settings.topics.alarms.name], stop, from_beginning=since_beginning):
-            try:
-                alarm = Alarm.from_json(record.value)
-            except ContractError as error:
-                typer.echo(f"{record.place}: {error}", err=True)
-                continue
-            if line not in (None, alarm.line_id):
-                continue
-            if as_json:
-                print(alarm.to_json().decode(), flush=True)
-            else:
-                out.print(change_line(alarm))
+    settings = read_settings()
+    for record in follow(settings, [settings.topics.alarms.name], stop, from_beginning=since_beginning):
+        try:
+            alarm = Alarm.from_json(record.value)
+        except ContractError as error:
+            typer.echo(f"{record.place}: {error}", err=True)
+            continue
+        if line not in (None, alarm.line_id):
+            continue
+        if as_json:
+            print(alarm.to_json().decode(), flush=True)
+        else:
+            out.print(change_line(alarm))
 
 
-@app.command("list")
+@alarms.command("list")
 def list_alarms(
     line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The alarms as events, one a line.")] = False,
@@ -64,8 +61,7 @@ def list_alarms(
     from workers.alerting.display import change_line, console
     from workers.alerting.recovery import read_states
 
-    with _told_plainly():
-        stored = read_states(read_settings())
+    stored = read_states(read_settings())
     standing = [
         entry.alarm for line_id in sorted(stored) if line in (None, line_id) for entry in stored[line_id].state.latched
     ]
@@ -79,7 +75,7 @@ def list_alarms(
         out.print("no alarm")
 
 
-@app.command()
+@alarms.command()
 def ack(line: Line, actor: Actor, reason: Reason = "", timeout_s: TimeoutS = 10) -> None:
     """Say that you have seen the alarms of a line. They stay until reset."""
     from pipeline.events import Act
@@ -87,7 +83,7 @@ def ack(line: Line, actor: Actor, reason: Reason = "", timeout_s: TimeoutS = 10)
     _ask(line, Act.ACKNOWLEDGE, actor, reason, timeout_s)
 
 
-@app.command()
+@alarms.command()
 def reset(line: Line, actor: Actor, reason: Reason = "", timeout_s: TimeoutS = 10) -> None:
     """Clear the acknowledged alarms of a line and permit it to run. This never restarts the line."""
     from pipeline.events import Act
@@ -96,44 +92,23 @@ def reset(line: Line, actor: Actor, reason: Reason = "", timeout_s: TimeoutS = 1
 
 
 def _ask(line: str, act: Literal[Act.ACKNOWLEDGE, Act.RESET], actor: str, reason: str, timeout_s: float) -> None:
-    """Exit code 1: refused, nothing to do, or nobody answered. 2: wrongly asked."""
+    """Exit code 1 when refused or not answered."""
+    from pipeline.errors import AndonError
     from pipeline.settings import read_settings
-    from workers.alerting.asking import NotAskedError, ask
+    from workers.alerting.asking import ask
     from workers.alerting.display import change_line, console
 
     if not actor.strip():
-        _fail("an act needs a name to it; say who you are with --actor", code=2)
-    with _told_plainly():
-        try:
-            answer = ask(read_settings(), line, act, actor=actor.strip(), reason=reason, timeout_s=timeout_s)
-        except NotAskedError as error:
-            _fail(str(error))
+        raise AndonError("an act needs a name to it; say who you are with --actor")
+    answer = ask(read_settings(), line, act, actor=actor.strip(), reason=reason, timeout_s=timeout_s)
     out = console()
     for alarm in answer.changes:
         out.print(change_line(alarm))
     if not answer.changes:
-        _fail(
+        typer.echo(
             f"no answer in {timeout_s:g} s: is `andon alerting run` up? The request is kept, and will be carried out "
-            "when the worker is back"
+            "when the worker is back",
+            err=True,
         )
-    if answer.refused:
+    if answer.refused or not answer.changes:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _told_plainly() -> Iterator[None]:
-    """Turns the errors that a person can mend into one sentence."""
-    from pipeline.kafka.connection import KafkaUnavailableError
-    from pipeline.kafka.publisher import PublishError
-    from pipeline.settings import SettingsError
-    from workers.alerting.state import StateError
-
-    try:
-        yield
-    except (KafkaUnavailableError, PublishError, SettingsError, StateError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    typer.echo(f"andon alarms: {message}", err=True)
-    raise typer.Exit(code)

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(name="alerting", help="Turn scores into alarms and line commands.", no_args_is_help=True)
+alerting = typer.Typer(name="alerting", help="Turn scores into alarms and line commands.", no_args_is_help=True)
 
 PoliciesFile = Annotated[Path, typer.Option("--policies", help="YAML; see deploy/examples/policies.yaml.")]
 
 
-@app.command()
+@alerting.command()
 def run(
     policies: PoliciesFile,
     metrics_port: Annotated[
@@ -22,41 +22,26 @@ def run(
     import signal
     import threading
 
-    from pipeline.config_file import ConfigError, read_config
-    from pipeline.kafka.admin import TopicError
-    from pipeline.kafka.connection import KafkaUnavailableError
-    from pipeline.kafka.publisher import PublishError
-    from pipeline.settings import SettingsError, read_settings
-    from workers.alerting import service
+    from pipeline.config_file import read_config
+    from pipeline.settings import read_settings
     from workers.alerting.policy import Policies
-    from workers.alerting.state import StateError
+    from workers.alerting.service import run as run_service
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kafka").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    try:
-        service.run(read_settings(), read_config(policies, Policies), stop, metrics_port=metrics_port)
-    except (ConfigError, SettingsError) as error:
-        typer.echo(f"andon alerting: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (KafkaUnavailableError, PublishError, StateError, TopicError) as error:
-        typer.echo(f"andon alerting: {error}", err=True)
-        raise typer.Exit(1) from error
+    run_service(read_settings(), read_config(policies, Policies), stop, metrics_port=metrics_port)
 
 
-@app.command()
+@alerting.command()
 def check(policies: PoliciesFile) -> None:
     """Say what the policy file means, or what is wrong with it."""
-    from pipeline.config_file import ConfigError, read_config
+    from pipeline.config_file import read_config
     from workers.alerting.policy import LinePolicy, Policies
 
-    try:
-        found = read_config(policies, Policies)
-    except ConfigError as error:
-        typer.echo(f"andon alerting: {error}", err=True)
-        raise typer.Exit(2) from error
+    found = read_config(policies, Policies)
 
     def sentence(policy: LinePolicy) -> str:
         blind = policy.not_decidable

@@ -1,0 +1,306 @@
+"""What a line is promised, one promise a test."""
+
+from datetime import timedelta
+
+import pytest
+from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdicts
+
+from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Verdict
+from workers.alerting.line import Skip
+from workers.alerting.policy import Response
+from workers.alerting.state import MAX_CAMERAS
+from workers.alerting.window import EVIDENCE_FRAMES
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("parts", "k", "n", "stops_at"),
+    [
+        ("xxx", 3, 5, 3),
+        ("xx", 3, 5, None),
+        ("x.x.x", 3, 5, 5),
+        ("x.x..x", 3, 5, None),
+        ("x..x..x..x", 3, 5, None),
+        ("x", 1, 1, 1),
+        ("....x", 1, 1, 5),
+        ("x?x?x", 3, 5, 5),
+        ("xx???????x", 3, 3, 10),
+        ("??????????", 1, 5, None),
+        ("xx.x", 3, 3, None),
+        ("xxxx", 4, 4, 4),
+    ],
+)
+def test_k_bad_of_the_last_n_inspected_parts_stop_the_line(parts: str, k: int, n: int, stops_at: int | None) -> None:
+    line = Line(POLICY.model_copy(update={"k": k, "n": n}))
+    stopped = None
+    for sequence, verdict in enumerate(verdicts(parts)):
+        line.see(score(sequence, verdict))
+        if line.commands and stopped is None:
+            stopped = sequence + 1
+    assert stopped == stops_at
+
+
+def test_cameras_are_counted_apart() -> None:
+    line = Line()
+    for sequence in range(2):
+        line.see(score(sequence, camera="cam-1"))
+        line.see(score(sequence, camera="cam-2"))
+    assert line.effects == []
+
+
+def test_many_bad_frames_of_one_part_are_one_bad_part() -> None:
+    line = Line()
+    for sequence in range(20):
+        line.see(score(sequence, part="the-same"))
+    assert line.effects == []
+
+
+def test_a_good_frame_does_not_redeem_a_bad_part() -> None:
+    line = Line()
+    for part in range(3):
+        line.see(score(2 * part, Verdict.NOT_OK, part=f"p{part}"))
+        line.see(score(2 * part + 1, Verdict.OK, part=f"p{part}"))
+    assert line.actions == [Action.HOLD]
+
+
+def test_a_part_turns_bad_with_a_later_frame() -> None:
+    line = Line()
+    for part in range(3):
+        line.see(score(2 * part, Verdict.OK, part=f"p{part}"))
+        line.see(score(2 * part + 1, Verdict.NOT_OK, part=f"p{part}"))
+    assert line.actions == [Action.HOLD]
+
+
+def test_the_hold_carries_its_evidence_and_when_it_is_void() -> None:
+    line = Line().burst()
+    alarm, command = line.alarms[0], line.commands[0]
+    assert (alarm.kind, alarm.state, alarm.act, alarm.revision) == (
+        AlarmKind.DEFECTS,
+        AlarmState.UNACK_LATCHED,
+        Act.RAISE,
+        1,
+    )
+    assert command.evidence.k == 3
+    assert command.evidence.frame_ids == tuple(f"cam-1:{BOOT}:{n}" for n in range(3))
+    assert command.evidence.map_keys == tuple(f"map:cam-1:{BOOT}:{n}" for n in range(3))
+    assert command.expires_at == NOON + timedelta(seconds=POLICY.max_age_s)
+    assert command.reason_code == "defects"
+    assert command.episode_id == alarm.episode_id
+
+
+def test_evidence_stays_small() -> None:
+    line = Line(POLICY.model_copy(update={"k": 100, "n": 100})).burst()
+    assert line.commands[0].evidence.k == 100
+    assert len(line.commands[0].evidence.frame_ids) == EVIDENCE_FRAMES
+
+
+def test_more_bad_parts_do_not_stop_the_line_twice() -> None:
+    line = Line().burst()
+    for sequence in range(3, 60):
+        line.see(score(sequence))
+    assert line.actions == [Action.HOLD]
+    assert len(line.alarms) == 1
+
+
+def test_another_camera_is_noted_once() -> None:
+    line = Line().burst()
+    for sequence in range(50):
+        line.see(score(sequence, camera="cam-2"))
+    assert line.actions == [Action.HOLD]
+    assert [(alarm.act, alarm.revision) for alarm in line.alarms] == [(Act.RAISE, 1), (Act.NOTE, 2)]
+    assert "cam-2" in line.last().reason
+
+
+def test_good_parts_do_not_unlatch() -> None:
+    line = Line().burst()
+    for sequence in range(3, 50):
+        line.see(score(sequence, Verdict.OK))
+    assert line.standing == [AlarmKind.DEFECTS]
+
+
+def test_alarm_only_never_stops() -> None:
+    line = Line(POLICY.model_copy(update={"action": Response.ALARM_ONLY})).burst()
+    assert line.commands == []
+    assert line.standing == [AlarmKind.DEFECTS]
+
+
+def test_a_blind_camera_raises_its_own_alarm_and_by_default_no_stop() -> None:
+    line = Line()
+    for sequence, verdict in enumerate(verdicts("?.??")):
+        line.see(score(sequence, verdict))
+    assert line.standing == [AlarmKind.NOT_INSPECTED]
+    assert line.commands == []
+    assert "dark" in line.last().reason
+
+
+def test_a_blind_camera_stops_the_line_where_the_plant_wants_it() -> None:
+    blind = POLICY.not_decidable.model_copy(update={"action": Response.HOLD})
+    line = Line(POLICY.model_copy(update={"not_decidable": blind}))
+    for sequence, verdict in enumerate(verdicts("???")):
+        line.see(score(sequence, verdict))
+    assert line.actions == [Action.HOLD]
+    assert line.commands[0].reason_code == "not_inspected"
+    line.burst(10)
+    assert line.standing == [AlarmKind.NOT_INSPECTED, AlarmKind.DEFECTS]
+    assert line.actions == [Action.HOLD]
+
+
+def test_too_late_is_an_alarm_and_no_stop() -> None:
+    line = Line().burst(age_s=10.001)
+    assert line.standing == [AlarmKind.LATE]
+    assert line.commands == []
+    assert "not stopped" in line.last().reason
+
+
+def test_just_in_time_stops() -> None:
+    assert Line().burst(age_s=10).actions == [Action.HOLD]
+
+
+def test_a_timely_burst_after_a_late_one_stops_once() -> None:
+    line = Line().burst(age_s=60)
+    line.burst(10, age_s=1)
+    assert line.standing == [AlarmKind.LATE, AlarmKind.DEFECTS]
+    assert line.actions == [Action.HOLD]
+
+
+def test_what_comes_late_after_a_stop_adds_no_alarm() -> None:
+    line = Line().burst()
+    line.burst(10, age_s=60)
+    assert line.standing == [AlarmKind.DEFECTS]
+
+
+def test_acknowledge_then_reset_then_nothing_stands() -> None:
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE, actor="ada", reason="on my way"))
+    assert (line.last().state, line.last().actor, line.last().reason) == (AlarmState.ACK_LATCHED, "ada", "on my way")
+    line.see(operation(Act.RESET, actor="ben", reason="nozzle cleaned"))
+    assert (line.last().state, line.last().actor, line.last().revision) == (AlarmState.NORMAL, "ben", 3)
+    assert line.state.latched == ()
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]
+
+
+def test_reset_before_acknowledge_is_refused_and_says_so() -> None:
+    line = Line().burst()
+    asked = operation(Act.RESET)
+    line.see(asked)
+    assert line.standing == [AlarmKind.DEFECTS]
+    assert line.last().act is Act.NOTE
+    assert line.last().operation_id == asked.operation_id
+    assert line.last().reason == "reset refused: acknowledge the alarm before its reset"
+    assert line.actions == [Action.HOLD]
+
+
+def test_a_second_acknowledge_is_refused() -> None:
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.ACKNOWLEDGE))
+    assert line.last().reason == "acknowledge refused: already acknowledged"
+
+
+def test_an_alarm_raised_after_the_acknowledge_has_to_be_acknowledged_too() -> None:
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE))
+    for sequence, verdict in enumerate(verdicts("???"), start=10):
+        line.see(score(sequence, verdict))
+    line.see(operation(Act.RESET))
+    assert line.standing == [AlarmKind.DEFECTS, AlarmKind.NOT_INSPECTED]
+
+
+def test_a_line_without_alarms_has_nothing_to_acknowledge() -> None:
+    line = Line()
+    line.see(operation(Act.ACKNOWLEDGE))
+    assert line.effects == []
+
+
+def test_a_reset_of_what_never_held_permits_nothing() -> None:
+    line = Line().burst(age_s=60)
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET))
+    assert line.commands == []
+
+
+def test_old_evidence_does_not_raise_again_after_a_reset_and_new_does() -> None:
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET))
+    line.see(score(3))
+    line.see(score(4))
+    assert line.state.latched == ()
+    line.see(score(5))
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED, Action.HOLD]
+    assert line.commands[0].command_id != line.commands[2].command_id
+
+
+def test_the_same_frame_scored_twice_counts_once() -> None:
+    line = Line()
+    for sequence in (0, 1, 1, 0, 1):
+        line.see(score(sequence, part=f"unlike-{len(line.effects)}-{sequence}"))
+    assert line.effects == []
+    assert line.see(score(1))[1] is Skip.DUPLICATE
+
+
+def test_a_record_read_again_changes_nothing() -> None:
+    line = Line().burst()
+    before = line.state
+    for sequence in range(3):
+        assert line.see(score(sequence), offset=sequence) == ((), Skip.REPLAYED)
+    assert line.state is before
+
+
+def test_an_operation_read_again_changes_nothing() -> None:
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE), offset=4)
+    before = line.state
+    assert line.see(operation(Act.ACKNOWLEDGE), offset=4) == ((), Skip.REPLAYED)
+    assert line.state is before
+
+
+def test_a_boot_whose_clock_was_wrong_is_watched_all_the_same() -> None:
+    line = Line()
+    line.see(score(500, Verdict.OK))
+    for sequence in range(3):
+        line.see(score(sequence, boot="19700101T000000"))
+    assert line.actions == [Action.HOLD]
+
+
+def test_the_spool_of_an_old_boot_may_come_between_the_frames_of_the_new_one() -> None:
+    line = Line()
+    for sequence in range(3):
+        line.see(score(100 + sequence, Verdict.OK, boot="b1"))
+        line.see(score(sequence, Verdict.OK, boot="b2"))
+    assert line.see(score(102, boot="b1"))[1] is Skip.DUPLICATE
+    assert line.see(score(103, boot="b1"))[1] is None
+
+
+def test_a_topic_made_anew_does_not_blind_the_line() -> None:
+    line = Line()
+    line.see(score(0, Verdict.OK), offset=1_000_000)
+    for sequence in range(1, 4):
+        line.see(score(sequence), offset=sequence - 1)
+    assert line.actions == [Action.HOLD]
+    assert line.state.applied.scores == 2
+
+
+def test_a_changed_policy_may_stop_the_line_within_the_episode_once() -> None:
+    line = Line(POLICY.model_copy(update={"action": Response.ALARM_ONLY})).burst()
+    line.policy = POLICY
+    line.see(score(10))
+    line.see(score(11))
+    assert line.actions == [Action.HOLD]
+    assert [alarm.act for alarm in line.alarms] == [Act.RAISE, Act.NOTE]
+
+
+def test_cameras_that_are_no_more_are_forgotten_some_day() -> None:
+    line = Line()
+    for number in range(MAX_CAMERAS + 5):
+        line.see(score(0, Verdict.OK, camera=f"c{number}", captured_at=NOON + timedelta(seconds=number)))
+    assert len(line.state.cameras) == MAX_CAMERAS
+    assert "c0" not in line.state.cameras
+    assert f"c{MAX_CAMERAS + 4}" in line.state.cameras
+
+
+def test_a_repeat_has_the_same_ids() -> None:
+    one, other = Line().burst(), Line().burst()
+    assert one.effects == other.effects
+    assert isinstance(one.effects[0], Alarm)

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.config_file import ConfigError, read_config
+from workers.alerting.policy import Policies, Response
+from workers.commands.alerting import alerting
+
+pytestmark = pytest.mark.unit
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "policies.yaml"
+
+
+def policies(tmp_path: Path, text: str) -> Policies:
+    file = tmp_path / "policies.yaml"
+    file.write_text(text)
+    return read_config(file, Policies)
+
+
+def test_a_line_says_only_what_differs(tmp_path: Path) -> None:
+    found = policies(
+        tmp_path,
+        "defaults: {k: 3, n: 5, action: ALARM_ONLY, not_decidable: {limit: 7, of_last: 9}}\n"
+        "lines: {a: {action: HOLD, not_decidable: {limit: 2}}, b: }",
+    )
+    a = found.of("a")
+    assert (a.k, a.n, a.action) == (3, 5, Response.HOLD)
+    assert (a.not_decidable.limit, a.not_decidable.of_last) == (2, 9)
+    assert found.of("b") == found.defaults
+
+
+def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
+    found = policies(tmp_path, "defaults: {k: 3, n: 5, action: HOLD}")
+    assert found.of("nobody-named-it") == found.defaults
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("defaults: {k: 3, n: 5}", "defaults.action"),
+        ("defaults: {k: 6, n: 5, action: HOLD}", "k (6) must be at most n (5)"),
+        ("defaults: {k: 0, n: 5, action: HOLD}", "defaults.k"),
+        ("defaults: {k: 1, n: 101, action: HOLD}", "defaults.n"),
+        ("defaults: {k: 3, n: 5, action: STOP}", "defaults.action"),
+        ("defaults: {k: 3, n: 5, action: HOLD, max_age: 3}", "defaults.max_age"),
+        ("defaults: {k: 3, n: 5, action: HOLD, not_decidable: {limit: 30}}", "limit (30) must be at most of_last"),
+        ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {n: 2}}", "lines.a: Value error, k (3)"),
+        ("lines: {}", "defaults"),
+        ("", "whole file"),
+    ],
+)
+def test_a_faulty_policy_is_refused_by_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path, text)
+    assert told in str(error.value)
+    assert "policies.yaml" in str(error.value)
+
+
+def test_check_says_what_a_file_means() -> None:
+    result = CliRunner().invoke(alerting, ["check", "--policies", str(EXAMPLE)])
+    assert result.exit_code == 0
+    assert "line-1: 3 of 5 parts NOT_OK: HOLD, within 10 s of capture" in result.output
+    assert "any other line: 3 of 5 parts NOT_OK: ALARM_ONLY" in result.output
+
+
+def test_check_fails_on_a_file_that_is_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(alerting, ["check", "--policies", str(tmp_path / "none.yaml")])
+    assert isinstance(result.exception, ConfigError)
+    assert "cannot read" in str(result.exception)

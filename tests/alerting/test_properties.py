@@ -1,0 +1,175 @@
+"""Whatever happens in whatever order, these hold."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from alerting.factory import NOON, POLICY, operation, score
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.events import Act, Action, Alarm, AlarmState, LineCommand, Operation, Score, Verdict
+from workers.alerting.effects import Effect
+from workers.alerting.line import step
+from workers.alerting.policy import LinePolicy, NotDecidableLimit, Response
+from workers.alerting.state import LineState
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a topic, and the clock when the worker first gets to it."""
+
+    event: Score | Operation
+    offset: int
+    age_s: float
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Record]:
+    """Scores of two cameras, with duplicates at new offsets, mixed with what people do."""
+    records: list[Record] = []
+    sequences = {"cam-1": 0, "cam-2": 0}
+    next_offset = {Score: 0, Operation: 0}
+    sent: list[Score] = []
+    acts = st.sampled_from([*Verdict, Verdict.NOT_OK, Verdict.NOT_OK, Act.ACKNOWLEDGE, Act.RESET, "duplicate"])
+    for act in draw(st.lists(acts, max_size=60)):
+        event: Score | Operation
+        if isinstance(act, Verdict):
+            camera = draw(st.sampled_from(sorted(sequences)))
+            event = score(sequences[camera], act, camera=camera, part=f"p{sequences[camera] // 2}")
+            sequences[camera] += draw(st.integers(1, 3))
+            sent.append(event)
+        elif isinstance(act, Act):
+            event = operation(act)  # type: ignore[arg-type]
+        elif sent:
+            event = draw(st.sampled_from(sent))
+        else:
+            continue
+        offset = next_offset[type(event)]
+        next_offset[type(event)] += draw(st.integers(1, 3))
+        records.append(Record(event, offset, draw(st.sampled_from([0.5, 1.0, 9.9, 10.1, 500.0]))))
+    return records
+
+
+policies = st.builds(
+    LinePolicy,
+    k=st.integers(1, 3),
+    n=st.integers(3, 6),
+    action=st.sampled_from(Response),
+    not_decidable=st.builds(
+        NotDecidableLimit, limit=st.integers(1, 3), of_last=st.integers(3, 4), action=st.sampled_from(Response)
+    ),
+    max_age_s=st.just(10.0),
+)
+
+
+def apply(state: LineState, record: Record, policy: LinePolicy) -> tuple[LineState, tuple[Effect, ...]]:
+    stepped = step(state, record.event, record.offset, policy, NOON + timedelta(seconds=record.age_s))
+    return stepped.state, stepped.effects
+
+
+def fold(records: list[Record], policy: LinePolicy = POLICY) -> tuple[LineState, list[Effect]]:
+    state, effects = LineState(line_id="line-1"), []
+    for record in records:
+        state, decided = apply(state, record, policy)
+        effects += decided
+    return state, effects
+
+
+@given(streams(), policies)
+def test_an_alarm_stands_until_a_person_resets_it(records: list[Record], policy: LinePolicy) -> None:
+    state = LineState(line_id="line-1")
+    for record in records:
+        before = {entry.alarm.alarm_id: entry.alarm for entry in state.latched}
+        state, effects = apply(state, record, policy)
+        after = {entry.alarm.alarm_id for entry in state.latched}
+        for gone in before.keys() - after:
+            assert isinstance(record.event, Operation)
+            assert record.event.act is Act.RESET
+            assert before[gone].state is AlarmState.ACK_LATCHED
+            assert any(
+                isinstance(e, Alarm) and e.alarm_id == gone and e.act is Act.RESET and e.actor == record.event.actor
+                for e in effects
+            )
+
+
+@given(streams(), policies)
+def test_the_topic_tells_the_same_story_as_the_state(records: list[Record], policy: LinePolicy) -> None:
+    """Whoever reads `alarms` alone knows what stands, with no revision missing or told twice."""
+    state, effects = fold(records, policy)
+    told: dict[object, Alarm] = {}
+    for event in effects:
+        if isinstance(event, Alarm):
+            previous = told.get(event.alarm_id)
+            assert event.revision == (previous.revision + 1 if previous else 1)
+            assert previous is None or previous.state is not AlarmState.NORMAL
+            told[event.alarm_id] = event
+    assert {a.alarm_id: a for a in told.values() if a.state is not AlarmState.NORMAL} == {
+        entry.alarm.alarm_id: entry.alarm for entry in state.latched
+    }
+
+
+@given(streams(), policies)
+def test_an_episode_holds_the_line_at_most_once_and_then_permits_at_most_once(
+    records: list[Record], policy: LinePolicy
+) -> None:
+    commands = [event for event in fold(records, policy)[1] if isinstance(event, LineCommand)]
+    assert len({command.command_id for command in commands}) == len(commands)
+    for first, second in zip(commands[::2], commands[1::2], strict=False):
+        assert (first.action, second.action) == (Action.HOLD, Action.UNHOLD_PERMITTED)
+        assert first.episode_id == second.episode_id
+
+
+@given(streams(), policies)
+def test_nothing_late_ever_holds_the_line(records: list[Record], policy: LinePolicy) -> None:
+    state = LineState(line_id="line-1")
+    for record in records:
+        state, effects = apply(state, record, policy)
+        for event in effects:
+            if isinstance(event, LineCommand) and event.action is Action.HOLD:
+                assert record.age_s <= policy.max_age_s
+                assert event.issued_at <= event.expires_at
+
+
+@given(streams(), policies, st.data())
+def test_reading_stretches_again_gives_the_same_effects(
+    records: list[Record], policy: LinePolicy, data: st.DataObject
+) -> None:
+    """A worker that dies goes back to its last commit, any number of times, and then meets a later clock."""
+    once = fold(records, policy)
+    state, effects = LineState(line_id="line-1"), []
+    for done, record in enumerate(records, start=1):
+        state, decided = apply(state, record, policy)
+        effects += decided
+        if data.draw(st.integers(0, 4)) == 0:
+            back = data.draw(st.integers(0, done))
+            for again in records[done - back : done]:
+                state, repeated = apply(state, Record(again.event, again.offset, again.age_s + 300), policy)
+                assert repeated == ()
+    assert (state, effects) == once
+
+
+@given(streams(), policies)
+def test_duplicate_scores_change_no_effect(records: list[Record], policy: LinePolicy) -> None:
+    seen: set[str] = set()
+    unique = []
+    for record in records:
+        if isinstance(record.event, Score):
+            if record.event.frame_id in seen:
+                continue
+            seen.add(record.event.frame_id)
+        unique.append(record)
+    assert fold(records, policy)[1] == fold(unique, policy)[1]
+
+
+@given(streams(), policies)
+@settings(deadline=None)
+def test_storing_and_loading_the_state_at_any_point_changes_nothing(records: list[Record], policy: LinePolicy) -> None:
+    once = fold(records, policy)
+    state, effects = LineState(line_id="line-1"), []
+    for record in records:
+        state, decided = apply(LineState.from_json(state.to_json(), "here"), record, policy)
+        effects += decided
+    assert (state, effects) == once
