@@ -6,10 +6,12 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.errors import AndonError
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class ConfigError(ValueError):
+class ConfigError(AndonError):
     """A configuration file that can't be used. The message names file and key."""
 
 

@@ -214,7 +214,7 @@ class Score(_Contract):
     """Redis hash with the anomaly map and the thumbnail."""
     map_expires_at: Moment | None
     timings_ms: Mapping[str, float] = Field(default_factory=dict)
-    """Stage → milliseconds: transit, wait, decode, infer, store."""
+    """Stage → milliseconds: transit (capture to broker), queue (in Kafka), decode, wait, infer (the whole batch)."""
     position: KafkaPosition
     """Of the frame's record."""
     traceparent: str | None = None

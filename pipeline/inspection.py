@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from pipeline.errors import AndonError
 from pipeline.events import DeadReason
 from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.dead_letters import dead_letter
@@ -16,7 +17,7 @@ from pipeline.scoring import Scored, Scorer
 from pipeline.topics import Topics
 
 
-class TooManyDeadError(RuntimeError):
+class TooManyDeadError(AndonError):
     """So many frames can't be scored that the fault is ours, not the frames'. Better to stop than to bury them all."""
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from pipeline.errors import AndonError
 from pipeline.events import KafkaPosition, now
 
 THUMBNAIL_PX = 160
@@ -25,7 +26,7 @@ LIVE_LENGTH = 64
 """Entries of each camera's live stream. They hold keys, not pictures."""
 
 
-class MapStoreError(RuntimeError):
+class MapStoreError(AndonError):
     """Redis is away, full, or refuses. The same entries may be put again."""
 
 

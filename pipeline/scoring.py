@@ -72,7 +72,7 @@ class Scorer:
     sightings: Sightings = field(default_factory=Sightings)
 
     def score(self, records: Sequence[Incoming], catalog: Catalog) -> Scored:
-        started = time.perf_counter()
+        started, started_ms = time.perf_counter(), time.time() * 1000
         opened: list[_Opened] = []
         dead: list[Dead] = []
         for outcome in self.pool.map(lambda record: _open(record, catalog), records):
@@ -98,7 +98,12 @@ class Scorer:
                     dead.append(Dead(opened[i].record, DeadReason.SCORING_FAILED, failures[i]))
                 else:
                     wait_ms = (begun - started) * 1000 - opened[i].decode_ms
-                    timings = {"decode": opened[i].decode_ms, "wait": max(wait_ms, 0.0), "infer": infer_ms}
+                    timings = {
+                        "queue": started_ms - opened[i].record.timestamp_ms,
+                        "decode": opened[i].decode_ms,
+                        "wait": max(wait_ms, 0.0),
+                        "infer": infer_ms,
+                    }
                     scores[i], maps[i] = self._judge(opened[i], found.get(i), timings)
         in_order = sorted(scores)
         return Scored(tuple(scores[i] for i in in_order), tuple(maps[i] for i in in_order), tuple(dead))

@@ -22,6 +22,7 @@ from ray.serve import metrics
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.frames import FrameError
+from pipeline.groups import INSPECTION
 from pipeline.inspection import Inspection
 from pipeline.kafka.admin import check_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
@@ -34,8 +35,6 @@ from pipeline.single import SingleScore, score_image
 from pipeline.topics import MAX_FRAME_BYTES
 
 log = logging.getLogger("ray.serve")
-
-GROUP = "andon-inspection"
 
 
 class ServingConfig(BaseModel):
@@ -113,11 +112,11 @@ class Inspector:
 
     def _start(self, config: ServingConfig) -> None:
         store = MapStore(self._settings.redis_url, ttl_s=config.map_ttl_s, lossless=config.lossless_maps)
-        publisher = Publisher(self._settings, GROUP)
+        publisher = Publisher(self._settings, INSPECTION)
         topics = self._settings.topics
         scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at)
         inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, _Meters())
-        options = ConsumerOptions(self._settings.group(GROUP), (topics.frames.name,), max_batch=config.max_batch)
+        options = ConsumerOptions(self._settings.group(INSPECTION), (topics.frames.name,), max_batch=config.max_batch)
         loop = ConsumerLoop(self._settings, options, inspection, self._stop)
 
         def run() -> None:

@@ -6,13 +6,14 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.errors import AndonError
 from pipeline.topics import Topics, topics
 
 SECRETS_FOLDER = Path("/run/secrets/andon")
 """A file named like a variable (for instance KAFKA_SASL_PASSWORD) in this folder stands for that variable."""
 
 
-class SettingsError(ValueError):
+class SettingsError(AndonError):
     """A setting that is missing or wrong. The message names the environment variable."""
 
 

@@ -1,6 +1,20 @@
 """`andon …`: one command, whose parts live in workers/commands and load what they need only when they run."""
 
+import sys
+
 import typer
+
+from pipeline.errors import AndonError
+from workers.commands.alarms import alarms
+from workers.commands.alerting import alerting
+from workers.commands.audit import audit
+from workers.commands.contracts import contracts
+from workers.commands.dataset import dataset
+from workers.commands.evaluate import evaluate
+from workers.commands.local import local
+from workers.commands.map import map_command
+from workers.commands.topics import topics
+from workers.commands.train import train
 
 app = typer.Typer(
     name="andon",
@@ -9,7 +23,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+_RUN, _LOOK, _LEARN = "Run", "Look", "Learn"
+app.add_typer(alerting, name="alerting", rich_help_panel=_RUN)
+app.add_typer(local, name="local", rich_help_panel=_RUN)
+app.add_typer(topics, name="topics", rich_help_panel=_RUN)
+app.add_typer(alarms, name="alarms", rich_help_panel=_LOOK)
+app.add_typer(audit, name="audit", rich_help_panel=_LOOK)
+app.command("contracts", rich_help_panel=_LOOK)(contracts)
+app.command("map", rich_help_panel=_LOOK)(map_command)
+app.add_typer(dataset, name="dataset", rich_help_panel=_LEARN)
+app.command("evaluate", rich_help_panel=_LEARN)(evaluate)
+app.add_typer(train, name="train", rich_help_panel=_LEARN)
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    except AndonError as error:
+        print(f"andon: {error}", file=sys.stderr)
+        sys.exit(2)

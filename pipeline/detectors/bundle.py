@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from pipeline.errors import AndonError
+
 WEIGHTS = "model.safetensors"
 MANIFEST = "bundle.json"
 SCHEMA_VERSION = 1
 
 
-class BundleError(ValueError):
+class BundleError(AndonError):
     """A bundle that must not be used: missing files, weights of another hash, an unknown method or version."""
 
 

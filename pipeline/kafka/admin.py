@@ -8,12 +8,13 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.settings import Settings
 from pipeline.topics import Topic
 
 
-class TopicError(RuntimeError):
+class TopicError(AndonError):
     """Topics that are missing or set up otherwise than promised. The message lists each fault and its mend."""
 
 

@@ -3,10 +3,11 @@
 import importlib.util
 from typing import Any
 
+from pipeline.errors import AndonError
 from pipeline.settings import Settings
 
 
-class KafkaUnavailableError(RuntimeError):
+class KafkaUnavailableError(AndonError):
     """No broker answered. The message names the address and what to check."""
 
 

@@ -61,6 +61,23 @@ def read_to_end(
                     consumer.pause(at)
 
 
+def read_one(settings: Settings, topic: str, partition: int, offset: int, timeout_s: float = 8) -> Incoming | None:
+    """The record at exactly this place, or None when it has expired. Raises KafkaUnavailableError."""
+    with _Reader(settings) as consumer:
+        (at,) = _places(consumer, settings, [topic], [partition])
+        begin = consumer.beginning_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
+        end = consumer.end_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
+        if not begin <= offset < end:
+            return None
+        consumer.assign([at])
+        consumer.seek(at, offset)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for record in consumer.poll(timeout_ms=500, max_records=1).get(at, []):
+                return _incoming(record) if record.offset == offset else None
+    raise KafkaUnavailableError(f"{settings.kafka_bootstrap} did not give the record at {topic}[{partition}]@{offset}")
+
+
 def follow(
     settings: Settings, topics: Sequence[str], stop: threading.Event, *, from_beginning: bool = False
 ) -> Iterator[Incoming]:
@@ -101,11 +118,7 @@ class _Reader:
 
 
 def _places(
-    consumer: KafkaConsumer,
-    settings: Settings,
-    topics: Sequence[str],
-    partitions: Sequence[int] | None,
-    timeout_s: float,
+    consumer: KafkaConsumer, settings: Settings, topics: Sequence[str], partitions: Sequence[int] | None
 ) -> list[TopicPartition]:
     try:
         consumer.bootstrap(timeout_ms=8_000)

@@ -1,0 +1,71 @@
+"""Pictures for people: heat maps over frames."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+_CAPTION_PX = 22
+
+# Anchor colours of "inferno": it grows evenly in brightness, so it also reads in gray and for the colour-blind.
+_INFERNO = np.array(
+    [
+        (0, 0, 4),
+        (40, 11, 84),
+        (101, 21, 110),
+        (159, 42, 99),
+        (212, 72, 66),
+        (245, 125, 21),
+        (250, 193, 39),
+        (252, 255, 164),
+    ]
+)
+
+
+def heat(anomaly_map: NDArray[np.float32], size: tuple[int, int], low: float, high: float) -> Image.Image:
+    """RGB picture of an (h, w) map, scaled to (width, height) pixels. ≤ low is black, ≥ high pale yellow."""
+    span = high - low or 1.0
+    level = np.clip((anomaly_map - low) / span, 0, 1) * (len(_INFERNO) - 1)
+    channels = [np.interp(level, range(len(_INFERNO)), _INFERNO[:, channel]) for channel in range(3)]
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+
+
+def overlay(
+    pixels: NDArray[np.uint8], anomaly_map: NDArray[np.float32], opacity: float, low: float, high: float
+) -> Image.Image:
+    """The heat map laid over an (H, W) or (H, W, 3) frame; where the map is low the frame shows through."""
+    frame = Image.fromarray(pixels).convert("RGB")
+    span = high - low or 1.0
+    weight = np.clip((anomaly_map - low) / span, 0, 1) * opacity
+    mask = Image.fromarray((weight * 255).astype(np.uint8)).resize(frame.size, Image.Resampling.BILINEAR)
+    return Image.composite(heat(anomaly_map, frame.size, low, high), frame, mask)
+
+
+def side_by_side(
+    pixels: NDArray[np.uint8],
+    anomaly_map: NDArray[np.float32] | None,
+    facts: Mapping[str, str],
+    opacity: float = 0.5,
+    scale: tuple[float, float] | None = None,
+) -> Image.Image:
+    """Frame, heat map and overlay in a row, with a caption. `scale`: the map's values for black and for pale yellow;
+    its own extremes if none is given."""
+    frame = Image.fromarray(pixels).convert("RGB")
+    panels = [frame]
+    if anomaly_map is not None:
+        low, high = scale or (float(anomaly_map.min()), float(anomaly_map.max()))
+        panels += [heat(anomaly_map, frame.size, low, high), overlay(pixels, anomaly_map, opacity, low, high)]
+    width, height = frame.size
+    sheet = Image.new("RGB", (width * len(panels) + 4 * (len(panels) - 1), height + _CAPTION_PX), "white")
+    for i, panel in enumerate(panels):
+        sheet.paste(panel, (i * (width + 4), _CAPTION_PX))
+    ImageDraw.Draw(sheet).text((4, 3), _caption(facts), fill="black", font=ImageFont.load_default(14))
+    return sheet
+
+
+def _caption(facts: Mapping[str, str]) -> str:
+    words = [facts.get("verdict", "")]
+    if facts.get("score"):
+        words.append(f"score {float(facts['score']):.4g}, threshold {float(facts['threshold']):.4g}")
+    return "  ".join(words)

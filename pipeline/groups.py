@@ -1,0 +1,4 @@
+"""Names of the consumer groups."""
+
+INSPECTION = "andon-inspection"
+ALERTING = "andon-alerting"

@@ -1,0 +1,34 @@
+"""Reads the raw topics into a `Ledger`."""
+
+from collections.abc import Callable
+
+from pipeline.accounting import CameraAccount, Ledger
+from pipeline.groups import INSPECTION
+from pipeline.kafka.admin import committed_offsets
+from pipeline.kafka.reading import read_to_end
+from pipeline.settings import Settings
+
+
+def take_stock(settings: Settings, on_record: Callable[[], None] = lambda: None) -> list[CameraAccount]:
+    """The account of every camera, from what Kafka holds now. Sound while frames flow.
+
+    Raises KafkaUnavailableError.
+    """
+    topics = settings.topics
+    ledger = Ledger()
+    # The order makes it sound. A frame is committed after its result is written: with the commits read first, every
+    # frame below them has its result in the topics read later. A heartbeat counts frames that were published before
+    # or after it: with the heartbeats read before the frames, those it calls published are there.
+    committed = committed_offsets(settings, settings.group(INSPECTION))
+    for topic, add in (
+        (topics.heartbeats, ledger.add_heartbeat),
+        (topics.frames, ledger.add_frame),
+        (topics.scores, ledger.add_score),
+        (topics.frames_dead, ledger.add_dead),
+    ):
+        for record in read_to_end(settings, [topic.name]):
+            add(record)
+            on_record()
+    return ledger.accounts(
+        {partition: offset for (name, partition), offset in committed.items() if name == topics.frames.name}
+    )

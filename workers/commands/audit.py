@@ -1,0 +1,78 @@
+"""`andon audit`: is every frame accounted for?"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pipeline.accounting import CameraAccount
+
+audit = typer.Typer(help="Is every frame accounted for?", invoke_without_command=True)
+
+
+@audit.callback()
+def run(
+    context: typer.Context,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the accounts to this file, too.")] = None,
+) -> None:
+    """Read the raw topics and print, per camera, captured = scored + dropped + dead + in flight.
+
+    Exit code 1 when a frame is missing, or one model scored a frame twice with different results.
+    """
+    if context.invoked_subcommand:
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipeline.settings import read_settings
+    from pipeline.take_stock import take_stock
+
+    console = Console()
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("reading the topics", total=None)
+        accounts = take_stock(read_settings(), on_record=lambda: progress.advance(task))
+    if json_file:
+        json_file.write_text(json.dumps([asdict(account) for account in accounts], indent=2) + "\n")
+    console.print(account_table(accounts))
+    for account in accounts:
+        for contradiction in account.contradictions:
+            console.print(f"[red]{contradiction}")
+    if not all(account.balanced for account in accounts):
+        console.print("[bold red]The sum does not hold.[/] Frames are missing or contradict themselves; see above.")
+        raise typer.Exit(1)
+    console.print("[green]Every frame is accounted for.")
+
+
+def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
+    """One row a camera; the sum of scored, dropped, dead and in flight is what was captured."""
+    from rich.table import Table
+
+    table = Table(title="Frame accounting")
+    table.add_column("camera")
+    for title in (
+        "captured",
+        "scored",
+        "NOT_OK",
+        "NOT_DECIDABLE",
+        "dropped",
+        "dead",
+        "in flight",
+        "missing",
+        "repeats",
+    ):
+        table.add_column(title, justify="right")
+    for one in accounts:
+        numbers = (one.captured, one.scored, one.not_ok, one.not_decidable)
+        row = [*map(str, numbers), _reasons(one.dropped), _reasons(one.dead), str(one.in_flight), str(one.missing)]
+        table.add_row(one.camera_id, *row, str(one.duplicates), style=None if one.balanced else "bold red")
+    return table
+
+
+def _reasons(counts: "dict[str, int]") -> str:
+    return "\n".join(f"{count} {reason}" for reason, count in counts.items()) or "0"

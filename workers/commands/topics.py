@@ -1,0 +1,47 @@
+"""`andon topics …`: create and check the Kafka topics."""
+
+from typing import Annotated
+
+import typer
+
+topics = typer.Typer(help="Create and check the Kafka topics.", no_args_is_help=True)
+
+
+@topics.command()
+def create(
+    replication: Annotated[int, typer.Option(help="Copies of each partition; -1 takes the broker's default.")] = -1,
+) -> None:
+    """Create the topics that are missing, with their size limits and partitions, then check them all."""
+    from pipeline.kafka.admin import ensure_topics
+    from pipeline.settings import read_settings
+
+    settings = read_settings()
+    ensure_topics(settings, settings.topics, replication=replication)
+    show()
+
+
+@topics.command()
+def check() -> None:
+    """Say what is wrong with the topics; exit code 2 if anything is."""
+    from pipeline.kafka.admin import check_topics
+    from pipeline.settings import read_settings
+
+    settings = read_settings()
+    check_topics(settings, settings.topics)
+    typer.echo(f"All topics at {settings.kafka_bootstrap} are as they must be.")
+
+
+@topics.command()
+def show() -> None:
+    """List the topics as this process expects them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.settings import read_settings
+
+    table = Table("topic", "key", "partitions", "largest record", "kept for", "clean-up")
+    for topic in read_settings().topics:
+        days = topic.retention_ms / 86_400_000
+        size = f"{topic.max_message_bytes / 1024:.0f} KiB"
+        table.add_row(topic.name, topic.key, str(topic.partitions), size, f"{days:g} d", topic.cleanup)
+    Console().print(table)
