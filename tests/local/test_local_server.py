@@ -18,12 +18,14 @@ from workers.local.server import LocalServer
 
 pytestmark = pytest.mark.services
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
-PARENT = """
+SLEEPER = "import time; print('ready', flush=True); time.sleep(60)"
+PARENT = f"""
 import sys, time
 from pathlib import Path
 from workers.local.process import ChildProcess
-child = ChildProcess("sleeper", [sys.executable, "-c", "import time; time.sleep(60)"], Path("log"), Path())
+child = ChildProcess("sleeper", [sys.executable, "-c", {SLEEPER!r}], Path("log"), Path())
+while Path("log").stat().st_size == 0 and child.running:
+    time.sleep(0.01)
 print(child.pid, flush=True)
 time.sleep(60)
 """
@@ -47,6 +49,16 @@ class _Scripted(LocalServer):
 
     def _answers(self, timeout_s: float) -> bool:
         return self._will_answer
+
+
+def sleeper(folder: Path) -> ChildProcess:
+    """A child that is known to have begun: what protects it is in force."""
+    child = ChildProcess("sleeper", [sys.executable, "-c", SLEEPER], folder / "log", folder)
+    deadline = time.monotonic() + 10
+    while child.log.stat().st_size == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return child
 
 
 def is_alive(pid: int) -> bool:
@@ -114,7 +126,7 @@ def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
 
 def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
     started: list[ChildProcess] = []
-    thread = threading.Thread(target=lambda: started.append(ChildProcess("sleeper", SLEEP, tmp_path / "log", tmp_path)))
+    thread = threading.Thread(target=lambda: started.append(sleeper(tmp_path)))
     thread.start()
     thread.join(10)
     time.sleep(0.3)
@@ -123,7 +135,7 @@ def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
 
 
 def test_a_child_has_a_process_group_of_its_own(tmp_path: Path) -> None:
-    child = ChildProcess("sleeper", SLEEP, tmp_path / "log", tmp_path)
+    child = sleeper(tmp_path)
     assert os.getpgid(child.pid) == child.pid
     child.kill()
 

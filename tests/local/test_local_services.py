@@ -85,8 +85,13 @@ def test_a_failure_inside_stops_what_was_started(
 
 def test_a_broker_that_does_not_start_takes_valkey_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Valkey] = []
-    start_valkey = module._start_valkey
-    monkeypatch.setattr(module, "_start_valkey", lambda *args: seen.append(start_valkey(*args)) or seen[0])
+    start = Valkey.start
+
+    def remember(valkey: Valkey, timeout_s: float = 60.0) -> None:
+        seen.append(valkey)
+        start(valkey, timeout_s)
+
+    monkeypatch.setattr(Valkey, "start", remember)
 
     def refuse(*_: object) -> None:
         raise ServiceError("no room")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.kafka.probe import broker_answers
-from pipeline.settings import read_settings
+from pipeline.settings import SettingsError, read_settings
 from workers.local.data_folder import DataFolder
 from workers.local.errors import ServiceError
 from workers.local.kafka_broker import KafkaBroker, silent
@@ -72,8 +72,12 @@ def named_services(environment: Mapping[str, str]) -> dict[str, str]:
 def check(named: Mapping[str, str]) -> None:
     """Raises ServiceError for a service that the environment names and that does not answer."""
     advice = "Start it, correct the variable, or unset it: then Andon starts its own"
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        raise ServiceError(str(error)) from error
     bootstrap = named.get("KAFKA_BOOTSTRAP")
-    if bootstrap and not broker_answers(bootstrap, _ANSWER_TIMEOUT_S, read_settings()):
+    if bootstrap and not broker_answers(bootstrap, _ANSWER_TIMEOUT_S, settings):
         raise ServiceError(
             f"KAFKA_BOOTSTRAP={bootstrap}: no Kafka broker answers there within {_ANSWER_TIMEOUT_S:g} s. {advice}"
         )

@@ -65,4 +65,14 @@ def spawn(argv: Sequence[str], output: IO[bytes], cwd: Path) -> subprocess.Popen
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, process_group=0
         )
 
-    return _the_spawner().submit(start).result(timeout=_SPAWN_TIMEOUT_S)
+    child = _the_spawner().submit(start)
+    try:
+        return child.result(timeout=_SPAWN_TIMEOUT_S)
+    except BaseException:  # Ctrl-C, most likely: nobody would hold the handle of what is just being started
+        child.add_done_callback(_kill)
+        raise
+
+
+def _kill(child: Future[subprocess.Popen[bytes]]) -> None:
+    if child.exception() is None:
+        child.result().kill()

@@ -1,0 +1,34 @@
+"""Asking whether a broker answers never raises, keeps its time, and leaves nothing behind."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from pipeline.kafka.probe import broker_answers
+from workers.local.ports import free_ports
+
+pytestmark = pytest.mark.services
+
+
+def test_one_that_answers(kafka_bootstrap: str) -> None:
+    assert broker_answers(kafka_bootstrap, 5)
+
+
+def test_one_answer_of_several_addresses_is_enough(kafka_bootstrap: str) -> None:
+    assert broker_answers(f"127.0.0.1:{free_ports(1)[0]}, {kafka_bootstrap}", 5)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1", "", "no-such-host.invalid:9092"])
+def test_nobody_there(address: str) -> None:
+    assert not broker_answers(address, 0.3)
+
+
+def test_a_server_that_accepts_and_stays_silent_costs_the_time_limit_and_no_thread() -> None:
+    threads_before = threading.active_count()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        assert not broker_answers(f"127.0.0.1:{silent.getsockname()[1]}", 0.5)
+    assert time.monotonic() - began < 3
+    assert threading.active_count() == threads_before
