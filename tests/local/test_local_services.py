@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.kafka.probe import broker_answers
 from workers.local import services as module
 from workers.local.data_folder import DataFolder
 from workers.local.errors import ServiceError
@@ -27,16 +28,16 @@ def nobody() -> str:
 
 
 def test_named_services_are_used_and_nothing_is_made(
-    own_kafka: KafkaBroker, own_redis: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka_bootstrap: str, own_redis: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_ANSWER_TIMEOUT_S", 5)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP", own_kafka.bootstrap)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", kafka_bootstrap)
     monkeypatch.setenv("REDIS_URL", own_redis.url)
     with services(tmp_path / "home") as running:
-        assert running.environment == {"KAFKA_BOOTSTRAP": own_kafka.bootstrap, "REDIS_URL": own_redis.url}
+        assert running.environment == {"KAFKA_BOOTSTRAP": kafka_bootstrap, "REDIS_URL": own_redis.url}
         assert running.broker is None
         assert running.valkey is None
-    assert own_kafka.running
+    assert broker_answers(kafka_bootstrap, 5)
     assert own_redis.running
     assert not (tmp_path / "home").exists()
 
@@ -65,10 +66,10 @@ def test_an_address_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_failure_inside_stops_what_was_started(
-    own_kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(module, "_ANSWER_TIMEOUT_S", 5)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP", own_kafka.bootstrap)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", kafka_bootstrap)
     started: list[Valkey | None] = []
 
     def fail() -> None:
