@@ -62,7 +62,7 @@ class Heartbeats:
                     self.fault = error
                     return
                 self._attempted = True
-                self._link.away = True
+                self._link.refused()
                 pause_s = backoff.next_s()
                 log.warning("Kafka takes no records, next attempt in %.1f s: %s", pause_s, error)
             if not self._closing.is_set():

@@ -1,6 +1,7 @@
 """Whether Kafka can be written to, as the uplink and the heartbeats agree on it."""
 
 import threading
+import time
 
 from pipeline.kafka.publisher import Publisher
 
@@ -14,8 +15,7 @@ class Link:
         self._publisher: Publisher | None = None
         self._retired: list[Publisher] = []
         self._changed = threading.Event()
-        self.away = False
-        """Kafka is known not to take records; not merely not asked yet."""
+        self._away_since_s: float | None = None
 
     @property
     def publisher(self) -> Publisher | None:
@@ -23,14 +23,24 @@ class Link:
 
     def up(self, publisher: Publisher) -> None:
         self._publisher = publisher
-        self.away = False
+        self._away_since_s = None
+
+    def refused(self) -> None:
+        """An attempt to reach Kafka has failed."""
+        if self._away_since_s is None:
+            self._away_since_s = time.monotonic()
+
+    @property
+    def away_for_s(self) -> float:
+        """How long Kafka is known not to take records; 0 while it does, or was not asked yet."""
+        return 0.0 if self._away_since_s is None else time.monotonic() - self._away_since_s
 
     def broke(self, publisher: Publisher) -> None:
         """Returns at once; `close_retired` does the closing, which takes seconds."""
         with self._lock:
             if self._publisher is publisher:
                 self._publisher = None
-                self.away = True
+                self.refused()
                 self._retired.append(publisher)
                 self._changed.set()
 

@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 WINDOW_BYTES = 16 * 1024 * 1024
 _ANSWER_TIMEOUT_S = 10.0
+_SECURE_AFTER_S = 2.0
+"""So long without an answer, and what is on its way is put on disk as well, in case it never comes."""
+_HOPELESS_AFTER_S = 5.0
+"""Kafka being away for so long, a worker that shall end does not wait for it."""
 _TICK_S = 1.0
 _IDLE_WAIT_S = 0.1
 _SPILL_BYTES = 4 * 1024 * 1024
@@ -137,11 +141,15 @@ class Uplink:
             self._depot.release()
 
     def _watch_for_silence(self) -> None:
+        if self._silent_for_s() > _ANSWER_TIMEOUT_S:
+            self._break_link(f"no acknowledgement for {_ANSWER_TIMEOUT_S:g} s")
+
+    def _silent_for_s(self) -> float:
+        """How long nothing was answered although something was on its way."""
         oldest = next(iter(self._window), None)
         if oldest is None or oldest.progress is not Progress.SENT:
-            return
-        if time.monotonic() - self._answered_at_s > _ANSWER_TIMEOUT_S:
-            self._break_link(f"no acknowledgement for {_ANSWER_TIMEOUT_S:g} s")
+            return 0.0
+        return time.monotonic() - self._answered_at_s
 
     def _break_link(self, why: str) -> None:
         if self._through is not None:
@@ -153,7 +161,8 @@ class Uplink:
         """To the disk goes all that the buffer holds, while Kafka is away, too slow, or older frames are there."""
         if self._depot is None:
             return False
-        if not (self._depot.has_unsent or self._through is None or self._buffer.under_pressure):
+        trouble = self._through is None or self._silent_for_s() > _SECURE_AFTER_S or self._buffer.under_pressure
+        if not (trouble or self._depot.has_unsent):
             return False
         if not self._depot.has_unsent:
             self._secure_window(self._depot)
@@ -217,7 +226,7 @@ class Uplink:
         if self._finish_by_s is None:
             return False
         nothing_left = not len(self._window) and not self._buffer.size_bytes and (not self._depot or self._depot.empty)
-        hopeless = self._depot is not None and self._link.away
+        hopeless = self._depot is not None and self._link.away_for_s > _HOPELESS_AFTER_S
         return nothing_left or hopeless or time.monotonic() > self._finish_by_s
 
     def _put_away(self) -> None:

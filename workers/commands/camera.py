@@ -39,7 +39,9 @@ def run(
     from workers.camera.spool.store import SpoolInUseError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("kafka").setLevel(logging.ERROR)  # it repeats every refused connection; ours say it once
+    for name in ("kafka.net", "kafka.cluster", "kafka.producer"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # they repeat every refused connection; ours say it once
+    logging.getLogger("kafka").setLevel(logging.ERROR)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -1,0 +1,238 @@
+"""Frames on disk come back whole, in order and exactly once; what can't come back is counted."""
+
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from workers.camera.parcel import Owner, Parcel
+from workers.camera.spool.record import PREFIX, encode
+from workers.camera.spool.recovery import Found
+from workers.camera.spool.segment import SpoolFullError
+from workers.camera.spool.store import DamagedRecordsError, Spool, SpoolInUseError
+
+pytestmark = pytest.mark.unit
+
+MakeParcel = Callable[..., Parcel]
+ROOMY = 1 << 30
+
+
+def sequences(spool: Spool) -> list[int]:
+    found = []
+    while read := spool.read():
+        found.append(read[0].sequence)
+    return found
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.segment"))
+
+
+def test_what_goes_in_comes_out_unchanged(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    sent = [parcel(0), parcel(1, size=70_000), parcel(2, camera_id="cam-2", boot_id="other")]
+    for each in sent:
+        spool.append(each)
+    assert [read[0] for read in iter(spool.read, None)] == sent
+    spool.close()
+
+
+def test_a_frame_leaves_only_when_released(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    for sequence in range(5):
+        spool.append(parcel(sequence))
+    assert sequences(spool) == [0, 1, 2, 3, 4]
+    spool.release()
+    spool.release()
+    assert not spool.empty
+    spool.checkpoint({})
+    spool.close()
+
+    again = Spool(tmp_path, ROOMY)
+    assert again.found == {parcel(0).owner: Found(3, 4)}
+    assert sequences(again) == [2, 3, 4]
+    for _ in range(3):
+        again.release()
+    assert again.empty
+    again.checkpoint({})
+    assert segments(tmp_path) == []
+    again.close()
+
+
+def test_segments_are_deleted_only_after_the_state_says_so(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    spool.append(parcel(0))
+    spool.read()
+    spool.release()
+    assert len(segments(tmp_path)) == 1
+    spool.checkpoint({})
+    assert segments(tmp_path) == []
+    spool.append(parcel(1))
+    assert sequences(spool) == [1]
+    spool.close()
+
+
+def test_new_frames_queue_behind_those_of_a_former_process(tmp_path: Path, parcel: MakeParcel) -> None:
+    former = Spool(tmp_path, ROOMY)
+    former.append(parcel(7))
+    former.close()
+    spool = Spool(tmp_path, ROOMY)
+    spool.append(parcel(0, boot_id="new"))
+    assert sequences(spool) == [7, 0]
+    spool.close()
+
+
+def test_a_record_torn_anywhere_costs_itself_only(tmp_path: Path, parcel: MakeParcel) -> None:
+    first, second = parcel(0), parcel(1)
+    first_bytes = len(encode(first)) + len(first.image)
+    spool = Spool(tmp_path / "whole", ROOMY)
+    spool.append(first)
+    spool.append(second)
+    spool.close()
+    (whole,) = segments(tmp_path / "whole")
+    content = whole.read_bytes()
+    for cut in range(first_bytes + 1, len(content)):
+        folder = tmp_path / f"cut-{cut}"
+        folder.mkdir()
+        (folder / whole.name).write_bytes(content[:cut])
+        torn = Spool(folder, ROOMY)
+        assert torn.found == {first.owner: Found(1, 0)}
+        assert torn.torn_bytes == cut - first_bytes
+        torn.append(parcel(2))
+        assert sequences(torn) == [0, 2]
+        torn.close()
+
+
+def test_a_tail_of_zeros_as_a_power_cut_leaves_it_is_torn(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    spool.append(parcel(0))
+    spool.close()
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(bytes(4096))
+    again = Spool(tmp_path, ROOMY)
+    assert (sequences(again), again.torn_bytes) == ([0], 4096)
+    again.close()
+
+
+def flip(path: Path, offset: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_a_damaged_image_is_passed_over_and_named(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    for sequence in range(3):
+        spool.append(parcel(sequence, camera_id=f"cam-{sequence}"))
+    size = len(encode(parcel(0, camera_id="cam-0"))) + 100
+    flip(segments(tmp_path)[0], 2 * size - 1)
+    assert spool.read() is not None
+    with pytest.raises(DamagedRecordsError) as damaged:
+        spool.read()
+    assert damaged.value.lost == Counter([parcel(1, camera_id="cam-1").owner])
+    assert sequences(spool) == [2]
+    spool.release()
+    spool.release()
+    assert spool.empty
+    spool.close()
+
+
+def test_damaged_lengths_cost_the_rest_of_the_segment_and_it_is_counted(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    for sequence in range(4):
+        spool.append(parcel(sequence))
+    flip(segments(tmp_path)[0], len(encode(parcel(0))) + 100 + PREFIX.size // 2)
+    assert spool.read() is not None
+    with pytest.raises(DamagedRecordsError) as damaged:
+        spool.read()
+    assert damaged.value.lost == Counter({parcel(0).owner: 3})
+    assert spool.read() is None
+    spool.release()
+    assert spool.empty
+    spool.close()
+
+
+def test_it_refuses_to_grow_beyond_its_limit_and_evicts_the_oldest(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, limit := 64_000)
+    stored = 0
+    while spool.file_bytes < limit - 3_000:
+        spool.append(parcel(stored, size=1_000))
+        stored += 1
+    with pytest.raises(SpoolFullError, match="limit of 64000"):
+        spool.append(parcel(stored, size=5_000))
+    assert sum(path.stat().st_size for path in segments(tmp_path)) <= limit
+    lost, _ = spool.evict()
+    assert lost.total() > 0
+    assert sequences(spool) == list(range(lost.total(), stored))
+    spool.close()
+
+
+def test_evicting_what_is_on_its_way_loses_nothing(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, 64_000)
+    spool.append(parcel(0))
+    number = spool.append(parcel(1))
+    spool.read()
+    lost, segment = spool.evict()
+    assert (lost, segment) == (Counter([parcel(1).owner]), number)
+    assert spool.empty
+    spool.close()
+
+
+@pytest.mark.parametrize("written", [0, 10])
+def test_a_full_disk_leaves_no_half_record(
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """The disk is played: a real full one needs a file system of its own, hence root. What is faked is the one call
+    that meets it, in both ways in which Linux answers: with an error, and with a short write."""
+    spool = Spool(tmp_path, ROOMY)
+    spool.append(parcel(0))
+
+    def full(descriptor: int, parts: Sequence[bytes], offset: int) -> int:
+        if not written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.pwrite(descriptor, parts[0][:written], offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", full)
+        with pytest.raises(SpoolFullError):
+            spool.append(parcel(1))
+    spool.append(parcel(2))
+    spool.close()
+    again = Spool(tmp_path, ROOMY)
+    assert (sequences(again), again.torn_bytes) == ([0, 2], 0)
+    again.close()
+
+
+def test_two_workers_never_share_a_spool(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    with pytest.raises(SpoolInUseError, match="a spool folder of its own"):
+        Spool(tmp_path, ROOMY)
+    spool.close()
+    Spool(tmp_path, ROOMY).close()
+
+
+def test_damaged_state_is_set_aside_and_the_frames_still_go_out(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    spool.append(parcel(0))
+    spool.checkpoint({})
+    spool.close()
+    (tmp_path / "state.json").write_text("{")
+    again = Spool(tmp_path, ROOMY)
+    assert (again.remembered, sequences(again)) == ({}, [0])
+    assert (tmp_path / "state.damaged").exists()
+    again.close()
+
+
+def test_the_state_is_readable_json_that_names_every_boot(tmp_path: Path, owner: Owner) -> None:
+    from workers.camera.ledger import Tally
+
+    spool = Spool(tmp_path, ROOMY)
+    spool.checkpoint({owner: Tally(captured=3, published=1, dropped={"empty": 2})})
+    spool.close()
+    (boot,) = json.loads((tmp_path / "state.json").read_text())["boots"]
+    assert boot["camera_id"] == owner.camera_id
+    assert (boot["captured"], boot["published"], boot["dropped"]) == (3, 1, {"empty": 2})

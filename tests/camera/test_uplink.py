@@ -1,0 +1,190 @@
+"""Whatever Kafka does, each camera's frames arrive in order, and each one is accounted for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from camera.rig import Rig
+
+from workers.camera import uplink as uplink_module
+from workers.camera.ledger import Tally
+from workers.camera.parcel import Owner, Parcel
+
+pytestmark = pytest.mark.unit
+
+MakeParcel = Callable[..., Parcel]
+
+
+def ids(owner: Owner, *sequences: int) -> list[str]:
+    return [f"{owner.camera_id}:{owner.boot_id}:{sequence}" for sequence in sequences]
+
+
+def capture(rig: Rig, parcel: MakeParcel, owner: Owner, frames: int) -> None:
+    for _ in range(frames):
+        rig.capture(parcel, owner)
+
+
+def test_with_kafka_there_nothing_touches_the_disk(tmp_path: Path, parcel: MakeParcel, owner: Owner) -> None:
+    rig = Rig(tmp_path)
+    rig.connect()
+    capture(rig, parcel, owner, 5)
+    rig.settle()
+    assert rig.log == ids(owner, *range(5))
+    assert rig.tally(owner) == Tally(captured=5, published=5)
+    assert not list(tmp_path.glob("*.segment"))
+
+
+def test_without_kafka_frames_go_to_the_spool_and_come_back_in_order(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner
+) -> None:
+    rig = Rig(tmp_path)
+    capture(rig, parcel, owner, 3)
+    rig.uplink.step()
+    assert rig.tally(owner) == Tally(captured=3, spooled=3)
+    rig.connect()
+    capture(rig, parcel, owner, 3)
+    rig.settle()
+    assert rig.log == ids(owner, *range(6))
+    assert rig.tally(owner) == Tally(captured=6, published=6)
+
+
+def test_without_a_spool_frames_wait_in_memory(parcel: MakeParcel, owner: Owner) -> None:
+    rig = Rig(None)
+    rig.connect()
+    capture(rig, parcel, owner, 4)
+    rig.uplink.step()
+    rig.disconnect()
+    rig.uplink.step()
+    assert rig.tally(owner) == Tally(captured=4, buffered=4)
+    rig.connect()
+    rig.settle()
+    assert rig.log == ids(owner, 0, 1, 2, 3)
+
+
+def test_unacknowledged_frames_are_sent_again_before_newer_ones(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner
+) -> None:
+    rig = Rig(tmp_path)
+    kafka = rig.connect()
+    capture(rig, parcel, owner, 4)
+    rig.uplink.step()
+    kafka.answer(2)
+    kafka.answer(1, heard=False)
+    rig.disconnect()
+    capture(rig, parcel, owner, 2)
+    rig.uplink.step()
+    assert rig.tally(owner) == Tally(captured=6, published=2, spooled=4)
+    rig.connect()
+    rig.settle()
+    assert rig.log == ids(owner, 0, 1, 2, 2, 3, 4, 5)
+    assert rig.tally(owner) == Tally(captured=6, published=6)
+
+
+def test_silence_puts_what_is_on_its_way_on_disk_and_then_breaks_the_link(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path)
+    rig.connect()
+    capture(rig, parcel, owner, 2)
+    rig.uplink.step()
+    monkeypatch.setattr(uplink_module, "_SECURE_AFTER_S", 0.0)
+    rig.uplink.step()
+    assert rig.tally(owner) == Tally(captured=2, spooled=2)
+    assert rig.link.publisher is not None
+    monkeypatch.setattr(uplink_module, "_ANSWER_TIMEOUT_S", 0.0)
+    rig.uplink.step()
+    assert rig.link.publisher is None
+
+
+def test_the_one_frame_that_kafka_refuses_is_found_among_its_neighbours(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner
+) -> None:
+    rig = Rig(tmp_path)
+    rig.refused.update(ids(owner, 2))
+    rig.connect()
+    capture(rig, parcel, owner, 6)
+    rig.settle()
+    assert list(dict.fromkeys(rig.log)) == ids(owner, 0, 1, 3, 4, 5)
+    assert rig.tally(owner) == Tally(captured=6, published=5, dropped={"rejected": 1})
+
+
+def test_a_producer_that_was_closed_under_it_is_no_fault_of_the_frame(parcel: MakeParcel, owner: Owner) -> None:
+    rig = Rig(None)
+    for _ in range(5):
+        kafka = rig.connect()
+        capture(rig, parcel, owner, 1)
+        rig.uplink.step()
+        rig.disconnect()
+        kafka.dead = True
+        rig.uplink.step()
+    rig.connect()
+    rig.settle()
+    assert rig.tally(owner) == Tally(captured=5, published=5)
+
+
+def test_a_slow_kafka_is_relieved_by_the_spool_before_anything_is_dropped(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner
+) -> None:
+    size = parcel(0).size_bytes
+    rig = Rig(tmp_path, buffer_bytes=8 * size, window_bytes=2 * size)
+    rig.connect()
+    for _ in range(40):
+        rig.capture(parcel, owner)
+        rig.uplink.step()
+    assert rig.tally(owner).dropped == {}
+    assert rig.tally(owner).spooled > 25
+    rig.settle()
+    assert rig.log == ids(owner, *range(40))
+
+
+def test_a_full_spool_gives_up_its_oldest_and_counts_them(tmp_path: Path, parcel: MakeParcel, owner: Owner) -> None:
+    rig = Rig(tmp_path, spool_bytes=64_000)
+    for _ in range(100):
+        rig.capture(parcel, owner, size=2_000)
+        rig.uplink.step()
+        assert rig.tally(owner).balanced
+    lost = rig.tally(owner).dropped["spool_full"]
+    assert 60 < lost < 80
+    rig.connect()
+    rig.settle()
+    assert rig.log == ids(owner, *range(lost, 100))
+    assert rig.tally(owner) == Tally(captured=100, published=100 - lost, dropped={"spool_full": lost})
+
+
+def test_a_disk_that_fails_costs_counted_frames_not_the_process(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is played, for a real one can't be made to fail here."""
+
+    def fail(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    rig = Rig(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwritev", fail)
+        capture(rig, parcel, owner, 3)
+        rig.uplink.step()
+    assert rig.tally(owner) == Tally(captured=3, dropped={"spool_failed": 3})
+
+
+def test_an_orderly_end_leaves_the_rest_in_the_spool(tmp_path: Path, parcel: MakeParcel, owner: Owner) -> None:
+    rig = Rig(tmp_path)
+    rig.connect()
+    capture(rig, parcel, owner, 3)
+    rig.uplink.step()
+    capture(rig, parcel, owner, 2)
+    rig.end()
+    assert rig.tally(owner) == Tally(captured=5, spooled=5)
+    rig.crash()
+
+    successor = Rig(tmp_path)
+    successor.connect()
+    successor.settle()
+    assert successor.log == ids(owner, *range(5))
+
+
+def test_an_orderly_end_without_a_spool_counts_what_is_lost(parcel: MakeParcel, owner: Owner) -> None:
+    rig = Rig(None)
+    capture(rig, parcel, owner, 3)
+    rig.end()
+    assert rig.tally(owner) == Tally(captured=3, dropped={"shutdown": 3})
