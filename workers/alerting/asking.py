@@ -3,11 +3,12 @@
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import AndonError
-from pipeline.events import Act, Alarm, Operation, now
+from pipeline.events import Act, Alarm, ContractError, Operation, now
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
@@ -61,7 +62,7 @@ def ask(
 
 
 def _publish(settings: Settings, operation: Operation, timeout_s: float) -> None:
-    publisher = Publisher(settings, "andon-operator", delivery_timeout_s=timeout_s)
+    publisher = Publisher(settings, "andon-operator")
     try:
         topic = settings.topics.operations.name
         publisher.publish([Outgoing(topic, operation.line_id.encode(), operation.to_json())], timeout_s=timeout_s)
@@ -81,5 +82,10 @@ def _answers(settings: Settings, line: StoredLine, operation: Operation, timeout
         partitions=[line.partition],
         timeout_s=timeout_s,
     )
-    alarms = (Alarm.from_json(record.value) for record in records)
-    return [alarm for alarm in alarms if alarm.operation_id == operation.operation_id]
+    answers = []
+    for record in records:
+        with suppress(ContractError):  # what can't be read is no answer
+            alarm = Alarm.from_json(record.value)
+            if alarm.operation_id == operation.operation_id:
+                answers.append(alarm)
+    return answers

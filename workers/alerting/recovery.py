@@ -1,9 +1,10 @@
 """What a worker has to know of its lines before their first record: their states, and what of them got out."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from pipeline.events import Alarm, LineCommand
+from pipeline.events import Alarm, ContractError, LineCommand
 from pipeline.kafka.reading import Place, read_to_end
 from pipeline.settings import Settings
 from workers.alerting.outbox import Published
@@ -62,11 +63,13 @@ def find_published(settings: Settings, lines: Collection[StoredLine], partitions
     revisions, command_ids = set(), set()
     for record in read_to_end(settings, [alarms, commands], start=start, partitions=sorted(partitions)):
         ends[record.topic, record.partition] = record.offset + 1
-        if record.topic == alarms:
-            alarm = Alarm.from_json(record.value)
-            revisions.add((alarm.alarm_id, alarm.revision))
-        else:
-            command_ids.add(LineCommand.from_json(record.value).command_id)
+        # A record that can't be read is not ours, so it is none of those looked for.
+        with suppress(ContractError):
+            if record.topic == alarms:
+                alarm = Alarm.from_json(record.value)
+                revisions.add((alarm.alarm_id, alarm.revision))
+            else:
+                command_ids.add(LineCommand.from_json(record.value).command_id)
     return Found(Published(frozenset(revisions), frozenset(command_ids)), ends)
 
 

@@ -16,11 +16,18 @@ MAX_BATCH = 128
 SESSION_TIMEOUT_S = 6
 """The least that brokers allow by default: for so long a line is unwatched after its worker died."""
 
+DELIVERY_TIMEOUT_S = 20
+"""Then the client gives a record up, and the step looks whether it got out all the same."""
+
 
 def run(settings: Settings, policies: Policies, stop: threading.Event, *, metrics_port: int | None = None) -> None:
     """Returns after `stop`. Raises TopicError, KafkaUnavailableError, StateError, PublishError."""
     run_with(
-        Publisher(settings, groups.ALERTING, delivery_timeout_s=5), settings, policies, stop, metrics_port=metrics_port
+        Publisher(settings, groups.ALERTING, delivery_timeout_s=DELIVERY_TIMEOUT_S),
+        settings,
+        policies,
+        stop,
+        metrics_port=metrics_port,
     )
 
 

@@ -24,7 +24,8 @@ from workers.alerting.state import LineState
 log = logging.getLogger(__name__)
 
 RECOVERY_LIMIT_S = 60
-PUBLISH_LIMIT_S = 15
+PUBLISH_LIMIT_S = 25
+"""Beyond the publisher's own limit: a record that is still on its way must not be looked for in vain and sent again."""
 
 
 @dataclass

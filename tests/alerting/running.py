@@ -1,0 +1,114 @@
+"""Runs alerting workers against a real broker and reads what they published."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from alerting.factory import score
+from support.stream import wait_until
+
+from pipeline.events import Alarm, LineCommand, Operation, Score, Verdict, now
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
+from pipeline.settings import Settings
+from workers.alerting import service
+from workers.alerting.policy import Policies
+
+POLICY_YAML = "defaults: {k: 3, n: 5, action: HOLD, max_age_s: 30, not_decidable: {limit: 3, of_last: 4}}"
+POLICIES = Policies.model_validate(
+    {"defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 30, "not_decidable": {"limit": 3, "of_last": 4}}}
+)
+DOOMED = Path(__file__).with_name("doomed_worker.py")
+ANDON = [sys.executable, "-c", "from workers.cli import main; main()"]
+
+
+@contextmanager
+def worker(settings: Settings, policies: Policies = POLICIES) -> Iterator[None]:
+    """A worker on a thread. Its error, if any, is raised at the end."""
+    stop, errors = threading.Event(), []
+
+    def run() -> None:
+        try:
+            service.run(settings, policies, stop)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def process(arguments: Sequence[str], settings: Settings) -> Iterator[subprocess.Popen[str]]:
+    """A process that has ended when the block has."""
+    child = subprocess.Popen(
+        list(arguments), env=environment(settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate(timeout=10)
+
+
+def environment(settings: Settings) -> Mapping[str, str]:
+    return os.environ | {
+        "KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "ANDON_TOPIC_PREFIX": settings.andon_topic_prefix,
+        "ANDON_FRAME_PARTITIONS": str(settings.andon_frame_partitions),
+        "ANDON_LINE_PARTITIONS": str(settings.andon_line_partitions),
+        "PYTHONPATH": str(DOOMED.parents[1]),
+        "USER": "ada",
+    }
+
+
+def andon(settings: Settings, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ANDON, *arguments], env={**environment(settings), **changes}, capture_output=True, text=True, timeout=60
+    )
+
+
+def publish(settings: Settings, events: Sequence[Score | Operation]) -> None:
+    topics = settings.topics
+    publisher = Publisher(settings, "test")
+    try:
+        publisher.publish(
+            Outgoing(
+                (topics.scores if isinstance(event, Score) else topics.operations).name,
+                event.line_id.encode(),
+                event.to_json(),
+            )
+            for event in events
+        )
+    finally:
+        publisher.close()
+
+
+def burst(line: str = "line-1", first: int = 0, count: int = 3, verdict: Verdict = Verdict.NOT_OK) -> list[Score]:
+    return [score(first + i, verdict, line=line, camera=f"cam-of-{line}", captured_at=now()) for i in range(count)]
+
+
+def alarms(settings: Settings) -> list[Alarm]:
+    return [Alarm.from_json(record.value) for record in read_to_end(settings, [settings.topics.alarms.name])]
+
+
+def commands(settings: Settings) -> list[LineCommand]:
+    topic = settings.topics.line_commands.name
+    return [LineCommand.from_json(record.value) for record in read_to_end(settings, [topic])]
+
+
+def wait_for_commands(settings: Settings, count: int, timeout_s: float = 30) -> list[LineCommand]:
+    wait_until(lambda: len(commands(settings)) >= count, timeout_s)
+    return commands(settings)

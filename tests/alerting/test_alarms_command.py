@@ -1,0 +1,65 @@
+"""`andon alarms …` as a person uses it."""
+
+import json
+import signal
+
+import pytest
+from alerting.running import ANDON, alarms, andon, burst, process, publish, wait_for_commands, worker
+
+from pipeline.events import AlarmState
+from pipeline.settings import Settings
+
+pytestmark = pytest.mark.services
+
+
+def test_an_alarm_is_listed_acknowledged_and_reset(settings: Settings) -> None:
+    with worker(settings):
+        publish(settings, burst())
+        wait_for_commands(settings, 1)
+
+        listed = andon(settings, "alarms", "list")
+        assert "line-1 cam-of-line-1  defects UNACK_LATCHED" in listed.stdout
+
+        early = andon(settings, "alarms", "reset", "--line", "line-1")
+        assert early.returncode == 1
+        assert "reset refused: acknowledge the alarm before its reset" in early.stdout
+
+        seen = andon(settings, "alarms", "ack", "--line", "line-1", "--reason", "on my way")
+        assert (seen.returncode, seen.stderr) == (0, "")
+        assert "defects ACK_LATCHED  acknowledge by ada: on my way" in seen.stdout
+
+        done = andon(settings, "alarms", "reset", "--line", "line-1", "--actor", "ben", "--reason", "nozzle cleaned")
+        assert done.returncode == 0
+        assert "defects NORMAL  reset by ben: nozzle cleaned" in done.stdout
+
+        again = andon(settings, "alarms", "reset", "--line", "line-1")
+        assert again.returncode != 0
+        assert "line 'line-1' has no alarm; no line has one" in again.stderr
+    assert [alarm.state for alarm in alarms(settings)][-1] is AlarmState.NORMAL
+
+
+def test_nobody_answers_while_no_worker_runs(settings: Settings) -> None:
+    publish(settings, burst())
+    with worker(settings):
+        wait_for_commands(settings, 1)
+    asked = andon(settings, "alarms", "ack", "--line", "line-1", "--timeout-s", "2")
+    assert asked.returncode == 1
+    assert "no answer in 2 s" in asked.stderr
+    nameless = andon(settings, "alarms", "ack", "--line", "line-1", USER=" ")
+    assert nameless.returncode != 0
+    assert "who you are" in nameless.stderr
+
+
+def test_tail_shows_each_change_and_ends_when_told(settings: Settings) -> None:
+    with worker(settings):
+        publish(settings, burst("line-1") + burst("line-2"))
+        wait_for_commands(settings, 2)
+    with process([*ANDON, "alarms", "tail", "--since-beginning", "--line", "line-2"], settings) as tail:
+        assert tail.stdout is not None
+        assert "line-2 cam-of-line-2  defects UNACK_LATCHED  raise by andon: 3 of the last" in tail.stdout.readline()
+        tail.send_signal(signal.SIGINT)
+        assert tail.communicate(timeout=20)[0] == ""
+    assert tail.returncode == 0
+    with process([*ANDON, "alarms", "tail", "--since-beginning", "--json"], settings) as tail:
+        assert tail.stdout is not None
+        assert json.loads(tail.stdout.readline())["kind"] == "defects"

@@ -1,0 +1,150 @@
+"""A step that dies at any point of its delivery, and the step that comes after it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from alerting.running import POLICIES, alarms, burst, commands, publish
+
+from pipeline.events import Act, Action, now
+from pipeline.kafka.consumer import Backpressure
+from pipeline.kafka.publisher import Publisher, PublishError
+from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.settings import Settings
+from workers.alerting.metrics import Metrics
+from workers.alerting.recovery import read_states
+from workers.alerting.worker import AlertingStep
+
+pytestmark = pytest.mark.services
+
+Passes = Callable[[Outgoing], bool]
+
+
+class Died(Exception):
+    """Stands for the end of the process."""
+
+
+class FaultyPublisher(Publisher):
+    """Publishes what `passes`, then fails if something did not."""
+
+    passes: Passes = staticmethod(lambda _: True)
+    error: Exception = Died()
+
+    def publish(self, records: Iterable[Outgoing], timeout_s: float = 30) -> None:
+        records = list(records)
+        passing = [record for record in records if self.passes(record)]
+        super().publish(passing, timeout_s)
+        if len(passing) < len(records):
+            raise self.error
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Iterator[FaultyPublisher]:
+    publisher = FaultyPublisher(settings, "test")
+    yield publisher
+    publisher.close()
+
+
+@pytest.fixture
+def batch(settings: Settings) -> list[Incoming]:
+    publish(settings, burst())
+    return list(read_to_end(settings, [settings.topics.scores.name]))
+
+
+def new_step(settings: Settings, publisher: Publisher, clock: Callable[[], datetime] = now) -> AlertingStep:
+    step = AlertingStep(settings, POLICIES, publisher, Metrics(), clock)
+    topics = settings.topics
+    step.assigned([(topic.name, partition) for topic in (topics.scores, topics.operations) for partition in (0, 1)])
+    return step
+
+
+def later() -> datetime:
+    return now() + timedelta(hours=1)
+
+
+DIES_BEFORE = {
+    "the state": lambda record: False,
+    "the alarm and the command": lambda record: record.topic.endswith("line-state"),
+    "the command": lambda record: not record.topic.endswith("line-commands"),
+    "the alarm": lambda record: not record.topic.endswith("alarms"),
+}
+
+
+@pytest.mark.parametrize("point", DIES_BEFORE)
+def test_wherever_the_first_dies_the_second_completes_it_once(
+    point: str, settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    first = new_step(settings, publisher)
+    publisher.passes = DIES_BEFORE[point]
+    with pytest.raises(Died):
+        first.deliver(first.work(batch))
+    publisher.passes = lambda _: True
+    second = new_step(settings, publisher)
+    second.deliver(second.work(batch))
+    third = new_step(settings, publisher)
+    third.deliver(third.work(batch))
+    assert [command.action for command in commands(settings)] == [Action.HOLD]
+    assert [alarm.act for alarm in alarms(settings)] == [Act.RAISE]
+    state = read_states(settings)["line-1"].state
+    assert [entry.alarm for entry in state.latched] == alarms(settings)
+    assert state.outbox.is_empty
+
+
+def test_a_successor_that_comes_too_late_does_not_stop_the_line(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    first = new_step(settings, publisher)
+    publisher.passes = DIES_BEFORE["the command"]
+    with pytest.raises(Died):
+        first.deliver(first.work(batch))
+    publisher.passes = lambda _: True
+    new_step(settings, publisher, later)
+    assert commands(settings) == []
+    assert [alarm.act for alarm in alarms(settings)] == [Act.RAISE, Act.NOTE]
+
+
+def test_a_delivery_that_waits_and_is_tried_again_doubles_nothing(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    step = new_step(settings, publisher)
+    turn = step.work(batch)
+    publisher.error = PublishError("the broker is away", retriable=True)
+    for point in ("the state", "the alarm and the command", "the command"):
+        publisher.passes = DIES_BEFORE[point]
+        with pytest.raises(Backpressure):
+            step.deliver(turn)
+    publisher.passes = lambda _: True
+    step.deliver(turn)
+    assert [command.action for command in commands(settings)] == [Action.HOLD]
+    assert [alarm.act for alarm in alarms(settings)] == [Act.RAISE]
+
+
+def test_a_hold_that_waited_too_long_for_the_broker_is_not_sent(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    clock = [now()]
+    step = new_step(settings, publisher, lambda: clock[0])
+    turn = step.work(batch)
+    publisher.error = PublishError("the broker is away", retriable=True)
+    publisher.passes = DIES_BEFORE["the state"]
+    with pytest.raises(Backpressure):
+        step.deliver(turn)
+    publisher.passes = lambda _: True
+    clock[0] = later()
+    step.deliver(turn)
+    assert commands(settings) == []
+    assert [alarm.act for alarm in alarms(settings)] == [Act.RAISE, Act.NOTE]
+
+
+def test_a_takeover_reads_only_what_its_states_point_at(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    """The history of a factory grows; the time to take over does not."""
+    step = new_step(settings, publisher)
+    step.deliver(step.work(batch))
+    publish(settings, burst(first=3))
+    more = [record for record in read_to_end(settings, [settings.topics.scores.name]) if record not in batch]
+    step.deliver(step.work(more))
+    outbox = read_states(settings)["line-1"].state.outbox
+    assert (outbox.alarms_from, outbox.commands_from) == (1, 1)

@@ -1,0 +1,151 @@
+"""The worker against a real broker: one HOLD an episode, whoever dies, moves or comes late."""
+
+import sys
+import time
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alerting.factory import operation, score
+from alerting.running import (
+    ANDON,
+    DOOMED,
+    POLICY_YAML,
+    alarms,
+    burst,
+    commands,
+    process,
+    publish,
+    wait_for_commands,
+    worker,
+)
+from kafka.errors import KafkaError
+from support.stream import settings_for, wait_until
+
+from pipeline import groups
+from pipeline.events import Act, Action, AlarmKind, AlarmState, Verdict, now
+from pipeline.kafka.admin import committed_offsets, ensure_topics
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.records import Outgoing
+from pipeline.settings import Settings
+from workers.alerting.recovery import read_states
+from workers.local.kafka_broker import KafkaBroker
+
+pytestmark = pytest.mark.services
+
+LINES = ("line-1", "line-2", "line-3", "line-4")
+
+
+def committed(settings: Settings) -> int:
+    try:
+        return sum(committed_offsets(settings, settings.group(groups.ALERTING)).values())
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        return -1  # a broker that has just started looks for its coordinators
+
+
+def test_a_burst_stops_the_line_once_and_what_is_garbled_is_skipped(settings: Settings) -> None:
+    garbled = Outgoing(settings.topics.scores.name, b"line-1", b'{"not": "a score"}')
+    publisher = Publisher(settings, "test")
+    publisher.publish([garbled])
+    publisher.close()
+    publish(settings, burst(count=10))
+    with worker(settings):
+        wait_until(lambda: committed(settings) == 11)
+    (command,) = commands(settings)
+    (alarm,) = alarms(settings)
+    assert (command.action, command.line_id, command.evidence.k) == (Action.HOLD, "line-1", 3)
+    assert (alarm.kind, alarm.state) == (AlarmKind.DEFECTS, AlarmState.UNACK_LATCHED)
+
+
+def test_a_worker_killed_right_after_the_hold_leaves_one_hold_and_a_latched_alarm(settings: Settings) -> None:
+    publish(settings, burst())
+    with process([sys.executable, str(DOOMED)], settings) as doomed:
+        doomed.wait(30)
+    assert doomed.returncode == -9
+    assert committed(settings) == 0
+    with worker(settings):
+        wait_until(lambda: committed(settings) == 3)
+        publish(settings, burst(first=3))
+        wait_until(lambda: committed(settings) == 6)
+    assert [command.action for command in commands(settings)] == [Action.HOLD]
+    assert [alarm.act for alarm in alarms(settings)] == [Act.RAISE]
+    assert [entry.alarm.kind for entry in read_states(settings)["line-1"].state.latched] == [AlarmKind.DEFECTS]
+
+
+def test_lines_that_move_between_workers_are_stopped_once(settings: Settings) -> None:
+    publish(settings, [event for line in LINES for event in burst(line, count=2)])
+    second = worker(settings)
+    with worker(settings):
+        wait_until(lambda: committed(settings) == 8)
+        second.__enter__()
+        publish(settings, [event for line in LINES[:2] for event in burst(line, first=2, count=1)])
+        wait_for_commands(settings, 2)
+    publish(settings, [event for line in LINES for event in burst(line, first=3)])
+    try:
+        wait_until(lambda: committed(settings) == 22)
+    finally:
+        second.__exit__(None, None, None)
+    assert sorted(command.line_id for command in commands(settings)) == list(LINES)
+    assert sorted(alarm.line_id for alarm in alarms(settings)) == list(LINES)
+
+
+def test_a_late_backlog_is_an_alarm_and_no_command(settings: Settings) -> None:
+    an_hour_ago = now() - timedelta(hours=1)
+    publish(settings, [score(n, captured_at=an_hour_ago) for n in range(20)])
+    with worker(settings):
+        wait_until(lambda: committed(settings) == 20)
+        assert [alarm.kind for alarm in alarms(settings)] == [AlarmKind.LATE]
+        assert commands(settings) == []
+        publish(settings, [score(20 + n, captured_at=now()) for n in range(3)])
+        wait_for_commands(settings, 1)
+
+
+def test_a_restart_keeps_the_window_and_the_latch(settings: Settings) -> None:
+    publish(settings, burst(count=2))
+    with worker(settings):
+        wait_until(lambda: committed(settings) == 2)
+    publish(settings, burst(first=2, count=1))
+    with worker(settings):
+        wait_for_commands(settings, 1)
+    with worker(settings):
+        publish(settings, [operation(Act.RESET)])
+        wait_until(lambda: alarms(settings)[-1].act is Act.NOTE)
+        publish(settings, [operation(Act.ACKNOWLEDGE), operation(Act.RESET)])
+        assert wait_for_commands(settings, 2)[-1].action is Action.UNHOLD_PERMITTED
+    assert read_states(settings)["line-1"].state.latched == ()
+
+
+def test_a_broker_that_is_away_delays_and_doubles_nothing(own_kafka: KafkaBroker, unique: str) -> None:
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    with worker(settings):
+        publish(settings, burst(count=2, verdict=Verdict.OK))
+        wait_until(lambda: committed(settings) == 2)
+        own_kafka.kill()
+        time.sleep(1)
+        own_kafka.start()
+        publish(settings, burst(first=2))
+        wait_until(lambda: committed(settings) == 5, 60)
+    assert [command.action for command in commands(settings)] == [Action.HOLD]
+
+
+def test_metrics_tell_what_was_decided(settings: Settings, tmp_path: Path, unused_port: int) -> None:
+    policies = tmp_path / "policies.yaml"
+    policies.write_text(POLICY_YAML)
+    publish(settings, burst())
+    arguments = ["alerting", "run", "--policies", str(policies), "--metrics-port", str(unused_port)]
+    with process([*ANDON, *arguments], settings) as running:
+        wait_for_commands(settings, 1)
+        with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/metrics", timeout=5) as page:
+            text = page.read().decode()
+        running.terminate()
+        running.communicate(timeout=20)
+    assert running.returncode == 0
+    assert 'andon_alerting_scores_total{verdict="NOT_OK"} 3.0' in text
+    assert 'andon_alerting_alarms_total{kind="defects"} 1.0' in text
+    assert 'andon_alerting_commands_total{action="HOLD"} 1.0' in text
+    assert "andon_alerting_late_total 0.0" in text
+    assert "andon_alerting_idle_seconds" in text
