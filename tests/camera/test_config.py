@@ -1,0 +1,55 @@
+"""A wrong configuration is refused with the file, the key and what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config_file import ConfigError
+from workers.camera.buffer import WhenFull
+from workers.camera.config import read_camera_config
+
+pytestmark = pytest.mark.unit
+
+CAMERA = "camera_id: {id}, line_id: l, station_id: s, recipe: r, source: {source}"
+FOLDER = "{type: folder, path: images}"
+
+
+def write(folder: Path, *cameras: str, head: str = "") -> Path:
+    path = folder / "cameras.yaml"
+    path.write_text(head + "cameras:\n" + "".join(f"  - {{{camera}}}\n" for camera in cameras))
+    return path
+
+
+def camera(name: str = "cam-1", source: str = FOLDER, more: str = "") -> str:
+    return CAMERA.format(id=name, source=source) + more
+
+
+def test_the_example_is_valid() -> None:
+    example = read_camera_config(Path(__file__).parents[2] / "deploy" / "examples" / "cameras.yaml")
+    assert example.spool is not None
+    assert {each.source.type for each in example.cameras} == {"folder", "video"}
+
+
+def test_live_cameras_drop_the_oldest_unless_told_otherwise(tmp_path: Path) -> None:
+    config = read_camera_config(write(tmp_path, camera()))
+    assert (config.when_full, config.buffer_mib, config.spool) == (WhenFull.DROP_OLDEST, 64, None)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "head", "expected"),
+    [
+        ([camera(), camera()], "", "'cam-1' is used twice"),
+        ([camera("no spaces")], "", "cameras.0.camera_id"),
+        ([camera(source="{type: gige, path: x}")], "", "cameras.0.source"),
+        ([camera(source="{type: folder, path: x, fsp: 3}")], "", "cameras.0.source.folder.fsp"),
+        ([camera(source="{type: video, url: x}", more=", part_id: file")], "", "file needs a folder source"),
+        ([camera()], "buffer_mib: 1\n", "buffer_mib"),
+        ([camera()], "when_full: panic\n", "when_full"),
+        ([camera()], "spool: {folder: x, max_mib: 1}\n", "spool.max_mib"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_key(tmp_path: Path, cameras: list[str], head: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_camera_config(write(tmp_path, *cameras, head=head))
+    assert "cameras.yaml" in str(refused.value)
+    assert expected in str(refused.value)

@@ -1,0 +1,19 @@
+"""A camera box installs neither torch nor ray, and PyAV only where there is video."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.unit
+
+HEAVY = {"av", "diffusers", "ray", "scipy", "sklearn", "torch"}
+
+
+def test_the_camera_worker_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, workers.camera.worker, workers.camera.check, workers.commands.camera, workers.cli;"
+        f"print(*({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,208 @@
+"""A folder is replayed byte for byte, in step; a video is re-encoded; a source that fails comes back."""
+
+import io
+import random
+import threading
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+
+from pipeline.events import now
+from pipeline.topics import MAX_FRAME_BYTES
+from workers.camera import feeder as feeder_module
+from workers.camera.backoff import Backoff
+from workers.camera.buffer import Buffer, WhenFull
+from workers.camera.check import look
+from workers.camera.config import Camera, FolderSource, VideoSource
+from workers.camera.feeder import Feeder
+from workers.camera.ledger import Ledger, Tally
+from workers.camera.sources import open_source
+from workers.camera.sources.base import Image, ImageSource, SourceError, Unreadable
+from workers.camera.sources.folder import FolderReplay
+from workers.camera.sources.pace import Pace
+
+pytestmark = pytest.mark.unit
+
+
+def replay(folder: Path, frames: int | None = None, **settings: object) -> list[Image]:
+    source = FolderReplay(FolderSource.model_validate({"type": "folder", "path": folder} | settings))
+    found = list(islice(source.images(threading.Event()), frames))
+    assert all(isinstance(image, Image) for image in found)
+    return [image for image in found if isinstance(image, Image)]
+
+
+def parts(found: list[Image]) -> list[str | None]:
+    return [image.part_hint for image in found]
+
+
+def test_files_are_sent_untouched_and_in_order(images: Path) -> None:
+    (images / "notes.txt").write_text("not an image")
+    (images / "deep").mkdir()
+    (images / "deep" / "a.JPG").write_bytes(b"even bytes that are no image: a camera sends what it has")
+    found = replay(images)
+    assert parts(found) == ["a.0", *(f"part-{number}.0" for number in range(6))]
+    assert [image.content for image in found[1:]] == [path.read_bytes() for path in sorted(images.glob("*.png"))]
+    assert [image.content_type for image in found[:2]] == ["image/jpeg", "image/png"]
+
+
+def test_a_loop_begins_anew_with_new_part_names(images: Path) -> None:
+    assert parts(replay(images, 8, loop=True))[5:] == ["part-5.0", "part-0.1", "part-1.1"]
+
+
+def test_the_same_seed_gives_the_same_order_and_every_round_another(images: Path) -> None:
+    first, again = (parts(replay(images, 12, loop=True, shuffle_seed=7)) for _ in range(2))
+    assert first == again
+    rounds = [[str(part).split(".")[0] for part in first[at : at + 6]] for at in (0, 6)]
+    assert rounds[0] != rounds[1]
+    assert sorted(rounds[0]) == sorted(rounds[1])
+
+
+def test_a_limit_ends_the_replay(images: Path) -> None:
+    assert len(replay(images, loop=True, limit=8)) == 8
+
+
+@pytest.mark.parametrize("folder", ["missing", "empty"])
+def test_a_folder_without_images_is_named(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match=folder):
+        replay(tmp_path / folder)
+
+
+def test_pace_does_not_drift_when_the_work_takes_time() -> None:
+    pace, stop, started = Pace(50), threading.Event(), time.monotonic()
+    for _ in range(21):
+        assert pace.wait(stop)
+        time.sleep(0.01)
+    assert time.monotonic() - started == pytest.approx(20 / 50 + 0.01, abs=0.05)
+
+
+def test_pace_ends_at_once_when_told_to() -> None:
+    pace, stop = Pace(0.01), threading.Event()
+    assert pace.wait(stop)
+    threading.Timer(0.1, stop.set).start()
+    started = time.monotonic()
+    assert not pace.wait(stop)
+    assert time.monotonic() - started < 2
+
+
+def test_backoff_doubles_up_to_its_limit_with_jitter() -> None:
+    backoff = Backoff(1, 8, random.Random(1))
+    waits = [backoff.next_s() for _ in range(6)]
+    for wait, middle in zip(waits, (1, 2, 4, 8, 8, 8), strict=True):
+        assert 0.75 * middle <= wait <= 1.25 * middle
+    backoff.reset()
+    assert backoff.next_s() <= 1.25
+
+
+class Scripted:
+    """Yields what the script says; an exception in it breaks the source off there."""
+
+    def __init__(self, script: list[Image | Unreadable | Exception]) -> None:
+        self.script = script
+
+    def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
+        while self.script:
+            step = self.script.pop(0)
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+
+def shot(content: bytes = b"x") -> Image:
+    return Image(content, "image/png", now(), "part-7.0")
+
+
+def feed(source: ImageSource, frames: int | None = None, **camera: str) -> tuple[Feeder, Tally, Buffer]:
+    ledger, buffer = Ledger(), Buffer(1 << 20, WhenFull.DROP_OLDEST)
+    facts = {"camera_id": "cam-1", "line_id": "l", "station_id": "s", "recipe": "r"} | camera
+    settings = Camera.model_validate(facts | {"source": {"type": "folder", "path": "."}})
+    feeder = Feeder(settings, "boot", source, buffer, ledger, frames)
+    feeder.run(threading.Event())
+    return feeder, ledger.snapshot()[feeder.owner], buffer
+
+
+def test_a_source_that_breaks_off_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeder_module, "Backoff", lambda *_: Backoff(0.001, 0.001))
+    feeder, tally, _ = feed(Scripted([shot(), SourceError("gone"), ValueError("a bug in a driver"), shot()]))
+    assert tally == Tally(captured=2, buffered=2)
+    assert (feeder.failures, feeder.connected) == (2, False)
+
+
+def test_every_captured_frame_has_a_number_also_those_that_cannot_be_sent() -> None:
+    source = Scripted([shot(), shot(b""), Unreadable("torn"), shot(b"x" * (MAX_FRAME_BYTES + 1)), shot()])
+    _, tally, buffer = feed(source)
+    assert tally == Tally(captured=5, buffered=2, dropped={"empty": 1, "unreadable": 1, "too_large": 1})
+    assert [parcel.sequence for parcel in iter(buffer.take, None)] == [0, 4]
+
+
+def test_a_part_is_named_by_the_frame_or_by_the_file() -> None:
+    for rule, expected in (("frame", b"cam-1:boot:0"), ("file", b"part-7.0")):
+        _, _, buffer = feed(Scripted([shot()]), part_id=rule)
+        parcel = buffer.take()
+        assert parcel is not None
+        assert dict(parcel.headers)["part_id"] == expected
+
+
+def test_the_wanted_number_of_frames_ends_a_camera() -> None:
+    assert feed(Scripted([shot() for _ in range(9)]), frames=4)[1].captured == 4
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty frames of 64 × 48, each one brighter than the one before."""
+    av = pytest.importorskip("av")
+    path = tmp_path_factory.mktemp("video") / "line.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=100)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(20):
+            frame = av.VideoFrame.from_image(Pillow.new("RGB", (64, 48), (10 * number,) * 3))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(("encode", "content_type"), [("jpeg", "image/jpeg"), ("png", "image/png")])
+def test_a_video_file_becomes_images(video: Path, encode: str, content_type: str) -> None:
+    source = open_source(VideoSource.model_validate({"type": "video", "url": str(video), "encode": encode}))
+    found = list(source.images(threading.Event()))
+    assert len(found) == 20
+    brightness = []
+    for image in found:
+        assert isinstance(image, Image)
+        assert image.content_type == content_type
+        with Pillow.open(io.BytesIO(image.content)) as picture:
+            assert picture.size == (64, 48)
+            brightness.append(picture.convert("L").getpixel((32, 24)))
+    assert brightness == sorted(brightness)
+
+
+def test_a_video_file_plays_at_its_own_rate_or_the_one_asked_for(video: Path) -> None:
+    for fps, expected_s in ((None, 19 / 100), (50, 19 / 50)):
+        source = open_source(VideoSource.model_validate({"type": "video", "url": str(video), "fps": fps}))
+        started = time.monotonic()
+        assert len(list(source.images(threading.Event()))) == 20
+        assert time.monotonic() - started == pytest.approx(expected_s, abs=0.15)
+
+
+def test_a_stream_that_does_not_answer_is_named_without_its_password() -> None:
+    pytest.importorskip("av")
+    source = open_source(VideoSource(type="video", url="rtsp://user:secret@127.0.0.1:1/line", open_timeout_s=2))
+    with pytest.raises(SourceError, match=r"rtsp://…@127\.0\.0\.1:1/line") as refused:
+        next(source.images(threading.Event()))
+    assert "secret" not in str(refused.value)
+
+
+def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: Path) -> None:
+    stop = threading.Event()
+    sight = look(FolderSource(type="folder", path=images), stop)
+    assert sight.usable
+    assert "32 × 32, image/png" in sight.description
+    assert "64 × 48" in look(VideoSource(type="video", url=str(video)), stop).description
+    (images / "a.png").write_bytes(b"no image")
+    assert not look(FolderSource(type="folder", path=images), stop).usable
+    assert "does not exist" in look(FolderSource(type="folder", path=tmp_path / "none"), stop).description
