@@ -8,8 +8,10 @@ from pipeline.errors import AndonError
 from workers.commands.alarms import alarms
 from workers.commands.alerting import alerting
 from workers.commands.audit import audit
+from workers.commands.camera import camera
 from workers.commands.contracts import contracts
 from workers.commands.dataset import dataset
+from workers.commands.demo import demo
 from workers.commands.evaluate import evaluate
 from workers.commands.local import local
 from workers.commands.map import map_command
@@ -25,6 +27,8 @@ app = typer.Typer(
 )
 _RUN, _LOOK, _LEARN = "Run", "Look", "Learn"
 app.add_typer(alerting, name="alerting", rich_help_panel=_RUN)
+app.add_typer(camera, name="camera", rich_help_panel=_RUN)
+app.command("demo", rich_help_panel=_RUN)(demo)
 app.add_typer(local, name="local", rich_help_panel=_RUN)
 app.add_typer(topics, name="topics", rich_help_panel=_RUN)
 app.add_typer(alarms, name="alarms", rich_help_panel=_LOOK)

@@ -49,6 +49,16 @@ def check_topics(settings: Settings, wanted: Iterable[Topic]) -> None:
         _check(admin, list(wanted))
 
 
+def delete_topics(settings: Settings, prefix: str) -> None:
+    """Deletes every topic whose name begins so, with all its records. The prefix must not be empty."""
+    if not prefix:
+        raise ValueError("an empty prefix would delete every topic of the broker")
+    with _Admin(settings) as admin:
+        doomed = [name for name in admin.list_topics() if name.startswith(prefix)]
+        if doomed:
+            admin.delete_topics(doomed, timeout_ms=15_000)
+
+
 def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
     """(topic, partition) → the next offset that the group will read."""
     with _Admin(settings) as admin:

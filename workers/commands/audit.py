@@ -51,22 +51,13 @@ def run(
 
 def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
     """One row a camera; the sum of scored, dropped, dead and in flight is what was captured."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title="Frame accounting")
-    table.add_column("camera")
-    for title in (
-        "captured",
-        "scored",
-        "NOT_OK",
-        "NOT_DECIDABLE",
-        "dropped",
-        "dead",
-        "in flight",
-        "missing",
-        "repeats",
-    ):
-        table.add_column(title, justify="right")
+    table = Table(title="Frame accounting", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("camera", no_wrap=True)
+    for title in ("captured", "scored", "NOT_OK", "undecided", "dropped", "dead", "in flight", "missing", "repeats"):
+        table.add_column(title, justify="right", no_wrap=True)
     for one in accounts:
         numbers = (one.captured, one.scored, one.not_ok, one.not_decidable)
         row = [*map(str, numbers), _reasons(one.dropped), _reasons(one.dead), str(one.in_flight), str(one.missing)]

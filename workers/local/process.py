@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.local.errors import ServiceError
@@ -15,7 +15,9 @@ _KILL_TIMEOUT_S = 10.0
 class ChildProcess:
     """One run of a program. What it prints goes to `log`; the run before is kept beside it as `….previous`."""
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path, cwd: Path) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], log: Path, cwd: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = log
         self._paused = False
@@ -23,7 +25,7 @@ class ChildProcess:
         if log.exists():
             log.replace(log.with_name(log.name + ".previous"))
         with log.open("wb") as output:
-            self._process = spawn(argv, output, cwd)
+            self._process = spawn(argv, output, cwd, environment)
 
     @property
     def pid(self) -> int:

@@ -20,6 +20,8 @@ class LocalServer(ABC):
     port: int
     log: Path
     _stop_grace_s: float
+    _start_timeout_s = 60.0
+    _advice = "If its data is damaged or of another version, remove it with `andon local clean` and start again"
 
     def __init__(self) -> None:
         self._child: ChildProcess | None = None
@@ -44,7 +46,7 @@ class LocalServer(ABC):
     def paused(self) -> bool:
         return self._child is not None and self._child.paused
 
-    def start(self, timeout_s: float = 60.0) -> None:
+    def start(self, timeout_s: float | None = None) -> None:
         """Start it and return once it serves requests."""
         if self.running:
             raise ServiceError(f"{self.name} runs already on {LOOPBACK}:{self.port}: stop it first")
@@ -55,9 +57,9 @@ class LocalServer(ABC):
             )
         self._child = self._launch()
         try:
-            self._wait_until_it_answers(self._child, time.monotonic() + timeout_s, timeout_s)
+            self._wait_until_it_answers(self._child, timeout_s or self._start_timeout_s)
         except BaseException:
-            self._child.kill()
+            self._child.stop(self._stop_grace_s)
             raise
 
     def stop(self) -> None:
@@ -89,13 +91,11 @@ class LocalServer(ABC):
             raise ServiceError(f"{self.name} is not running: start it first")
         return self._child
 
-    def _wait_until_it_answers(self, child: ChildProcess, deadline: float, timeout_s: float) -> None:
+    def _wait_until_it_answers(self, child: ChildProcess, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
         while child.running and (left_s := deadline - time.monotonic()) > 0:
             if self._answers(min(left_s, 5.0)):
                 return
             time.sleep(_POLL_S)
         what = f"did not answer within {timeout_s:g} s" if child.running else f"ended with exit code {child.exit_code}"
-        raise ServiceError(
-            f"{self.name} {what}. Its last lines, from {self.log}:\n{child.log_tail()}\n"
-            f"If its data is damaged or of another version, remove it with `andon local clean` and start again"
-        )
+        raise ServiceError(f"{self.name} {what}. Its last lines, from {self.log}:\n{child.log_tail()}\n{self._advice}")

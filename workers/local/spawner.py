@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO
@@ -53,8 +53,13 @@ def _the_spawner() -> _SpawnerThread:
         return _spawner
 
 
-def spawn(argv: Sequence[str], output: IO[bytes], cwd: Path) -> subprocess.Popen[bytes]:
-    """Start `argv` in a process group of its own: Ctrl-C in the terminal reaches only us, and we stop it in order."""
+def spawn(
+    argv: Sequence[str], output: IO[bytes], cwd: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start `argv` in a process group of its own: Ctrl-C in the terminal reaches only us, and we stop it in order.
+
+    `environment` is added to our own.
+    """
     command = list(argv)
     if sys.platform == "linux":
         # -I -S: nothing of the user's Python environment matters to the launcher, and it starts faster without.
@@ -62,7 +67,13 @@ def spawn(argv: Sequence[str], output: IO[bytes], cwd: Path) -> subprocess.Popen
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, process_group=0
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            process_group=0,
         )
 
     child = _the_spawner().submit(start)

@@ -1,0 +1,56 @@
+"""`andon demo`: the whole factory on this machine."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    frames: Annotated[int, typer.Option(min=8, help="Frames of all cameras together.")] = 400,
+    seconds: Annotated[float | None, typer.Option(min=1, help="End the capture after so long.")] = None,
+    cameras: Annotated[int, typer.Option(min=1, max=100, help="Cameras per line; there are two lines.")] = 4,
+    fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each camera.")] = 2.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
+    report: Annotated[Path, typer.Option(help="Folder of the report.", file_okay=False)] = Path("report"),
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home", envvar="ANDON_HOME", help="Folder of all local data.  [default: .andon]", file_okay=False
+        ),
+    ] = None,
+) -> None:
+    """Run cameras, Kafka, Ray Serve with RADAR, Redis, alerting and the audit on real images, and draw a report.
+
+    Two lines of solar cells; each gets a burst of defective cells, and must be held. Exit code 0 only if every frame
+    is accounted for and both lines were held. KAFKA_BOOTSTRAP and REDIS_URL name services to use instead of our own.
+    """
+    import signal
+
+    from rich.console import Console
+
+    from workers.commands.audit import account_table
+    from workers.demo.demo import demo_run
+    from workers.demo.report import write_report
+    from workers.demo.stage import Options
+    from workers.demo.summary import summarise
+
+    # A supervisor's SIGTERM and a closed terminal end everything in order, as Ctrl-C does.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+    console = Console()
+    with demo_run(Options(frames, seconds, cameras, fps), home, console) as run:
+        summary = summarise(run)
+        page = write_report(run, summary, report)
+        if json_file:
+            json_file.write_text(json.dumps(summary.to_dict(), indent=2) + "\n")
+        console.print(account_table(run.accounts))
+        console.print(
+            f"{summary.planted_found} of {summary.planted} planted defects found, {summary.false_alarms} false alarms; "
+            f"{summary.frames_per_s} frames/s; lines held: {', '.join(summary.lines_held) or 'none'}; report: {page}"
+        )
+    if not summary.succeeded:
+        console.print("[bold red]The demo failed:[/] every frame must be accounted for, and both lines held.")
+        raise typer.Exit(1)
+    console.print("[bold green]Every frame is accounted for, and both lines were held.")

@@ -1,0 +1,1 @@
+"""`make demo`: the whole factory on one machine, on real images, with a report at the end."""

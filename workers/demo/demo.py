@@ -1,0 +1,152 @@
+"""Runs the factory from the first frame to the audit."""
+
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from pipeline.accounting import CameraAccount
+from pipeline.kafka.admin import delete_topics, ensure_topics
+from pipeline.settings import Settings, read_settings
+from pipeline.take_stock import take_stock
+from workers.demo.stage import LINES, Options, Stage, set_stage
+from workers.demo.view import live_view, one_line
+from workers.demo.watch import Watch
+from workers.local.data_folder import DataFolder
+from workers.local.errors import ServiceError
+from workers.local.inference import Inference
+from workers.local.process import ChildProcess
+from workers.local.services import services
+
+_PREFIX = "demo-"
+_NO_PROGRESS_S = 90.0
+"""Nothing new for so long means that something hangs."""
+_ALARMS_FOLLOW_S = 15.0
+"""From the last score to the last command."""
+_STOP_GRACE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a demo leaves behind for the summary and the report."""
+
+    options: Options
+    stage: Stage
+    watch: Watch
+    accounts: list[CameraAccount]
+    settings: Settings
+    started_at: datetime
+    seconds_to_ready: float
+
+
+@contextmanager
+def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[Run]:
+    """The finished run, while Kafka and Redis still stand, so that pictures can be drawn. Ends all that it started.
+
+    Raises ServiceError when a part does not start, dies or hangs; the message quotes its log.
+    """
+    folder = DataFolder.at(home)
+    begun = time.monotonic()
+
+    def say(what: str) -> None:
+        console.print(f"[dim]{time.monotonic() - begun:5.1f} s[/]  {what}")
+
+    with services(home, say) as running:
+        folder.create()
+        say("laying out solar cells that the models have never seen")
+        stage = set_stage(folder.runs / "demo", options)
+        prefix = f"{_PREFIX}{secrets.token_hex(4)}."
+        settings = read_settings().model_copy(
+            update={
+                "kafka_bootstrap": running.kafka_bootstrap,
+                "redis_url": running.redis_url,
+                "andon_topic_prefix": prefix,
+            }
+        )
+        environment = {**running.environment, "ANDON_TOPIC_PREFIX": prefix}
+        if running.broker:
+            delete_topics(settings, _PREFIX)  # what earlier demos left on our own broker
+        ensure_topics(settings, settings.topics)
+        say("starting Ray Serve with the two RADAR bundles (half a minute)")
+        with (
+            _child(
+                "alerting", ["alerting", "run", "--policies", str(stage.policies_file)], folder, environment
+            ) as alerting,
+            Inference(folder.runs / "demo", folder.logs / "serve.log", environment) as inference,
+            Watch(settings) as watch,
+        ):
+            seconds_to_ready = time.monotonic() - begun
+            say(f"{inference.url}/healthz answers; the cameras start")
+            started_at = datetime.now(UTC)
+            command = ["camera", "run", "--config", str(stage.cameras_file)]
+            if options.seconds is not None:
+                command += ["--seconds", str(options.seconds)]
+            with _child("cameras", command, folder, environment) as cameras:
+                _follow(watch, options, cameras, alerting, inference, console)
+            _let_alarms_follow(watch)
+        say("reading the topics for the audit")
+        yield Run(options, stage, watch, take_stock(settings), settings, started_at, seconds_to_ready)
+
+
+@contextmanager
+def _child(name: str, arguments: list[str], folder: DataFolder, environment: dict[str, str]) -> Iterator[ChildProcess]:
+    command = [sys.executable, "-m", "workers", *arguments]
+    child = ChildProcess(name, command, folder.logs / f"{name}.log", Path.cwd(), environment)
+    try:
+        yield child
+    finally:
+        if child.running:
+            child.stop(_STOP_GRACE_S)
+
+
+def _follow(
+    watch: Watch,
+    options: Options,
+    cameras: ChildProcess,
+    alerting: ChildProcess,
+    inference: Inference,
+    console: Console,
+) -> None:
+    """Shows the live view until every frame has an end."""
+    expected = options.frames_per_camera * options.cameras * len(LINES)
+    progress, moved_at, printed_at = 0, time.monotonic(), 0.0
+    with Live(console=console, refresh_per_second=4, auto_refresh=False, transient=False) as live:
+        while True:
+            time.sleep(0.25)
+            now_s = time.monotonic()
+            if console.is_terminal:
+                live.update(live_view(watch, expected), refresh=True)
+            elif now_s - printed_at > 5:
+                console.print(one_line(watch, expected))
+                printed_at = now_s
+            if watch.finished > progress:
+                progress, moved_at = watch.finished, now_s
+            over = not cameras.running and all(camera.ended for camera in watch.cameras.values())
+            if over and watch.captured and watch.finished >= watch.captured:
+                live.update(live_view(watch, watch.captured), refresh=True)
+                return
+            _check(cameras, alerting, inference)
+            if now_s - moved_at > _NO_PROGRESS_S:
+                raise ServiceError(f"no frame was scored for {_NO_PROGRESS_S:g} s; see the logs beside {cameras.log}")
+
+
+def _check(cameras: ChildProcess, alerting: ChildProcess, inference: Inference) -> None:
+    if not cameras.running and cameras.exit_code:
+        raise ServiceError(f"the cameras ended with exit code {cameras.exit_code}. Last lines:\n{cameras.log_tail()}")
+    if not alerting.running:
+        raise ServiceError(f"alerting ended with exit code {alerting.exit_code}. Last lines:\n{alerting.log_tail()}")
+    if not inference.running:
+        raise ServiceError(f"Ray Serve ended; see {inference.log}")
+
+
+def _let_alarms_follow(watch: Watch) -> None:
+    deadline = time.monotonic() + _ALARMS_FOLLOW_S
+    while {hold.line_id for hold in watch.holds} != set(LINES) and time.monotonic() < deadline:
+        time.sleep(0.1)

@@ -1,0 +1,122 @@
+"""Sets the stage: images in the order in which the cameras will see them, and the configuration files."""
+
+import math
+import os
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from pipeline.training.elpv import lay_out
+
+LINES = {"mono": "elpv-mono", "poly": "elpv-poly"}
+"""Line → recipe. Each line makes one kind of solar cell."""
+BURST_CAMERA = 0
+"""The camera of each line that sees the burst of defective cells."""
+BURST_STARTS_AT = 0.55
+"""Of the way through that camera's frames."""
+_SEED = 20261122
+
+
+@dataclass(frozen=True)
+class Options:
+    frames: int = 400
+    """Of all cameras together."""
+    seconds: float | None = None
+    """Ends the capture early."""
+    cameras: int = 4
+    """Per line."""
+    fps: float = 2.0
+    """Per camera."""
+    burst: int = 12
+    """Defective cells in a row, for each line."""
+
+    @property
+    def frames_per_camera(self) -> int:
+        return math.ceil(self.frames / (self.cameras * len(LINES)))
+
+
+@dataclass(frozen=True)
+class Stage:
+    cameras_file: Path
+    policies_file: Path
+    planted: int
+    """Defective cells among the images."""
+
+
+def is_planted(part_id: str) -> bool:
+    """Whether this part is one of the defective cells."""
+    return "defective" in part_id
+
+
+def set_stage(folder: Path, options: Options) -> Stage:
+    """Lays out cells that the shipped bundles have never seen, good ones with one burst of defective ones per line.
+
+    Which cells are taken is drawn by chance from all unseen ones, with a fixed seed; none is picked for its score.
+    Raises DataError when the images are not installed.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    lay_out(folder / "cells")
+    chance = random.Random(_SEED)
+    planted = 0
+    for line in LINES:
+        good = _shuffled(folder / "cells" / line / "test" / "good", chance)
+        defective = _shuffled(folder / "cells" / line / "test" / "defective", chance)
+        for number in range(options.cameras):
+            target = folder / "frames" / camera_id(line, number)
+            target.mkdir(parents=True)
+            burst = range(0)
+            if number == BURST_CAMERA:
+                start = int(options.frames_per_camera * BURST_STARTS_AT)
+                burst = range(start, min(start + options.burst, options.frames_per_camera))
+            for i in range(options.frames_per_camera):
+                bad = i in burst
+                cell = defective[i % len(defective)] if bad else good[(i * options.cameras + number) % len(good)]
+                os.link(cell, target / f"{i:06d}-{'defective' if bad else 'good'}-{cell.name}")
+            planted += len(burst)
+    return Stage(_write_cameras(folder, options), _write_policies(folder), planted)
+
+
+def camera_id(line: str, number: int) -> str:
+    return f"{line}-{number + 1}"
+
+
+def _shuffled(folder: Path, chance: random.Random) -> list[Path]:
+    cells = sorted(folder.iterdir())
+    chance.shuffle(cells)
+    return cells
+
+
+def _write_cameras(folder: Path, options: Options) -> Path:
+    cameras = [
+        {
+            "camera_id": camera_id(line, number),
+            "line_id": line,
+            "station_id": f"el-{number + 1}",
+            "recipe": recipe,
+            "part_id": "file",
+            "source": {"type": "folder", "path": str(folder / "frames" / camera_id(line, number)), "fps": options.fps},
+        }
+        for line, recipe in LINES.items()
+        for number in range(options.cameras)
+    ]
+    # `block`: a folder can wait, so nothing needs to be dropped when Kafka is slow.
+    config = {
+        "buffer_mib": 64,
+        "when_full": "block",
+        "spool": {"folder": str(folder / "spool"), "max_mib": 256},
+        "cameras": cameras,
+    }
+    return _write(folder / "cameras.yaml", config)
+
+
+def _write_policies(folder: Path) -> Path:
+    # 30 s: on a laptop that also trains or compiles, scoring may lag; the demo shall still stop its lines.
+    return _write(folder / "policies.yaml", {"defaults": {"k": 4, "n": 8, "action": "HOLD", "max_age_s": 30}})
+
+
+def _write(path: Path, content: object) -> Path:
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
