@@ -8,7 +8,7 @@ from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdict
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Verdict
 from workers.alerting.line import Skip
 from workers.alerting.policy import Response
-from workers.alerting.state import MAX_CAMERAS
+from workers.alerting.state import MAX_BOOTS, MAX_CAMERAS
 from workers.alerting.window import EVIDENCE_FRAMES
 
 pytestmark = pytest.mark.unit
@@ -271,6 +271,15 @@ def test_the_spool_of_an_old_boot_may_come_between_the_frames_of_the_new_one() -
         line.see(score(sequence, Verdict.OK, boot="b2"))
     assert line.see(score(102, boot="b1"))[1] is Skip.DUPLICATE
     assert line.see(score(103, boot="b1"))[1] is None
+
+
+def test_a_record_read_again_changes_nothing_even_after_its_boot_is_forgotten() -> None:
+    line = Line()
+    for boot in range(MAX_BOOTS + 1):
+        line.see(score(0, boot=f"b{boot}", part="one-and-the-same"))
+    before = line.state
+    assert line.see(score(0, boot="b0"), offset=0) == ((), Skip.REPLAYED)
+    assert line.state is before
 
 
 def test_a_topic_made_anew_does_not_blind_the_line() -> None:
