@@ -188,3 +188,22 @@ def test_an_orderly_end_without_a_spool_counts_what_is_lost(parcel: MakeParcel, 
     capture(rig, parcel, owner, 3)
     rig.end()
     assert rig.tally(owner) == Tally(captured=3, dropped={"shutdown": 3})
+
+
+def test_frames_on_their_way_survive_the_eviction_of_their_segment(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner
+) -> None:
+    rig = Rig(tmp_path, spool_bytes=6_000, window_bytes=3 * parcel(0).size_bytes)
+    capture(rig, parcel, owner, 4)
+    rig.uplink.step()
+    rig.connect()
+    rig.uplink.step()
+    for _ in range(20):
+        rig.capture(parcel, owner)
+        rig.uplink.step()
+        assert rig.tally(owner).balanced
+    assert rig.tally(owner).buffered >= 3
+    lost = rig.tally(owner).dropped["spool_full"]
+    rig.settle()
+    assert rig.log == ids(owner, 0, 1, 2, *range(3 + lost, 24))
+    assert rig.tally(owner) == Tally(captured=24, published=24 - lost, dropped={"spool_full": lost})

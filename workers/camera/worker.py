@@ -113,7 +113,7 @@ class _Worker:
         """Sources first, then what they captured, then the last word about it."""
         uplink, heartbeats = self._service_tasks
         self._stop_sources()
-        self._uplink.finish(_FLUSH_S if uplink.error is None else 0)
+        self._uplink.finish(0 if self._heartbeats.fault else _FLUSH_S)
         uplink.join(_FLUSH_S * 2)
         self._heartbeats.close()
         heartbeats.join(_HEARTBEATS_END_S)

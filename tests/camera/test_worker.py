@@ -1,0 +1,179 @@
+"""The camera worker against a real Kafka, also one that goes away."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.stream import picture, settings_for
+
+from pipeline.events import BootEnd, Frame, Heartbeat
+from pipeline.kafka.admin import TopicError, ensure_topics
+from pipeline.kafka.reading import read_to_end
+from pipeline.settings import Settings
+from pipeline.topics import MAX_FRAME_BYTES
+from workers.camera.config import CameraConfig
+from workers.camera.ledger import Tally
+from workers.camera.worker import run
+from workers.local.kafka_broker import KafkaBroker
+
+pytestmark = pytest.mark.services
+
+ROOT = Path(__file__).parents[2]
+CONFIG_HEAD = "spool: {{folder: {spool}, max_mib: 64}}\ncameras:\n"
+CONFIG_CAMERA = (
+    "  - {{camera_id: {name}, line_id: l, station_id: s, recipe: r,"
+    " source: {{type: folder, path: {images}, fps: {fps}, loop: true}}}}\n"
+)
+
+
+def config(
+    images: Path, spool: Path | None = None, cameras: int = 2, fps: float | None = 50, **more: Any
+) -> CameraConfig:
+    source = {"type": "folder", "path": images, "fps": fps, "loop": True}
+    facts = {"line_id": "l", "station_id": "s", "recipe": "r", "source": source}
+    return CameraConfig.model_validate(
+        {
+            "spool": {"folder": spool, "max_mib": 64} if spool else None,
+            "cameras": [{"camera_id": f"cam-{number}"} | facts for number in range(cameras)],
+        }
+        | more
+    )
+
+
+def arrived(settings: Settings) -> dict[tuple[str, str], list[int]]:
+    """(camera, boot) → sequence numbers in the order of their first arrival."""
+    found: dict[tuple[str, str], dict[int, None]] = {}
+    for record in read_to_end(settings, [settings.topics.frames.name]):
+        frame = Frame.from_headers(record.headers)
+        assert record.key == frame.camera_id.encode()
+        found.setdefault((frame.camera_id, frame.boot_id), {})[frame.sequence] = None
+    return {boot: list(sequences) for boot, sequences in found.items()}
+
+
+def last_heartbeats(settings: Settings) -> dict[tuple[str, str], Heartbeat]:
+    beats = (Heartbeat.from_json(r.value) for r in read_to_end(settings, [settings.topics.heartbeats.name]))
+    return {(beat.camera_id, beat.boot_id): beat for beat in beats}
+
+
+def eventually(what: Callable[[], bool], within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.1)
+
+
+def test_every_frame_arrives_untouched_and_is_accounted_for(kafka_bootstrap: str, unique: str, images: Path) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    tallies = run(config(images), settings, threading.Event(), frames_per_camera=60)
+    assert list(tallies.values()) == [Tally(captured=60, published=60, end=BootEnd.CLEAN)] * 2
+    assert all(sequences == list(range(60)) for sequences in arrived(settings).values())
+    contents = [path.read_bytes() for path in sorted(images.glob("*.png"))]
+    for record in read_to_end(settings, [settings.topics.frames.name]):
+        assert record.value == contents[Frame.from_headers(record.headers).sequence % 6]
+    for beat in last_heartbeats(settings).values():
+        assert (beat.end, beat.captured, beat.published, beat.buffered, beat.spooled) == (BootEnd.CLEAN, 60, 60, 0, 0)
+
+
+def test_frames_that_cannot_be_sent_are_dropped_with_their_reason(
+    kafka_bootstrap: str, unique: str, images: Path
+) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    (images / "part-2.png").write_bytes(b"x" * (MAX_FRAME_BYTES + 1))
+    (images / "part-4.png").write_bytes(b"")
+    (images / "part-5.png").write_bytes(b"x" * MAX_FRAME_BYTES)
+    (tally,) = run(config(images, cameras=1), settings, threading.Event(), frames_per_camera=6).values()
+    assert tally == Tally(6, 4, {"too_large": 1, "empty": 1}, end=BootEnd.CLEAN)
+    assert list(arrived(settings).values()) == [[0, 1, 3, 5]]
+    assert [beat.dropped for beat in last_heartbeats(settings).values()] == [{"too_large": 1, "empty": 1}]
+
+
+def test_wrong_topics_end_the_worker_with_their_mend(kafka_bootstrap: str, unique: str, images: Path) -> None:
+    with pytest.raises(TopicError, match="andon topics create"):
+        run(config(images), settings_for(kafka_bootstrap, unique), threading.Event())
+
+
+def test_a_full_buffer_drops_the_oldest_and_counts_exactly(own_kafka: KafkaBroker, unique: str, tmp_path: Path) -> None:
+    """More comes than the buffer and the window hold while Kafka is away, and there is no spool."""
+    images = tmp_path / "large"
+    images.mkdir()
+    (images / "one.png").write_bytes(picture() + bytes(2 * 1024 * 1024))
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    own_kafka.pause()
+    threading.Timer(2, own_kafka.resume).start()
+    (tally,) = run(
+        config(images, cameras=1, fps=None, buffer_mib=8), settings, threading.Event(), frames_per_camera=40
+    ).values()
+    dropped = tally.dropped["buffer_full"]
+    assert tally == Tally(40, 40 - dropped, {"buffer_full": dropped}, end=BootEnd.CLEAN)
+    (sequences,) = arrived(settings).values()
+    assert sequences == list(range(dropped, 40))
+
+
+def test_kafka_is_away_for_ten_seconds(own_kafka: KafkaBroker, unique: str, images: Path, tmp_path: Path) -> None:
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    stop, results = threading.Event(), []
+    worker = threading.Thread(target=lambda: results.append(run(config(images, tmp_path / "spool"), settings, stop)))
+    worker.start()
+    try:
+        eventually(lambda: bool(arrived(settings)))
+        own_kafka.kill()
+        time.sleep(10)
+        assert list((tmp_path / "spool").glob("*.segment"))
+        own_kafka.start()
+        eventually(lambda: not list((tmp_path / "spool").glob("*.segment")))
+    finally:
+        stop.set()
+        worker.join(30)
+    (tallies,) = results
+    for owner, tally in tallies.items():
+        assert tally == Tally(tally.captured, tally.captured, end=BootEnd.CLEAN)
+        assert tally.captured > 500
+        assert arrived(settings)[owner.camera_id, owner.boot_id] == list(range(tally.captured))
+        assert last_heartbeats(settings)[owner.camera_id, owner.boot_id].published == tally.captured
+
+
+def test_a_killed_worker_loses_nothing_that_was_spooled(
+    own_kafka: KafkaBroker, unique: str, images: Path, tmp_path: Path
+) -> None:
+    """Kafka is away from the start, the worker is killed, and its successor tells the whole story."""
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    spool, file = tmp_path / "spool", tmp_path / "cameras.yaml"
+    names = ("cam-0", "cam-1")
+    cameras = [CONFIG_CAMERA.format(name=name, images=images, fps=50) for name in names]
+    file.write_text(CONFIG_HEAD.format(spool=spool) + "".join(cameras))
+    own_kafka.kill()
+    command = "import sys; from workers.commands.camera import camera; camera(['run', '--config', sys.argv[1]])"
+    places = {"KAFKA_BOOTSTRAP": own_kafka.bootstrap, "ANDON_TOPIC_PREFIX": unique}
+    worker = subprocess.Popen([sys.executable, "-c", command, str(file)], cwd=ROOT, env=os.environ | places)
+    try:
+        eventually(lambda: sum(path.stat().st_size for path in spool.glob("*.segment")) > 200_000)
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait(10)
+    own_kafka.start()
+    tallies = run(config(images, spool), settings, threading.Event(), frames_per_camera=20)
+    beats, frames = last_heartbeats(settings), arrived(settings)
+    assert len(beats) == 4
+    old = [beat for beat in beats.values() if beat.end is BootEnd.DIED]
+    assert {beat.camera_id for beat in old} == set(names)
+    for beat in old:
+        sequences = frames[beat.camera_id, beat.boot_id]
+        assert sequences == list(range(len(sequences)))
+        assert len(sequences) > 20
+        died = beat.dropped.get("died", 0)
+        assert (beat.captured, beat.published, beat.spooled) == (len(sequences) + died, len(sequences), 0)
+    for owner, tally in tallies.items():
+        if tally.end is BootEnd.CLEAN:
+            assert frames[owner.camera_id, owner.boot_id] == list(range(20))
