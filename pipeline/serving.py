@@ -158,6 +158,7 @@ class Inspector:
             raise HTTPException(503, str(error)) from error
         state = self._loop.state if self._loop else None
         return {
+            "pid": os.getpid(),
             "recipes": {name: loaded.model.model_dump() for name, loaded in self._catalog.recipes.items()},
             "lag": sum(state.lag.values()) if state else None,
             "records": state.records if state else 0,

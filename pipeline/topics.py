@@ -1,7 +1,7 @@
 """Which topics there are, and what each one promises: key, sizes, partitions, how long it keeps what."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -16,6 +16,9 @@ MAX_EVENT_BYTES = 1024 * 1024
 _DAY_MS = 24 * 3600 * 1000
 
 
+Cleanup = Literal["delete", "compact", "compact,delete"]
+
+
 @dataclass(frozen=True)
 class Topic:
     """One topic as it must be. Every limit is explicit, so nothing grows without end."""
@@ -28,7 +31,9 @@ class Topic:
     retention_ms: int
     retention_bytes: int
     """Per partition."""
-    cleanup: Literal["delete", "compact,delete"] = "delete"
+    cleanup: Cleanup = "delete"
+    segment_bytes: int = 256 * 1024 * 1024
+    """What is not compacted and not deleted yet: the newest file of a partition."""
     broker_time: bool = False
     """Records carry the broker's arrival time instead of the sender's clock."""
 
@@ -41,6 +46,7 @@ class Topic:
             "message.timestamp.type": "LogAppendTime" if self.broker_time else "CreateTime",
             "retention.bytes": str(self.retention_bytes),
             "retention.ms": str(self.retention_ms),
+            "segment.bytes": str(self.segment_bytes),
         }
 
 
@@ -71,7 +77,7 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
     alerting workers; neither can be lowered later. `prefix` separates factories (or tests) on one broker."""
     event_bytes = 2 * 1024**3
 
-    def by_line(name: str, days: int, cleanup: Literal["delete", "compact,delete"] = "delete") -> Topic:
+    def by_line(name: str, days: int) -> Topic:
         return Topic(
             f"{prefix}{name}",
             key="line_id",
@@ -79,7 +85,6 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
             max_message_bytes=MAX_EVENT_BYTES,
             retention_ms=days * _DAY_MS,
             retention_bytes=event_bytes,
-            cleanup=cleanup,
         )
 
     return Topics(
@@ -113,7 +118,13 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
         ),
         alarms=by_line("alarms", days=90),
         operations=by_line("operations", days=90),
-        line_state=by_line("line-state", days=90, cleanup="compact,delete"),
+        line_state=replace(
+            by_line("line-state", days=90),
+            # Never deleted, or a quiet line would forget its latched alarm; one record a line remains.
+            cleanup="compact",
+            # A takeover reads all that is not compacted yet.
+            segment_bytes=16 * 1024 * 1024,
+        ),
         line_commands=by_line("line-commands", days=90),
         command_replies=by_line("command-replies", days=90),
     )

@@ -1,5 +1,6 @@
 """Creates the topics, and checks at start that they keep what `pipeline.topics` promises."""
 
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,8 @@ from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.settings import Settings
 from pipeline.topics import Topic
+
+_COORDINATOR_TIMEOUT_S = 10.0
 
 
 class TopicError(AndonError):
@@ -61,9 +64,17 @@ def delete_topics(settings: Settings, prefix: str) -> None:
 
 def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
     """(topic, partition) → the next offset that the group will read."""
+    deadline = time.monotonic() + _COORDINATOR_TIMEOUT_S
     with _Admin(settings) as admin:
-        found = admin.list_group_offsets(group).get(group, {})
-        return {(at.topic, at.partition): offset.offset for at, offset in found.items() if offset.offset >= 0}
+        while True:
+            try:
+                found = admin.list_group_offsets(group).get(group, {})
+                return {(at.topic, at.partition): offset.offset for at, offset in found.items() if offset.offset >= 0}
+            except KafkaError as error:
+                # Just after its start a broker answers for its topics already, but not for its groups.
+                if not error.retriable or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
 
 def _check(admin: KafkaAdminClient, wanted: list[Topic]) -> None:
@@ -119,5 +130,7 @@ class _Admin:
             ) from error
         return self._client
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._client.close()
+        if isinstance(error, KafkaError):
+            raise KafkaUnavailableError(f"the broker at {self._settings.kafka_bootstrap} refused: {error}") from error

@@ -6,6 +6,8 @@ from typing import Any
 from pipeline.errors import AndonError
 from pipeline.settings import Settings
 
+REQUEST_TIMEOUT_MS = 15_000
+
 
 class KafkaUnavailableError(AndonError):
     """No broker answered. The message names the address and what to check."""
@@ -21,7 +23,7 @@ def connection(settings: Settings, client_id: str) -> dict[str, Any]:
         "bootstrap_timeout_ms": 8_000,
         "client_id": client_id,
         "reconnect_backoff_max_ms": 2_000,
-        "request_timeout_ms": 15_000,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
         "security_protocol": settings.kafka_security_protocol,
     }
     optional = {

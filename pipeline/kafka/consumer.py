@@ -22,7 +22,7 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
-from pipeline.kafka.connection import connection
+from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+_METADATA_TIMEOUT_S = 60.0
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -111,6 +112,7 @@ class ConsumerLoop(Generic[Result]):
         rebalances = _Rebalances()
         seen = 0
         try:
+            self._await_metadata(consumer)
             consumer.subscribe(list(options.topics), listener=rebalances)
             while not self._stop.is_set():
                 batch = self._poll(consumer, timeout_ms=200)
@@ -126,6 +128,25 @@ class ConsumerLoop(Generic[Result]):
                     self.state.records += len(batch)
         finally:
             consumer.close(autocommit=False, timeout_ms=5_000)
+
+    def _await_metadata(self, consumer: KafkaConsumer) -> None:
+        """Joining a group before the topics are known can make this member, as the group's leader, assign nothing to
+        anyone, and nothing then starts another assignment (seen on a busy machine)."""
+        deadline = time.monotonic() + _METADATA_TIMEOUT_S
+        unknown = list(self._options.topics)
+        while unknown and not self._stop.is_set():
+            try:
+                unknown = [topic for topic in unknown if not consumer.partitions_for_topic(topic)]
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                log.warning("waiting for the broker: %s", error)
+            if unknown and time.monotonic() > deadline:
+                raise KafkaUnavailableError(
+                    f"{self._settings.kafka_bootstrap} did not tell of topic {', '.join(map(repr, unknown))} within "
+                    f"{_METADATA_TIMEOUT_S:g} s. Is the broker running, and were the topics created (`andon topics create`)?"
+                )
+            self._stop.wait(0.1 if unknown else 0)
 
     def _poll(self, consumer: KafkaConsumer, timeout_ms: int) -> list[Incoming]:
         self.state.last_turn_monotonic_s = time.monotonic()

@@ -5,14 +5,17 @@ producer here is disposable: after such an error it is thrown away and the next 
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from pipeline.kafka.connection import connection
+from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, connection
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES
@@ -35,6 +38,14 @@ class Publisher:
     def __init__(
         self, settings: Settings, client_id: str, *, delivery_timeout_s: float = 30, linger_ms: int = 0
     ) -> None:
+        """delivery_timeout_s: then the client gives a record up. More than one request's time-out (15 s).
+
+        Raises ValueError otherwise.
+        """
+        if delivery_timeout_s * 1000 <= REQUEST_TIMEOUT_MS:
+            raise ValueError(
+                f"delivery_timeout_s must exceed {REQUEST_TIMEOUT_MS / 1000:g}, not {delivery_timeout_s:g}"
+            )
         self._arguments = connection(settings, client_id) | {
             "acks": "all",
             "allow_auto_create_topics": False,
@@ -66,25 +77,19 @@ class Publisher:
 
     def publish(self, records: Iterable[Outgoing], timeout_s: float = 30) -> None:
         """Sends all and waits until the broker has every one. Raises PublishError for the first that failed."""
-        waits: list[tuple[Outgoing, threading.Event, list[BaseException | None]]] = []
+        waits = []
         for record in records:
-            done, outcome = threading.Event(), []  # type: tuple[threading.Event, list[BaseException | None]]
-
-            def on_done(
-                error: BaseException | None, done: threading.Event = done, outcome: list[Any] = outcome
-            ) -> None:
-                outcome.append(error)
-                done.set()
-
-            self.send(record, on_done)
-            waits.append((record, done, outcome))
-        for record, done, outcome in waits:
-            if not done.wait(timeout_s):
+            done: Future[None] = Future()
+            self.send(record, partial(_settle, done))
+            waits.append((record, done))
+        deadline = time.monotonic() + timeout_s
+        for record, done in waits:
+            try:
+                done.result(max(0.0, deadline - time.monotonic()))
+            except TimeoutError as error:
                 raise PublishError(
-                    f"no acknowledgement for a record to {record.topic!r} in {timeout_s} s", retriable=True
-                )
-            if isinstance(outcome[0], BaseException):
-                raise outcome[0]
+                    f"no acknowledgement for a record to {record.topic!r} in {timeout_s:g} s", retriable=True
+                ) from error
 
     def close(self, flush_timeout_s: float = 10) -> None:
         """Waits for what is in flight, at most the time given. Nothing can be sent afterwards."""
@@ -104,7 +109,7 @@ class Publisher:
                 try:
                     self._producer = KafkaProducer(**self._arguments)
                 except KafkaError as error:
-                    raise PublishError(f"no connection to Kafka: {error}", retriable=True) from error
+                    raise PublishError(f"no connection to Kafka: {error}", retriable=error.retriable) from error
             return self._producer
 
     def _failed(self, producer: KafkaProducer, record: Outgoing, error: BaseException, on_done: OnDone) -> None:
@@ -131,6 +136,13 @@ def _end(producer: KafkaProducer) -> None:
     producer._sender.join(timeout=5)
     with suppress(KafkaError):
         producer.close(timeout=1)
+
+
+def _settle(done: Future[None], error: BaseException | None) -> None:
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
 
 
 def _publish_error(record: Outgoing, error: BaseException) -> PublishError:

@@ -101,6 +101,7 @@ def follow(
 
 class _Reader:
     def __init__(self, settings: Settings) -> None:
+        self._bootstrap = settings.kafka_bootstrap
         self._consumer = KafkaConsumer(
             **connection(settings, "andon-reader"),
             allow_auto_create_topics=False,
@@ -113,8 +114,10 @@ class _Reader:
     def __enter__(self) -> KafkaConsumer:
         return self._consumer
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
+        if isinstance(error, KafkaError):
+            raise KafkaUnavailableError(f"reading from {self._bootstrap} failed: {error}") from error
 
 
 def _places(

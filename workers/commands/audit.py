@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from pipeline.accounting import CameraAccount
@@ -27,13 +28,12 @@ def run(
     """
     if context.invoked_subcommand:
         return
-    from rich.console import Console
     from rich.progress import Progress
 
     from pipeline.settings import read_settings
     from pipeline.take_stock import take_stock
 
-    console = Console()
+    console = wide_console()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("reading the topics", total=None)
         accounts = take_stock(read_settings(), on_record=lambda: progress.advance(task))
@@ -47,6 +47,14 @@ def run(
         console.print("[bold red]The sum does not hold.[/] Frames are missing or contradict themselves; see above.")
         raise typer.Exit(1)
     console.print("[green]Every frame is accounted for.")
+
+
+def wide_console() -> "Console":
+    """For tables: rich takes a pipe or a log file for 80 columns wide, and would cut them."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def account_table(accounts: "Sequence[CameraAccount]") -> "Table":

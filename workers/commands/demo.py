@@ -28,9 +28,7 @@ def demo(
     """
     import signal
 
-    from rich.console import Console
-
-    from workers.commands.audit import account_table
+    from workers.commands.audit import account_table, wide_console
     from workers.demo.demo import demo_run
     from workers.demo.report import write_report
     from workers.demo.stage import Options
@@ -39,7 +37,7 @@ def demo(
     # A supervisor's SIGTERM and a closed terminal end everything in order, as Ctrl-C does.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
-    console = Console()
+    console = wide_console()
     with demo_run(Options(frames, seconds, cameras, fps), home, console) as run:
         summary = summarise(run)
         page = write_report(run, summary, report)

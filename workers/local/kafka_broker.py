@@ -71,7 +71,8 @@ class KafkaBroker(LocalServer):
 
     def _format(self, java: list[str], properties: Path) -> None:
         self._say(f"formatting Kafka's storage in {self._data}")
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The zero in front keeps the text from beginning with "-", which the tool would take for an option.
+        cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         command = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", str(properties)]
         try:
             subprocess.run(

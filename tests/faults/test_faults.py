@@ -1,0 +1,123 @@
+"""Faults against the real services. After each of them every frame is accounted for, and no line is held twice."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from support.plant import Plant
+from support.stream import running, wait_until
+
+from pipeline.accounting import CameraAccount
+from pipeline.groups import INSPECTION
+from pipeline.inspection import Inspection
+from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.publisher import Publisher
+from pipeline.maps import MapStore
+from pipeline.recipes import Recipe, load_catalog
+from pipeline.scoring import Scored, Scorer
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+AWAY_S = 10
+
+
+def assert_complete(accounts: list[CameraAccount], frames: int) -> None:
+    assert all(account.balanced for account in accounts), accounts
+    assert sum(account.scored for account in accounts) == frames
+    assert not any(account.dropped or account.dead or account.missing for account in accounts)
+
+
+def test_a_replica_killed_mid_batch_loses_nothing_and_holds_once(plant: Plant) -> None:
+    cameras = plant.cameras("killed", frames=600, fps=60, defects=range(100, 600))
+    plant.wait_for_hold("killed")
+    victim = plant.health()["pid"]
+    os.kill(victim, signal.SIGKILL)
+    accounts = plant.settled("killed", 1200)
+    assert_complete(accounts, 1200)
+    assert len(plant.holds("killed")) == 1
+    wait_until(lambda: cameras.exit_code == 0)
+    assert plant.health()["pid"] != victim
+
+
+def test_a_rebalance_mid_batch_loses_nothing_and_holds_once(plant: Plant) -> None:
+    cameras = plant.cameras("moved", frames=600, fps=60, defects=range(100, 600))
+    plant.wait_for_hold("moved")
+    with second_replica(plant) as delivered:
+        wait_until(lambda: len(delivered) > 3)
+    accounts = plant.settled("moved", 1200)
+    assert_complete(accounts, 1200)
+    assert len(plant.holds("moved")) == 1
+    wait_until(lambda: cameras.exit_code == 0)
+
+
+def test_redis_away_makes_frames_wait_and_none_is_lost(plant: Plant) -> None:
+    cameras = plant.cameras("redis", frames=300, fps=30, defects=range(50, 300))
+    plant.wait_for_hold("redis")
+    plant.valkey.stop()
+    try:
+        time.sleep(AWAY_S / 2)
+        assert "Redis" in (plant.health()["waiting_for"] or "")
+        time.sleep(AWAY_S / 2)
+    finally:
+        plant.valkey.start()
+    assert_complete(plant.settled("redis", 600), 600)
+    assert len(plant.holds("redis")) == 1
+    wait_until(lambda: cameras.exit_code == 0)
+    assert plant.health()["waiting_for"] is None
+
+
+def test_a_broker_away_makes_cameras_spool_and_none_is_lost(plant: Plant) -> None:
+    cameras = plant.cameras("broker", frames=450, fps=30, defects=range(50, 450))
+    plant.wait_for_hold("broker")
+    plant.broker.stop()
+    try:
+        time.sleep(AWAY_S)
+        spool = plant.folder / "broker" / "spool"
+        spooled_bytes = sum(file.stat().st_size for file in spool.rglob("*") if file.is_file())
+        assert spooled_bytes > 10_000, "the cameras write to disk while the broker is away"
+    finally:
+        plant.broker.start()
+    assert_complete(plant.settled("broker", 900), 900)
+    assert len(plant.holds("broker")) == 1
+    wait_until(lambda: cameras.exit_code == 0)
+
+
+def test_a_killed_camera_worker_leaves_its_spool_to_the_next(plant: Plant) -> None:
+    cameras = plant.cameras("camera", frames=200, fps=40)
+    wait_until(lambda: sum(a.scored for a in plant.accounts("camera")) > 20)
+    plant.broker.pause()
+    time.sleep(3)
+    cameras.kill()
+    plant.broker.resume()
+    config = plant.folder / "camera" / "cameras.yaml"
+    successor = plant.worker("cameras-again", "camera", "run", "--config", str(config))
+    wait_until(lambda: successor.exit_code == 0, timeout_s=60)
+    accounts = plant.settled("camera", 400)
+    assert all(account.balanced for account in accounts), accounts
+    assert all(set(account.dropped) <= {"camera_died"} for account in accounts), accounts
+
+
+@contextmanager
+def second_replica(plant: Plant) -> Iterator[list[Scored]]:
+    """Joins the replicas' group as one more of them, and leaves again."""
+
+    class Delivered(list[Scored]):
+        def delivered(self, scored: Scored, deliver_s: float) -> None:
+            self.append(scored)
+
+    settings = plant.settings
+    seen = Delivered()
+    catalog = load_catalog({"null": Recipe(bundle=str(plant.folder / "null"), cameras=("*",), late_after_s=600)})
+    store, publisher = MapStore(settings.redis_url), Publisher(settings, "second")
+    options = ConsumerOptions(settings.group(INSPECTION), (settings.topics.frames.name,), max_batch=8)
+    with ThreadPoolExecutor(2) as pool:
+        scorer = Scorer(pool, store.expires_at)
+        step = Inspection(scorer, lambda: catalog, store, publisher, settings.topics, seen)
+        with running(settings, options, step):
+            yield seen
+    publisher.close()
+    store.close()

@@ -1,0 +1,135 @@
+"""A whole plant for tests: Kafka, Valkey, a Ray Serve replica and an alerting worker, all real."""
+
+import json
+import secrets
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.accounting import CameraAccount
+from pipeline.detectors.null import make_null_bundle
+from pipeline.events import Action, LineCommand
+from pipeline.kafka.admin import ensure_topics
+from pipeline.kafka.reading import read_to_end
+from pipeline.settings import Settings
+from pipeline.take_stock import take_stock
+from support.stream import picture, settings_for, wait_until
+from workers.local.inference import Inference
+from workers.local.kafka_broker import KafkaBroker
+from workers.local.process import ChildProcess
+from workers.local.valkey import Valkey
+
+OK_LEVEL, NOT_OK_LEVEL = 60, 220
+
+
+@dataclass
+class Plant:
+    folder: Path
+    settings: Settings
+    broker: KafkaBroker
+    valkey: Valkey
+    inference: Inference
+    environment: dict[str, str]
+
+    def health(self) -> dict[str, Any]:
+        """Of the replica. Raises OSError while there is none."""
+        with urllib.request.urlopen(f"{self.inference.url}/healthz", timeout=5) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    def worker(self, name: str, *arguments: str) -> ChildProcess:
+        command = [sys.executable, "-m", "workers", *arguments]
+        log = self.folder / f"{name}-{secrets.token_hex(3)}.log"
+        return ChildProcess(name, command, log, Path.cwd(), self.environment)
+
+    def cameras(
+        self, line: str, frames: int, fps: float | None, defects: range = range(0), count: int = 2
+    ) -> ChildProcess:
+        """A camera worker with a spool. All its cameras look at one line; the first sees the defects."""
+        folder = self.folder / line
+        for number in range(count):
+            images = folder / f"camera-{number}"
+            images.mkdir(parents=True)
+            for i in range(frames):
+                level = NOT_OK_LEVEL if number == 0 and i in defects else OK_LEVEL
+                (images / f"{i:06d}.png").write_bytes(picture(level, seed=i * 10 + number))
+        config = {
+            "when_full": "block",
+            "spool": {"folder": str(folder / "spool"), "max_mib": 64},
+            "cameras": [
+                {
+                    "camera_id": f"{line}-{number}",
+                    "line_id": line,
+                    "station_id": "s",
+                    "recipe": "null",
+                    "source": {"type": "folder", "path": str(folder / f"camera-{number}"), "fps": fps},
+                }
+                for number in range(count)
+            ],
+        }
+        path = folder / "cameras.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return self.worker(f"cameras-{line}", "camera", "run", "--config", str(path))
+
+    def accounts(self, line: str) -> list[CameraAccount]:
+        return [account for account in take_stock(self.settings) if account.camera_id.startswith(f"{line}-")]
+
+    def settled(self, line: str, frames: int, timeout_s: float = 90) -> list[CameraAccount]:
+        """The accounts of the line's cameras once that many frames are scored."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            accounts = self.accounts(line)
+            if sum(account.scored for account in accounts) >= frames and not any(a.in_flight for a in accounts):
+                return accounts
+            assert time.monotonic() < deadline, f"not settled in {timeout_s:g} s: {accounts}"
+            time.sleep(0.5)
+
+    def holds(self, line: str) -> list[LineCommand]:
+        """Every HOLD record of the line in the raw topic."""
+        records = read_to_end(self.settings, [self.settings.topics.line_commands.name])
+        commands = [LineCommand.from_json(record.value) for record in records]
+        return [command for command in commands if command.line_id == line and command.action is Action.HOLD]
+
+    def wait_for_hold(self, line: str) -> None:
+        wait_until(lambda: len(self.holds(line)) > 0, timeout_s=60)
+
+
+@contextmanager
+def running_plant(folder: Path) -> Iterator[Plant]:
+    """Started in order, stopped in reverse. Raises ServiceError."""
+    make_null_bundle(folder / "null", 32, 32)
+    policies = folder / "policies.yaml"
+    # A long max_age: here a late command is not the question, a lost or a doubled one is.
+    policies.write_text(yaml.safe_dump({"defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 600}}))
+    changes = {"user_config": {"recipes": null_recipes(folder), "max_batch": 8}}
+    with (
+        KafkaBroker(folder / "kafka", folder / "kafka.log") as broker,
+        Valkey(folder / "valkey", folder / "valkey.log") as valkey,
+    ):
+        settings = settings_for(broker.bootstrap, "plant.", valkey.url)
+        ensure_topics(settings, settings.topics)
+        environment = {
+            "KAFKA_BOOTSTRAP": broker.bootstrap,
+            "REDIS_URL": valkey.url,
+            "ANDON_TOPIC_PREFIX": "plant.",
+            "ANDON_FRAME_PARTITIONS": "2",
+            "ANDON_LINE_PARTITIONS": "2",
+        }
+        with Inference(folder, folder / "serve.log", environment, changes) as inference:
+            plant = Plant(folder, settings, broker, valkey, inference, environment)
+            alerting = plant.worker("alerting", "alerting", "run", "--policies", str(policies))
+            try:
+                yield plant
+            finally:
+                alerting.stop(20)
+
+
+def null_recipes(folder: Path) -> dict[str, Any]:
+    return {"null": {"bundle": str(folder / "null"), "cameras": ["*"], "late_after_s": 600}}
