@@ -74,7 +74,7 @@ class Buffer:
                 return None
             arrival, parcel = next(iter(self._waiting.items()))
             self._remove(arrival)
-            self._room.notify_all()
+            self._room.notify()  # one frame left, so one source may go on; the others look again after a while
             return parcel
 
     def close(self) -> None:
