@@ -38,15 +38,15 @@ def from_bundle(info: BundleInfo) -> NullDetector:
     return NullDetector(info)
 
 
-def make_null_bundle(folder: Path, height: int, width: int) -> BundleInfo:
-    """Writes a bundle for gray frames of this size, in pixels. Its threshold calls frames brighter than half NOT_OK."""
+def make_null_bundle(folder: Path, height: int, width: int, threshold: float = 0.5) -> BundleInfo:
+    """Writes a bundle for gray frames of this size, in pixels. Frames of a brighter mean than the threshold are NOT_OK."""
     info = BundleInfo(
         name=folder.name,
         method=METHOD,
         method_version=1,
         input=InputSpec(height_px=height, width_px=width, mode="gray"),
         calibration=Calibration(
-            threshold=0.5,
+            threshold=threshold,
             false_alarm_rate=0.01,
             normals=1,
             score_quantiles={"0.01": 0.0, "0.5": 0.25, "0.99": 0.5},

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import Calibration, QualityLimits
+from pipeline.errors import AndonError
 from pipeline.frames import mean_level, sharpness
 
 QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
@@ -14,7 +15,7 @@ _LEAST_MARGIN_LEVELS = 10.0
 _SHARPNESS_KEPT = 0.5
 
 
-class CalibrationError(ValueError):
+class CalibrationError(AndonError):
     """Too few normals for the promise that was asked for."""
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.errors import AndonError
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 _FILES_NAMED = 10
 
 
-class DataError(ValueError):
+class DataError(AndonError):
     """Images that cannot be trained or evaluated on. The message names the files and says what to do."""
 
 

@@ -4,6 +4,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detectors.radar.forest import ForestArrays
+from pipeline.detectors.radar.judgement import Judgement, log_features
+
+_LEAST_SPREAD = 1e-3
+"""Of log features: normals that differ by less than 0.1 % are taken to differ by that."""
+
+
+def fit_judgement(features: NDArray[np.float64], trees: int, seed: int) -> Judgement:
+    """features (N, F) of held-out normals. Raises ValueError when N < 2."""
+    logs = log_features(features)
+    median = np.median(logs, axis=0)
+    forest = fit_forest(np.maximum(logs, median), trees, seed)
+    return Judgement(forest, median, logs.max(axis=0), np.maximum(logs.std(axis=0), _LEAST_SPREAD))
 
 
 def fit_forest(samples: NDArray[np.float64], trees: int, seed: int) -> ForestArrays:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.radar.config import SCORING_ONLY, RadarConfig
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas
 from pipeline.detectors.radar.preprocess import pad_to_stride
 from pipeline.training.checkpoint import (
@@ -37,7 +37,7 @@ class NoisePlan:
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     ema_decay: float = 0.995
-    max_timestep: int = 1000
+    max_timestep: int = 500
     """Timesteps are drawn below this. The network is asked at one small timestep only: capacity spent elsewhere is lost."""
     flips: bool = True
     seed: int = 0
@@ -151,7 +151,8 @@ def _rate_factor(plan: NoisePlan, step: int, done: float) -> float:
 
 
 def _fingerprint(images: Tensor, config: RadarConfig, plan: NoisePlan) -> str:
-    facts = {**asdict(plan), "config": config.model_dump(mode="json")}
+    """Scoring settings are left out: they can be changed without training again."""
+    facts = {**asdict(plan), "config": config.model_dump(mode="json", exclude=set(SCORING_ONLY))}
     del facts["checkpoint_every_s"]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(images.contiguous().numpy().tobytes())

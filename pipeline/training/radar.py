@@ -16,13 +16,12 @@ from torch import Tensor
 
 from pipeline.detectors.bundle import BundleInfo, InputSpec, save_bundle
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
-from pipeline.detectors.radar.detector import FOREST_PREFIX, NETWORK_PREFIX, RadarFeatures
-from pipeline.detectors.radar.forest import isolation_score
+from pipeline.detectors.radar.detector import NETWORK_PREFIX, RadarFeatures
 from pipeline.detectors.radar.preprocess import normalise, to_images
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
 from pipeline.training.data import DataError, find_layout, detect_mode, load_frames
 from pipeline.training.evaluate import evaluate_images
-from pipeline.training.forest import fit_forest
+from pipeline.training.forest import fit_judgement
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
 from pipeline.training.split import Shares, Split, split_contiguous
 from pipeline.training.synthetic import synthetic_defects
@@ -68,10 +67,10 @@ def train_radar(
     config, images = fit_gain(parts["fit"], plan.config, channels=3 if mode == "rgb" else 1)
     network, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
     extractor = RadarFeatures(network, config, images.shape[1], device)
-    forest = fit_forest(extractor.measure(parts["forest"])[0], plan.trees, plan.noise.seed)
+    judgement = fit_judgement(extractor.measure(parts["forest"])[0], plan.trees, plan.noise.seed)
 
     def score(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return isolation_score(forest, extractor.measure(batch)[0])
+        return judgement.score(extractor.measure(batch)[0])
 
     calibration = calibrate(score(parts["calibration"]), _gray(parts["calibration"]), plan.false_alarm_rate)
     facts: dict[str, Any] = {
@@ -103,7 +102,7 @@ def train_radar(
         weights_sha256="0" * 64,
     )
     weights = {NETWORK_PREFIX + key: tensor.cpu().numpy() for key, tensor in network.state_dict().items()}
-    return save_bundle(out, info, {**weights, **forest.tensors(FOREST_PREFIX)})
+    return save_bundle(out, info, {**weights, **judgement.tensors()})
 
 
 def fit_gain(frames: NDArray[np.uint8], config: RadarConfig, channels: int) -> tuple[RadarConfig, Tensor]:

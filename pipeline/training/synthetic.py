@@ -52,7 +52,7 @@ def shard(frame: Frame, donor: Frame, random: np.random.Generator) -> Frame:
     centre = random.uniform(0.1, 0.9, size=2) * (width, height)
     corners = centre + random.normal(0, 0.12, size=(3, 2)) * (width, height)
     points = [(float(x), float(y)) for x, y in corners]
-    return _shade(frame, lambda draw: draw.polygon(points, fill=255), 0.8, random.uniform(0.1, 0.6))
+    return _shade(frame, lambda draw: draw.polygon(points, fill=255), _focus(random), random.uniform(0.1, 0.6))
 
 
 def stripes(frame: Frame, donor: Frame, random: np.random.Generator) -> Frame:
@@ -66,7 +66,7 @@ def stripes(frame: Frame, donor: Frame, random: np.random.Generator) -> Frame:
         for index in range(count):
             draw.line([(x + index * gap, y), (x + index * gap, y + length)], fill=255, width=2)
 
-    return _shade(frame, draw_all, 0.8, random.uniform(0.1, 0.45))
+    return _shade(frame, draw_all, _focus(random), random.uniform(0.1, 0.45))
 
 
 def cut_paste(frame: Frame, donor: Frame, random: np.random.Generator) -> Frame:
@@ -78,6 +78,11 @@ def cut_paste(frame: Frame, donor: Frame, random: np.random.Generator) -> Frame:
     damaged = frame.copy()
     damaged[to_y : to_y + h, to_x : to_x + w] = donor[from_y : from_y + h, from_x : from_x + w]
     return damaged
+
+
+def _focus(random: np.random.Generator) -> float:
+    """How far the optics smear an edge, in pixels. Edges sharper than any real one would favour detectors of pixel noise."""
+    return float(random.uniform(1.2, 3.0))
 
 
 def _shade(frame: Frame, draw: Callable[[ImageDraw.ImageDraw], object], blur_px: float, absorbed: float) -> Frame:

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 METHOD = "radar"
 METHOD_VERSION = 1
 
+SCORING_ONLY = ("timestep", "blur_px", "top_fraction", "significant_digits")
+"""Settings that a trained network does not depend on."""
+
 
 class RadarConfig(BaseModel):
     """Validated on training and again on loading. docs/decisions/0002-radar-choices.md says what the defaults were measured against."""
@@ -29,13 +32,13 @@ class RadarConfig(BaseModel):
     """U-Net channels per level; self-attention sits at the bottom alone."""
     train_timesteps: int = Field(default=1000, gt=0)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
-    timestep: int = Field(default=100, ge=0)
+    timestep: int = Field(default=200, ge=0)
     """The one timestep at which frames are scored."""
 
-    blur_px: int = Field(default=5, ge=1)
+    blur_px: int = Field(default=9, ge=1)
     """Side of the box blur over the predicted noise, in working pixels; 1 is none."""
-    top_fraction: float = Field(default=0.01, gt=0, le=1)
-    """The local feature is the mean of this share of the highest values of the Sobel map."""
+    top_fraction: float = Field(default=0.003, gt=0, le=1)
+    """The local feature is the mean of this share of the highest values of the Sobel map, over the map's median."""
     significant_digits: int = Field(default=5, ge=3, le=12)
     """Features are rounded to this many digits, so that float noise between machines and batch sizes does not reach the forest."""
 

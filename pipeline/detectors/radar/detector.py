@@ -13,12 +13,11 @@ from pipeline.detectors.bundle import BundleError, BundleInfo
 from pipeline.detectors.radar import features
 from pipeline.detectors.radar.anomaly_map import predicted_noise, sobel_magnitude
 from pipeline.detectors.radar.config import METHOD_VERSION, RadarConfig
-from pipeline.detectors.radar.forest import ForestArrays, isolation_score
+from pipeline.detectors.radar.judgement import Judgement
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, load_weights
 from pipeline.detectors.radar.preprocess import normalise, to_images
 
 NETWORK_PREFIX = "network."
-FOREST_PREFIX = "forest."
 _FRAMES_PER_PASS = {"cpu": 1}
 _FRAMES_PER_PASS_ELSEWHERE = 8
 
@@ -72,20 +71,20 @@ class RadarFeatures:
 class RadarDetector:
     """`Detector` of method 'radar'."""
 
-    def __init__(self, info: BundleInfo, extractor: RadarFeatures, forest: ForestArrays) -> None:
+    def __init__(self, info: BundleInfo, extractor: RadarFeatures, judgement: Judgement) -> None:
         self._info = info
         self._extractor = extractor
-        self._forest = forest
+        self._judgement = judgement
 
     @property
     def info(self) -> BundleInfo:
         return self._info
 
     def predict(self, batch: NDArray[np.uint8]) -> Prediction:
-        """See `Detector.predict`. Score: isolation in the plane of the two features."""
+        """See `Detector.predict`. Score: see `Judgement`."""
         values, maps = self._extractor.measure(batch)
         named = {name: values[:, column] for column, name in enumerate(features.NAMES)}
-        return Prediction(scores=isolation_score(self._forest, values), maps=maps, features=named)
+        return Prediction(scores=self._judgement.score(values), maps=maps, features=named)
 
 
 def from_bundle(
@@ -102,10 +101,10 @@ def from_bundle(
         channels = 3 if info.input.mode == "rgb" else 1
         network = NoisePredictor(config, channels)
         load_weights(network, _without_prefix(tensors, NETWORK_PREFIX))
-        forest = ForestArrays.from_tensors(tensors, FOREST_PREFIX)
+        judgement = Judgement.from_tensors(tensors)
     except (ValueError, KeyError, RuntimeError) as error:
         raise BundleError(f"bundle {folder} does not hold a radar model: {error}") from error
-    return RadarDetector(info, RadarFeatures(network, config, channels, device), forest)
+    return RadarDetector(info, RadarFeatures(network, config, channels, device), judgement)
 
 
 def _without_prefix(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

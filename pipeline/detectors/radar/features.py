@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 GLOBAL = "noise_norm"
-LOCAL = "sobel_peak"
+LOCAL = "sobel_contrast"
 NAMES = (GLOBAL, LOCAL)
+_TINY = 1e-6
+"""Keeps the contrast of a flat map finite."""
 
 
 def global_norm(noise: Tensor) -> Tensor:
@@ -15,11 +17,15 @@ def global_norm(noise: Tensor) -> Tensor:
     return noise.square().mean(dim=(1, 2, 3)).sqrt()
 
 
-def top_mean(sobel: Tensor, fraction: float) -> Tensor:
-    """(N, h, w) → (N,): mean of the highest values. One hot pixel moves a maximum but not this; a small crack moves it still."""
+def top_contrast(sobel: Tensor, fraction: float) -> Tensor:
+    """(N, h, w) → (N,): mean of the highest values over the median of the map.
+
+    A mean of several, since one hot pixel moves a maximum but not this. Over the median, since sensor noise and grain
+    raise the whole map, and differ from part to part, while a crack stands out of its own frame.
+    """
     flat = sobel.flatten(start_dim=1)
     count = max(1, round(flat.shape[1] * fraction))
-    return flat.topk(count, dim=1).values.mean(dim=1)
+    return flat.topk(count, dim=1).values.mean(dim=1) / (flat.median(dim=1).values + _TINY)
 
 
 def round_significant(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
@@ -33,5 +39,5 @@ def round_significant(values: NDArray[np.float64], digits: int) -> NDArray[np.fl
 
 def measure(noise: Tensor, sobel: Tensor, top_fraction: float, digits: int) -> NDArray[np.float64]:
     """(N, 2): the features in the order of NAMES, rounded."""
-    features = torch.stack([global_norm(noise), top_mean(sobel, top_fraction)], dim=1)
+    features = torch.stack([global_norm(noise), top_contrast(sobel, top_fraction)], dim=1)
     return round_significant(features.cpu().numpy().astype(np.float64), digits)
