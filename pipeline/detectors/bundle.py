@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from pipeline.errors import AndonError
 
 WEIGHTS = "model.safetensors"
 MANIFEST = "bundle.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 
 class BundleError(AndonError):

@@ -29,7 +29,7 @@ class NullDetector:
             raise ValueError("a frame must have at least one pixel")
         gray = batch if batch.ndim == 3 else batch[..., 1]
         levels = gray.mean(axis=(1, 2), dtype=np.float64) / 255
-        rows, columns = (max(1, side // _MAP_CELLS) for side in gray.shape[1:3])
+        rows, columns = (-(-side // _MAP_CELLS) for side in gray.shape[1:3])
         maps = (gray[:, ::rows, ::columns] / np.float32(255)).astype(np.float32)
         return Prediction(scores=levels, maps=maps, features={"mean_level": levels})
 
@@ -39,7 +39,7 @@ def from_bundle(info: BundleInfo) -> NullDetector:
 
 
 def make_null_bundle(folder: Path, height: int, width: int, threshold: float = 0.5) -> BundleInfo:
-    """Writes a bundle for gray frames of this size, in pixels. Frames of a brighter mean than the threshold are NOT_OK."""
+    """Writes a bundle for gray frames of this size, in pixels. Frames whose score reaches the threshold are NOT_OK."""
     info = BundleInfo(
         name=folder.name,
         method=METHOD,

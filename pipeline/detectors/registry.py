@@ -1,32 +1,35 @@
 """From a bundle's method name to the code that scores with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from pipeline.detectors.base import Detector
-from pipeline.detectors.bundle import BundleError, load_bundle
+from pipeline.detectors.bundle import BundleError, BundleInfo, load_bundle
 
 if TYPE_CHECKING:
     import torch
 
 
-def _load_null(folder: Path, device: str) -> Detector:
+Tensors = Mapping[str, NDArray[Any]]
+
+
+def _null(info: BundleInfo, tensors: Tensors, device: str) -> Detector:
     from pipeline.detectors.null import from_bundle
 
-    info, _ = load_bundle(folder)
     return from_bundle(info)
 
 
-def _load_radar(folder: Path, device: str) -> Detector:
+def _radar(info: BundleInfo, tensors: Tensors, device: str) -> Detector:
     from pipeline.detectors.radar.detector import from_bundle
 
-    info, tensors = load_bundle(folder)
-    return from_bundle(info, tensors, torch_device(device), folder)
+    return from_bundle(info, tensors, torch_device(device))
 
 
-_LOADERS: dict[str, Callable[[Path, str], Detector]] = {"null": _load_null, "radar": _load_radar}
-METHODS = tuple(_LOADERS)
+_BUILDERS: Mapping[str, Callable[[BundleInfo, Tensors, str], Detector]] = {"null": _null, "radar": _radar}
+METHODS = tuple(_BUILDERS)
 
 
 def load_detector(folder: Path, device: str = "auto") -> Detector:
@@ -35,12 +38,13 @@ def load_detector(folder: Path, device: str = "auto") -> Detector:
     device: 'auto' (a GPU when there is one), 'cpu', 'cuda' or 'cuda:1'.
     Raises BundleError when the bundle is incomplete, damaged, or of an unknown method or version.
     """
-    from pipeline.detectors.bundle import read_info
-
-    method = read_info(folder).method
-    if method not in _LOADERS:
-        raise BundleError(f"bundle {folder} is of method {method!r}; this program knows {', '.join(METHODS)}")
-    return _LOADERS[method](folder, device)
+    info, tensors = load_bundle(folder)
+    if info.method not in _BUILDERS:
+        raise BundleError(f"bundle {folder} is of method {info.method!r}; this program knows {', '.join(METHODS)}")
+    try:
+        return _BUILDERS[info.method](info, tensors, device)
+    except BundleError as error:
+        raise BundleError(f"cannot use bundle {folder}: {error}") from error
 
 
 def torch_device(name: str) -> "torch.device":

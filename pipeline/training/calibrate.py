@@ -37,8 +37,8 @@ def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) ->
     if len(scores) < needed:
         reachable = 1 / (len(scores) + 1)
         raise CalibrationError(
-            f"{len(scores)} held-out normals cannot promise a false alarm rate of {false_alarm_rate:.2%}: that takes at "
-            f"least {needed}. Give more images of good parts, or ask for a rate of {reachable:.2%} or more."
+            f"{len(scores)} held-out normals cannot promise a false alarm rate of {false_alarm_rate:.2%}: that takes "
+            f"at least {needed}. Give more images of good parts, or ask for a rate of {reachable:.2%} or more."
         )
     rank = math.ceil((len(scores) + 1) * (1 - false_alarm_rate) - 1e-9)
     return float(np.nextafter(np.sort(scores)[rank - 1], np.inf))

@@ -25,7 +25,7 @@ class Progress:
 
 
 def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Writes tensors under `group/name`. The facts are renamed into place last, and they name the tensors they belong to."""
+    """Writes tensors under `group/name`. The facts come last, by rename, and name the file of the tensors."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors_file = folder / f"{progress.step}-{_TENSORS}"
     flat = {

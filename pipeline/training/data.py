@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import AndonError
+from pipeline.frames import FrameError, Mode, decode
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+"""What cameras may send is what one may train on."""
 _FILES_NAMED = 10
 
 
@@ -40,8 +41,8 @@ def find_layout(folder: Path) -> Layout:
     normals = _images(good if good.is_dir() else folder)
     if not normals:
         raise DataError(
-            f"{good if good.is_dir() else folder} holds no images ({', '.join(sorted(SUFFIXES))}): put images of good parts "
-            "there, or into train/good below it"
+            f"{good if good.is_dir() else folder} holds no images ({', '.join(sorted(SUFFIXES))}): put images of good "
+            "parts there, or into train/good below it"
         )
     defects: list[Path] = []
     if (folder / "test").is_dir():
@@ -56,24 +57,26 @@ def _images(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()))
 
 
-def detect_mode(path: Path) -> Literal["gray", "rgb"]:
+def detect_mode(path: Path) -> Mode:
     """'gray' for an image stored with one channel, else 'rgb'. Raises DataError when it cannot be read."""
     try:
         with Image.open(path) as image:
-            return "gray" if image.mode in ("1", "L", "I", "I;16", "F") else "rgb"
+            return "gray" if image.mode in ("1", "L", "I", "I;16") else "rgb"
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}. Replace or remove it.") from error
 
 
-def load_frames(paths: Sequence[Path], mode: Literal["gray", "rgb"]) -> NDArray[np.uint8]:
-    """(N, H, W) for 'gray', (N, H, W, 3) for 'rgb'. Raises DataError naming every unreadable file and every odd size."""
+def load_frames(paths: Sequence[Path], mode: Mode) -> NDArray[np.uint8]:
+    """(N, H, W) for 'gray', (N, H, W, 3) for 'rgb', decoded exactly as the stream decodes its frames.
+
+    Raises DataError that names every unreadable file and every odd size, or says that there are no images.
+    """
     frames: list[NDArray[np.uint8]] = []
     faults: list[str] = []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                frame = np.asarray(image.convert("L" if mode == "gray" else "RGB"))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            frame = decode(path.read_bytes(), mode)
+        except (OSError, FrameError) as error:
             faults.append(f"{path}: cannot be read ({error})")
             continue
         if frames and frame.shape != frames[0].shape:

@@ -57,7 +57,7 @@ def read_labels(data: Path) -> list[Cell]:
 
 
 def lay_out(out: Path) -> dict[str, int]:
-    """Links (or copies) the cells to out/mono and out/poly. Returns place → count. Raises DataError without the package."""
+    """Links or copies the cells to out/mono and out/poly; place → count. Raises DataError without the package."""
     spec = find_spec("elpv_dataset")
     if spec is None or spec.origin is None:
         raise DataError("the package elpv-dataset is not installed: pip install elpv-dataset")

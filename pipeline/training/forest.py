@@ -19,7 +19,7 @@ def fit_judgement(features: NDArray[np.float64], trees: int, seed: int) -> Judge
 
 
 def fit_forest(samples: NDArray[np.float64], trees: int, seed: int) -> ForestArrays:
-    """samples (N, F) of held-out normals, N ≥ 2. Every tree sees at most 256 of them, as in Liu, Ting and Zhou (2008)."""
+    """samples (N, F), N ≥ 2. Every tree sees at most 256 of them, as in Liu, Ting and Zhou (2008)."""
     from sklearn.ensemble import IsolationForest
 
     if len(samples) < 2:

@@ -38,7 +38,7 @@ class NoisePlan:
     warmup_steps: int = 50
     ema_decay: float = 0.995
     max_timestep: int = 500
-    """Timesteps are drawn below this. The network is asked at one small timestep only: capacity spent elsewhere is lost."""
+    """Timesteps are drawn below this. Frames are scored at one small timestep: capacity spent far from it is lost."""
     flips: bool = True
     seed: int = 0
     checkpoint_every_s: float = 30.0

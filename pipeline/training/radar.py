@@ -19,7 +19,7 @@ from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.detector import NETWORK_PREFIX, RadarFeatures
 from pipeline.detectors.radar.preprocess import normalise, to_images
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
-from pipeline.training.data import DataError, find_layout, detect_mode, load_frames
+from pipeline.training.data import DataError, detect_mode, find_layout, load_frames
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.forest import fit_judgement
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
@@ -121,8 +121,8 @@ def _check_counts(split: Split[Path], plan: RadarPlan) -> None:
         reachable = 1 / (len(split.calibration) + 1)
         raise CalibrationError(
             f"{total} normals leave {len(split.calibration)} for the threshold, and a false alarm rate of "
-            f"{plan.false_alarm_rate:.2%} takes at least {needed}. Give about {enough} images of good parts, or ask for a rate "
-            f"of {reachable:.2%} or more."
+            f"{plan.false_alarm_rate:.2%} takes at least {needed}. Give about {enough} images of good parts, or ask "
+            f"for a rate of {reachable:.2%} or more."
         )
     if len(split.fit) < 2 or len(split.forest) < 2:
         raise DataError(

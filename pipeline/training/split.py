@@ -44,7 +44,7 @@ class Split(Generic[Item]):
 def split_contiguous(items: Sequence[Item], shares: Shares | None = None, rounds: int = 4) -> Split[Item]:
     """Cuts sorted items into `rounds` equal stretches and each stretch into one contiguous block per role.
 
-    Raises ValueError when rounds < 1. Fewer items than blocks leave some roles empty; the caller decides if that will do.
+    Raises ValueError when rounds < 1. Few items leave some roles empty; the caller decides if that will do.
     """
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, not {rounds}")

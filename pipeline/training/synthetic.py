@@ -81,7 +81,7 @@ def cut_paste(frame: Frame, donor: Frame, random: np.random.Generator) -> Frame:
 
 
 def _focus(random: np.random.Generator) -> float:
-    """How far the optics smear an edge, in pixels. Edges sharper than any real one would favour detectors of pixel noise."""
+    """How far the optics smear an edge, in pixels. Edges sharper than real ones would favour detectors of noise."""
     return float(random.uniform(1.2, 3.0))
 
 

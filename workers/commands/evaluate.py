@@ -23,28 +23,25 @@ def evaluate(
     from rich.progress import track
     from rich.table import Table
 
-    from pipeline.detectors.bundle import BundleError
     from pipeline.detectors.registry import load_detector
     from pipeline.training.card import model_card
-    from pipeline.training.data import DataError
     from pipeline.training.measure import machine_facts, measure
 
     console = Console()
-    try:
-        detector = load_detector(bundle, device)
-        found = measure(detector, data, machine_facts(device), lambda frames: track(frames, "scoring", console=console))
-    except (BundleError, DataError) as error:
-        typer.echo(f"andon evaluate: {error}", err=True)
-        raise typer.Exit(2) from error
+    detector = load_detector(bundle, device)
+    found = measure(detector, data, machine_facts(device), lambda frames: track(frames, "scoring", console=console))
     table = Table("score", "AUROC", "95 % interval", "average precision", "best F1")
     rows = {detector.info.name: found.detector, **found.features, **found.baselines}
     for name, metrics in rows.items():
         interval = f"{metrics.auroc_low:.3f}–{metrics.auroc_high:.3f}"
-        table.add_row(name, f"{metrics.auroc:.4f}", interval, f"{metrics.average_precision:.4f}", f"{metrics.f1_max:.4f}")
+        table.add_row(
+            name, f"{metrics.auroc:.4f}", interval, f"{metrics.average_precision:.4f}", f"{metrics.f1_max:.4f}"
+        )
     console.print(table)
     console.print(
         f"at the threshold: {found.detector.recall:.1%} of {found.detector.defects} defective and "
-        f"{found.detector.false_alarm_rate:.1%} of {found.detector.normals} good images are NOT_OK; {found.ms_per_frame:.1f} ms per frame"
+        f"{found.detector.false_alarm_rate:.1%} of {found.detector.normals} good images are NOT_OK; "
+        f"{found.ms_per_frame:.1f} ms per frame"
     )
     if json:
         json.write_text(json_format.dumps({"model": detector.info.model_hash, **found.as_dict()}, indent=2) + "\n")

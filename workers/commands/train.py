@@ -21,19 +21,24 @@ def _methods() -> None:
 def radar(
     data: Annotated[
         Path,
-        typer.Option(help="Images of good parts: MVTec's layout (train/good below it) or a plain folder. Sorted names must follow production order."),
+        typer.Option(
+            help="Images of good parts: MVTec's layout (train/good below it) or a plain folder of PNG or JPEG. "
+            "Name them in the order of production."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
-    name: Annotated[str, typer.Option(help="Name of the model on events and screens; the folder's name when left out.")] = "",
+    name: Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")] = "",
     steps: Annotated[int, typer.Option(min=1, help="Training steps of 16 patches.")] = 1500,
-    epochs: Annotated[float, typer.Option(min=0, help="In place of --steps: passes over the images the network is fitted on.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0, help="Stop training after so many minutes, if the steps take longer. 0: no limit.")] = 0,
-    seed: Annotated[int, typer.Option(help="Decides every draw. On a CPU the same seed gives the same bundle.")] = 0,
+    epochs: Annotated[float, typer.Option(min=0, help="Passes over the fitted images, in place of --steps.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when the steps are done.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides every draw. The same seed gives the same model on one CPU.")] = 0,
     false_alarm_rate: Annotated[
-        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be called NOT_OK. 0.01 takes about 330 images.")
+        float,
+        typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 330 images."),
     ] = 0.01,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Go on from the checkpoint beside --out, if it is of this very run; or start over.")
+        bool,
+        typer.Option("--resume/--fresh", help="Go on from this very run's checkpoint beside --out, or start over."),
     ] = True,
     device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
 ) -> None:
@@ -46,47 +51,41 @@ def radar(
     Example: andon dataset elpv --out cells && andon train radar --data cells/mono --out mono-radar
     """
     import shutil
-    from dataclasses import replace
 
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from pipeline.detectors.registry import torch_device
-    from pipeline.training.calibrate import CalibrationError
     from pipeline.training.checkpoint import Progress as Reached
-    from pipeline.training.data import DataError, find_layout
+    from pipeline.training.data import find_layout
     from pipeline.training.noise_training import NoisePlan
     from pipeline.training.radar import RadarPlan, train_radar
     from pipeline.training.split import Shares
 
-    console = Console()
+    if epochs:
+        fitted = len(find_layout(data).normals) * Shares().fit
+        steps = max(1, round(epochs * fitted / NoisePlan().batch))
+    noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if not resume:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    try:
-        noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed)
-        if epochs:
-            fitted = len(find_layout(data).normals) * Shares().fit
-            noise = replace(noise, steps=max(1, round(epochs * fitted / noise.batch)))
-        plan = RadarPlan(noise=noise, false_alarm_rate=false_alarm_rate)
-        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"), TimeRemainingColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("training", total=noise.steps, loss=float("nan"))
+    loss = TextColumn("loss {task.fields[loss]:.4f}")
+    with Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn()) as bar:
+        task = bar.add_task("training", total=steps, loss=float("nan"))
 
-            def show(reached: Reached) -> None:
-                bar.update(task, completed=reached.step, loss=reached.loss)
+        def show(reached: Reached) -> None:
+            bar.update(task, completed=reached.step, loss=reached.loss)
 
-            info = train_radar(
-                data, out, name or out.name, plan, torch_device(device), _command(), checkpoint, show, lambda text: console.print(text)
-            )
-    except (DataError, CalibrationError) as error:
-        typer.echo(f"andon train radar: {error}", err=True)
-        raise typer.Exit(2) from error
+        info = train_radar(
+            data,
+            out,
+            name or out.name,
+            RadarPlan(noise=noise, false_alarm_rate=false_alarm_rate),
+            torch_device(device),
+            command=shlex.join(["andon", *sys.argv[1:]]),
+            checkpoint=checkpoint,
+            on_step=show,
+            say=bar.console.print,
+        )
     shutil.rmtree(checkpoint, ignore_errors=True)
-    console.print(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
-    console.print(f"next: andon evaluate {out} --data {data}")
-
-
-def _command() -> str:
-    """The command as typed, for the model card."""
-    return shlex.join(["andon", *sys.argv[1:]])
+    typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
+    typer.echo(f"next: andon evaluate {out} --data {data}")

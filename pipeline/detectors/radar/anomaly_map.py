@@ -24,7 +24,7 @@ def predicted_noise(network: NoisePredictor, images: Tensor, alpha: float, confi
 
 
 def sobel_magnitude(noise: Tensor) -> Tensor:
-    """(N, C, h, w) → (N, h, w): gradient magnitude over all channels. The border repeats, so that it is no edge itself."""
+    """(N, C, h, w) → (N, h, w): gradient magnitude over all channels. The border repeats, lest it be an edge itself."""
     channels = noise.shape[1]
     smooth = torch.tensor([1.0, 2.0, 1.0], device=noise.device) / 4
     slope = torch.tensor([-1.0, 0.0, 1.0], device=noise.device) / 2

@@ -12,7 +12,7 @@ SCORING_ONLY = ("timestep", "blur_px", "top_fraction", "significant_digits")
 
 
 class RadarConfig(BaseModel):
-    """Validated on training and again on loading. docs/decisions/0002-radar-choices.md says what the defaults were measured against."""
+    """Validated on training and again on loading. docs/decisions/0002-radar-choices.md has the reasons for defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,7 +24,7 @@ class RadarConfig(BaseModel):
     patch_px: int = Field(default=128, gt=0)
     """Side of a training patch in frame pixels; also the smallest frame that can be scored."""
     contrast_px: int = Field(default=63, ge=0)
-    """Window, in working pixels, of the local mean that the frame is divided by; 0 leaves the gray levels as they are."""
+    """Window, in working pixels, of the local mean that the frame is divided by; 0 leaves the gray levels alone."""
     gain: float = Field(default=1.0, gt=0)
     """Normalised frames are multiplied by this. Training sets it so that normals have unit variance."""
 
@@ -40,12 +40,12 @@ class RadarConfig(BaseModel):
     top_fraction: float = Field(default=0.003, gt=0, le=1)
     """The local feature is the mean of this share of the highest values of the Sobel map, over the map's median."""
     significant_digits: int = Field(default=5, ge=3, le=12)
-    """Features are rounded to this many digits, so that float noise between machines and batch sizes does not reach the forest."""
+    """Features are rounded to so many digits: float noise between machines and batch sizes stays out of the forest."""
 
     @property
     def stride_px(self) -> int:
-        """Frames are padded to a multiple of this, in working pixels, so that every level of the U-Net halves evenly."""
-        return self.fold * 2 ** (len(self.channels) - 1)
+        """Frames are padded to a multiple of this, in working pixels: every level of the U-Net then halves evenly."""
+        return self.fold << (len(self.channels) - 1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,7 +1,6 @@
 """The trained model: frames in, scores, maps and features out."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,23 +86,21 @@ class RadarDetector:
         return Prediction(scores=self._judgement.score(values), maps=maps, features=named)
 
 
-def from_bundle(
-    info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device, folder: Path
-) -> RadarDetector:
-    """Builds the detector. Raises BundleError when the bundle was written for another version of this code."""
+def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device) -> RadarDetector:
+    """Raises BundleError when the bundle was written for another version of this code or holds no whole model."""
     if info.method_version != METHOD_VERSION:
         raise BundleError(
-            f"bundle {folder} is of radar version {info.method_version}, this program scores version {METHOD_VERSION}: "
+            f"it is of radar version {info.method_version} and this program scores version {METHOD_VERSION}: "
             "train it again or run the matching release"
         )
+    channels = 3 if info.input.mode == "rgb" else 1
     try:
         config = RadarConfig.model_validate(info.config)
-        channels = 3 if info.input.mode == "rgb" else 1
         network = NoisePredictor(config, channels)
         load_weights(network, _without_prefix(tensors, NETWORK_PREFIX))
         judgement = Judgement.from_tensors(tensors)
     except (ValueError, KeyError, RuntimeError) as error:
-        raise BundleError(f"bundle {folder} does not hold a radar model: {error}") from error
+        raise BundleError(f"it does not hold a whole radar model: {error}") from error
     return RadarDetector(info, RadarFeatures(network, config, channels, device), judgement)
 
 

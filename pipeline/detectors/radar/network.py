@@ -14,7 +14,7 @@ _GROUPS = 8
 
 
 class NoisePredictor(nn.Module):
-    """(N, C, h, w) noisy frames and (N,) timesteps → (N, C, h, w) predicted noise. h and w are multiples of `stride_px`.
+    """(N, C, h, w) noisy frames and (N,) timesteps → (N, C, h, w) predicted noise; h, w are multiples of `stride_px`.
 
     The U-Net works on folded frames (space to depth): a position holds fold × fold pixels as channels. Full resolution
     goes in and comes out, while the costly first level runs on fold² fewer positions.
@@ -27,7 +27,7 @@ class NoisePredictor(nn.Module):
         levels = len(config.channels)
         folded = image_channels * config.fold**2
         self.fold = config.fold
-        self.unet = UNet2DModel(
+        self.unet: nn.Module = UNet2DModel(  # type: ignore[no-untyped-call, assignment]
             in_channels=folded,
             out_channels=folded,
             block_out_channels=config.channels,
@@ -38,7 +38,7 @@ class NoisePredictor(nn.Module):
             attention_head_dim=16,
             norm_num_groups=_GROUPS,
         )
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, noisy: Tensor, timesteps: Tensor) -> Tensor:
         folded = functional.pixel_unshuffle(noisy, self.fold) if self.fold > 1 else noisy
@@ -47,7 +47,8 @@ class NoisePredictor(nn.Module):
 
 
 def as_channels_last(images: Tensor) -> Tensor:
-    """Channels-last memory, also for one channel, where torch cannot tell the formats apart and would fall back to the slow one."""
+    """Channels-last memory, which convolves faster on CPUs. With one channel torch cannot tell the formats apart and
+    would take the slow one, so the strides are set by hand."""
     images = images.contiguous(memory_format=torch.channels_last)
     n, c, h, w = images.shape
     return images.as_strided((n, c, h, w), (h * w * c, 1, w * c, c))
@@ -62,6 +63,6 @@ def cumulative_alphas(config: RadarConfig) -> Tensor:
     """(train_timesteps,): the share of signal variance left at each timestep, ᾱ_t of DDPM (arXiv 2006.11239, eq. 4)."""
     from diffusers import DDPMScheduler
 
-    schedule = DDPMScheduler(num_train_timesteps=config.train_timesteps, beta_schedule=config.beta_schedule)
-    alphas: Tensor = schedule.alphas_cumprod
+    schedule = DDPMScheduler(num_train_timesteps=config.train_timesteps, beta_schedule=config.beta_schedule)  # type: ignore[no-untyped-call]
+    alphas: Tensor = schedule.alphas_cumprod  # type: ignore[attr-defined]
     return alphas
