@@ -207,3 +207,24 @@ def test_frames_on_their_way_survive_the_eviction_of_their_segment(
     rig.settle()
     assert rig.log == ids(owner, 0, 1, 2, *range(3 + lost, 24))
     assert rig.tally(owner) == Tally(captured=24, published=24 - lost, dropped={"spool_full": lost})
+
+
+def test_an_orderly_end_into_a_full_spool_counts_what_it_pushes_out(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner
+) -> None:
+    rig = Rig(tmp_path, spool_bytes=6_000)
+    capture(rig, parcel, owner, 3)
+    rig.uplink.step()
+    rig.connect()
+    rig.uplink.step()
+    capture(rig, parcel, owner, 20)
+    rig.end()
+    tally = rig.tally(owner)
+    assert tally.balanced
+    assert tally.buffered == 0
+    rig.crash()
+
+    successor = Rig(tmp_path)
+    successor.connect()
+    successor.settle()
+    assert successor.log == ids(owner, *range(23 - tally.spooled, 23))

@@ -19,6 +19,7 @@ class Depot:
         self._spool = spool
         self._ledger = ledger
         self._window = window
+        self._failing = False
 
     @property
     def has_unsent(self) -> bool:
@@ -34,7 +35,7 @@ class Depot:
             self._append(parcel)
         except OSError as error:
             reason = DropReason.SPOOL_FULL if isinstance(error, SpoolFullError) else DropReason.SPOOL_FAILED
-            log.error("a frame of %s could not be spooled and is lost: %s", parcel.owner.camera_id, error)
+            self._complain("frames cannot be spooled and are lost; they are counted", error)
             self._ledger.drop(parcel.owner, Place.BUFFERED, reason)
             return False
         self._ledger.move(parcel.owner, Place.BUFFERED, Place.SPOOLED)
@@ -45,7 +46,7 @@ class Depot:
         try:
             entry.segment = self._append(entry.parcel, handed_out=True)
         except OSError as error:
-            log.error("a frame of %s stays in memory only: %s", entry.parcel.owner.camera_id, error)
+            self._complain("frames on their way stay in memory only", error)
             return False
         self._ledger.move(entry.parcel.owner, Place.BUFFERED, Place.SPOOLED)
         return True
@@ -73,13 +74,15 @@ class Depot:
         try:
             self._spool.checkpoint(report[1])
         except OSError as error:
-            log.error("the spool's state could not be written; a crash now would cost its exact counts: %s", error)
+            self._complain("the spool's state cannot be written; a crash now would cost its exact counts", error)
         return report
 
     def _append(self, parcel: Parcel, *, handed_out: bool = False) -> int:
         while True:
             try:
-                return self._spool.append(parcel, handed_out=handed_out)
+                segment = self._spool.append(parcel, handed_out=handed_out)
+                self._failing = False
+                return segment
             except SpoolFullError:
                 if not self._spool.file_bytes:
                     raise
@@ -96,6 +99,12 @@ class Depot:
         log.warning("the spool is full: its oldest segment was given up, and %d frames with it", lost.total())
         self.checkpoint()
         self._spool.free_disk()  # even where the state could not be written: the disk may be full
+
+    def _complain(self, what: str, error: OSError) -> None:
+        """Once until the disk works again: a log line for every frame would fill what is left of it."""
+        if not self._failing:
+            log.error("%s: %s", what, error)
+        self._failing = True
 
 
 def adopt_former_boots(spool: Spool, ledger: Ledger) -> None:

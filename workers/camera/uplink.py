@@ -31,7 +31,7 @@ _HOPELESS_AFTER_S = 5.0
 _TICK_S = 1.0
 _IDLE_WAIT_S = 0.1
 _SPILL_BYTES = 4 * 1024 * 1024
-"""Moved to the disk at a stretch, so that acknowledgements are not kept waiting."""
+"""To the disk at a stretch, so that acknowledgements are not kept waiting."""
 _REFUSALS = 2
 """A frame that Kafka refuses so often, when it is sent alone, is the culprit itself."""
 
@@ -68,7 +68,6 @@ class Uplink:
         self._tick()
 
     def report(self) -> Report:
-        """What may be told to others."""
         return self._report
 
     def run(self) -> None:
@@ -234,6 +233,12 @@ class Uplink:
         self._settle()
         if self._depot and not self._depot.has_unsent:
             self._secure_window(self._depot)
+        while parcel := self._buffer.take():
+            if self._depot:
+                self._depot.store(parcel)
+            else:
+                self._ledger.drop(parcel.owner, Place.BUFFERED, DropReason.SHUTDOWN)
+        # The window last: what is stored above can push its frames out of the spool.
         while len(self._window):
             entry = self._window.pop()
             if entry.segment is not None:
@@ -241,9 +246,5 @@ class Uplink:
             if entry.progress is Progress.ACKNOWLEDGED:
                 self._ledger.publish(entry.parcel.owner, Place.BUFFERED)
             else:
-                self._ledger.drop(entry.parcel.owner, Place.BUFFERED, DropReason.SHUTDOWN)
-        while parcel := self._buffer.take():
-            if self._depot:
-                self._depot.store(parcel)
-            else:
-                self._ledger.drop(parcel.owner, Place.BUFFERED, DropReason.SHUTDOWN)
+                reason = DropReason.SPOOL_FULL if self._depot else DropReason.SHUTDOWN
+                self._ledger.drop(entry.parcel.owner, Place.BUFFERED, reason)

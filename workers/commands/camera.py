@@ -81,13 +81,16 @@ def check(config: ConfigFile) -> None:
         typer.echo(f"andon camera: {error}", err=True)
         raise typer.Exit(2) from error
     table = Table("camera", "line", "station", "recipe", "source", "first image")
-    faults = 0
+    faults = []
     for each in found.cameras:
         sight = look(each.source, threading.Event())
-        faults += not sight.usable
-        first = sight.description if sight.usable else f"[red]{sight.description}[/red]"
+        if not sight.usable:
+            faults.append(f"{each.camera_id}: {sight.description}")
+        first = sight.description if sight.usable else "[red]none, see below[/red]"
         table.add_row(each.camera_id, each.line_id, each.station_id, each.recipe, each.source.type, first)
     Console().print(table)
+    for fault in faults:
+        typer.echo(f"andon camera: {fault}", err=True)
     if faults:
         raise typer.Exit(1)
 

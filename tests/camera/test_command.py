@@ -1,0 +1,94 @@
+"""`andon camera …` as an operator meets it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from support.stream import settings_for
+
+from pipeline.events import BootEnd, Heartbeat
+from pipeline.kafka.admin import ensure_topics
+from pipeline.kafka.reading import read_to_end
+from workers.local.ports import free_ports
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from workers.commands.camera import camera; camera()"]
+
+
+def write_config(folder: Path, images: Path) -> Path:
+    path = folder / "cameras.yaml"
+    path.write_text(
+        "cameras:\n  - {camera_id: cam-1, line_id: l, station_id: s, recipe: r,"
+        f" source: {{type: folder, path: {images}, fps: 50, loop: true}}}}\n"
+    )
+    return path
+
+
+def andon_camera(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.unit
+def test_check_says_what_each_camera_shows(tmp_path: Path, images: Path) -> None:
+    good = andon_camera("check", "--config", write_config(tmp_path, images))
+    assert (good.returncode, "32 × 32" in good.stdout) == (0, True)
+    bad = andon_camera("check", "--config", write_config(tmp_path, tmp_path / "gone"))
+    assert bad.returncode == 1
+    assert f"cam-1: folder {tmp_path / 'gone'} does not exist" in bad.stderr
+
+
+@pytest.mark.unit
+def test_a_wrong_configuration_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "cameras.yaml").write_text("cameras: []\n")
+    for command in ("check", "run"):
+        refused = andon_camera(command, "--config", tmp_path / "cameras.yaml")
+        assert refused.returncode == 2
+        assert "cameras.yaml" in refused.stderr
+
+
+@pytest.mark.services
+def test_a_worker_told_to_stop_ends_in_good_order(
+    kafka_bootstrap: str, unique: str, tmp_path: Path, images: Path
+) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    (port,) = free_ports(1)
+    places = {
+        "KAFKA_BOOTSTRAP": kafka_bootstrap,
+        "ANDON_TOPIC_PREFIX": unique,
+        "ANDON_FRAME_PARTITIONS": "2",
+        "ANDON_LINE_PARTITIONS": "2",
+    }
+    arguments = ["run", "--config", str(write_config(tmp_path, images)), "--metrics-port", str(port)]
+    worker = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=ROOT, env=os.environ | places, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        published = 0.0
+        deadline = time.monotonic() + 30
+        while published < 20 and time.monotonic() < deadline:
+            time.sleep(0.2)
+            published = metric(port, "andon_camera_published_total")
+        assert published >= 20
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        out, _ = worker.communicate(timeout=30)
+    assert worker.returncode == 0
+    assert "cam-1" in out
+    assert "clean" in out
+    *_, last = (Heartbeat.from_json(r.value) for r in read_to_end(settings, [settings.topics.heartbeats.name]))
+    assert (last.end, last.published, last.buffered) == (BootEnd.CLEAN, last.captured, 0)
+
+
+def metric(port: int, name: str) -> float:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as page:
+            lines = page.read().decode().splitlines()
+    except OSError:
+        return 0.0  # not up yet
+    return float(next((line.split()[-1] for line in lines if line.startswith(f'{name}{{camera="cam-1"}}')), 0))
