@@ -15,6 +15,9 @@ from pipeline.kafka.records import Incoming
 UNKNOWN = "(unknown)"
 """Stands for the camera of a record that does not say whose it is."""
 
+DIED = "died"
+"""The reason of frames that were in a camera worker's memory when it was killed."""
+
 SCORE_TOLERANCE = 1e-6
 """Relative. Two scores of one frame by one model that differ by more are a fault: the model promises the same."""
 
@@ -167,15 +170,17 @@ class Ledger:
         if first and dropped.total() > rest:
             # The camera counts since its boot; which of its drops fell into the retained span can't be told.
             dropped = Counter({"unattributed": rest})
+        died = beat is not None and (beat.end is BootEnd.DIED or (beat.end is BootEnd.RUNNING and superseded))
+        if died:
+            del dropped[DIED]  # an upper bound, by a camera that could not know which of its frames got through
         total.dropped += dropped
         rest -= dropped.total()
         if beat is None or rest <= 0:
             total.missing += max(rest, 0)
             return
-        died = beat.end is BootEnd.DIED or (beat.end is BootEnd.RUNNING and superseded)
         if died:
             with_camera = min(rest, beat.spooled)
-            total.dropped["camera_died"] += rest - with_camera
+            total.dropped[DIED] += rest - with_camera
         else:
             # Between two heartbeats a running camera may hold, or have dropped, what it has not reported yet.
             unreported = captured - beat.captured if beat.end is BootEnd.RUNNING else 0

@@ -74,6 +74,14 @@ class _Meters:
         self._stage.observe(deliver_s * 1000, {"stage": "deliver"})
 
 
+def _authorise(request: Request) -> None:
+    # Above the class: `serve.ingress` copies the routes with the globals that stand by then.
+    token = os.environ.get("ANDON_HTTP_TOKEN")
+    given = request.headers.get("authorization", "")
+    if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        raise HTTPException(401, "wrong or missing bearer token")
+
+
 http = FastAPI(title="Andon", docs_url=None, redoc_url=None)
 
 
@@ -185,13 +193,6 @@ class Inspector:
             return await run_in_threadpool(score_image, bytes(body), loaded)
         except FrameError as error:
             raise HTTPException(422, f"{error.reason}: {error}") from error
-
-
-def _authorise(request: Request) -> None:
-    token = os.environ.get("ANDON_HTTP_TOKEN")
-    given = request.headers.get("authorization", "")
-    if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-        raise HTTPException(401, "wrong or missing bearer token")
 
 
 app = Inspector.bind()  # type: ignore[attr-defined]

@@ -131,7 +131,7 @@ def test_what_a_killed_camera_held_in_memory_is_dropped_with_that_reason() -> No
     plant.score(plant.publish(0, boot="b2"))
     plant.beat(1, boot="b2", end=BootEnd.CLEAN)
     account = plant.account()
-    assert account.dropped == {"camera_died": 4}
+    assert account.dropped == {"died": 4}
     assert account.balanced
 
 
@@ -139,7 +139,16 @@ def test_the_spool_of_a_killed_camera_is_in_flight() -> None:
     plant = Plant()
     plant.beat(5, spooled=3, end=BootEnd.DIED)
     account = plant.account()
-    assert (account.in_flight, account.dropped, account.balanced) == (3, {"camera_died": 2}, True)
+    assert (account.in_flight, account.dropped, account.balanced) == (3, {"died": 2}, True)
+
+
+def test_frames_that_got_through_before_the_camera_died_are_not_counted_as_lost() -> None:
+    plant = Plant()
+    for sequence in range(4):
+        plant.score(plant.publish(sequence))
+    plant.beat(5, dropped={"died": 3}, end=BootEnd.DIED)
+    account = plant.account()
+    assert (account.captured, account.scored, account.dropped, account.balanced) == (5, 4, {"died": 1}, True)
 
 
 def test_a_score_twice_with_the_same_result_is_a_duplicate() -> None:

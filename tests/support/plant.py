@@ -122,7 +122,7 @@ def running_plant(folder: Path) -> Iterator[Plant]:
             "ANDON_FRAME_PARTITIONS": "2",
             "ANDON_LINE_PARTITIONS": "2",
         }
-        with Inference(folder, folder / "serve.log", environment, changes) as inference:
+        with Inference(folder, folder / "serve.log", environment, changes, with_dashboard=True) as inference:
             plant = Plant(folder, settings, broker, valkey, inference, environment)
             alerting = plant.worker("alerting", "alerting", "run", "--policies", str(policies))
             try:

@@ -1,5 +1,7 @@
 """Ray and the Serve application on this machine."""
 
+import os
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Mapping
@@ -8,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from workers.local.errors import ServiceError
 from workers.local.ports import LOOPBACK, free_ports
 from workers.local.process import ChildProcess
 from workers.local.server import LocalServer
@@ -24,26 +27,55 @@ class Inference(LocalServer):
     _advice = "If the machine is short of memory or very busy, free it and start again"
 
     def __init__(
-        self, folder: Path, log: Path, environment: Mapping[str, str], changes: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        changes: Mapping[str, Any] | None = None,
+        with_dashboard: bool = False,
     ) -> None:
-        """folder: where the derived Serve config is written. changes: of the deployment's options."""
+        """folder: where the derived Serve config is written. changes: of the deployment's options.
+        with_dashboard: needed for `reconfigure`."""
         super().__init__()
-        (self.port,) = free_ports(1)
+        self.port, self._dashboard_port = free_ports(2)
+        self._with_dashboard = with_dashboard
         self.log = log
         self._environment = environment
         self._config = folder / "serve.yaml"
-        config = yaml.safe_load(SERVE_CONFIG.read_text())
-        config["http_options"] = {"host": LOOPBACK, "port": self.port}
-        config["applications"][0]["deployments"][0] |= changes or {}
         folder.mkdir(parents=True, exist_ok=True)
-        self._config.write_text(yaml.safe_dump(config))
+        self._write_config(changes or {})
 
     @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
 
+    def reconfigure(self, changes: Mapping[str, Any]) -> None:
+        """`serve deploy` of the same application with other options, while it runs. Raises ServiceError."""
+        self._write_config(changes)
+        serve = str(Path(sys.executable).with_name("serve"))
+        address = f"http://{LOOPBACK}:{self._dashboard_port}"
+        done = subprocess.run(
+            [serve, "deploy", "-a", address, str(self._config)],
+            # A local Ray takes only requests that carry the token of ~/.ray.
+            env={**os.environ, **self._environment, "RAY_AUTH_MODE": "token"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            raise ServiceError(f"`serve deploy` failed: {done.stderr or done.stdout}")
+
+    def _write_config(self, changes: Mapping[str, Any]) -> None:
+        config = yaml.safe_load(SERVE_CONFIG.read_text())
+        config["http_options"] = {"host": LOOPBACK, "port": self.port}
+        config["applications"][0]["deployments"][0] |= changes
+        self._config.write_text(yaml.safe_dump(config))
+
     def _launch(self) -> ChildProcess:
         command = [sys.executable, "-m", "workers.local.serve_process", str(self._config)]
+        if self._with_dashboard:
+            command.append(str(self._dashboard_port))
         return ChildProcess(self.name, command, self.log, Path.cwd(), self._environment)
 
     def _answers(self, timeout_s: float) -> bool:

@@ -1,0 +1,92 @@
+"""The Serve application: its HTTP door, and a change of recipes while frames flow."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.plant import Plant, null_recipes
+from support.stream import picture, wait_until
+
+from pipeline.detectors.null import make_null_bundle
+from pipeline.topics import MAX_FRAME_BYTES
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+
+def post(plant: Plant, recipe: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(f"{plant.inference.url}/score/{recipe}", data=body, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_one_uploaded_image_is_scored(plant: Plant) -> None:
+    status, found = post(plant, "null", picture(220, seed=1))
+    assert status == 200
+    assert found["verdict"] == "NOT_OK"
+    assert found["map_png"]
+    assert found["model"]["hash"]
+
+
+def test_an_image_of_another_size_is_not_decidable(plant: Plant) -> None:
+    status, found = post(plant, "null", picture(size=(64, 64), seed=1))
+    assert (status, found["verdict"], found["doubts"], found["score"]) == (200, "NOT_DECIDABLE", ["wrong_size"], None)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "body", "status", "says"),
+    [
+        ("none", picture(), 404, "no recipe 'none'; there are: null"),
+        ("null", b"junk", 422, "undecodable"),
+        ("null", b"", 422, "empty"),
+        ("null", b"x" * (MAX_FRAME_BYTES + 1), 413, "more than"),
+    ],
+    ids=["unknown recipe", "junk", "empty", "too large"],
+)
+def test_what_cannot_be_scored_says_why(plant: Plant, recipe: str, body: bytes, status: int, says: str) -> None:
+    found = post(plant, recipe, body)
+    assert found[0] == status
+    assert says in found[1]["detail"]
+
+
+def test_health_names_the_models(plant: Plant) -> None:
+    health = plant.health()
+    assert health["recipes"]["null"]["method"] == "null"
+    assert health["waiting_for"] is None
+
+
+def test_a_change_of_recipes_takes_effect_without_losing_a_frame(plant: Plant, tmp_path: Path) -> None:
+    cameras = plant.cameras("recipes", frames=300, fps=40)
+    wait_until(lambda: sum(account.scored for account in plant.accounts("recipes")) > 50)
+    before = plant.health()
+    make_null_bundle(tmp_path / "next", 32, 32, threshold=0.9)
+    recipes = null_recipes(plant.folder)
+    recipes["null"]["bundle"] = str(tmp_path / "next")
+    try:
+        plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8}})
+        wait_until(lambda: plant.health()["recipes"]["null"]["hash"] != before["recipes"]["null"]["hash"])
+        accounts = plant.settled("recipes", 600)
+        assert all(account.balanced for account in accounts), accounts
+        assert sum(account.scored for account in accounts) == 600
+        assert plant.health()["pid"] == before["pid"], "no replica was restarted"
+        wait_until(lambda: cameras.exit_code == 0)
+    finally:
+        plant.inference.reconfigure({"user_config": {"recipes": null_recipes(plant.folder), "max_batch": 8}})
+        wait_until(lambda: plant.health()["recipes"] == before["recipes"])
+
+
+def test_the_shipped_configurations_are_what_serve_expects() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    from pipeline.serving import ServingConfig
+
+    for path in Path("deploy/serve").glob("*.yaml"):
+        schema = ServeDeploySchema.model_validate(yaml.safe_load(path.read_text()))
+        for deployment in schema.applications[0].deployments:
+            ServingConfig.model_validate(deployment.user_config)
