@@ -143,8 +143,8 @@ class ConsumerLoop(Generic[Result]):
                 log.warning("waiting for the broker: %s", error)
             if unknown and time.monotonic() > deadline:
                 raise KafkaUnavailableError(
-                    f"{self._settings.kafka_bootstrap} did not tell of topic {', '.join(map(repr, unknown))} within "
-                    f"{_METADATA_TIMEOUT_S:g} s. Is the broker running, and were the topics created (`andon topics create`)?"
+                    f"{self._settings.kafka_bootstrap} did not tell of topic {', '.join(map(repr, unknown))} "
+                    f"within {_METADATA_TIMEOUT_S:g} s. Is the broker running? Create topics with `andon topics create`"
                 )
             self._stop.wait(0.1 if unknown else 0)
 

@@ -1,7 +1,7 @@
 """`andon audit`: is every frame accounted for?"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,5 +73,5 @@ def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
     return table
 
 
-def _reasons(counts: "dict[str, int]") -> str:
+def _reasons(counts: "Mapping[str, int]") -> str:
     return "\n".join(f"{count} {reason}" for reason, count in counts.items()) or "0"

@@ -1,0 +1,50 @@
+# `make demo` and `make test` do everything, on a machine with Python ≥ 3.11, make and a network.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help setup demo test test-all lint format bench contracts clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/installed ## Make .venv with the `andon` command in it.
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Andon needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12'; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@echo 'Installing (torch brings several GB; a few minutes the first time) …'
+	@# uv takes half a minute where pip takes several; pip goes where only pip is configured for the local mirror.
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]' || \
+	  $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: setup ## Run the whole factory on this machine; options in ARGS="--frames 100", see `.venv/bin/andon demo --help`.
+	$(BIN)/andon demo $(ARGS)
+
+test: setup ## Run the tests, but for the slow ones.
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-all: setup ## Run all tests.
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## Mend what the linter can mend.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Measure speed and memory, as ratios within one run.
+	$(BIN)/python -m benchmarks $(ARGS)
+
+contracts: setup ## Write the JSON Schemas of the events anew.
+	$(BIN)/andon contracts
+
+clean: ## Remove .venv, the demo's data and its report.
+	-test -x $(BIN)/andon && $(BIN)/andon local clean
+	rm -rf .venv report
