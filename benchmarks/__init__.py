@@ -1,0 +1,1 @@
+"""Measures Andon against its bare parts: `python -m benchmarks`."""

@@ -1,0 +1,106 @@
+"""The same through the real thing: a Ray Serve replica, with Ray's own processes beside it on the same cores.
+
+Ray gives a replica of one CPU one torch thread, so the bare detector gets one, too.
+"""
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from benchmarks.contest import Contender, Contest, Say
+from benchmarks.feed import feed
+from benchmarks.findings import Finding
+from benchmarks.pictures import solar_cells
+from benchmarks.replica import POLL_SIZE
+from benchmarks.sections.pipeline_over_detector import BUNDLE, GOAL, RECIPE, detector_rate
+from benchmarks.stage import Stage, environment
+from pipeline.events import Score, to_ms
+from pipeline.kafka.reading import read_to_end
+from pipeline.recipes import Recipe, load_catalog
+from pipeline.settings import Settings
+from workers.local.inference import Inference
+
+_LIMIT_S = 300.0
+_REPLICA_CPUS = 1
+
+
+def serve_over_detector(stage: Stage, say: Say) -> list[Finding]:
+    pictures = solar_cells(stage.folder, 64)
+    recipe = Recipe(bundle=BUNDLE, cameras=("*",))
+    detector = load_catalog({RECIPE: recipe}).recipes[RECIPE].detector
+    frames = stage.sized(8 * POLL_SIZE, 5 * POLL_SIZE)
+    changes = {
+        "ray_actor_options": {"num_cpus": _REPLICA_CPUS},
+        "user_config": {"recipes": {RECIPE: recipe.model_dump(mode="json")}, "max_batch": POLL_SIZE},
+    }
+    with stage.topics() as settings:
+        say("starting Ray Serve")
+        folder = stage.folder / "serve"
+        with (
+            _torch_threads(_REPLICA_CPUS),
+            Inference(folder, stage.folder / "serve.log", environment(settings), changes) as inference,
+        ):
+            served = _Served(settings, inference, pictures, frames)
+            say("first pass of both")
+            served.rate()
+            detector_rate(detector, pictures, POLL_SIZE)
+            contest = Contest(
+                "frames/s",
+                Contender("Serve replica", served.rate),
+                Contender("detector alone", lambda: detector_rate(detector, pictures, frames)),
+            )
+            outcome = contest.run(stage.sized(5, 2), say)
+    return [outcome.finding("serve_over_detector", GOAL, frames=frames, batch=POLL_SIZE, torch_threads=_REPLICA_CPUS)]
+
+
+class _Served:
+    """Frames for a replica that runs all the time."""
+
+    def __init__(self, settings: Settings, inference: Inference, pictures: list[bytes], frames: int) -> None:
+        self._settings = settings
+        self._inference = inference
+        self._pictures = pictures
+        self._frames = frames
+        self._rounds = 0
+
+    def rate(self) -> float:
+        """Frames/s between the first and the last batch that was scored after all frames had been sent."""
+        self._rounds += 1
+        boot_id = f"b{self._rounds}"
+        feed(self._settings, self._pictures, self._frames, RECIPE, boot_id)
+        fed_ms = time.time() * 1000
+        self._await_records(self._rounds * self._frames)
+        moments = sorted(
+            at_ms for score in self._scores() if score.boot_id == boot_id and (at_ms := to_ms(score.scored_at)) > fed_ms
+        )
+        # Frames of one batch are stamped within milliseconds; the first batch ends before the clock starts.
+        first_batch = sum(at_ms - moments[0] < 20 for at_ms in moments)
+        return (len(moments) - first_batch) / (moments[-1] - moments[0]) * 1000
+
+    def _scores(self) -> list[Score]:
+        records = read_to_end(self._settings, [self._settings.topics.scores.name])
+        return [Score.from_json(record.value) for record in records]
+
+    def _await_records(self, wanted: int) -> None:
+        deadline = time.monotonic() + _LIMIT_S
+        done = 0
+        while done < wanted:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the replica scored {done} of {wanted} frames in {_LIMIT_S:g} s")
+            time.sleep(0.5)
+            with urllib.request.urlopen(f"{self._inference.url}/healthz", timeout=10) as answer:
+                done = json.load(answer)["records"]
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
