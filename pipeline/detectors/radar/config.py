@@ -32,10 +32,10 @@ class RadarConfig(BaseModel):
     """U-Net channels per level; self-attention sits at the bottom alone."""
     train_timesteps: int = Field(default=1000, gt=0)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
-    timestep: int = Field(default=200, ge=0)
+    timestep: int = Field(default=20, ge=0)
     """The one timestep at which frames are scored."""
 
-    blur_px: int = Field(default=9, ge=1)
+    blur_px: int = Field(default=5, ge=1)
     """Side of the box blur over the predicted noise, in working pixels; 1 is none."""
     top_fraction: float = Field(default=0.003, gt=0, le=1)
     """The local feature is the mean of this share of the highest values of the Sobel map, over the map's median."""

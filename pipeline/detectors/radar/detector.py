@@ -14,7 +14,7 @@ from pipeline.detectors.radar.anomaly_map import predicted_noise, sobel_magnitud
 from pipeline.detectors.radar.config import METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.judgement import Judgement
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, load_weights
-from pipeline.detectors.radar.preprocess import normalise, to_images
+from pipeline.detectors.radar.preprocess import check_batch, normalise, to_images
 
 NETWORK_PREFIX = "network."
 _FRAMES_PER_PASS = {"cpu": 1}
@@ -38,6 +38,7 @@ class RadarFeatures:
 
     def measure(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """(N, H, W[, 3]) → features (N, 2) and Sobel maps (N, ceil(H / scale), ceil(W / scale))."""
+        check_batch(batch)
         height, width = batch.shape[1:3]
         if min(height, width) < self.config.patch_px:
             raise ValueError(

@@ -14,14 +14,19 @@ _DARK = 4.0
 
 def to_images(batch: NDArray[np.uint8], channels: int) -> Tensor:
     """(N, H, W) or (N, H, W, 3) uint8 → (N, channels, H, W) float32 in gray levels 0–255, channels 1 (luma) or 3."""
-    if batch.dtype != np.uint8 or batch.ndim not in (3, 4) or (batch.ndim == 4 and batch.shape[3] != 3):
-        raise ValueError(f"frames must be (N, H, W) or (N, H, W, 3) of uint8, not {batch.shape} of {batch.dtype}")
+    check_batch(batch)
     if batch.ndim == 4 and channels == 1:
         batch = _luma(batch)
-    images = torch.from_numpy(np.ascontiguousarray(batch)).float()
+    images = torch.from_numpy(np.array(batch, order="C")).float()
     if images.ndim == 4:
         return images.permute(0, 3, 1, 2)
     return images.unsqueeze(1).expand(-1, channels, -1, -1)
+
+
+def check_batch(batch: NDArray[np.uint8]) -> None:
+    """Raises ValueError unless the batch is what `Detector.predict` takes."""
+    if batch.dtype != np.uint8 or batch.ndim not in (3, 4) or (batch.ndim == 4 and batch.shape[3] != 3):
+        raise ValueError(f"frames must be (N, H, W) or (N, H, W, 3) of uint8, not {batch.shape} of {batch.dtype}")
 
 
 def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,0 +1,1 @@
+"""Bundles that ship with Andon, one folder each, for demonstration. Each has a model card, README.md."""

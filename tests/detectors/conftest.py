@@ -1,0 +1,53 @@
+"""Small trained models: big enough to have every part, small enough to be trained in a second."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.detectors.null import make_null_bundle
+from pipeline.detectors.radar.config import RadarConfig
+from pipeline.training.noise_training import NoisePlan
+from pipeline.training.radar import RadarPlan, train_radar
+
+TINY_CONFIG = RadarConfig(patch_px=32, contrast_px=15, channels=(8, 16), blur_px=3, train_timesteps=500, timestep=50)
+TINY_PLAN = RadarPlan(noise=NoisePlan(steps=3, batch=2), config=TINY_CONFIG, trees=20, false_alarm_rate=0.1)
+
+
+def normal_frames(count: int, height: int = 48, width: int = 56, seed: int = 0) -> NDArray[np.uint8]:
+    """(count, height, width): bright with a dark bar, shading and noise, no two alike."""
+    random = np.random.default_rng(seed)
+    frames = 150 + random.normal(0, 6, (count, height, width)) + random.uniform(-20, 20, (count, 1, 1))
+    frames[:, height // 2 : height // 2 + 3] -= 60
+    return np.clip(frames, 0, 255).astype(np.uint8)
+
+
+def write_images(folder: Path, frames: NDArray[np.uint8]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"part{number:04d}.png")
+
+
+@pytest.fixture(scope="session")
+def normals_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("normals")
+    write_images(folder / "train" / "good", normal_frames(40))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory, normals_folder: Path) -> dict[str, Path]:
+    """Method → bundle. A new method is added here, and the contract suite covers it."""
+    folder = tmp_path_factory.mktemp("bundles")
+    make_null_bundle(folder / "null", 48, 56)
+    train_radar(normals_folder, folder / "radar", "tiny", TINY_PLAN, torch.device("cpu"))
+    return {"null": folder / "null", "radar": folder / "radar"}
+
+
+@pytest.fixture
+def bundle_of(bundles: dict[str, Path]) -> Callable[[str], Path]:
+    return bundles.__getitem__

@@ -1,0 +1,113 @@
+"""What every detector promises, asked of every registered method."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectors.conftest import normal_frames
+from numpy.testing import assert_array_equal
+
+from pipeline.detectors.base import Detector, Prediction
+from pipeline.detectors.bundle import WEIGHTS, BundleError, load_bundle, save_bundle
+from pipeline.detectors.registry import METHODS, load_detector
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(params=METHODS)
+def bundle(request: pytest.FixtureRequest, bundles: dict[str, Path]) -> Path:
+    return bundles[request.param]
+
+
+@pytest.fixture
+def detector(bundle: Path) -> Detector:
+    return load_detector(bundle, "cpu")
+
+
+def assert_same(left: Prediction, right: Prediction) -> None:
+    """To the bit."""
+    assert_array_equal(left.scores, right.scores)
+    assert_array_equal(left.maps, right.maps)
+    assert left.features.keys() == right.features.keys()
+    for name, values in left.features.items():
+        assert_array_equal(values, right.features[name])
+
+
+def test_shapes_and_types(detector: Detector) -> None:
+    found = detector.predict(normal_frames(3))
+    assert found.scores.shape == (3,)
+    assert found.scores.dtype == np.float64
+    assert found.maps.ndim == 3
+    assert len(found.maps) == 3
+    assert found.maps.dtype == np.float32
+    assert all(values.shape == (3,) for values in found.features.values())
+    assert np.isfinite(found.scores).all()
+    assert np.isfinite(found.maps).all()
+
+
+def test_the_same_frames_score_the_same(detector: Detector) -> None:
+    frames = normal_frames(3)
+    assert_same(detector.predict(frames), detector.predict(frames.copy()))
+
+
+def test_a_frame_does_not_depend_on_its_batch(detector: Detector) -> None:
+    frames = normal_frames(11)
+    together = detector.predict(frames)
+    for index in (0, 4, 10):
+        alone = detector.predict(frames[index : index + 1])
+        assert_array_equal(alone.scores[0], together.scores[index])
+        assert_array_equal(alone.maps[0], together.maps[index])
+
+
+def test_a_frame_does_not_depend_on_the_order(detector: Detector) -> None:
+    frames = normal_frames(5)
+    assert_array_equal(detector.predict(frames[::-1]).scores, detector.predict(frames).scores[::-1])
+
+
+def test_saved_and_loaded_it_scores_the_same_to_the_bit(bundle: Path, tmp_path: Path) -> None:
+    frames = normal_frames(2)
+    info, tensors = load_bundle(bundle)
+    written = save_bundle(tmp_path / "copy", info, tensors)
+    assert written.model_hash == info.model_hash
+    assert_same(load_detector(bundle, "cpu").predict(frames), load_detector(tmp_path / "copy", "cpu").predict(frames))
+
+
+def test_gray_stored_as_rgb_scores_as_gray(detector: Detector) -> None:
+    gray = normal_frames(2)
+    assert_same(detector.predict(gray), detector.predict(np.repeat(gray[..., None], 3, axis=3)))
+
+
+def test_an_empty_batch_is_answered(detector: Detector) -> None:
+    for shape in ((0, 48, 56), (0, 48, 56, 3)):
+        found = detector.predict(np.empty(shape, dtype=np.uint8))
+        assert found.scores.shape == (0,)
+        assert found.maps.shape[0] == 0
+        assert all(values.shape == (0,) for values in found.features.values())
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47), (61, 32), (128, 75)])
+def test_any_size_from_the_patch_up(detector: Detector, height: int, width: int) -> None:
+    found = detector.predict(normal_frames(1, height, width))
+    assert np.isfinite(found.scores).all()
+    assert found.maps[0].size > 0
+
+
+def test_a_black_frame_has_a_finite_score(detector: Detector) -> None:
+    assert np.isfinite(detector.predict(np.zeros((1, 48, 56), dtype=np.uint8)).scores).all()
+
+
+def test_damaged_weights_are_refused(bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    blob = bytearray((copy / WEIGHTS).read_bytes())
+    blob[-1] ^= 1
+    (copy / WEIGHTS).write_bytes(blob)
+    with pytest.raises(BundleError, match="damaged"):
+        load_detector(copy, "cpu")
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones(bundle: Path, tmp_path: Path) -> None:
+    info, tensors = load_bundle(bundle)
+    save_bundle(tmp_path / "odd", info.model_copy(update={"method": "tarot"}), tensors)
+    with pytest.raises(BundleError, match=r"'tarot'.*null, radar"):
+        load_detector(tmp_path / "odd", "cpu")

@@ -1,0 +1,137 @@
+"""Training: what it refuses, that it can be killed, and that it repeats itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectors.conftest import TINY_CONFIG, TINY_PLAN, normal_frames, write_images
+from numpy.testing import assert_array_equal
+
+from pipeline.detectors.bundle import read_info
+from pipeline.training.calibrate import CalibrationError
+from pipeline.training.checkpoint import Progress
+from pipeline.training.data import DataError, find_layout, load_frames
+from pipeline.training.noise_training import NoisePlan, draw_patches, train_noise_predictor
+from pipeline.training.radar import fit_gain, train_radar
+from pipeline.training.synthetic import KINDS, synthetic_defects
+
+pytestmark = pytest.mark.unit
+
+PLAN = NoisePlan(steps=6, batch=2, checkpoint_every_s=0)
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(step: int):  # type: ignore[no-untyped-def]
+    def on_step(progress: Progress) -> None:
+        if progress.step == step:
+            raise Killed
+
+    return on_step
+
+
+def images() -> torch.Tensor:
+    return fit_gain(normal_frames(6), TINY_CONFIG, channels=1)[1]
+
+
+def test_a_resumed_run_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
+    whole, _ = train_noise_predictor(images(), TINY_CONFIG, PLAN)
+    with pytest.raises(Killed):
+        train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, on_step=kill_after(4))
+    seen: list[int] = []
+    resumed, _ = train_noise_predictor(
+        images(), TINY_CONFIG, PLAN, tmp_path, on_step=lambda progress: seen.append(progress.step)
+    )
+    assert seen == [4, 5, 6]  # step 4 was killed before it was saved
+    for name, weights in whole.state_dict().items():
+        assert_array_equal(weights, resumed.state_dict()[name], err_msg=name)
+
+
+def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
+    train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
+    seen: list[int] = []
+    train_noise_predictor(
+        images(), TINY_CONFIG, replace(PLAN, seed=1), tmp_path, on_step=lambda progress: seen.append(progress.step)
+    )
+    assert seen[0] == 1
+
+
+def test_a_torn_checkpoint_is_a_fresh_start(tmp_path: Path) -> None:
+    train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
+    (tmp_path / "state.json").write_text('{"step": 3')
+    _, progress = train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
+    assert progress.step == 6
+
+
+def test_a_time_limit_ends_the_training() -> None:
+    _, progress = train_noise_predictor(images(), TINY_CONFIG, replace(PLAN, steps=10**6, max_seconds=0.2))
+    assert 0 < progress.step < 10**4
+
+
+def test_the_loss_falls() -> None:
+    losses: list[float] = []
+    plan = NoisePlan(steps=60, batch=4, warmup_steps=5)
+    train_noise_predictor(images(), TINY_CONFIG, plan, on_step=lambda progress: losses.append(progress.loss))
+    assert losses[-1] < 0.95 * losses[0]  # a running mean: it forgets the start slowly
+
+
+def test_patches_are_of_the_asked_size_and_repeatable() -> None:
+    first, again = (draw_patches(images(), 16, 5, True, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert first.shape == (5, 1, 16, 16)
+    assert_array_equal(first, again)
+
+
+def test_a_bundle_tells_where_it_comes_from(bundles: dict[str, Path]) -> None:
+    info = read_info(bundles["radar"])
+    assert info.training["images"] == {"fit": 16, "forest": 8, "calibration": 12, "validation": 4}
+    assert info.calibration.normals == 12
+    assert (info.input.height_px, info.input.width_px, info.input.mode) == (48, 56, "gray")
+
+
+def test_colour_frames_train_a_colour_model(tmp_path: Path) -> None:
+    gray = normal_frames(24)
+    write_images(tmp_path / "data", np.stack([gray, gray // 2, 255 - gray], axis=3))
+    plan = replace(TINY_PLAN, false_alarm_rate=0.2)
+    info = train_radar(tmp_path / "data", tmp_path / "out", "colour", plan, torch.device("cpu"))
+    assert info.input.mode == "rgb"
+
+
+def test_too_few_normals_for_the_promise_are_refused_before_training(normals_folder: Path, tmp_path: Path) -> None:
+    plan = replace(TINY_PLAN, false_alarm_rate=0.01)
+    with pytest.raises(CalibrationError, match=r"40 normals leave 12 .* Give about 331 images"):
+        train_radar(normals_folder, tmp_path, "x", plan, torch.device("cpu"))
+
+
+def test_every_unusable_file_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path, normal_frames(3))
+    write_images(tmp_path / "large", normal_frames(1, 99, 99))
+    (tmp_path / "large" / "part0000.png").rename(tmp_path / "z-large.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        load_frames(find_layout(tmp_path).normals, "gray")
+    assert "2 of 5 images" in str(caught.value)
+    assert "broken.png: cannot be read" in str(caught.value)
+    assert "z-large.png: is 99 × 99 px, but the first image is 56 × 48 px" in str(caught.value)
+
+
+def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no images"):
+        find_layout(tmp_path)
+    with pytest.raises(DataError, match="there is no folder"):
+        find_layout(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_synthetic_defect_changes_a_part_of_the_frame(kind) -> None:  # type: ignore[no-untyped-def]
+    frame, donor = normal_frames(2, 100, 120)
+    changed = np.mean([kind(frame, donor, np.random.default_rng(seed)) != frame for seed in range(8)])
+    assert 0 < changed < 0.5
+
+
+def test_synthetic_defects_repeat_themselves() -> None:
+    frames = normal_frames(3)
+    assert_array_equal(synthetic_defects(frames, 2, seed=5), synthetic_defects(frames, 2, seed=5))
