@@ -22,7 +22,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bundle: str = Field(description="A folder, or a name below ANDON_BUNDLES or among the shipped bundles.")
+    bundle: str = Field(description="An absolute path, or a name below ANDON_BUNDLES or among the shipped bundles.")
     cameras: tuple[str, ...] = Field(
         min_length=1, description="Camera ids that may ask for this recipe; * and ? match."
     )

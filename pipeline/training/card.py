@@ -72,7 +72,6 @@ def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
 _LIMITS = """## What it is not good for
 - Parts, cameras or lighting that the good images do not show: a new kind of part looks like a defect, and the false
   alarms above show how far the test parts differ from those of the threshold. Train on your own line.
-- Defects that darken a large area smoothly: the frame is divided by its local mean first.
 - Telling kinds of defects apart, or measuring them. The map shows where to look, not what it is.
 """
 

@@ -1,7 +1,8 @@
-"""The ELPV solar cells as a training and test set without twins on both sides.
+"""The ELPV solar cells as a training and test set: other cells of the same modules.
 
-Cells are numbered module by module, so neighbours come from one module and look alike. The border between training and
-test is therefore drawn once through the numbers of each cell type, with a gap, and every test cell lies behind it.
+Cells are numbered module by module, and modules differ in make and exposure more than a defective cell differs from a
+good one. A line makes one product at a time and its recipe is trained on that product, so training and test take turns
+through the numbers, in blocks with gaps between: every kind of module is on both sides, and no cell is.
 """
 
 import os
@@ -14,8 +15,11 @@ from typing import Literal
 
 from pipeline.training.data import DataError
 
-TRAIN_SHARE = 0.7
-GAP_CELLS = 8
+BLOCK_CELLS = 40
+"""One turn of training and test, in cell numbers of one type."""
+TRAIN_CELLS = 26
+GAP_CELLS = 2
+"""Between training and test, on either side: neighbours in a module look most alike."""
 
 CellType = Literal["mono", "poly"]
 
@@ -32,15 +36,15 @@ class Cell:
 def assign(cells: Sequence[Cell], cell_type: CellType) -> dict[str, list[Cell]]:
     """Cells in the order of their numbers → 'train/good', 'test/good', 'test/defective', and 'left out' for the rest.
 
-    Left out are cells of doubtful label, defective cells before the border, and the gap.
+    Left out are cells of doubtful label, defective cells of the training blocks, and the gaps.
     """
     own = [cell for cell in cells if cell.cell_type == cell_type]
-    border = int(len(own) * TRAIN_SHARE)
     places: dict[str, list[Cell]] = {"train/good": [], "test/good": [], "test/defective": [], "left out": []}
     for number, cell in enumerate(own):
-        if cell.defect_probability == 0 and number < border:
+        turn = number % BLOCK_CELLS
+        if cell.defect_probability == 0 and turn < TRAIN_CELLS:
             places["train/good"].append(cell)
-        elif cell.defect_probability in (0, 1) and number >= border + GAP_CELLS:
+        elif cell.defect_probability in (0, 1) and TRAIN_CELLS + GAP_CELLS <= turn < BLOCK_CELLS - GAP_CELLS:
             places["test/defective" if cell.defect_probability else "test/good"].append(cell)
         else:
             places["left out"].append(cell)

@@ -17,6 +17,8 @@ from torch import Tensor
 from pipeline.detectors.bundle import BundleInfo, InputSpec, save_bundle
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.detector import NETWORK_PREFIX, RadarFeatures
+from pipeline.detectors.radar.encoder import pretrained_encoder
+from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
 from pipeline.detectors.radar.preprocess import normalise, to_images
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
 from pipeline.training.data import DataError, detect_mode, find_layout, load_frames
@@ -26,7 +28,7 @@ from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_pred
 from pipeline.training.split import Shares, Split, split_contiguous
 from pipeline.training.synthetic import synthetic_defects
 
-_PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
+_PACKAGES = ("torch", "diffusers", "timm", "scikit-learn", "numpy")
 _SYNTHETIC_PER_NORMAL = 3
 
 
@@ -39,6 +41,8 @@ class RadarPlan:
     shares: Shares = field(default_factory=Shares)
     trees: int = 200
     false_alarm_rate: float = 0.01
+    encoder_weights: Path | None = None
+    """For the feature space; see `pretrained_encoder`."""
 
 
 def train_radar(
@@ -64,9 +68,11 @@ def train_radar(
     parts = {role: frames[[index[path] for path in getattr(split, role)]] for role in vars(split)}
     say(f"{len(normals)} normals: " + ", ".join(f"{len(part)} {role}" for role, part in parts.items()))
 
-    config, images = fit_gain(parts["fit"], plan.config, channels=3 if mode == "rgb" else 1)
+    config, front, images = fit_front(parts["fit"], plan, 3 if mode == "rgb" else 1, device)
     network, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
-    extractor = RadarFeatures(network, config, images.shape[1], device)
+    # Rounded as the bundle will store it, before anything is fitted to what it says.
+    network.half().float()
+    extractor = RadarFeatures(front, network, config, device)
     judgement = fit_judgement(extractor.measure(parts["forest"])[0], plan.trees, plan.noise.seed)
 
     def score(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -101,8 +107,20 @@ def train_radar(
         created_at=datetime.now(UTC),
         weights_sha256="0" * 64,
     )
-    weights = {NETWORK_PREFIX + key: tensor.cpu().numpy() for key, tensor in network.state_dict().items()}
-    return save_bundle(out, info, {**weights, **judgement.tensors()})
+    weights = {NETWORK_PREFIX + key: tensor.half().cpu().numpy() for key, tensor in network.state_dict().items()}
+    return save_bundle(out, info, {**weights, **front.tensors(), **judgement.tensors()})
+
+
+def fit_front(
+    frames: NDArray[np.uint8], plan: RadarPlan, image_channels: int, device: torch.device
+) -> tuple[RadarConfig, Front, Tensor]:
+    """What the network will look at, set so that these normals have unit variance there, and the normals themselves."""
+    if plan.config.space == "pixels":
+        config, images = fit_gain(frames, plan.config, image_channels)
+        return config, PixelFront(config, image_channels), images
+    encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights)
+    front, images = fit_feature_front(encoder, frames, image_channels, device)
+    return plan.config, front, images
 
 
 def fit_gain(frames: NDArray[np.uint8], config: RadarConfig, channels: int) -> tuple[RadarConfig, Tensor]:

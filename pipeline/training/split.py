@@ -41,8 +41,10 @@ class Split(Generic[Item]):
     """Hyper-parameters, with synthetic defects. Nothing else may look at test images before the end."""
 
 
-def split_contiguous(items: Sequence[Item], shares: Shares | None = None, rounds: int = 4) -> Split[Item]:
+def split_contiguous(items: Sequence[Item], shares: Shares | None = None, rounds: int = 12) -> Split[Item]:
     """Cuts sorted items into `rounds` equal stretches and each stretch into one contiguous block per role.
+
+    Many rounds give every role its share of every batch of production; few keep more neighbours in one role.
 
     Raises ValueError when rounds < 1. Few items leave some roles empty; the caller decides if that will do.
     """

@@ -1,6 +1,7 @@
 """Small trained models: big enough to have every part, small enough to be trained in a second."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from pipeline.detectors.radar.config import RadarConfig
 from pipeline.training.noise_training import NoisePlan
 from pipeline.training.radar import RadarPlan, train_radar
 
+DETECTORS = ("null", "radar in pixels", "radar in features")
 TINY_CONFIG = RadarConfig(patch_px=32, contrast_px=15, channels=(8, 16), blur_px=3, train_timesteps=500, timestep=50)
+TINY_FEATURES = RadarConfig.in_features(patch_px=32, channels=(8, 16), train_timesteps=500, timestep=50)
 TINY_PLAN = RadarPlan(noise=NoisePlan(steps=3, batch=2), config=TINY_CONFIG, trees=20, false_alarm_rate=0.1)
 
 
@@ -41,11 +44,13 @@ def normals_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory, normals_folder: Path) -> dict[str, Path]:
-    """Method → bundle. A new method is added here, and the contract suite covers it."""
+    """Name in DETECTORS → bundle. A new method is added here and there, and the contract suite covers it."""
     folder = tmp_path_factory.mktemp("bundles")
     make_null_bundle(folder / "null", 48, 56)
-    train_radar(normals_folder, folder / "radar", "tiny", TINY_PLAN, torch.device("cpu"))
-    return {"null": folder / "null", "radar": folder / "radar"}
+    for name, config in (("radar in pixels", TINY_CONFIG), ("radar in features", TINY_FEATURES)):
+        plan = replace(TINY_PLAN, config=config)
+        train_radar(normals_folder, folder / name, "tiny", plan, torch.device("cpu"))
+    return {path.name: path for path in folder.iterdir()}
 
 
 @pytest.fixture

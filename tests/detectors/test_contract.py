@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from detectors.conftest import normal_frames
+from detectors.conftest import DETECTORS, normal_frames
 from numpy.testing import assert_array_equal
 
 from pipeline.detectors.base import Detector, Prediction
 from pipeline.detectors.bundle import WEIGHTS, BundleError, load_bundle, save_bundle
-from pipeline.detectors.registry import METHODS, load_detector
+from pipeline.detectors.registry import load_detector
 
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=DETECTORS)
 def bundle(request: pytest.FixtureRequest, bundles: dict[str, Path]) -> Path:
     return bundles[request.param]
 

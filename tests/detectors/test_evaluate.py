@@ -49,7 +49,7 @@ def test_the_card_holds_what_was_measured(bundles: dict[str, Path], tmp_path: Pa
     write_images(tmp_path / "train" / "good", normal_frames(1))
     write_images(tmp_path / "test" / "good", normal_frames(5, seed=1))
     write_images(tmp_path / "test" / "hole", normal_frames(4, seed=2) // 2)
-    detector = load_detector(bundles["radar"], "cpu")
+    detector = load_detector(bundles["radar in pixels"], "cpu")
     found = measure(detector, tmp_path, "a test machine")
     assert (found.detector.normals, found.detector.defects) == (5, 4)
     card = model_card(detector.info, found)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.radar.anomaly_map import sobel_magnitude
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.detectors.radar.features import round_significant, top_contrast
+from pipeline.detectors.radar.features import peak, round_significant
 from pipeline.detectors.radar.network import NoisePredictor, as_channels_last, cumulative_alphas
 from pipeline.detectors.radar.preprocess import box_mean, normalise, pad_to_stride, to_images
 from pipeline.detectors.registry import load_detector
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.unit
 
 def test_a_frame_below_the_patch_is_refused(bundles: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="below the 32 px patches"):
-        load_detector(bundles["radar"], "cpu").predict(normal_frames(1, 31, 64))
+        load_detector(bundles["radar in pixels"], "cpu").predict(normal_frames(1, 31, 64))
 
 
 @pytest.mark.parametrize(
@@ -32,18 +32,18 @@ def test_a_frame_below_the_patch_is_refused(bundles: dict[str, Path]) -> None:
 )
 def test_other_arrays_are_refused(bundles: dict[str, Path], batch: np.ndarray) -> None:
     with pytest.raises(ValueError, match="frames must be"):
-        load_detector(bundles["radar"], "cpu").predict(batch)
+        load_detector(bundles["radar in pixels"], "cpu").predict(batch)
 
 
 def test_another_version_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
-    info, tensors = load_bundle(bundles["radar"])
+    info, tensors = load_bundle(bundles["radar in pixels"])
     save_bundle(tmp_path, info.model_copy(update={"method_version": 999}), tensors)
     with pytest.raises(BundleError, match="version 999"):
         load_detector(tmp_path, "cpu")
 
 
 def test_missing_tensors_are_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
-    info, tensors = load_bundle(bundles["radar"])
+    info, tensors = load_bundle(bundles["radar in pixels"])
     save_bundle(tmp_path, info, {name: tensor for name, tensor in tensors.items() if not name.startswith("forest.")})
     with pytest.raises(BundleError, match="whole radar model"):
         load_detector(tmp_path, "cpu")
@@ -57,7 +57,7 @@ sys.modules["sklearn"] = None
 import numpy as np
 from pathlib import Path
 from pipeline.detectors.registry import load_detector
-load_detector(Path({str(bundles["radar"])!r}), "cpu").predict(np.zeros((1, 48, 56), np.uint8))
+load_detector(Path({str(bundles["radar in pixels"])!r}), "cpu").predict(np.zeros((1, 48, 56), np.uint8))
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
@@ -113,8 +113,9 @@ def test_contrast_is_blind_to_the_level_of_the_map_and_sees_a_peak() -> None:
     even = torch.rand(1, 40, 40) + 1
     peaked = even.clone()
     peaked[0, 5, 5:9] = 20
-    assert_allclose(top_contrast(even * 7, 0.003), top_contrast(even, 0.003), rtol=1e-4)
-    assert top_contrast(peaked, 0.003) > 5 * top_contrast(even, 0.003)
+    assert_allclose(peak(even * 7, 0.003, True), peak(even, 0.003, True), rtol=1e-4)
+    assert_allclose(peak(even * 7, 0.003, False), 7 * peak(even, 0.003, False), rtol=1e-4)
+    assert peak(peaked, 0.003, True) > 5 * peak(even, 0.003, True)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_patches_are_of_the_asked_size_and_repeatable() -> None:
 
 
 def test_a_bundle_tells_where_it_comes_from(bundles: dict[str, Path]) -> None:
-    info = read_info(bundles["radar"])
+    info = read_info(bundles["radar in pixels"])
     assert info.training["images"] == {"fit": 16, "forest": 8, "calibration": 12, "validation": 4}
     assert info.calibration.normals == 12
     assert (info.input.height_px, info.input.width_px, info.input.mode) == (48, 56, "gray")

@@ -17,9 +17,9 @@ def _sets() -> None:
 def elpv(out: Annotated[Path, typer.Option(help="Folder to write mono/ and poly/ into.")]) -> None:
     """Solar cells seen by electroluminescence (ELPV: 2,624 cells of 44 modules, 300 × 300 px, gray).
 
-    Needs the package elpv-dataset (pip install elpv-dataset). Of each cell type, good cells from the first 70 % of the
-    cell numbers go to train/good; the cells behind them, from other modules, to test/good and test/defective. Cells
-    whose label is in doubt (probability 1/3 or 2/3) are left out.
+    Needs the package elpv-dataset (pip install elpv-dataset). Training and test take turns through the
+    cell numbers of each type, in blocks with gaps between: test cells are other cells of the same modules. Cells whose
+    label is in doubt (probability 1/3 or 2/3) are left out.
 
     Example: andon dataset elpv --out cells
     """

@@ -11,7 +11,7 @@ def demo(
     frames: Annotated[int, typer.Option(min=8, help="Frames of all cameras together.")] = 400,
     seconds: Annotated[float | None, typer.Option(min=1, help="End the capture after so long.")] = None,
     cameras: Annotated[int, typer.Option(min=1, max=100, help="Cameras per line; there are two lines.")] = 4,
-    fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each camera.")] = 2.0,
+    fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each camera.")] = 1.6,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
     report: Annotated[Path, typer.Option(help="Folder of the report.", file_okay=False)] = Path("report"),
     home: Annotated[

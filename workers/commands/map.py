@@ -7,7 +7,7 @@ import typer
 
 
 def map_command(
-    frame_id: Annotated[str, typer.Argument(help="camera:boot:sequence, as in scores and alarms.")],
+    frame_id: Annotated[str, typer.Argument(help="Camera, boot and sequence, as in scores and alarms.")],
     out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("map.png"),
     opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the heat map over the frame.")] = 0.5,
 ) -> None:

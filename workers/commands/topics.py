@@ -34,14 +34,14 @@ def check() -> None:
 @topics.command()
 def show() -> None:
     """List the topics as this process expects them."""
-    from rich.console import Console
     from rich.table import Table
 
     from pipeline.settings import read_settings
+    from workers.commands.audit import wide_console
 
     table = Table("topic", "key", "partitions", "largest record", "kept for", "clean-up")
     for topic in read_settings().topics:
         days = topic.retention_ms / 86_400_000
         size = f"{topic.max_message_bytes / 1024:.0f} KiB"
         table.add_row(topic.name, topic.key, str(topic.partitions), size, f"{days:g} d", topic.cleanup)
-    Console().print(table)
+    wide_console().print(table)

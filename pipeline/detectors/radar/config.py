@@ -1,13 +1,16 @@
 """RADAR's hyper-parameters: everything besides the weights that decides a score."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-METHOD = "radar"
-METHOD_VERSION = 1
+STRIDE_PX = 8
+"""Frame pixels per cell of the encoder's grid."""
 
-SCORING_ONLY = ("timestep", "blur_px", "top_fraction", "significant_digits")
+METHOD = "radar"
+METHOD_VERSION = 2
+
+SCORING_ONLY = ("timestep", "blur_px", "top_fraction", "over_median", "significant_digits")
 """Settings that a trained network does not depend on."""
 
 
@@ -16,6 +19,10 @@ class RadarConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    space: Literal["pixels", "features"] = "pixels"
+    """What is diffused: the frame itself, as in the paper, or the feature maps of a frozen encoder."""
+    encoder: str = "tf_efficientnet_lite0"
+    """timm's name of it; in the feature space only."""
     scale: int = Field(default=2, ge=1)
     """Frame pixels per working pixel, along each side: the frame is averaged down by this first."""
     fold: int = Field(default=2, ge=1)
@@ -38,9 +45,21 @@ class RadarConfig(BaseModel):
     blur_px: int = Field(default=5, ge=1)
     """Side of the box blur over the predicted noise, in working pixels; 1 is none."""
     top_fraction: float = Field(default=0.003, gt=0, le=1)
-    """The local feature is the mean of this share of the highest values of the Sobel map, over the map's median."""
+    """The local feature is the mean of this share of the highest values of the Sobel map."""
+    over_median: bool = True
+    """Whether the local feature is taken relative to the map's median."""
     significant_digits: int = Field(default=5, ge=3, le=12)
     """Features are rounded to so many digits: float noise between machines and batch sizes stays out of the forest."""
+
+    @classmethod
+    def in_features(cls, **settings: Any) -> Self:
+        """Defaults for the feature space: the encoder has done the folding, averaging and contrast already."""
+        own = {"scale": STRIDE_PX, "fold": 1, "contrast_px": 0, "channels": (48, 64), "timestep": 10, "blur_px": 3}
+        return cls.model_validate({"space": "features", "over_median": False, "top_fraction": 0.03, **own, **settings})
+
+    @classmethod
+    def in_pixels(cls, **settings: Any) -> Self:
+        return cls.model_validate({"space": "pixels", **settings})
 
     @property
     def stride_px(self) -> int:

@@ -12,9 +12,10 @@ from pipeline.detectors.bundle import BundleError, BundleInfo
 from pipeline.detectors.radar import features
 from pipeline.detectors.radar.anomaly_map import predicted_noise, sobel_magnitude
 from pipeline.detectors.radar.config import METHOD_VERSION, RadarConfig
+from pipeline.detectors.radar.front import Front, front_from_tensors
 from pipeline.detectors.radar.judgement import Judgement
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, load_weights
-from pipeline.detectors.radar.preprocess import check_batch, normalise, to_images
+from pipeline.detectors.radar.preprocess import check_batch
 
 NETWORK_PREFIX = "network."
 _FRAMES_PER_PASS = {"cpu": 1}
@@ -28,9 +29,9 @@ class RadarFeatures:
     stay the same, and a frame's features do not depend on how many frames arrived with it.
     """
 
-    def __init__(self, network: NoisePredictor, config: RadarConfig, image_channels: int, device: torch.device) -> None:
+    def __init__(self, front: Front, network: NoisePredictor, config: RadarConfig, device: torch.device) -> None:
         self.config = config
-        self.image_channels = image_channels
+        self.front = front
         self.device = device
         self._network = network.eval().to(device)
         self._alpha = float(cumulative_alphas(config)[config.timestep])
@@ -61,10 +62,9 @@ class RadarFeatures:
 
     @torch.inference_mode()
     def _measure_pass(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        images = normalise(to_images(frames, self.image_channels).to(self.device), self.config)
-        noise = predicted_noise(self._network, images, self._alpha, self.config)
+        noise = predicted_noise(self._network, self.front(frames, self.device), self._alpha, self.config)
         sobel = sobel_magnitude(noise)
-        values = features.measure(noise, sobel, self.config.top_fraction, self.config.significant_digits)
+        values = features.measure(noise, sobel, self.config)
         return values, sobel.cpu().numpy()
 
 
@@ -97,12 +97,13 @@ def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: t
     channels = 3 if info.input.mode == "rgb" else 1
     try:
         config = RadarConfig.model_validate(info.config)
-        network = NoisePredictor(config, channels)
+        front = front_from_tensors(config, channels, tensors)
+        network = NoisePredictor(config, front.channels)
         load_weights(network, _without_prefix(tensors, NETWORK_PREFIX))
         judgement = Judgement.from_tensors(tensors)
     except (ValueError, KeyError, RuntimeError) as error:
         raise BundleError(f"it does not hold a whole radar model: {error}") from error
-    return RadarDetector(info, RadarFeatures(network, config, channels, device), judgement)
+    return RadarDetector(info, RadarFeatures(front, network, config, device), judgement)
 
 
 def _without_prefix(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
