@@ -41,13 +41,16 @@ class Split(Generic[Item]):
     """Hyper-parameters, with synthetic defects. Nothing else may look at test images before the end."""
 
 
-def split_contiguous(items: Sequence[Item], shares: Shares | None = None, rounds: int = 12) -> Split[Item]:
+def split_contiguous(items: Sequence[Item], shares: Shares | None = None, rounds: int | None = None) -> Split[Item]:
     """Cuts sorted items into `rounds` equal stretches and each stretch into one contiguous block per role.
 
-    Many rounds give every role its share of every batch of production; few keep more neighbours in one role.
+    Many rounds give every role its share of every batch of production; few keep more neighbours in one role. By
+    default 12, and fewer where a round would hold less than 10 items.
 
     Raises ValueError when rounds < 1. Few items leave some roles empty; the caller decides if that will do.
     """
+    if rounds is None:
+        rounds = max(1, min(12, len(items) // 10))
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, not {rounds}")
     shares = shares or Shares()
