@@ -1,6 +1,6 @@
 """A and B in turns within one run, so that a machine that drifts cheats neither."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -18,46 +18,37 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Rates:
+    """What each contender reached; repetition n of all is neighbouring in time."""
+
     unit: str
-    ours: Contender
-    bare: Contender
+    of: Mapping[str, Sequence[float]]
 
-    def run(self, repetitions: int, say: Say) -> "Outcome":
-        rates: dict[str, list[float]] = {self.ours.name: [], self.bare.name: []}
-        for repetition in range(repetitions):
-            # AB, BA, AB …: a steady drift then cancels out.
-            for contender in (self.ours, self.bare)[:: 1 if repetition % 2 == 0 else -1]:
-                say(f"{repetition + 1}/{repetitions}: {contender.name}")
-                rates[contender.name].append(contender.rate())
-        return Outcome(self, tuple(rates[self.ours.name]), tuple(rates[self.bare.name]))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    contest: Contest
-    ours: tuple[float, ...]
-    bare: tuple[float, ...]
-
-    @property
-    def ratios(self) -> tuple[float, ...]:
-        """Of neighbours in time."""
-        return tuple(ours / bare for ours, bare in zip(self.ours, self.bare, strict=True))
-
-    def finding(self, name: str, goal: Goal, **raw: Any) -> Finding:
-        ours, bare, unit = self.contest.ours.name, self.contest.bare.name, self.contest.unit
+    def ratio(self, name: str, ours: Contender, bare: Contender, goal: Goal, **facts: Any) -> Finding:
+        """The median over the repetitions of ours / bare."""
+        ratios = [one / other for one, other in zip(self.of[ours.name], self.of[bare.name], strict=True)]
+        medians = {contender.name: median(self.of[contender.name]) for contender in (ours, bare)}
         return Finding(
             name=name,
-            measured=median(self.ratios),
+            measured=median(ratios),
             unit="",
             goal=goal,
-            how=f"{ours} {median(self.ours):.1f} {unit}, {bare} {median(self.bare):.1f} {unit}",
+            how=", ".join(f"{who} {rate:.1f} {self.unit}" for who, rate in medians.items()),
             raw={
-                "unit": unit,
-                ours: [round(rate, 3) for rate in self.ours],
-                bare: [round(rate, 3) for rate in self.bare],
-                "ratios": [round(ratio, 4) for ratio in self.ratios],
-                "medians": {ours: round(median(self.ours), 3), bare: round(median(self.bare), 3)},
-                **raw,
+                "unit": self.unit,
+                "repetitions": {who: [round(rate, 3) for rate in self.of[who]] for who in medians},
+                "ratios": [round(ratio, 4) for ratio in ratios],
+                "medians": {who: round(rate, 3) for who, rate in medians.items()},
+                **facts,
             },
         )
+
+
+def in_turns(contenders: Sequence[Contender], unit: str, repetitions: int, say: Say) -> Rates:
+    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for repetition in range(repetitions):
+        # AB, BA, AB …: a steady drift then cancels out.
+        for contender in contenders[:: 1 if repetition % 2 == 0 else -1]:
+            say(f"{repetition + 1}/{repetitions}: {contender.name}")
+            rates[contender.name].append(contender.rate())
+    return Rates(unit, rates)

@@ -1,16 +1,19 @@
-"""What accounting for every frame costs a camera, against a producer that just sends files."""
+"""What accounting for every frame costs a camera, against a producer that just sends files: bare ones, as the goal
+says, and such that carry the headers of a frame, which any consumer of frames needs."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from kafka import KafkaProducer
 
 from benchmarks.arrivals import arrival_span_s
-from benchmarks.contest import Contender, Contest, Say
+from benchmarks.contest import Contender, Say, in_turns
 from benchmarks.findings import Finding, Goal, Relation
 from benchmarks.machine import MB
 from benchmarks.pictures import opaque_files
 from benchmarks.stage import Stage
+from pipeline.events import Frame, now
 from pipeline.kafka.connection import connection
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES
@@ -18,46 +21,52 @@ from workers.camera import worker
 from workers.camera.buffer import WhenFull
 from workers.camera.config import Camera, CameraConfig, FolderSource
 
-_FILES = 500
 _CAMERA = "cam-1"
 _FLUSH_S = 120
 _BUFFER_MIB = 8
 """The least. What waits there before the link to Kafka is up was read before the clock started."""
 
 
+_GOAL = Goal(Relation.AT_LEAST, 0.9)
+
+Headers = list[tuple[str, bytes]]
+
+
 def camera_over_bare_producer(stage: Stage, say: Say) -> list[Finding]:
-    return [_of_size(stage, say, size_kb) for size_kb in (100, 20)]
+    return [finding for size_kb in (100, 20) for finding in _of_size(stage, say, size_kb)]
 
 
-def _of_size(stage: Stage, say: Say, size_kb: int) -> Finding:
-    folder = opaque_files(stage.folder / f"frames-{size_kb}-kb", _FILES, size_kb * 1000)
-    frames = stage.sized(400 * MB, 50 * MB) // (size_kb * 1000)
-    megabytes = frames * size_kb * 1000 / MB
+def _of_size(stage: Stage, say: Say, size_kb: int) -> list[Finding]:
+    say(f"writing files of {size_kb} KB")
+    frames = stage.sized(200 * MB, 50 * MB) // (size_kb * 1000)
+    folder = opaque_files(stage.folder / f"frames-{size_kb}-kb", frames, size_kb * 1000)
 
-    def camera_rate() -> float:
+    def rate(send_all: Callable[[Settings], None]) -> float:
         with stage.topics() as settings:
-            _run_camera(settings, folder, frames)
-            return megabytes / arrival_span_s(settings, frames)
+            send_all(settings)
+            return frames * size_kb * 1000 / MB / arrival_span_s(settings, frames)
 
-    def producer_rate() -> float:
-        with stage.topics() as settings:
-            _run_producer(settings, folder, frames)
-            return megabytes / arrival_span_s(settings, frames)
+    camera = Contender("camera worker", lambda: rate(lambda settings: _run_camera(settings, folder)))
+    bare = Contender("bare producer", lambda: rate(lambda settings: _run_producer(settings, folder, [])))
+    headed = Contender(
+        "producer with headers", lambda: rate(lambda settings: _run_producer(settings, folder, _headers()))
+    )
+    rates = in_turns((camera, bare, headed), "MB/s", stage.sized(9, 2), lambda text: say(f"{size_kb} KB, {text}"))
+    facts = {"frames": frames, "frame_bytes": size_kb * 1000}
+    return [
+        rates.ratio(f"camera_over_bare_producer, {size_kb} KB", camera, bare, _GOAL, **facts),
+        rates.ratio(f"camera_over_bare_producer, {size_kb} KB, same headers", camera, headed, _GOAL, **facts),
+    ]
 
-    contest = Contest("MB/s", Contender("camera worker", camera_rate), Contender("bare producer", producer_rate))
-    outcome = contest.run(stage.sized(5, 2), lambda text: say(f"{size_kb} KB, {text}"))
-    goal = Goal(Relation.AT_LEAST, 0.9)
-    return outcome.finding(f"camera_over_bare_producer, {size_kb} KB", goal, frames=frames, frame_bytes=size_kb * 1000)
 
-
-def _run_camera(settings: Settings, folder: Path, frames: int) -> None:
-    source = FolderSource(type="folder", path=folder, loop=True)
+def _run_camera(settings: Settings, folder: Path) -> None:
+    source = FolderSource(type="folder", path=folder)
     camera = Camera(camera_id=_CAMERA, line_id="line-1", station_id="s1", recipe="null", source=source)
     config = CameraConfig(buffer_mib=_BUFFER_MIB, when_full=WhenFull.BLOCK, cameras=(camera,))
-    worker.run(config, settings, threading.Event(), frames_per_camera=frames)
+    worker.run(config, settings, threading.Event())
 
 
-def _run_producer(settings: Settings, folder: Path, frames: int) -> None:
+def _run_producer(settings: Settings, folder: Path, headers: Headers) -> None:
     producer = KafkaProducer(
         **connection(settings, "bench-bare"),
         acks="all",
@@ -67,11 +76,25 @@ def _run_producer(settings: Settings, folder: Path, frames: int) -> None:
         linger_ms=0,
         max_request_size=MAX_DEAD_RECORD_BYTES,
     )
+    topic, key = settings.topics.frames.name, _CAMERA.encode()
     try:
-        paths = sorted(folder.iterdir())
-        for number in range(frames):
-            path = paths[number % len(paths)]
-            producer.send(settings.topics.frames.name, key=_CAMERA.encode(), value=path.read_bytes())
+        for path in sorted(folder.iterdir()):
+            producer.send(topic, key=key, value=path.read_bytes(), headers=headers)
         producer.flush(timeout=_FLUSH_S)
     finally:
         producer.close(timeout=5)
+
+
+def _headers() -> Headers:
+    facts = Frame(
+        camera_id=_CAMERA,
+        line_id="line-1",
+        station_id="s1",
+        recipe="null",
+        boot_id="20260101T000000-abcdef",
+        sequence=1234,
+        part_id=f"{_CAMERA}:20260101T000000-abcdef:1234",
+        captured_at=now(),
+        content_type="image/jpeg",
+    )
+    return facts.to_headers()

@@ -4,7 +4,7 @@ import secrets
 
 from kafka import KafkaConsumer
 
-from benchmarks.contest import Contender, Contest, Say
+from benchmarks.contest import Contender, Say, in_turns
 from benchmarks.feed import feed
 from benchmarks.findings import Finding, Goal, Relation
 from benchmarks.pictures import CELL_PX, solar_cells
@@ -29,14 +29,11 @@ def null_replica_over_bare_consumer(stage: Stage, say: Say) -> list[Finding]:
     frames = stage.sized(2_000, 400)
     with stage.topics() as settings:
         feed(settings, pictures, frames, "null")
-        contest = Contest(
-            "frames/s",
-            Contender("replica", lambda: replica_rate(settings, catalog, frames)),
-            Contender("bare consumer", lambda: _bare_rate(settings, frames)),
-        )
-        outcome = contest.run(stage.sized(7, 2), say)
+        replica = Contender("replica", lambda: replica_rate(settings, catalog, frames))
+        bare = Contender("bare consumer", lambda: _bare_rate(settings, frames))
+        rates = in_turns((replica, bare), "frames/s", stage.sized(9, 2), say)
     goal = Goal(Relation.AT_LEAST, 0.6)
-    return [outcome.finding("null_replica_over_bare_consumer", goal, frames=frames, batch=POLL_SIZE)]
+    return [rates.ratio("null_replica_over_bare_consumer", replica, bare, goal, frames=frames, batch=POLL_SIZE)]
 
 
 def _bare_rate(settings: Settings, frames: int) -> float:

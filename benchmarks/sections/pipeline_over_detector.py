@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.contest import Contender, Contest, Say
+from benchmarks.contest import Contender, Say, in_turns
 from benchmarks.feed import feed
 from benchmarks.findings import Finding, Goal, Relation
 from benchmarks.pictures import solar_cells
@@ -29,13 +29,10 @@ def pipeline_over_detector(stage: Stage, say: Say) -> list[Finding]:
     with stage.topics() as settings:
         # One poll more than is timed: the watch stops when the next batch comes.
         feed(settings, pictures, frames + POLL_SIZE, RECIPE)
-        contest = Contest(
-            "frames/s",
-            Contender("replica", lambda: replica_rate(settings, catalog, frames + 1)),
-            Contender("detector alone", lambda: detector_rate(detector, pictures, frames)),
-        )
-        outcome = contest.run(stage.sized(7, 2), say)
-    return [outcome.finding("pipeline_over_detector", GOAL, frames=frames, batch=POLL_SIZE, bundle=BUNDLE)]
+        replica = Contender("replica", lambda: replica_rate(settings, catalog, frames + 1))
+        bare = Contender("detector alone", lambda: detector_rate(detector, pictures, frames))
+        rates = in_turns((replica, bare), "frames/s", stage.sized(7, 2), say)
+    return [rates.ratio("pipeline_over_detector", replica, bare, GOAL, frames=frames, batch=POLL_SIZE, bundle=BUNDLE)]
 
 
 def detector_rate(detector: Detector, pictures: Sequence[bytes], frames: int) -> float:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from benchmarks.contest import Contender, Contest, Say
+from benchmarks.contest import Contender, Say, in_turns
 from benchmarks.feed import feed
 from benchmarks.findings import Finding
 from benchmarks.pictures import solar_cells
@@ -48,13 +48,11 @@ def serve_over_detector(stage: Stage, say: Say) -> list[Finding]:
             say("first pass of both")
             served.rate()
             detector_rate(detector, pictures, POLL_SIZE)
-            contest = Contest(
-                "frames/s",
-                Contender("Serve replica", served.rate),
-                Contender("detector alone", lambda: detector_rate(detector, pictures, frames)),
-            )
-            outcome = contest.run(stage.sized(5, 2), say)
-    return [outcome.finding("serve_over_detector", GOAL, frames=frames, batch=POLL_SIZE, torch_threads=_REPLICA_CPUS)]
+            replica = Contender("Serve replica", served.rate)
+            bare = Contender("detector alone", lambda: detector_rate(detector, pictures, frames))
+            rates = in_turns((replica, bare), "frames/s", stage.sized(7, 2), say)
+    facts = {"frames": frames, "batch": POLL_SIZE, "bundle": BUNDLE, "torch_threads": _REPLICA_CPUS}
+    return [rates.ratio("serve_over_detector", replica, bare, GOAL, **facts)]
 
 
 class _Served:
