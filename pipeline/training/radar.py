@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.detectors.bundle import BundleInfo, InputSpec, save_bundle
+from pipeline.detectors.encoder import pretrained_encoder
+from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.detector import NETWORK_PREFIX, RadarFeatures
-from pipeline.detectors.radar.encoder import pretrained_encoder
 from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
-from pipeline.detectors.radar.preprocess import normalise, to_images
+from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
 from pipeline.training.data import DataError, detect_mode, find_layout, load_frames
 from pipeline.training.evaluate import evaluate_images

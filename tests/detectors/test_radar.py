@@ -12,11 +12,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pydantic import ValidationError
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
+from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.anomaly_map import sobel_magnitude
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import peak, round_significant
 from pipeline.detectors.radar.network import NoisePredictor, as_channels_last, cumulative_alphas
-from pipeline.detectors.radar.preprocess import box_mean, normalise, pad_to_stride, to_images
+from pipeline.detectors.radar.preprocess import box_mean, normalise, pad_to_stride
 from pipeline.detectors.registry import load_detector
 
 pytestmark = pytest.mark.unit

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from pipeline.detectors.base import Prediction
 from pipeline.detectors.bundle import BundleError, BundleInfo
+from pipeline.detectors.images import check_batch
 from pipeline.detectors.radar import features
 from pipeline.detectors.radar.anomaly_map import predicted_noise, sobel_magnitude
 from pipeline.detectors.radar.config import METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.front import Front, front_from_tensors
 from pipeline.detectors.radar.judgement import Judgement
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, load_weights
-from pipeline.detectors.radar.preprocess import check_batch
 
 NETWORK_PREFIX = "network."
 _FRAMES_PER_PASS = {"cpu": 1}

