@@ -86,7 +86,7 @@ class Scorer:
 
         scores: dict[int, Score] = {}
         maps: dict[int, MapEntry] = {}
-        for recipe, group in _by_recipe(opened):
+        for recipe, group in _by_recipe_and_size(opened):
             judged = [i for i in group if Doubt.WRONG_SIZE not in opened[i].doubts]
             begun = time.perf_counter()
             predictions, failed = _predict(recipe, [opened[i] for i in judged])
@@ -177,17 +177,18 @@ def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:
     except FrameError as error:
         return Dead(record, error.reason, str(error))
     doubts = doubts_of_facts(frame, record.timestamp_ms, recipe.recipe.timing)
-    if pixels.shape[:2] != (info.input.height_px, info.input.width_px):
+    if not info.input.accepts(*pixels.shape[:2]):
         doubts.append(Doubt.WRONG_SIZE)
     doubts += doubts_of_pixels(to_gray(pixels), info.calibration.quality)
     picture = thumbnail(pixels)
     return _Opened(record, frame, recipe, pixels, picture, tuple(doubts), (time.perf_counter() - begun) * 1000)
 
 
-def _by_recipe(opened: Sequence[_Opened]) -> list[tuple[LoadedRecipe, list[int]]]:
-    groups: dict[str, list[int]] = defaultdict(list)
+def _by_recipe_and_size(opened: Sequence[_Opened]) -> list[tuple[LoadedRecipe, list[int]]]:
+    """What can share one network pass. A recipe whose bundle takes any size may see several in a batch."""
+    groups: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
     for i, one in enumerate(opened):
-        groups[one.recipe.name].append(i)
+        groups[one.recipe.name, one.pixels.shape].append(i)
     return [(opened[group[0]].recipe, group) for group in groups.values()]
 
 

@@ -34,7 +34,7 @@ def score_image(value: bytes, recipe: LoadedRecipe) -> SingleScore:
     pixels = decode(value, info.input.mode)
     doubts = doubts_of_pixels(to_gray(pixels), info.calibration.quality)
     threshold = info.calibration.threshold
-    if pixels.shape[:2] != (info.input.height_px, info.input.width_px):
+    if not info.input.accepts(*pixels.shape[:2]):
         return SingleScore(
             verdict=Verdict.NOT_DECIDABLE,
             doubts=(*doubts, Doubt.WRONG_SIZE),

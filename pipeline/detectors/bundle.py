@@ -25,11 +25,28 @@ class _Frozen(BaseModel):
 
 
 class InputSpec(_Frozen):
-    """The frames that the model was trained on."""
+    """The frames that the model was trained on, and so the frames that it may judge."""
 
     height_px: int = Field(gt=0)
+    """With frames of several sizes: of the largest."""
     width_px: int = Field(gt=0)
     mode: Literal["gray", "rgb"]
+    # Left out of the manifest when it is None: bundles from before it existed keep their model hash.
+    min_side_px: int | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
+    """None: a frame must have exactly the size above, and another size is a camera set up wrongly. A number: any
+    frame whose shorter side reaches it is judged, since the training images differed in size, too."""
+
+    def accepts(self, height_px: int, width_px: int) -> bool:
+        if self.min_side_px is None:
+            return (height_px, width_px) == (self.height_px, self.width_px)
+        return min(height_px, width_px) >= self.min_side_px
+
+    def describe(self) -> str:
+        """For people: '300 × 300 px gray', or 'any size from 128 px (up to 403 × 632 px in training) gray'."""
+        size = f"{self.width_px} × {self.height_px} px"
+        if self.min_side_px is None:
+            return f"{size} {self.mode}"
+        return f"any size from {self.min_side_px} px (up to {size} in training) {self.mode}"
 
 
 class QualityLimits(_Frozen):

@@ -1,6 +1,7 @@
 """From the scores of held-out normals to a threshold, and from their looks to quality limits."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,8 @@ def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) ->
     return float(np.nextafter(np.sort(scores)[rank - 1], np.inf))
 
 
-def quality_limits(frames: NDArray[np.uint8]) -> QualityLimits:
-    """Limits from normals (N, H, W) gray, with a margin as wide as their own spread: the darkest normal of the next
+def quality_limits(frames: Sequence[NDArray[np.uint8]]) -> QualityLimits:
+    """Limits from gray normals, each (H, W), with a margin as wide as their own spread: the darkest normal of the next
     shift must still be decided on, a covered lamp must not."""
     levels = np.array([mean_level(frame) for frame in frames])
     margin = max(_LEAST_MARGIN_LEVELS, _MARGIN_OF_SPREAD * float(np.ptp(levels)))
@@ -57,8 +58,8 @@ def quality_limits(frames: NDArray[np.uint8]) -> QualityLimits:
     )
 
 
-def calibrate(scores: NDArray[np.float64], frames: NDArray[np.uint8], false_alarm_rate: float) -> Calibration:
-    """scores (N,) of the calibration normals; frames (M, H, W) gray normals for the quality limits."""
+def calibrate(scores: NDArray[np.float64], frames: Sequence[NDArray[np.uint8]], false_alarm_rate: float) -> Calibration:
+    """scores (N,) of the calibration normals; frames: gray normals, each (H, W), for the quality limits."""
     return Calibration(
         threshold=conformal_threshold(scores, false_alarm_rate),
         false_alarm_rate=false_alarm_rate,

@@ -33,7 +33,7 @@ def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
     rows = [_row(f"**{info.method} (this bundle)**", found)]
     rows += [_row(f"{info.method}, {name} alone", metrics) for name, metrics in evaluation.features.items()]
     rows += [_row(name, metrics) for name, metrics in evaluation.baselines.items()]
-    size = f"{info.input.width_px} × {info.input.height_px} px {info.input.mode}"
+    size = info.input.describe()
     shares = ", ".join(f"{count} {role}" for role, count in facts.get("images", {}).items())
     packages = ", ".join(f"{name} {number}" for name, number in facts.get("packages", {}).items())
     return "\n".join(

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.detectors.bundle import InputSpec
 from pipeline.errors import AndonError
 from pipeline.frames import FrameError, Mode, decode
 
+Frame = NDArray[np.uint8]
+"""(H, W) gray or (H, W, 3) RGB."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """What cameras may send is what one may train on."""
 _FILES_NAMED = 10
@@ -66,31 +69,62 @@ def detect_mode(path: Path) -> Mode:
         raise DataError(f"cannot read {path}: {error}. Replace or remove it.") from error
 
 
-def load_frames(paths: Sequence[Path], mode: Mode) -> NDArray[np.uint8]:
-    """(N, H, W) for 'gray', (N, H, W, 3) for 'rgb', decoded exactly as the stream decodes its frames.
+def load_frames(paths: Sequence[Path], mode: Mode) -> list[Frame]:
+    """One (H, W) array for each file in 'gray', (H, W, 3) in 'rgb', decoded exactly as the stream decodes its frames.
+    Sizes may differ from file to file.
 
-    Raises DataError that names every unreadable file and every odd size, or says that there are no images.
+    Raises DataError that names every unreadable file, or says that there are no images.
     """
-    frames: list[NDArray[np.uint8]] = []
+    frames: list[Frame] = []
     faults: list[str] = []
     for path in paths:
         try:
-            frame = decode(path.read_bytes(), mode)
-        except (OSError, FrameError) as error:
-            faults.append(f"{path}: cannot be read ({error})")
-            continue
-        if frames and frame.shape != frames[0].shape:
-            faults.append(f"{path}: is {_size(frame)}, but the first image is {_size(frames[0])}")
-            continue
-        frames.append(frame)
+            frames.append(read_frame(path, mode))
+        except DataError as error:
+            faults.append(str(error))
     if faults:
         rest = f"\n… and {len(faults) - _FILES_NAMED} more" if len(faults) > _FILES_NAMED else ""
         listed = "\n".join(faults[:_FILES_NAMED])
         raise DataError(f"{len(faults)} of {len(paths)} images cannot be used; repair or remove them:\n{listed}{rest}")
     if not frames:
         raise DataError("there are no images to load")
-    return np.stack(frames)
+    return frames
 
 
-def _size(frame: NDArray[np.uint8]) -> str:
+def read_frame(path: Path, mode: Mode) -> Frame:
+    """One file of `load_frames`. Raises DataError."""
+    try:
+        return decode(path.read_bytes(), mode)
+    except (OSError, FrameError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def by_size(frames: Sequence[Frame]) -> list[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
+    """(positions, batch) for each size among the frames: what can go through a network together.
+
+    `np.concatenate` of the positions holds every frame once, so results are put back with `result[positions] = …`.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for position, frame in enumerate(frames):
+        groups.setdefault(frame.shape, []).append(position)
+    return [(np.array(group), np.stack([frames[i] for i in group])) for group in groups.values()]
+
+
+def input_spec(frames: Sequence[Frame], mode: Mode, min_side_px: int) -> InputSpec:
+    """What a model that was trained on these frames may judge: their one size, or, when they differ, any size from
+    `min_side_px` up. Raises DataError that names the smallest frame when it lies below."""
+    heights, widths = ([frame.shape[axis] for frame in frames] for axis in (0, 1))
+    shortest = min(frames, key=lambda frame: min(frame.shape[:2]))
+    if min(shortest.shape[:2]) < min_side_px:
+        raise DataError(
+            f"the images go down to {_size(shortest)}, and this model takes no side below {min_side_px} px: "
+            "give larger images or train with smaller patches"
+        )
+    one_size = len({frame.shape for frame in frames}) == 1
+    return InputSpec(
+        height_px=max(heights), width_px=max(widths), mode=mode, min_side_px=None if one_size else min_side_px
+    )
+
+
+def _size(frame: Frame) -> str:
     return f"{frame.shape[1]} × {frame.shape[0]} px"

@@ -29,7 +29,7 @@ def measure(detector: Detector, data: Path, machine: str, track: Callable[[range
     features: dict[str, NDArray[np.float64]] = {}
     for index in track(range(len(frames))):
         started = time.perf_counter()
-        prediction = detector.predict(frames[index : index + 1])
+        prediction = detector.predict(frames[index][None])
         times.append(time.perf_counter() - started)
         scores[index] = prediction.scores[0]
         for name, value in prediction.features.items():

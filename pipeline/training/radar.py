@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.detectors.bundle import BundleInfo, InputSpec, save_bundle
+from pipeline.detectors.bundle import BundleInfo, save_bundle
 from pipeline.detectors.encoder import pretrained_encoder
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
@@ -22,7 +22,7 @@ from pipeline.detectors.radar.detector import NETWORK_PREFIX, RadarFeatures
 from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
-from pipeline.training.data import DataError, detect_mode, find_layout, load_frames
+from pipeline.training.data import DataError, detect_mode, find_layout, input_spec, load_frames
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.forest import fit_judgement
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
@@ -64,9 +64,9 @@ def train_radar(
     _check_counts(split, plan)
     mode = detect_mode(normals[0])
     frames = load_frames(normals, mode)
-    _check_size(frames, plan.config)
+    spec = input_spec(frames, mode, plan.config.patch_px)
     index = {path: position for position, path in enumerate(normals)}
-    parts = {role: frames[[index[path] for path in getattr(split, role)]] for role in vars(split)}
+    parts = {role: _one_size([frames[index[path]] for path in getattr(split, role)]) for role in vars(split)}
     say(f"{len(normals)} normals: " + ", ".join(f"{len(part)} {role}" for role, part in parts.items()))
 
     config, front, images = fit_front(parts["fit"], plan, 3 if mode == "rgb" else 1, device)
@@ -79,7 +79,7 @@ def train_radar(
     def score(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
         return judgement.score(extractor.measure(batch)[0])
 
-    calibration = calibrate(score(parts["calibration"]), _gray(parts["calibration"]), plan.false_alarm_rate)
+    calibration = calibrate(score(parts["calibration"]), list(_gray(parts["calibration"])), plan.false_alarm_rate)
     facts: dict[str, Any] = {
         "data": str(data),
         "command": command,
@@ -101,7 +101,7 @@ def train_radar(
         name=name,
         method=METHOD,
         method_version=METHOD_VERSION,
-        input=InputSpec(height_px=frames.shape[1], width_px=frames.shape[2], mode=mode),
+        input=spec,
         calibration=calibration,
         config=config.model_dump(mode="json"),
         training=facts,
@@ -149,12 +149,12 @@ def _check_counts(split: Split[Path], plan: RadarPlan) -> None:
         )
 
 
-def _check_size(frames: NDArray[np.uint8], config: RadarConfig) -> None:
-    height, width = frames.shape[1:3]
-    if min(height, width) < config.patch_px:
-        raise DataError(
-            f"the images are {width} × {height} px, below the patch of {config.patch_px} px: give larger images"
-        )
+def _one_size(frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    sizes = {frame.shape[:2] for frame in frames}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{width} × {height}" for height, width in sorted(sizes)[:5])
+        raise DataError(f"RADAR trains on images of one size, and these are of {len(sizes)} sizes: {listed} … px")
+    return np.stack(frames) if frames else np.empty((0, 0, 0), np.uint8)
 
 
 def _gray(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

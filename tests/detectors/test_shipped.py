@@ -45,10 +45,10 @@ def test_it_beats_the_raw_image_on_cells_it_never_saw(cells: Path, cell_type: st
     layout = find_layout(cells / cell_type)
     normals = load_frames(layout.test_normals[::10], "gray")
     defects = load_frames(layout.test_defects[::2], "gray")
-    frames = np.concatenate([normals, defects])
+    frames = [*normals, *defects]
     labels = np.r_[np.zeros(len(normals)), np.ones(len(defects))]
     bundle = next(path for path in SHIPPED if cell_type in path.name)
-    found = roc_auc_score(labels, load_detector(bundle, "cpu").predict(frames).scores)
+    found = roc_auc_score(labels, load_detector(bundle, "cpu").predict(np.stack(frames)).scores)
     for baseline in (sobel_energy, gradient_energy):
         assert found > roc_auc_score(labels, [baseline(frame) for frame in frames])
 

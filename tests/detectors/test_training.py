@@ -108,14 +108,13 @@ def test_too_few_normals_for_the_promise_are_refused_before_training(normals_fol
 
 def test_every_unusable_file_is_named(tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(3))
-    write_images(tmp_path / "large", normal_frames(1, 99, 99))
-    (tmp_path / "large" / "part0000.png").rename(tmp_path / "z-large.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "z-empty.jpg").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         load_frames(find_layout(tmp_path).normals, "gray")
     assert "2 of 5 images" in str(caught.value)
     assert "broken.png: cannot be read" in str(caught.value)
-    assert "z-large.png: is 99 × 99 px, but the first image is 56 × 48 px" in str(caught.value)
+    assert "z-empty.jpg: cannot be read (the record holds no bytes)" in str(caught.value)
 
 
 def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:

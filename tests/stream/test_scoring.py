@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from support.stream import frame, incoming, picture
 
 from pipeline.detectors.base import Prediction
+from pipeline.detectors.bundle import save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.events import DeadReason, Doubt, Verdict, now
@@ -69,6 +70,19 @@ def test_a_bad_record_dies_alone(record: Incoming, reason: DeadReason, scorer: S
 def test_a_frame_of_another_size_is_not_decidable_and_has_no_score(scorer: Scorer, catalog: Catalog) -> None:
     (score,) = scorer.score([incoming(frame(0), picture(size=(48, 32), seed=0))], catalog).scores
     assert (score.verdict, score.doubts, score.score) == (Verdict.NOT_DECIDABLE, (Doubt.WRONG_SIZE,), None)
+
+
+def test_a_bundle_for_any_size_scores_frames_of_several_sizes_in_one_batch(scorer: Scorer, tmp_path: Path) -> None:
+    info = make_null_bundle(tmp_path, 32, 32)
+    save_bundle(tmp_path, info.model_copy(update={"input": info.input.model_copy(update={"min_side_px": 24})}), {})
+    catalog = load_catalog({"null": Recipe(bundle=str(tmp_path), cameras=("cam-*",))})
+    sizes = [(32, 32), (48, 32), (32, 32), (24, 60), (23, 60)]
+    batch = [incoming(frame(i), picture(40 + i, size=size, seed=i), i) for i, size in enumerate(sizes)]
+    scored = scorer.score(batch, catalog)
+    assert [s.sequence for s in scored.scores] == [0, 1, 2, 3, 4]
+    assert [s.doubts for s in scored.scores] == [(), (), (), (), (Doubt.WRONG_SIZE,)]
+    alone = [scorer.score([record], catalog).scores[0].score for record in batch]
+    assert [s.score for s in scored.scores] == alone
 
 
 def test_a_late_frame_is_scored_but_never_ok(scorer: Scorer, catalog: Catalog) -> None:

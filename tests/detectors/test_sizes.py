@@ -1,0 +1,52 @@
+"""Images of several sizes: how they are grouped, and what a model trained on them may judge."""
+
+import json
+from pathlib import Path
+
+import pytest
+from detectors.conftest import normal_frames
+from numpy.testing import assert_array_equal
+
+from pipeline.detectors.bundle import MANIFEST, InputSpec, read_info
+from pipeline.detectors.null import make_null_bundle
+from pipeline.training.data import DataError, by_size, input_spec
+
+pytestmark = pytest.mark.unit
+
+MIXED = [*normal_frames(2, 48, 56), *normal_frames(1, 64, 40), *normal_frames(2, 48, 56, seed=1)]
+
+
+def test_frames_of_one_size_share_a_batch_and_none_is_lost() -> None:
+    found = by_size(MIXED)
+    assert [batch.shape for _, batch in found] == [(4, 48, 56), (1, 64, 40)]
+    for positions, batch in found:
+        for position, one in zip(positions, batch, strict=True):
+            assert_array_equal(one, MIXED[position])
+
+
+def test_one_size_in_training_is_the_only_size_accepted() -> None:
+    spec = input_spec(MIXED[:2], "gray", min_side_px=32)
+    assert spec.accepts(48, 56)
+    assert not spec.accepts(56, 48)
+
+
+def test_several_sizes_in_training_accept_any_from_the_patch_up() -> None:
+    spec = input_spec(MIXED, "gray", min_side_px=32)
+    assert (spec.height_px, spec.width_px) == (64, 56)
+    assert spec.accepts(32, 1000)
+    assert not spec.accepts(31, 1000)
+
+
+def test_images_below_the_patch_are_refused() -> None:
+    with pytest.raises(DataError, match="go down to 40 × 64 px, and this model takes no side below 48 px"):
+        input_spec(MIXED, "gray", min_side_px=48)
+
+
+def test_a_bundle_from_before_keeps_its_hash(tmp_path: Path) -> None:
+    """The new field decides nothing where it is absent, so it is not in the manifest and not in the hash."""
+    make_null_bundle(tmp_path, 8, 8)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    assert "min_side_px" not in manifest["input"]
+    info = read_info(tmp_path)
+    wider = info.model_copy(update={"input": InputSpec(height_px=8, width_px=8, mode="gray", min_side_px=4)})
+    assert wider.model_hash != info.model_hash
