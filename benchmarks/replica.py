@@ -58,7 +58,7 @@ def run_replica(
     pool = ThreadPoolExecutor(os.cpu_count() or 2, "decode")
     step = Inspection(Scorer(pool, store.expires_at), lambda: catalog, store, publisher, settings.topics, _NoMeters())
     group = f"{settings.group(INSPECTION)}-{secrets.token_hex(3)}"
-    options = ConsumerOptions(group, (settings.topics.frames.name,), max_batch=POLL_SIZE)
+    options = ConsumerOptions(group, (settings.topics.frames.name,), max_batch=POLL_SIZE, overlap=True)
     give_up = threading.Timer(limit_s, stop.set)
     give_up.start()
     try:

@@ -79,9 +79,16 @@ def sharpness(gray: NDArray[np.uint8]) -> float:
     """Variance of the 4-neighbour Laplacian over the interior of an (H, W) frame: small when it is out of focus."""
     if min(gray.shape) < 3:
         return 0.0
-    g = gray.astype(np.float32)
-    laplacian = g[:-2, 1:-1] + g[2:, 1:-1] + g[1:-1, :-2] + g[1:-1, 2:] - 4 * g[1:-1, 1:-1]
-    return float(laplacian.var(dtype=np.float64))
+    # Whole numbers in 16 bits hold every step exactly, and take a third of the time of floats.
+    g = gray.astype(np.int16)
+    laplacian = g[:-2, 1:-1] + g[2:, 1:-1]
+    laplacian += g[1:-1, :-2]
+    laplacian += g[1:-1, 2:]
+    laplacian -= g[1:-1, 1:-1] << 2
+    mean = float(laplacian.sum(dtype=np.int64)) / laplacian.size
+    flat = laplacian.astype(np.float64).ravel()  # exact, whatever order the sum is taken in
+    # Not np.dot: BLAS would wake its own threads beside those that decode.
+    return float(np.einsum("i,i->", flat, flat)) / flat.size - mean * mean
 
 
 @dataclass(frozen=True)

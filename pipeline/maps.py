@@ -40,7 +40,7 @@ class MapEntry:
     anomaly_map: NDArray[np.float32] | None
     """(h, w) on the model's grid; None where the model could not look at the frame."""
     thumbnail: bytes
-    """JPEG, longest side `THUMBNAIL_PX`."""
+    """JPEG, longest side at most `THUMBNAIL_PX`."""
     facts: Mapping[str, str]
     """What the live view shows beside the picture: verdict, score, threshold."""
     position: KafkaPosition
@@ -63,9 +63,14 @@ def map_key(frame_id: str, model_hash: str) -> str:
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    """JPEG of an (H, W) or (H, W, 3) frame, longest side `THUMBNAIL_PX`."""
+    """JPEG of an (H, W) or (H, W, 3) frame, longest side at most `THUMBNAIL_PX` and more than half of it.
+
+    Shrunk by a whole factor: averaging blocks of pixels takes a fraction of the time of resampling.
+    """
     image = Image.fromarray(pixels)
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    factor = -(-max(image.size) // THUMBNAIL_PX)
+    if factor > 1:
+        image = image.reduce(factor)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80)
     return out.getvalue()

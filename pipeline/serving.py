@@ -124,7 +124,9 @@ class Inspector:
         topics = self._settings.topics
         scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at)
         inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, _Meters())
-        options = ConsumerOptions(self._settings.group(INSPECTION), (topics.frames.name,), max_batch=config.max_batch)
+        options = ConsumerOptions(
+            self._settings.group(INSPECTION), (topics.frames.name,), max_batch=config.max_batch, overlap=True
+        )
         loop = ConsumerLoop(self._settings, options, inspection, self._stop)
 
         def run() -> None:

@@ -2,12 +2,16 @@
 
 `poll` is the batcher. One thread alone touches the consumer. While a delivery has to wait (Redis or the broker is
 away), the partitions are paused and polling goes on, so the group keeps this member.
+
+With `overlap`, a batch is delivered by a second thread while the first works on the next. Deliveries and commits stay
+in order: a batch is handed over only after the one before it was delivered.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -23,6 +27,7 @@ from kafka.errors import (
 )
 
 from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
 
@@ -31,6 +36,8 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _METADATA_TIMEOUT_S = 60.0
+_GLANCE_MS = 20
+"""Not 0: kafka-python does its network work within `poll`."""
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -63,6 +70,23 @@ class ConsumerOptions:
     """How long the group waits for a member that died before others take its partitions."""
     max_work_s: float = 120
     """A batch that takes longer loses its partitions."""
+    overlap: bool = False
+    """Work on a batch while the one before it is delivered. Only for a step whose work depends on no delivery."""
+    ticks: bool = False
+    """Call `work` with nothing whenever a poll brings nothing, for a step that also goes by the clock."""
+    lease: Lease | None = None
+    """Kept renewed while the broker takes this member for a living one. Not with `overlap`."""
+
+
+@dataclass(frozen=True)
+class _Pending(Generic[Result]):
+    """A batch that the second thread delivers."""
+
+    batch: Sequence[Incoming]
+    result: Result
+    delivered: "Future[None]"
+    assignment: int
+    """The rebalance that its partitions came with."""
 
 
 @dataclass
@@ -89,6 +113,7 @@ class ConsumerLoop(Generic[Result]):
         self._step = step
         self._stop = stop
         self.state = LoopState()
+        self._polled_at_s = 0.0
 
     def run(self) -> None:
         """Returns after `stop`, with everything delivered committed. Raises what `work` raises, and KafkaError."""
@@ -109,33 +134,56 @@ class ConsumerLoop(Generic[Result]):
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=int(options.session_timeout_s * 1000),
         )
-        rebalances = _Rebalances()
-        seen = 0
+        rebalances = _Rebalances(self._options.lease)
+        hands = ThreadPoolExecutor(1, f"{options.group}-delivery")
         try:
-            self._await_metadata(consumer)
             consumer.subscribe(list(options.topics), listener=rebalances)
-            while not self._stop.is_set():
-                batch = self._poll(consumer, timeout_ms=200)
-                if rebalances.count != seen:
-                    seen = rebalances.count
-                    self._step.assigned(sorted((at.topic, at.partition) for at in consumer.assignment()))
-                if not batch:
-                    continue
-                result = self._step.work(batch)
-                if self._deliver(consumer, batch, result, partial(rebalances.unchanged_since, seen)):
-                    self._commit(consumer, batch)
-                    self.state.batches += 1
-                    self.state.records += len(batch)
+            self._await_metadata(consumer)
+            self._turn_until_stopped(consumer, rebalances, hands)
         finally:
+            hands.shutdown()
             consumer.close(autocommit=False, timeout_ms=5_000)
 
+    def _turn_until_stopped(
+        self, consumer: KafkaConsumer, rebalances: "_Rebalances", hands: ThreadPoolExecutor
+    ) -> None:
+        seen = 0
+        pending: _Pending[Result] | None = None
+        while not self._stop.is_set():
+            # What waits for its commit must not wait for records that may never come.
+            batch = self._poll(consumer, timeout_ms=_GLANCE_MS if pending else 200)
+            if rebalances.count != seen:
+                seen = rebalances.count
+                if self._options.lease:
+                    self._options.lease.renew(self._polled_at_s)
+                self._step.assigned(sorted((at.topic, at.partition) for at in consumer.assignment()))
+            result = self._step.work(batch) if batch or self._options.ticks else None
+            before, pending = pending, None
+            if before and not self._delivered(consumer, before, batch, rebalances):
+                continue
+            if result is not None:
+                pending = _Pending(batch, result, hands.submit(self._step.deliver, result), seen)
+            if before:
+                self._commit(consumer, before.batch)
+            if pending and not self._options.overlap:
+                self._settle(consumer, pending, rebalances)
+                pending = None
+            self._keep_lease(consumer)
+        if pending:
+            self._settle(consumer, pending, rebalances)
+
+    def _settle(self, consumer: KafkaConsumer, pending: "_Pending[Result]", rebalances: "_Rebalances") -> None:
+        if self._delivered(consumer, pending, (), rebalances):
+            self._commit(consumer, pending.batch)
+
     def _await_metadata(self, consumer: KafkaConsumer) -> None:
-        """Joining a group before the topics are known can make this member, as the group's leader, assign nothing to
-        anyone, and nothing then starts another assignment (seen on a busy machine)."""
+        """Before the first poll, which joins the group. A leader that joins before it knows the topics assigns nothing
+        to anyone or, once it knows them, starts a second rebalance, which refuses the first commit."""
         deadline = time.monotonic() + _METADATA_TIMEOUT_S
         unknown = list(self._options.topics)
         while unknown and not self._stop.is_set():
             try:
+                consumer.topics()  # always asks the broker, and then tells the group's assignor
                 unknown = [topic for topic in unknown if not consumer.partitions_for_topic(topic)]
             except KafkaError as error:
                 if not error.retriable:
@@ -150,6 +198,8 @@ class ConsumerLoop(Generic[Result]):
 
     def _poll(self, consumer: KafkaConsumer, timeout_ms: int) -> list[Incoming]:
         self.state.last_turn_monotonic_s = time.monotonic()
+        self._polled_at_s = boot_time_s()
+        resume_joining(consumer)
         try:
             polled = consumer.poll(timeout_ms=timeout_ms)
         except KafkaError as error:
@@ -165,15 +215,21 @@ class ConsumerLoop(Generic[Result]):
             for r in records
         ]
 
-    def _deliver(
-        self, consumer: KafkaConsumer, batch: Sequence[Incoming], result: Result, still_ours: Callable[[], bool]
+    def _delivered(
+        self,
+        consumer: KafkaConsumer,
+        pending: "_Pending[Result]",
+        newer: Sequence[Incoming],
+        rebalances: "_Rebalances",
     ) -> bool:
-        """Whether the batch was delivered. If not, whoever owns its partitions now, perhaps we, reads it again."""
+        """Waits. If it could not be delivered, whoever owns its partitions now, perhaps we, reads it again, and the
+        newer records after it."""
+        attempt: Callable[[], None] = pending.delivered.result
         wait_s = 0.1
         try:
             while True:
                 try:
-                    self._step.deliver(result)
+                    attempt()
                     return True
                 except Backpressure as reason:
                     if self.state.waiting_for is None:
@@ -183,23 +239,51 @@ class ConsumerLoop(Generic[Result]):
                     return False
                 consumer.pause(*consumer.assignment())
                 fresh = self._poll(consumer, timeout_ms=int(wait_s * 1000))
-                if fresh or not still_ours():
+                if fresh or rebalances.count != pending.assignment:
                     log.warning("partitions moved while a delivery waited; the batch is read again by their owner")
-                    _rewind(consumer, [*batch, *fresh])
+                    _rewind(consumer, [*pending.batch, *newer, *fresh])
                     return False
                 wait_s = min(wait_s * 2, 2.0)
+                attempt = partial(self._step.deliver, pending.result)
         finally:
             if self.state.waiting_for is not None:
                 self.state.waiting_for = None
                 consumer.resume(*consumer.paused())
 
     def _commit(self, consumer: KafkaConsumer, batch: Sequence[Incoming]) -> None:
+        if not batch:
+            return
+        self.state.batches += 1
+        self.state.records += len(batch)
+        ours = consumer.assignment()
         ends: dict[TopicPartition, int] = {}
         for record in batch:
             at = TopicPartition(record.topic, record.partition)
-            ends[at] = max(ends.get(at, 0), record.offset + 1)
+            if at in ours:  # another owner may be further on
+                ends[at] = max(ends.get(at, 0), record.offset + 1)
+        self._commit_ends(consumer, ends)
+
+    def _keep_lease(self, consumer: KafkaConsumer) -> None:
+        """A commit is a request that the broker takes from a living member only; this one repeats the last."""
+        lease = self._options.lease
+        if lease and lease.due:
+            try:
+                ends = {at: consumer.position(at, timeout_ms=1_000) for at in consumer.assignment()}
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                log.warning("the lease is not renewed: %s", error)
+                return
+            self._commit_ends(consumer, {at: end for at, end in ends.items() if end is not None})
+
+    def _commit_ends(self, consumer: KafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
+        if not ends:
+            return
+        asked_at_s = boot_time_s()
         try:
             consumer.commit({at: OffsetAndMetadata(end) for at, end in ends.items()}, timeout_ms=5_000)
+            if self._options.lease:
+                self._options.lease.renew(asked_at_s)
         except _LOST_OWNERSHIP as error:
             self.state.commits_lost += 1
             log.warning("commit refused, the batch will be read again: %s", error)
@@ -214,17 +298,24 @@ class ConsumerLoop(Generic[Result]):
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     """Counts assignments. It runs on the client's own thread, where nothing may block."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease: Lease | None) -> None:
         self.count = 0
-
-    def unchanged_since(self, count: int) -> bool:
-        return self.count == count
+        self._lease = lease
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        pass
+        if self._lease:
+            self._lease.drop()
 
     def on_partitions_assigned(self, assigned: object) -> None:
         self.count += 1
+
+
+def resume_joining(consumer: KafkaConsumer) -> None:
+    """kafka-python 3.0.12 forgets a join that began for new metadata and outlasted its poll: the answer comes, nobody
+    takes it, and the member stands still for ever. There is no public way to remind it."""
+    coordinator = consumer._coordinator
+    if coordinator.rejoining:
+        coordinator.rejoin_needed = True
 
 
 def _rewind(consumer: KafkaConsumer, records: Sequence[Incoming]) -> None:

@@ -4,10 +4,12 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
+from kafka import KafkaAdminClient, KafkaConsumer
 from support.stream import running, settings_for, wait_until
 
 from pipeline.kafka.admin import committed_offsets, ensure_topics
-from pipeline.kafka.consumer import Backpressure, ConsumerOptions
+from pipeline.kafka.connection import connection
+from pipeline.kafka.consumer import Backpressure, ConsumerOptions, resume_joining
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
@@ -51,8 +53,11 @@ def publisher(settings: Settings) -> Iterator[Publisher]:
     publisher.close()
 
 
-def options(settings: Settings, **more: object) -> ConsumerOptions:
-    return ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), **more)  # type: ignore[arg-type]
+@pytest.fixture(params=[False, True], ids=["in turn", "overlap"])
+def options(request: pytest.FixtureRequest, settings: Settings) -> ConsumerOptions:
+    """Batches so small that, with overlap, one is worked on while another waits."""
+    topics = (settings.topics.frames.name,)
+    return ConsumerOptions(settings.group("test"), topics, max_batch=7, overlap=request.param)
 
 
 def send(publisher: Publisher, settings: Settings, first: int, last: int) -> list[bytes]:
@@ -65,20 +70,22 @@ def committed(settings: Settings) -> int:
     return sum(committed_offsets(settings, settings.group("test")).values())
 
 
-def test_what_is_delivered_is_committed(settings: Settings, publisher: Publisher) -> None:
+def test_what_is_delivered_is_committed(settings: Settings, publisher: Publisher, options: ConsumerOptions) -> None:
     values = send(publisher, settings, 0, 50)
     step = Collect()
-    with running(settings, options(settings, max_batch=7), step) as loop:
+    with running(settings, options, step) as loop:
         wait_until(lambda: loop.state.records == 50)
     assert sorted(step.seen) == sorted(values)
     assert committed(settings) == 50
 
 
-def test_a_delivery_that_waits_is_neither_lost_nor_committed(settings: Settings, publisher: Publisher) -> None:
+def test_a_delivery_that_waits_is_neither_lost_nor_committed(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions
+) -> None:
     values = send(publisher, settings, 0, 20)
     step = Collect()
     step.away.set()
-    with running(settings, options(settings), step) as loop:
+    with running(settings, options, step) as loop:
         wait_until(lambda: step.attempts >= 3)
         assert loop.state.waiting_for == "the test is away"
         assert committed(settings) == 0
@@ -88,35 +95,39 @@ def test_a_delivery_that_waits_is_neither_lost_nor_committed(settings: Settings,
     assert sorted(step.seen) == sorted(values)
 
 
-def test_stopping_while_a_delivery_waits_leaves_the_batch_to_the_next(settings: Settings, publisher: Publisher) -> None:
+def test_stopping_while_a_delivery_waits_leaves_the_batch_to_the_next(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions
+) -> None:
     values = send(publisher, settings, 0, 10)
     step = Collect()
     step.away.set()
-    with running(settings, options(settings), step):
+    with running(settings, options, step):
         wait_until(lambda: step.attempts >= 1)
     assert step.seen == []
     successor = Collect()
-    with running(settings, options(settings), successor):
+    with running(settings, options, successor):
         wait_until(lambda: len(successor.seen) == 10)
     assert sorted(successor.seen) == sorted(values)
 
 
 def test_partitions_that_move_while_a_delivery_waits_are_read_again_by_their_owner(
-    settings: Settings, publisher: Publisher
+    settings: Settings, publisher: Publisher, options: ConsumerOptions
 ) -> None:
     values = send(publisher, settings, 0, 20)
     stuck, helper = Collect(), Collect()
     stuck.away.set()
-    with running(settings, options(settings), stuck):
+    with running(settings, options, stuck):
         wait_until(lambda: stuck.attempts >= 1)
-        with running(settings, options(settings), helper):
+        with running(settings, options, helper):
             wait_until(lambda: len(stuck.assignments) >= 2 and len(helper.assignments) >= 1)
             stuck.away.clear()
             wait_until(lambda: set(stuck.seen) | set(helper.seen) == set(values))
     assert committed(settings) == 20
 
 
-def test_an_error_in_work_ends_the_loop_uncommitted(settings: Settings, publisher: Publisher) -> None:
+def test_an_error_in_work_ends_the_loop_uncommitted(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions
+) -> None:
     send(publisher, settings, 0, 5)
 
     class Broken(Collect):
@@ -125,6 +136,28 @@ def test_an_error_in_work_ends_the_loop_uncommitted(settings: Settings, publishe
             raise ZeroDivisionError("broken")
 
     step = Broken()
-    with pytest.raises(ZeroDivisionError), running(settings, options(settings), step):
+    with pytest.raises(ZeroDivisionError), running(settings, options, step):
         wait_until(lambda: step.attempts == 1)
     assert committed(settings) == 0
+
+
+def test_a_join_that_outlasts_a_poll_is_completed_by_the_next(settings: Settings) -> None:
+    """Without `resume_joining`, this member of kafka-python 3.0.12 stands still when the topic grows."""
+    topic, partitions = settings.topics.frames.name, settings.andon_frame_partitions
+    consumer = KafkaConsumer(
+        topic, **connection(settings, "test"), group_id=settings.group("test"), metadata_max_age_ms=200
+    )
+    admin = KafkaAdminClient(**connection(settings, "test"))
+
+    def grown_to(count: int) -> bool:
+        resume_joining(consumer)
+        consumer.poll(timeout_ms=20)
+        return len(consumer.assignment()) == count
+
+    try:
+        wait_until(lambda: grown_to(partitions))
+        admin.create_partitions({topic: partitions + 1})
+        wait_until(lambda: grown_to(partitions + 1))
+    finally:
+        consumer.close(autocommit=False)
+        admin.close()
