@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,10 +33,24 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
-    redis_url: str = Field(default="redis://localhost:6379/0", description="redis:// or rediss:// for TLS")
+    redis_address: str = Field(
+        default="redis://localhost:6379/0", validation_alias="redis_url", description="redis:// or rediss:// for TLS"
+    )
+    redis_username: str = ""
+    redis_password: SecretStr | None = None
     andon_topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
     andon_frame_partitions: int = Field(default=8, ge=1, le=10_000)
     andon_line_partitions: int = Field(default=4, ge=1, le=10_000)
+    andon_metrics_host: str = Field(default="127.0.0.1", description="where --metrics-port listens")
+
+    @property
+    def redis_url(self) -> str:
+        """With user and password in it, where they are set apart from the address. Never log it."""
+        if self.redis_password is None:
+            return self.redis_address
+        scheme, _, rest = self.redis_address.partition("://")
+        login = f"{quote(self.redis_username, safe='')}:{quote(self.redis_password.get_secret_value(), safe='')}"
+        return f"{scheme}://{login}@{rest}"
 
     @property
     def topics(self) -> Topics:

@@ -75,6 +75,9 @@ def test_a_worker_told_to_stop_ends_in_good_order(
             time.sleep(0.2)
             published = metric(port, "andon_camera_published_total")
         assert published >= 20
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+            assert answer.status == 200
+        assert 0 < metric(port, "andon_camera_heartbeat_age_seconds", labels="") < 10
     finally:
         worker.send_signal(signal.SIGTERM)
         out, _ = worker.communicate(timeout=30)
@@ -85,10 +88,10 @@ def test_a_worker_told_to_stop_ends_in_good_order(
     assert (last.end, last.published, last.buffered) == (BootEnd.CLEAN, last.captured, 0)
 
 
-def metric(port: int, name: str) -> float:
+def metric(port: int, name: str, labels: str = '{camera="cam-1"}') -> float:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as page:
             lines = page.read().decode().splitlines()
     except OSError:
         return 0.0  # not up yet
-    return float(next((line.split()[-1] for line in lines if line.startswith(f'{name}{{camera="cam-1"}}')), 0))
+    return float(next((line.split()[-1] for line in lines if line.startswith(f"{name}{labels} ")), 0))

@@ -206,3 +206,13 @@ def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: 
     (images / "a.png").write_bytes(b"no image")
     assert not look(FolderSource(type="folder", path=images), stop).usable
     assert "does not exist" in look(FolderSource(type="folder", path=tmp_path / "none"), stop).description
+
+
+def test_a_video_login_comes_from_files_and_is_quoted(tmp_path: Path) -> None:
+    from workers.camera.sources.video import address
+
+    (tmp_path / "username").write_text("viewer\n")
+    (tmp_path / "password").write_text("p@ss/word\n")
+    config = VideoSource(type="video", url="rtsp://10.0.0.1:554/stream1", login=tmp_path)
+    assert address(config) == "rtsp://viewer:p%40ss%2Fword@10.0.0.1:554/stream1"
+    assert "p@ss" not in repr(config)

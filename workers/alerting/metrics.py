@@ -3,15 +3,18 @@
 from collections.abc import Iterable
 from time import monotonic
 
-from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeline.events import Act, Alarm, AlarmKind
+from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome
 from pipeline.kafka.consumer import LoopState
-from workers.alerting.effects import Effect
+from workers.alerting.effects import Effect, Refusal, Takeover
+from workers.alerting.silence import Watch
+from workers.observing import observe
 
-LOOPBACK = "127.0.0.1"
+STUCK_AFTER_S = 180
+"""Above the longest that one turn may take: a batch, or taking over lines while Kafka comes back."""
 
 
 class Metrics:
@@ -23,6 +26,27 @@ class Metrics:
         self._alarms = self._counter("alarms", "Alarms raised.", "kind")
         self._late = self._counter("late", "Alarms that came too late to stop the line.")
         self._commands = self._counter("commands", "Line commands decided.", "action")
+        self._shadows = self._counter("shadow_commands", "Commands that only a candidate or shadow mode decided.", "line")
+        self._replies = self._counter("replies", "What became of commands at the line.", "outcome")
+        self._refusals = self._counter("refusals", "Acts of people that were refused.", "act")
+        self._takeovers = self._counter("takeovers", "Lines taken over.")
+        self._stop_s = Histogram(
+            "andon_alerting_capture_to_read_back_seconds",
+            "From the capture of the frame that completed the evidence to the level read back from the line.",
+            buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30),
+            registry=self.registry,
+        )
+        self._exchange_s = Histogram(
+            "andon_alerting_plc_exchange_seconds",
+            "One exchange with a PLC that came to its end.",
+            ("line",),
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+            registry=self.registry,
+        )
+        self._exchange_failures = self._counter("plc_exchange_failures", "Exchanges with a PLC that failed.", "line")
+        self._watched = self._gauge("watched_cameras", "Cameras that should see frames now.", "line")
+        self._silent = self._gauge("silent_cameras", "Cameras whose frames are not scored any more.", "line")
+        self._alive = self._gauge("line_watched", "1 while the heartbeat of the line's PLC may move.", "line")
 
     def scored(self, verdict: str) -> None:
         self._scores.labels(verdict).inc()
@@ -35,20 +59,54 @@ class Metrics:
 
     def decided(self, events: Iterable[Effect]) -> None:
         for event in events:
-            if not isinstance(event, Alarm):
-                self._commands.labels(event.action.value).inc()
-            elif event.act is Act.RAISE:
-                self._alarms.labels(event.kind.value).inc()
-                if event.kind is AlarmKind.LATE:
-                    self._late.inc()
+            match event:
+                case LineCommand() if event.simulated:
+                    self._shadows.labels(event.line_id).inc()
+                case LineCommand():
+                    self._commands.labels(event.action.value).inc()
+                case CommandReply():
+                    self._replied(event)
+                case Refusal():
+                    self._refusals.labels(event.operation.act.value).inc()
+                case Takeover():
+                    self._takeovers.inc()
+                case Alarm() if event.act is Act.RAISE:
+                    self._alarms.labels(event.kind.value).inc()
+                    if event.kind is AlarmKind.LATE:
+                        self._late.inc()
+
+    def watched(self, line_id: str, watch: Watch) -> None:
+        self._watched.labels(line_id).set(watch.watched)
+        self._silent.labels(line_id).set(len(watch.silent))
+        self._alive.labels(line_id).set(watch.alive)
+
+    def exchanged(self, line_id: str, seconds: float, good: bool) -> None:
+        """Called from the drivers' threads."""
+        if good:
+            self._exchange_s.labels(line_id).observe(seconds)
+        else:
+            self._exchange_failures.labels(line_id).inc()
+
+    def _replied(self, reply: CommandReply) -> None:
+        self._replies.labels(reply.outcome.value).inc()
+        if reply.outcome is Outcome.ACCEPTED and reply.action is not Action.UNHOLD_PERMITTED:
+            self._stop_s.observe((reply.observed_at - reply.captured_at).total_seconds())
 
     def watch(self, loop: LoopState) -> None:
         """Adds the loop's own numbers: lag, and how long ago it last turned."""
         self.registry.register(_LoopCollector(loop))
 
-    def serve(self, port: int) -> None:
-        """On loopback only: whoever wants it elsewhere puts a proxy with authentication before it."""
-        start_http_server(port, addr=LOOPBACK, registry=self.registry)
+    def serve(self, loop: LoopState, host: str, port: int) -> None:
+        """Metrics, and whether the loop still turns."""
+
+        def fault() -> str | None:
+            still_s = monotonic() - loop.last_turn_monotonic_s
+            return f"the loop has stood still for {still_s:.0f} s" if still_s > STUCK_AFTER_S else None
+
+        observe(self.registry, fault, host, port)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"andon_alerting_{name}", text, labels, registry=self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"andon_alerting_{name}", text, labels, registry=self.registry)

@@ -5,10 +5,14 @@ import threading
 from pipeline import groups
 from pipeline.kafka.admin import check_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
+from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
 from pipeline.settings import Settings
 from workers.alerting.metrics import Metrics
+from workers.alerting.plant import Plant
 from workers.alerting.policy import Policies
+from workers.alerting.pulses import PulseReader
+from workers.alerting.recovery import check_partitions, read_states
 from workers.alerting.worker import AlertingStep
 
 MAX_BATCH = 128
@@ -21,7 +25,8 @@ DELIVERY_TIMEOUT_S = 20
 
 
 def run(settings: Settings, policies: Policies, stop: threading.Event, *, metrics_port: int | None = None) -> None:
-    """Returns after `stop`. Raises TopicError, KafkaUnavailableError, StateError, PublishError."""
+    """Returns after `stop`. Raises TopicError, KafkaUnavailableError, StateError, PublishError,
+    ActuatorSetupError."""
     run_with(
         Publisher(settings, groups.ALERTING, delivery_timeout_s=DELIVERY_TIMEOUT_S),
         settings,
@@ -42,19 +47,31 @@ def run_with(
     """As `run`, with a publisher of the caller's. Closes it."""
     try:
         topics = settings.topics
-        own = (topics.scores, topics.operations, topics.line_state, topics.alarms, topics.line_commands)
-        check_topics(settings, own)
+        check_topics(settings, [topic for topic in topics if topic not in (topics.frames, topics.frames_dead)])
+        check_partitions(read_states(settings), topics.line_state.partitions)
         metrics = Metrics()
+        lease = Lease(SESSION_TIMEOUT_S)
+        plant = Plant(policies, lease, exchanged=metrics.exchanged)
+        pulses = PulseReader(settings)
         options = ConsumerOptions(
             group=settings.group(groups.ALERTING),
             topics=(topics.scores.name, topics.operations.name),
             max_batch=MAX_BATCH,
             session_timeout_s=SESSION_TIMEOUT_S,
+            ticks=True,
+            lease=lease,
         )
-        loop = ConsumerLoop(settings, options, AlertingStep(settings, policies, publisher, metrics), stop)
+        step = AlertingStep(
+            settings, policies, publisher, metrics, lease=lease, plant=plant, pulses=lambda: dict(pulses.newest)
+        )
+        loop = ConsumerLoop(settings, options, step, stop)
         metrics.watch(loop.state)
         if metrics_port is not None:
-            metrics.serve(metrics_port)
-        loop.run()
+            metrics.serve(loop.state, settings.andon_metrics_host, metrics_port)
+        try:
+            loop.run()
+        finally:
+            plant.close()
+            pulses.close()
     finally:
         publisher.close()

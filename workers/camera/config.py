@@ -38,6 +38,8 @@ class VideoSource(_Part):
     type: Literal["video"]
     url: str = Field(min_length=1)
     """rtsp://…, http://…, or a path to a file."""
+    login: Path | None = None
+    """Folder with the files `username` and `password`, so that they stand in no configuration."""
     fps: float | None = Field(default=None, gt=0, le=10_000)
     """At most so many frames a second; a live stream's others are passed over. A file plays at its own rate."""
     encode: Literal["jpeg", "png"] = "jpeg"

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -46,8 +47,13 @@ class Heartbeats:
         self._connected = connected
         self._closing = threading.Event()
         self._attempted = False
+        self._acknowledged_s = time.monotonic()
         self.fault: TopicError | None = None
         """The topics were found wrong at the very first contact."""
+
+    def age_s(self) -> float:
+        """Since Kafka took a heartbeat, or since the start."""
+        return time.monotonic() - self._acknowledged_s
 
     def run(self) -> None:
         backoff = Backoff(0.5, 5)
@@ -104,6 +110,7 @@ class Heartbeats:
             return  # nothing may come after the last heartbeat
         report = self._report()
         publisher.publish(self._records(report), _ANSWER_TIMEOUT_S)
+        self._acknowledged_s = time.monotonic()
         for owner, tally in report[1].items():
             if tally.end is not BootEnd.RUNNING and not tally.waiting:
                 self._ledger.forget(owner)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -11,15 +11,23 @@ from workers.camera.buffer import Buffer
 from workers.camera.feeder import Feeder
 from workers.camera.ledger import Tally
 from workers.camera.parcel import Owner
+from workers.observing import Health, observe
 
 
 class CameraMetrics(Collector):
     """Counters are this boot's; the spool's gauge counts the frames of former boots too."""
 
-    def __init__(self, feeders: list[Feeder], buffer: Buffer, tallies: Callable[[], Mapping[Owner, Tally]]) -> None:
+    def __init__(
+        self,
+        feeders: list[Feeder],
+        buffer: Buffer,
+        tallies: Callable[[], Mapping[Owner, Tally]],
+        heartbeat_age_s: Callable[[], float],
+    ) -> None:
         self._feeders = feeders
         self._buffer = buffer
         self._tallies = tallies
+        self._heartbeat_age_s = heartbeat_age_s
 
     def collect(self) -> Iterable[Metric]:
         tallies = self._tallies()
@@ -41,21 +49,19 @@ class CameraMetrics(Collector):
         for camera_id, frames in _spooled(tallies).items():
             spooled.add_metric([camera_id], frames)
         buffer = GaugeMetricFamily("andon_camera_buffer_bytes", "Waiting in memory.", value=self._buffer.size_bytes)
-        return [captured, published, dropped, failures, connected, spooled, buffer]
+        heartbeat = GaugeMetricFamily(
+            "andon_camera_heartbeat_age_seconds",
+            "Since Kafka took a heartbeat, or since the start. It beats every second when all is well.",
+            value=self._heartbeat_age_s(),
+        )
+        return [captured, published, dropped, failures, connected, spooled, buffer, heartbeat]
 
 
-def serve_metrics(metrics: CameraMetrics, port: int) -> Callable[[], None]:
-    """On loopback only. Returns what ends it."""
+def serve_metrics(metrics: CameraMetrics, health: Health, host: str, port: int) -> Callable[[], None]:
+    """Returns what ends it."""
     registry = CollectorRegistry()
     registry.register(metrics)
-    server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
-
-    def close() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
-
-    return close
+    return observe(registry, health, host, port)
 
 
 def _spooled(tallies: Mapping[Owner, Tally]) -> dict[str, int]:

@@ -11,6 +11,7 @@ class Task:
     """A daemon: a camera driver that hangs must not keep the process from ending."""
 
     def __init__(self, name: str, work: Callable[[], None], on_error: Callable[[], None]) -> None:
+        self.name = name
         self.error: BaseException | None = None
         self._work = work
         self._on_error = on_error

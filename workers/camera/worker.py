@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 
 from pipeline.events import BootEnd, now
@@ -52,15 +53,14 @@ def run(
     source whose extra is not installed, WorkerError.
     """
     worker = _Worker(config, settings, frames_per_camera)
-    metrics = CameraMetrics(worker.feeders, worker.buffer, worker.ledger.snapshot)
-    end_metrics: Callable[[], None] = serve_metrics(metrics, metrics_port) if metrics_port else lambda: None
-    try:
+    metrics = CameraMetrics(worker.feeders, worker.buffer, worker.ledger.snapshot, worker.heartbeat_age_s)
+    with ExitStack() as ends:
+        ends.callback(worker.release)
+        if metrics_port:
+            ends.callback(serve_metrics(metrics, worker.fault, settings.andon_metrics_host, metrics_port))
         worker.start()
         worker.wait(stop, seconds)
         return worker.shut_down()
-    finally:
-        worker.release()
-        end_metrics()
 
 
 class _Worker:
@@ -101,6 +101,14 @@ class _Worker:
         self._source_tasks = [
             Task(feeder.owner.camera_id, partial(feeder.run, self._sources_stop), on_error) for feeder in self.feeders
         ]
+
+    def heartbeat_age_s(self) -> float:
+        return self._heartbeats.age_s()
+
+    def fault(self) -> str | None:
+        """What a restart would mend. Kafka or a camera that is away is none: the worker waits for them."""
+        ended = [task.name for task in self._service_tasks if not task.running]
+        return f"{' and '.join(ended)} ended" if ended else None
 
     def wait(self, stop: threading.Event, seconds: float | None) -> None:
         end_s = time.monotonic() + seconds if seconds is not None else float("inf")

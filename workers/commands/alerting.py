@@ -14,7 +14,10 @@ PoliciesFile = Annotated[Path, typer.Option("--policies", help="YAML; see deploy
 def run(
     policies: PoliciesFile,
     metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port of 127.0.0.1.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Serve /metrics and /healthz on this port of 127.0.0.1 (ANDON_METRICS_HOST)."
+        ),
     ] = None,
 ) -> None:
     """Watch every line until told to stop."""

@@ -22,7 +22,10 @@ def run(
     frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames of each camera.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port of 127.0.0.1.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Serve /metrics and /healthz on this port of 127.0.0.1 (ANDON_METRICS_HOST)."
+        ),
     ] = None,
 ) -> None:
     """Send what the cameras see until told to stop."""

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import av
 from av.error import FFmpegError
@@ -38,7 +39,7 @@ class VideoCapture:
         # RTSP over UDP loses packets silently, and half a frame looks like a defect.
         options = {"rtsp_transport": "tcp"} if self._config.url.lower().startswith("rtsp") else {}
         timeouts = (self._config.open_timeout_s, self._config.read_timeout_s)
-        return av.open(self._config.url, options=options, timeout=timeouts)
+        return av.open(address(self._config), options=options, timeout=timeouts)
 
     def _decode(self, container: Any, stop: threading.Event) -> Iterator[Image | Unreadable]:
         if not container.streams.video:
@@ -70,3 +71,12 @@ class VideoCapture:
         else:
             picture.save(encoded, "JPEG", quality=self._config.quality)
         return encoded.getvalue()
+
+
+def address(config: VideoSource) -> str:
+    """The URL with user and password in it. Read at every attempt, since passwords change. Raises OSError."""
+    if config.login is None:
+        return config.url
+    user, password = (quote((config.login / name).read_text().strip(), safe="") for name in ("username", "password"))
+    scheme, separator, rest = config.url.partition("://")
+    return f"{scheme}{separator}{user}:{password}@{rest}"

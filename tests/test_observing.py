@@ -1,0 +1,58 @@
+"""Metrics and health of a process, as Prometheus and a supervisor ask for them."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from workers.local.ports import LOOPBACK, free_ports
+from workers.observing import Health, observe
+
+pytestmark = pytest.mark.unit
+
+
+@contextmanager
+def observed(health: Health) -> Iterator[str]:
+    registry = CollectorRegistry()
+    Gauge("andon_answer", "of everything", registry=registry).set(42)
+    (port,) = free_ports(1)
+    close = observe(registry, health, LOOPBACK, port)
+    try:
+        yield f"http://{LOOPBACK}:{port}"
+    finally:
+        close()
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_well_process_says_so() -> None:
+    with observed(lambda: None) as url:
+        assert get(f"{url}/healthz") == (200, "well\n")
+
+
+def test_an_ill_process_says_what_is_wrong() -> None:
+    with observed(lambda: "the loop stands still") as url:
+        assert get(f"{url}/healthz") == (503, "the loop stands still\n")
+
+
+def test_metrics_are_served_beside_health() -> None:
+    with observed(lambda: "ill") as url:
+        status, page = get(f"{url}/metrics")
+    assert status == 200
+    assert "andon_answer 42.0" in page
+
+
+def test_a_closed_port_can_be_used_again() -> None:
+    registry = CollectorRegistry()
+    (port,) = free_ports(1)
+    for _ in range(2):
+        observe(registry, lambda: None, LOOPBACK, port)()
