@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 _CAPTION_PX = 22
 
@@ -40,6 +40,17 @@ def overlay(
     weight = np.clip((anomaly_map - low) / span, 0, 1) * opacity
     mask = Image.fromarray((weight * 255).astype(np.uint8)).resize(frame.size, Image.Resampling.BILINEAR)
     return Image.composite(heat(anomaly_map, frame.size, low, high), frame, mask)
+
+
+def outlined(pixels: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> Image.Image:
+    """The frame, with the edge of what the (H, W) mask marks in green, two pixels wide and just outside of it."""
+    frame = Image.fromarray(pixels).convert("RGB")
+    if mask is None or not mask.any():
+        return frame
+    marked = Image.fromarray(mask.astype(np.uint8) * 255)
+    around = ImageChops.subtract(marked.filter(ImageFilter.MaxFilter(5)), marked)
+    frame.paste((64, 224, 96), mask=around)
+    return frame
 
 
 def side_by_side(

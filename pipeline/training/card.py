@@ -1,28 +1,8 @@
 """The model card of a bundle: README.md, written from the bundle's own facts and a measurement, never by hand."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
-
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.training.evaluate import ImageMetrics
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured on images that nothing was fitted on."""
-
-    data: str
-    detector: ImageMetrics
-    baselines: Mapping[str, ImageMetrics]
-    features: Mapping[str, ImageMetrics]
-    """The raw features, each taken as a score of its own: what the forest makes of them shows beside them."""
-    ms_per_frame: float
-    """Median time of `predict` for a batch of one."""
-    machine: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+from pipeline.training.measure import ClassFigures, Evaluation
 
 
 def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
@@ -62,7 +42,9 @@ def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
             f"on {calibration.normals} held-out normals. With it {_percent(found.recall)} of the defective and",
             f"{_percent(found.false_alarm_rate)} of the good test images are NOT_OK; F1 {_number(found.f1)}.",
             "",
-            f"Time per frame, one at a time: {evaluation.ms_per_frame:.0f} ms (median) on {evaluation.machine}.",
+            *_classes(evaluation),
+            *(f"Note: {note}." for note in evaluation.notes),
+            f"Time per image, one at a time: {evaluation.ms_per_image:.0f} ms (median) on {evaluation.machine}.",
             "",
             _LIMITS,
         ]
@@ -77,8 +59,29 @@ _LIMITS = """## What it is not good for
 
 
 def _row(name: str, metrics: ImageMetrics) -> str:
-    interval = f"{metrics.auroc:.3f} [{metrics.auroc_low:.2f}–{metrics.auroc_high:.2f}]"
-    return f"| {name} | {interval} | {metrics.average_precision:.3f} | {metrics.f1_max:.3f} |"
+    return f"| {name} | {_auroc(metrics)} | {metrics.aupr:.3f} | {metrics.f1_max:.3f} |"
+
+
+def _auroc(metrics: ImageMetrics) -> str:
+    low, high = metrics.intervals["auroc"]
+    return f"{metrics.auroc:.3f} [{low:.2f}–{high:.2f}]"
+
+
+def _classes(evaluation: Evaluation) -> list[str]:
+    """A table, where there is more to say than the one above says."""
+    pixel = evaluation.pixel
+    if len(evaluation.per_class) < 2 and pixel is None:
+        return []
+    rows = [_class_row(kind, figures) for kind, figures in evaluation.per_class.items()]
+    rows.append(_class_row("**all**", ClassFigures(evaluation.detector, pixel)))
+    head = ["| defect | images | AUROC | found | pixel AUROC | AUPRO (0.3) |", "|---|---|---|---|---|---|"]
+    return [*head, *rows, ""]
+
+
+def _class_row(kind: str, figures: ClassFigures) -> str:
+    image, pixel = figures.image, figures.pixel
+    pixels = f"{pixel.auroc:.3f} | {pixel.aupro:.3f}" if pixel else "— | —"
+    return f"| {kind} | {image.defects} | {_auroc(image)} | {_percent(image.recall)} | {pixels} |"
 
 
 def _percent(share: float | None) -> str:

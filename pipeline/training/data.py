@@ -1,7 +1,7 @@
-"""Training images on disk → arrays. Everything that is wrong with a folder is said at once, file by file."""
+"""Images on disk → arrays. Everything that is wrong with them is said at once, file by file."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,54 +10,19 @@ from PIL import Image
 
 from pipeline.detectors.bundle import InputSpec
 from pipeline.errors import AndonError
-from pipeline.frames import FrameError, Mode, decode
+from pipeline.frames import MAX_FRAME_PIXELS, FrameError, Mode, decode
 
 Frame = NDArray[np.uint8]
 """(H, W) gray or (H, W, 3) RGB."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """What cameras may send is what one may train on."""
+_OTHER_PICTURES = frozenset({".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2"})
 _FILES_NAMED = 10
+_NUMBERED = 32
 
 
 class DataError(AndonError):
     """Images that cannot be trained or evaluated on. The message names the files and says what to do."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the images of a data set lie. Paths are sorted by name, which is taken to be the order of production."""
-
-    normals: tuple[Path, ...]
-    """For training."""
-    test_normals: tuple[Path, ...]
-    test_defects: tuple[Path, ...]
-
-
-def find_layout(folder: Path) -> Layout:
-    """Understands MVTec's layout (train/good, test/good, test/<any defect>) and a plain folder of normal images.
-
-    Raises DataError when there is no such folder or it holds no training image.
-    """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}: give --data a folder of images of good parts")
-    good = folder / "train" / "good"
-    normals = _images(good if good.is_dir() else folder)
-    if not normals:
-        raise DataError(
-            f"{good if good.is_dir() else folder} holds no images ({', '.join(sorted(SUFFIXES))}): put images of good "
-            "parts there, or into train/good below it"
-        )
-    defects: list[Path] = []
-    if (folder / "test").is_dir():
-        for kind in sorted(path for path in (folder / "test").iterdir() if path.is_dir() and path.name != "good"):
-            defects.extend(_images(kind))
-    return Layout(normals=normals, test_normals=_images(folder / "test" / "good"), test_defects=tuple(defects))
-
-
-def _images(folder: Path) -> tuple[Path, ...]:
-    if not folder.is_dir():
-        return ()
-    return tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()))
 
 
 def detect_mode(path: Path) -> Mode:
@@ -82,10 +47,7 @@ def load_frames(paths: Sequence[Path], mode: Mode) -> list[Frame]:
             frames.append(read_frame(path, mode))
         except DataError as error:
             faults.append(str(error))
-    if faults:
-        rest = f"\n… and {len(faults) - _FILES_NAMED} more" if len(faults) > _FILES_NAMED else ""
-        listed = "\n".join(faults[:_FILES_NAMED])
-        raise DataError(f"{len(faults)} of {len(paths)} images cannot be used; repair or remove them:\n{listed}{rest}")
+    refuse(faults, len(paths))
     if not frames:
         raise DataError("there are no images to load")
     return frames
@@ -97,6 +59,51 @@ def read_frame(path: Path, mode: Mode) -> Frame:
         return decode(path.read_bytes(), mode)
     except (OSError, FrameError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def refuse(faults: Sequence[str], images: int) -> None:
+    """Raises DataError that lists the faults, one a file, if there are any."""
+    if faults:
+        rest = f"\n… and {len(faults) - _FILES_NAMED} more" if len(faults) > _FILES_NAMED else ""
+        listed = "\n".join(faults[:_FILES_NAMED])
+        raise DataError(f"{len(faults)} of {images} images cannot be used; repair or remove them:\n{listed}{rest}")
+
+
+def pictures_in(folder: Path) -> tuple[Path, ...]:
+    """PNG and JPEG files right in the folder, by name; none where there is no folder.
+
+    Raises DataError that names pictures of formats that cameras do not send: left out in silence, they would be missed.
+    """
+    if not folder.is_dir():
+        return ()
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    refuse(
+        [f"{path}: only PNG and JPEG are read; convert it" for path in files if path.suffix.lower() in _OTHER_PICTURES],
+        len(files),
+    )
+    return tuple(path for path in files if path.suffix.lower() in SUFFIXES)
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """(H, W), True where a defect is marked: gray levels from 128 up, since painted and scaled masks have soft borders;
+    every level but 0 in a mask that numbers its defects (no level above 32), as VisA's do. Raises DataError."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > MAX_FRAME_PIXELS:
+                raise DataError(f"{path}: is larger than {MAX_FRAME_PIXELS} pixels")
+            levels = np.asarray(image if image.mode in ("1", "L", "P") else image.convert("L"))
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    highest = int(levels.max(initial=0))
+    marked: NDArray[np.bool_] = levels > 0 if highest <= _NUMBERED else levels >= 128
+    return marked
+
+
+def fingerprint(path: Path) -> str:
+    """12 hex digits of the SHA-256 of the file: by these a bundle names the images that it was fitted on."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def by_size(frames: Sequence[Frame]) -> list[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
@@ -117,7 +124,7 @@ def input_spec(frames: Sequence[Frame], mode: Mode, min_side_px: int) -> InputSp
     shortest = min(frames, key=lambda frame: min(frame.shape[:2]))
     if min(shortest.shape[:2]) < min_side_px:
         raise DataError(
-            f"the images go down to {_size(shortest)}, and this model takes no side below {min_side_px} px: "
+            f"the images go down to {size_text(shortest.shape)}, and this model takes no side below {min_side_px} px: "
             "give larger images or train with smaller patches"
         )
     one_size = len({frame.shape for frame in frames}) == 1
@@ -126,5 +133,6 @@ def input_spec(frames: Sequence[Frame], mode: Mode, min_side_px: int) -> InputSp
     )
 
 
-def _size(frame: Frame) -> str:
-    return f"{frame.shape[1]} × {frame.shape[0]} px"
+def size_text(shape: tuple[int, ...]) -> str:
+    """'width × height px' of an array's shape."""
+    return f"{shape[1]} × {shape[0]} px"

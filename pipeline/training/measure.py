@@ -2,48 +2,270 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detectors.base import Detector
+from pipeline.detectors.bundle import BundleInfo
+from pipeline.frames import to_gray
 from pipeline.training.baselines import BASELINES
-from pipeline.training.card import Evaluation
-from pipeline.training.data import DataError, find_layout, load_frames
-from pipeline.training.evaluate import evaluate_images
+from pipeline.training.data import DataError, fingerprint, read_frame, read_mask, refuse, size_text
+from pipeline.training.evaluate import ImageMetrics, evaluate_images
+from pipeline.training.layouts import Layout, TestImage, find_layout
+from pipeline.training.pixels import (
+    PixelCounts,
+    PixelMetrics,
+    at_frame_size,
+    choose_thresholds,
+    count_pixels,
+    pixel_metrics,
+)
+from pipeline.training.shelf import MapShelf
+
+_PIXELS_SAMPLED = 2_000_000
+"""Of each kind, over all images: enough to place thresholds."""
+
+Track = Callable[[range, str], Iterable[int]]
+"""Shows the progress over numbers, with a word for what is done."""
 
 
-def measure(detector: Detector, data: Path, machine: str, track: Callable[[range], Iterable[int]] = iter) -> Evaluation:
-    """Scores test/good and every other folder below test. Raises DataError when either is missing."""
+def untracked(numbers: range, doing: str) -> Iterable[int]:
+    return numbers
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """One class of defects against all good images."""
+
+    image: ImageMetrics
+    pixel: PixelMetrics | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on images that nothing was fitted on."""
+
+    data: str
+    notes: tuple[str, ...]
+    """What a reader of the figures should know."""
+    detector: ImageMetrics
+    pixel: PixelMetrics | None
+    """None without masks."""
+    per_class: Mapping[str, ClassFigures]
+    baselines: Mapping[str, ImageMetrics]
+    features: Mapping[str, ImageMetrics]
+    """The raw features, each taken as a score of its own: what the judgement makes of them shows beside them."""
+    ms_per_image: float
+    """Median time of `predict` for a batch of one."""
+    machine: str
+    images: tuple[TestImage, ...]
+    scores: NDArray[np.float64]
+    """(N,), in the order of `images`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the figures of the detector on top, everything else below."""
+        return {
+            **_figures(self.detector, self.pixel),
+            "per_class": {kind: _figures(found.image, found.pixel) for kind, found in self.per_class.items()},
+            "ms_per_image": self.ms_per_image,
+            "machine": self.machine,
+            "data": self.data,
+            "notes": list(self.notes),
+            "baselines": {name: _figures(found, None) for name, found in self.baselines.items()},
+            "features": {name: _figures(found, None) for name, found in self.features.items()},
+        }
+
+
+def _figures(image: ImageMetrics, pixel: PixelMetrics | None) -> dict[str, Any]:
+    names = {"auroc": "image_auroc", "aupr": "image_aupr", "f1_max": "image_f1max"}
+    found: dict[str, Any] = {
+        "image_auroc": image.auroc,
+        "image_aupr": image.aupr,
+        "image_f1max": image.f1_max,
+        "f1": image.f1,
+        "accuracy": image.accuracy,
+        "precision": image.precision,
+        "recall": image.recall,
+        "false_alarm_rate": image.false_alarm_rate,
+        "pixel_auroc": pixel.auroc if pixel else None,
+        "aupro": pixel.aupro if pixel else None,
+        "good": image.normals,
+        "defective": image.defects,
+        "intervals": {names.get(name, name): list(ends) for name, ends in image.intervals.items()},
+    }
+    if pixel:
+        found["intervals"] |= {"pixel_auroc": list(pixel.intervals["auroc"]), "aupro": list(pixel.intervals["aupro"])}
+    return found
+
+
+def measure(
+    detector: Detector,
+    data: Path,
+    machine: str,
+    shelf: MapShelf,
+    track: Track = untracked,
+    masks: bool = True,
+) -> Evaluation:
+    """Scores the test images, one at a time, and leaves their maps on the shelf under their numbers.
+
+    masks: whether pixels are evaluated, too. Raises DataError that names every image and mask that cannot be used, or
+    says which kind of images is missing.
+    """
     layout = find_layout(data)
-    if not layout.test_normals or not layout.test_defects:
-        raise DataError(
-            f"{data} has no test images: put good ones into test/good and defective ones into another folder below test"
-        )
-    mode = detector.info.input.mode
-    frames = load_frames([*layout.test_normals, *layout.test_defects], mode)
-    normals = len(layout.test_normals)
-    scores, times = np.empty(len(frames)), []
+    images = layout.test
+    _check_classes(layout, data)
+    marked = masks and any(image.mask for image in images)
+    check_images(images, detector.info, marked, track)
+
+    scores, times = np.empty(len(images)), np.empty(len(images))
     features: dict[str, NDArray[np.float64]] = {}
-    for index in track(range(len(frames))):
+    baselines = {name: np.empty(len(images)) for name in BASELINES}
+    samples = _Samples(len(images))
+    for number in track(range(len(images)), "scoring"):
+        frame = read_frame(images[number].path, detector.info.input.mode)
         started = time.perf_counter()
-        prediction = detector.predict(frames[index][None])
-        times.append(time.perf_counter() - started)
-        scores[index] = prediction.scores[0]
+        prediction = detector.predict(frame[None])
+        times[number] = time.perf_counter() - started
+        scores[number] = prediction.scores[0]
         for name, value in prediction.features.items():
-            features.setdefault(name, np.empty(len(frames)))[index] = value[0]
-    gray = frames if mode == "gray" else load_frames([*layout.test_normals, *layout.test_defects], "gray")
-    baselines = {name: np.array([baseline(frame) for frame in gray]) for name, baseline in BASELINES.items()}
+            features.setdefault(name, np.empty(len(images)))[number] = value[0]
+        gray = to_gray(frame)
+        for name, baseline in BASELINES.items():
+            baselines[name][number] = baseline(gray)
+        shelf.put(number, prediction.maps[0])
+        if marked:
+            samples.add(at_frame_size(prediction.maps[0], *gray.shape), _mask_of(images[number]))
+
+    is_defect = np.array([image.is_defect for image in images])
+    kinds = np.array([image.kind for image in images])
+    counts = _count(images, detector.info, shelf, samples.thresholds(), track) if marked else None
+
+    def figures(values: NDArray[np.float64], threshold: float | None = None, kind: str | None = None) -> ImageMetrics:
+        defects = is_defect if kind is None else kinds == kind
+        return evaluate_images(values[~is_defect], values[defects], threshold)
+
+    threshold = detector.info.calibration.threshold
     return Evaluation(
         data=f"{data.name}: test",
-        detector=evaluate_images(scores[:normals], scores[normals:], detector.info.calibration.threshold),
-        baselines={name: evaluate_images(values[:normals], values[normals:]) for name, values in baselines.items()},
-        features={name: evaluate_images(values[:normals], values[normals:]) for name, values in features.items()},
-        ms_per_frame=float(np.median(times)) * 1e3,
+        notes=(*layout.notes, *_notes(layout, detector.info, masks, marked)),
+        detector=figures(scores, threshold),
+        pixel=pixel_metrics(counts) if counts else None,
+        per_class={
+            kind: ClassFigures(
+                figures(scores, threshold, kind),
+                pixel_metrics([one for one, own in zip(counts, kinds, strict=True) if own in (kind, "good")])
+                if counts
+                else None,
+            )
+            for kind in dict.fromkeys(kinds[is_defect].tolist())
+        },
+        baselines={name: figures(values) for name, values in baselines.items()},
+        features={name: figures(values) for name, values in features.items()},
+        ms_per_image=float(np.median(times)) * 1e3,
         machine=machine,
+        images=images,
+        scores=scores,
     )
+
+
+def _check_classes(layout: Layout, data: Path) -> None:
+    good, bad = len(layout.test_normals), len(layout.test_defects)
+    if not good and not bad:
+        raise DataError(
+            f"{data} has no test images: put good ones into test/good and defective ones into test/<class of defect>"
+        )
+    if not bad or not good:
+        there, missing = (f"{good} good", "defective") if good else (f"{bad} defective", "good")
+        place = data if layout.name == "plain" else data / "test"
+        raise DataError(
+            f"{place} has {there} images and no {missing} ones: a test needs both. Put {missing} ones into "
+            f"{place / ('good' if missing == 'good' else '<class of defect>')}"
+        )
+
+
+def check_images(images: Sequence[TestImage], info: BundleInfo, marked: bool, track: Track = untracked) -> None:
+    """Opens every image and mask. Raises DataError that names each that is damaged, of a size that the model does not
+    judge, without a mask where others have one, or with a mask of another size."""
+    faults = []
+    for number in track(range(len(images)), "checking"):
+        fault = _fault(images[number], info, marked)
+        if fault:
+            faults.append(fault)
+    refuse(faults, len(images))
+
+
+def _fault(image: TestImage, info: BundleInfo, marked: bool) -> str | None:
+    try:
+        shape = read_frame(image.path, info.input.mode).shape
+        if not info.input.accepts(*shape[:2]):
+            return f"{image.path}: is {size_text(shape)}, and this model judges {info.input.describe()}"
+        if not marked or not image.is_defect:
+            return None
+        if image.mask is None:
+            return f"{image.path}: has no mask, though others have; add it, or measure without pixels (--no-masks)"
+        mask = read_mask(image.mask)
+    except DataError as error:
+        return str(error)
+    if mask.shape != shape[:2]:
+        return f"{image.mask}: is {size_text(mask.shape)}, but its image is {size_text(shape)}"
+    return None
+
+
+def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[str]:
+    notes = []
+    if masks and not marked:
+        notes.append("no masks were found, so nothing is said about pixels")
+    empty = [image.path.name for image in layout.test if marked and image.mask and not read_mask(image.mask).any()]
+    if empty:
+        notes.append(f"{len(empty)} masks of defective images mark nothing: {', '.join(empty[:5])}")
+    fitted = set(info.training.get("fitted_on", ()))
+    seen = sum(fingerprint(path) in fitted for path in layout.test_normals) if fitted else 0
+    if seen:
+        notes.append(
+            f"{seen} of {len(layout.test_normals)} good test images are images that the model was fitted on: "
+            "the figures are too good"
+        )
+    return notes
+
+
+def _mask_of(image: TestImage) -> NDArray[np.bool_] | None:
+    return read_mask(image.mask) if image.mask and image.is_defect else None
+
+
+def _count(
+    images: Sequence[TestImage], info: BundleInfo, shelf: MapShelf, thresholds: NDArray[np.float32], track: Track
+) -> list[PixelCounts]:
+    counts = []
+    for number in track(range(len(images)), "counting pixels"):
+        mask = _mask_of(images[number])
+        shape = read_frame(images[number].path, info.input.mode).shape if mask is None else mask.shape
+        counts.append(count_pixels(at_frame_size(shelf.get(number), *shape[:2]), mask, thresholds))
+    return counts
+
+
+class _Samples:
+    """A bounded share of the pixels, evenly spaced."""
+
+    def __init__(self, images: int) -> None:
+        self._each = max(1, _PIXELS_SAMPLED // images)
+        self._normal: list[NDArray[np.float32]] = []
+        self._defective: list[NDArray[np.float32]] = []
+
+    def add(self, values: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> None:
+        self._normal.append(self._some(values.ravel() if mask is None else values[~mask]))
+        if mask is not None:
+            self._defective.append(self._some(values[mask]))
+
+    def _some(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return values[:: max(1, -(-len(values) // self._each))].copy()
+
+    def thresholds(self) -> NDArray[np.float32]:
+        return choose_thresholds(np.concatenate(self._normal), np.concatenate(self._defective))
 
 
 def machine_facts(device: str) -> str:

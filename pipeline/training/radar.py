@@ -22,9 +22,10 @@ from pipeline.detectors.radar.detector import NETWORK_PREFIX, RadarFeatures
 from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
-from pipeline.training.data import DataError, detect_mode, find_layout, input_spec, load_frames
+from pipeline.training.data import DataError, detect_mode, input_spec, load_frames
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.forest import fit_judgement
+from pipeline.training.layouts import find_layout
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
 from pipeline.training.split import Shares, Split, split_contiguous
 from pipeline.training.synthetic import synthetic_defects

@@ -28,7 +28,7 @@ def test_evaluate_writes_figures_and_card(
     write_images(tmp_path / "test" / "hole", normal_frames(3, seed=2) // 2)
     figures = tmp_path / "figures.json"
     assert andon(monkeypatch, "evaluate", bundles["null"], "--data", tmp_path, "--json", figures, "--card") == 0
-    assert json.loads(figures.read_text())["detector"]["defects"] == 3
+    assert json.loads(figures.read_text())["defective"] == 3
     assert (bundles["null"] / "README.md").read_text().startswith("# null")
 
 

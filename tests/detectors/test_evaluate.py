@@ -12,6 +12,7 @@ from pipeline.training.card import model_card
 from pipeline.training.data import DataError
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.measure import measure
+from pipeline.training.shelf import MapShelf
 
 pytestmark = pytest.mark.unit
 
@@ -23,8 +24,9 @@ def test_metrics_by_hand() -> None:
     assert found.false_alarm_rate == pytest.approx(1 / 3)
     assert found.f1 == pytest.approx(0.5)
     assert found.f1_max == pytest.approx(0.8)
-    assert found.average_precision == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    assert found.auroc_low <= found.auroc <= found.auroc_high
+    assert found.aupr == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    low, high = found.intervals["auroc"]
+    assert low <= found.auroc <= high
 
 
 def test_scores_are_ranked_raw() -> None:
@@ -50,7 +52,8 @@ def test_the_card_holds_what_was_measured(bundles: dict[str, Path], tmp_path: Pa
     write_images(tmp_path / "test" / "good", normal_frames(5, seed=1))
     write_images(tmp_path / "test" / "hole", normal_frames(4, seed=2) // 2)
     detector = load_detector(bundles["radar in pixels"], "cpu")
-    found = measure(detector, tmp_path, "a test machine")
+    with MapShelf() as shelf:
+        found = measure(detector, tmp_path, "a test machine", shelf)
     assert (found.detector.normals, found.detector.defects) == (5, 4)
     card = model_card(detector.info, found)
     assert f"{found.detector.auroc:.3f}" in card
@@ -59,5 +62,5 @@ def test_the_card_holds_what_was_measured(bundles: dict[str, Path], tmp_path: Pa
 
 
 def test_without_test_images_nothing_is_measured(bundles: dict[str, Path], normals_folder: Path) -> None:
-    with pytest.raises(DataError, match="no test images"):
-        measure(load_detector(bundles["null"]), normals_folder, "a test machine")
+    with pytest.raises(DataError, match="no test images"), MapShelf() as shelf:
+        measure(load_detector(bundles["null"]), normals_folder, "a test machine", shelf)

@@ -12,7 +12,8 @@ from numpy.testing import assert_array_equal
 from pipeline.detectors.bundle import read_info
 from pipeline.training.calibrate import CalibrationError
 from pipeline.training.checkpoint import Progress
-from pipeline.training.data import DataError, find_layout, load_frames
+from pipeline.training.data import DataError, load_frames
+from pipeline.training.layouts import find_layout
 from pipeline.training.noise_training import NoisePlan, draw_patches, train_noise_predictor
 from pipeline.training.radar import fit_gain, train_radar
 from pipeline.training.synthetic import KINDS, synthetic_defects

@@ -1,49 +1,91 @@
 """`andon evaluate`: how well a bundle tells defects from normals, on images that it never saw."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.training.measure import Evaluation
 
 
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
-    data: Annotated[Path, typer.Option(help="Data set with test/good and test/<defect>.")],
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
-    card: Annotated[bool, typer.Option(help="Write the model card, README.md, into the bundle.")] = False,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Data set: MVTec's layout (test/good, test/<class>, ground_truth/<class>), the folder of one VisA "
+            "object, or a folder with good/ and other folders of bad parts."
+        ),
+    ],
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.", dir_okay=False)] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write index.html, with the worst mistakes as pictures, into this folder.")
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write the model card, README.md, into the bundle.")] = False,
+    masks: Annotated[bool, typer.Option(help="Evaluate pixels, too, where defects are marked.")] = True,
     device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
 ) -> None:
     """Measure a bundle on test images, beside baselines that use the raw image alone.
 
-    Example: andon evaluate mono-radar --data cells/mono --json figures.json
+    All figures are of raw scores and maps. AUROC, AUPR and the best F1 need no threshold; F1, accuracy, precision and
+    recall are those at the bundle's threshold. Pixels: AUROC, and AUPRO up to a false positive rate of 0.3.
+
+    Damaged images and masks that do not fit are named, file by file, before anything is scored.
+
+    Example: andon evaluate mono-radar --data cells/mono --json figures.json --report report
     """
     import json as json_format
 
     from rich.console import Console
     from rich.progress import track
-    from rich.table import Table
 
     from pipeline.detectors.registry import load_detector
     from pipeline.training.card import model_card
     from pipeline.training.measure import machine_facts, measure
+    from pipeline.training.report import write_report
+    from pipeline.training.shelf import MapShelf
 
     console = Console()
+
+    def show(numbers: range, doing: str) -> Iterable[int]:
+        return track(numbers, doing, console=console)
+
     detector = load_detector(bundle, device)
-    found = measure(detector, data, machine_facts(device), lambda frames: track(frames, "scoring", console=console))
-    table = Table("score", "AUROC", "95 % interval", "average precision", "best F1")
-    rows = {detector.info.name: found.detector, **found.features, **found.baselines}
-    for name, metrics in rows.items():
-        interval = f"{metrics.auroc_low:.3f}–{metrics.auroc_high:.3f}"
-        table.add_row(
-            name, f"{metrics.auroc:.4f}", interval, f"{metrics.average_precision:.4f}", f"{metrics.f1_max:.4f}"
-        )
-    console.print(table)
-    console.print(
-        f"at the threshold: {found.detector.recall:.1%} of {found.detector.defects} defective and "
-        f"{found.detector.false_alarm_rate:.1%} of {found.detector.normals} good images are NOT_OK; "
-        f"{found.ms_per_frame:.1f} ms per frame"
-    )
+    with MapShelf() as shelf:
+        found = measure(detector, data, machine_facts(device), shelf, show, masks)
+        if report:
+            console.print(f"report: {write_report(detector.info, found, shelf, report)}")
+    _print(console, detector.info.name, found)
     if json:
         json.write_text(json_format.dumps({"model": detector.info.model_hash, **found.as_dict()}, indent=2) + "\n")
     if card:
         (bundle / "README.md").write_text(model_card(detector.info, found))
+
+
+def _print(console: "Console", name: str, found: "Evaluation") -> None:
+    from rich.table import Table
+
+    table = Table("score", "AUROC", "95 % interval", "AUPR", "best F1")
+    for row, metrics in {name: found.detector, **found.features, **found.baselines}.items():
+        low, high = metrics.intervals["auroc"]
+        table.add_row(
+            row, f"{metrics.auroc:.4f}", f"{low:.3f}–{high:.3f}", f"{metrics.aupr:.4f}", f"{metrics.f1_max:.4f}"
+        )
+    console.print(table)
+    classes = Table("class", "images", "AUROC", "found", "pixel AUROC", "AUPRO")
+    rows = {kind: (one.image, one.pixel) for kind, one in found.per_class.items()}
+    for kind, (image, pixel) in {**rows, "all": (found.detector, found.pixel)}.items():
+        pixels = (f"{pixel.auroc:.4f}", f"{pixel.aupro:.4f}") if pixel else ("—", "—")
+        classes.add_row(kind, str(image.defects), f"{image.auroc:.4f}", f"{image.recall:.1%}", *pixels)
+    console.print(classes)
+    for note in found.notes:
+        console.print(f"note: {note}", style="yellow")
+    console.print(
+        f"at the threshold: {found.detector.recall:.1%} of {found.detector.defects} defective and "
+        f"{found.detector.false_alarm_rate:.1%} of {found.detector.normals} good images are NOT_OK; "
+        f"{found.ms_per_image:.1f} ms per image"
+    )

@@ -76,7 +76,7 @@ def radar(
     from pipeline.detectors.radar.config import RadarConfig
     from pipeline.detectors.registry import torch_device
     from pipeline.training.checkpoint import Progress as Reached
-    from pipeline.training.data import find_layout
+    from pipeline.training.layouts import find_layout
     from pipeline.training.noise_training import NoisePlan
     from pipeline.training.radar import RadarPlan, train_radar
     from pipeline.training.split import Shares

@@ -1,0 +1,171 @@
+"""Where the images of a data set lie: MVTec-AD, VisA, or plain folders of good and bad parts."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.training.data import DataError, pictures_in
+
+GOOD = "good"
+_VISA_SPLIT = Path("split_csv") / "1cls.csv"
+_MASK_FOLDERS = ("ground_truth", "masks", "mask")
+
+
+@dataclass(frozen=True)
+class TestImage:
+    """One image whose truth is known."""
+
+    __test__ = False  # pytest takes the name for a test class
+
+    path: Path
+    kind: str
+    """'good', or the class of the defect."""
+    mask: Path | None = None
+    """Where the defect is marked; None for good images and where nobody marked it."""
+
+    @property
+    def is_defect(self) -> bool:
+        return self.kind != GOOD
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths are sorted by name within their folder, which is taken to be the order of production."""
+
+    name: str
+    """'mvtec', 'visa' or 'plain'."""
+    normals: tuple[Path, ...]
+    """For training and calibration. In a plain folder with bad parts beside the good ones these are the good ones of
+    the test, too: whoever evaluates there a model that was trained there measures nothing."""
+    test: tuple[TestImage, ...]
+    notes: tuple[str, ...] = ()
+    """What a person should know about the folder, though it can be used."""
+
+    @property
+    def test_normals(self) -> tuple[Path, ...]:
+        return tuple(image.path for image in self.test if not image.is_defect)
+
+    @property
+    def test_defects(self) -> tuple[Path, ...]:
+        return tuple(image.path for image in self.test if image.is_defect)
+
+
+def find_layout(folder: Path) -> Layout:
+    """Reads one of:
+
+    - MVTec-AD: train/good, test/good, test/<class>, and masks in ground_truth/<class>/<name>_mask.png (or <name>.png);
+    - VisA as it is downloaded: the folder of one object, with split_csv/1cls.csv beside or in it;
+    - plain: images of good parts, right in the folder or in good/, and any other sub-folder holds bad ones. Masks may
+      lie in ground_truth/<class>/ or masks/<class>/.
+
+    Raises DataError when there is no such folder, it holds no image, or an image is named that is not there.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}: give --data a folder of images")
+    if (folder / "train").is_dir() or (folder / "test").is_dir():
+        return _mvtec(folder)
+    split = next((path for path in (folder / _VISA_SPLIT, folder.parent / _VISA_SPLIT) if path.is_file()), None)
+    return _visa(folder, split) if split else _plain(folder)
+
+
+def _mvtec(folder: Path) -> Layout:
+    good = folder / "train" / GOOD
+    normals = pictures_in(good)
+    test = tuple(_test_images(folder / "test", folder))
+    if not normals and not test:
+        raise DataError(
+            f"{good} holds no images, nor is there one below {folder / 'test'}: put images of good parts there"
+        )
+    return Layout("mvtec", normals, test)
+
+
+def _plain(folder: Path) -> Layout:
+    loose = pictures_in(folder)
+    if (folder / GOOD).is_dir():
+        notes = (f"{len(loose)} images right in {folder} were left out: it has a folder good/",) if loose else ()
+        normals = pictures_in(folder / GOOD)
+        test = tuple(_test_images(folder, folder))
+    else:
+        strays = [path.name for path in _subfolders(folder) if pictures_in(path)]
+        listed = ", ".join(strays)
+        notes = (f"images in {listed} were left out: there is no good/ beside them",) if strays and loose else ()
+        if strays and not loose:
+            raise DataError(
+                f"{folder} has images in {listed} only, and no word on which parts are good: put those into "
+                f"{folder / GOOD}"
+            )
+        normals, test = loose, tuple(TestImage(path, GOOD) for path in loose)
+    if not normals and not test:
+        raise DataError(
+            f"{folder} holds no images (PNG or JPEG): put images of good parts there, into good/ or into train/good"
+        )
+    return Layout("plain", normals, test, notes)
+
+
+def _test_images(folder: Path, root: Path) -> Iterator[TestImage]:
+    for place in _subfolders(folder):
+        masks = _masks(root, place.name) if place.name != GOOD else {}
+        for path in pictures_in(place):
+            yield TestImage(path, place.name, masks.get(path.stem + "_mask") or masks.get(path.stem))
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Good parts first, then the classes by name."""
+    if not folder.is_dir():
+        return []
+    found = [
+        path for path in folder.iterdir() if path.is_dir() and path.name not in _MASK_FOLDERS and path.name[0] != "."
+    ]
+    return sorted(found, key=lambda path: (path.name != GOOD, path.name))
+
+
+def _masks(root: Path, kind: str) -> Mapping[str, Path]:
+    return {path.stem: path for name in _MASK_FOLDERS for path in pictures_in(root / name / kind)}
+
+
+def _visa(folder: Path, split: Path) -> Layout:
+    root = split.parent.parent
+    rows = _rows(split, ("object", "split", "label", "image", "mask"))
+    objects = sorted({row["object"] for row in rows})
+    name = folder.name if folder != root else (objects[0] if len(objects) == 1 else "")
+    own = [row for row in rows if row["object"] == name]
+    if not own:
+        raise DataError(
+            f"{split} knows no object {folder.name!r}: give --data one of {', '.join(objects)} below {root}"
+        )
+    kinds = _visa_kinds(root, root / name / "image_anno.csv")
+    missing = [
+        row[column] for row in own for column in ("image", "mask") if row[column] and not (root / row[column]).is_file()
+    ]
+    if missing:
+        raise DataError(f"{split} names {len(missing)} files that are not there: " + ", ".join(missing[:10]))
+    normals = tuple(root / row["image"] for row in own if row["split"] == "train" and row["label"] == "normal")
+    test = [_visa_image(root, row, kinds) for row in own if row["split"] == "test"]
+    return Layout("visa", normals, tuple(sorted(test, key=lambda image: (image.is_defect, image.kind, image.path))))
+
+
+def _visa_image(root: Path, row: Mapping[str, str], kinds: Mapping[str, str]) -> TestImage:
+    path = root / row["image"]
+    if row["label"] == "normal":
+        return TestImage(path, GOOD)
+    return TestImage(path, kinds.get(row["image"], row["label"]), root / row["mask"] if row["mask"] else None)
+
+
+def _visa_kinds(root: Path, annotations: Path) -> Mapping[str, str]:
+    """Image → class of its defect; 'several' where it has more than one."""
+    if not annotations.is_file():
+        return {}
+    rows = _rows(annotations, ("image", "label"))
+    return {row["image"]: "several" if "," in row["label"] else row["label"] for row in rows}
+
+
+def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(
+                f"{path} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ['none'])}"
+            )
+        return [{key: value or "" for key, value in row.items() if key} for row in reader]

@@ -1,0 +1,168 @@
+"""The evaluation as one HTML page that needs nothing else: figures, histogram, the worst mistakes as pictures."""
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.detectors.bundle import BundleInfo
+from pipeline.drawing import heat, outlined, overlay
+from pipeline.training.data import read_frame, read_mask
+from pipeline.training.measure import Evaluation
+from pipeline.training.shelf import MapShelf
+
+PICTURES = 8
+"""Of each kind of mistake."""
+_LONGEST_PX = 420
+_BINS = 48
+_GOOD, _BAD, _LIMIT = "#3b76af", "#d1495b", "#222222"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One picture of the page."""
+
+    name: str
+    kind: str
+    score: float
+    wrong: bool
+    """Whether it lies on the wrong side of the threshold, or only nearest to it."""
+    picture: str
+    """JPEG as a data URI: frame with the marked defect, heat map, overlay."""
+
+
+def write_report(
+    info: BundleInfo,
+    found: Evaluation,
+    shelf: MapShelf,
+    folder: Path,
+    count: int = PICTURES,
+) -> Path:
+    """shelf: as `measure` left it. Writes index.html and returns its path."""
+    threshold = info.calibration.threshold
+    is_defect = np.array([image.is_defect for image in found.images])
+    upward = np.argsort(found.scores, kind="stable")
+    misses = [int(i) for i in upward if is_defect[i]][:count]
+    alarms = [int(i) for i in upward[::-1] if not is_defect[i]][:count]
+    scale = _scale(shelf, len(found.images))
+
+    def mistake(number: int, wrong: bool) -> Mistake:
+        image = found.images[number]
+        pixels = read_frame(image.path, info.input.mode)
+        mask = read_mask(image.mask) if image.mask and image.is_defect else None
+        strip = _strip(pixels, mask, shelf.get(number), scale)
+        name = f"{image.path.parent.name}/{image.path.name}"
+        return Mistake(name, image.kind, float(found.scores[number]), wrong, _data_uri(strip))
+
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(), undefined=StrictUndefined
+    )
+    page = templates.get_template("report.html").render(
+        info=info,
+        found=found,
+        threshold=threshold,
+        histogram=Markup(
+            histogram(found.scores[~is_defect], found.scores[is_defect], threshold)
+        ),  # ours alone: numbers
+        misses=[mistake(i, bool(found.scores[i] < threshold)) for i in misses],
+        alarms=[mistake(i, bool(found.scores[i] >= threshold)) for i in alarms],
+        missed=int((found.scores[is_defect] < threshold).sum()),
+        alarmed=int((found.scores[~is_defect] >= threshold).sum()),
+        percent=_percent,
+        number=_number,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "index.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _scale(shelf: MapShelf, images: int) -> tuple[float, float]:
+    """One scale of colours for all pictures: black up to the usual level of a map, pale where maps peak."""
+    levels, peaks = [], []
+    for number in range(images):
+        anomaly_map = shelf.get(number)
+        levels.append(float(np.median(anomaly_map)))
+        peaks.append(float(anomaly_map.max()))
+    return float(np.median(levels)), float(np.quantile(peaks, 0.9))
+
+
+def _strip(
+    pixels: NDArray[np.uint8],
+    mask: NDArray[np.bool_] | None,
+    anomaly_map: NDArray[np.float32],
+    scale: tuple[float, float],
+) -> Image.Image:
+    height, width = pixels.shape[:2]
+    shrink = min(1.0, _LONGEST_PX / max(height, width))
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    panels = [
+        outlined(pixels, mask),
+        heat(anomaly_map, (width, height), *scale),
+        overlay(pixels, anomaly_map, 0.6, *scale),
+    ]
+    strip = Image.new("RGB", (3 * size[0] + 8, size[1]), "white")
+    for i, panel in enumerate(panels):
+        strip.paste(panel.resize(size, Image.Resampling.LANCZOS), (i * (size[0] + 4), 0))
+    return strip
+
+
+def _data_uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def histogram(good: NDArray[np.float64], bad: NDArray[np.float64], threshold: float) -> str:
+    """SVG: the share of good and of defective images at each score, and the threshold. Scores are unbounded, so the
+    outermost 1 % on either side goes into the outermost bars."""
+    everything = np.concatenate([good, bad])
+    low, high = np.quantile(everything, [0.01, 0.99])
+    low, high = min(low, threshold), max(high, threshold)
+    span = (high - low) or 1.0
+    low, high = low - 0.03 * span, high + 0.03 * span
+    edges = np.linspace(low, high, _BINS + 1)
+    width, height, left, base = 900, 260, 46, 214
+    step = (width - left - 10) / _BINS
+    shares = [np.histogram(np.clip(own, low, high), edges)[0] / len(own) for own in (good, bad)]
+    top = max(float(share.max()) for share in shares)
+    across: Callable[[float], float] = lambda score: left + (score - low) / (high - low) * (width - left - 10)  # noqa: E731
+    parts = [
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Histogram of scores">',
+        f'<line x1="{left}" y1="{base}" x2="{width - 10}" y2="{base}" stroke="#8894a1"/>',
+    ]
+    for share, colour in zip(shares, (_GOOD, _BAD), strict=True):
+        for i, value in enumerate(share):
+            if value:
+                bar = (base - 24) * value / top
+                parts.append(
+                    f'<rect x="{left + i * step:.1f}" y="{base - bar:.1f}" width="{step - 1:.1f}" height="{bar:.1f}" '
+                    f'fill="{colour}" fill-opacity="0.6"/>'
+                )
+    for tick in np.linspace(edges[0], edges[-1], 7)[1:-1]:
+        parts.append(f'<text x="{across(float(tick)):.1f}" y="{base + 16}" text-anchor="middle">{tick:.4g}</text>')
+    x = across(threshold)
+    side, shift = ("end", -5) if x > width / 2 else ("start", 5)
+    parts += [
+        f'<text x="{left - 6}" y="30" text-anchor="end">{top:.0%}</text>',
+        f'<line x1="{x:.1f}" y1="12" x2="{x:.1f}" y2="{base}" stroke="{_LIMIT}" stroke-dasharray="5 4"/>',
+        f'<text x="{x + shift:.1f}" y="20" text-anchor="{side}">threshold {threshold:.4g}</text>',
+        f'<text x="{(left + width) / 2}" y="{base + 36}" text-anchor="middle">anomaly score</text>',
+        "</svg>",
+    ]
+    return "\n".join(parts)
+
+
+def _percent(share: float | None) -> str:
+    return "—" if share is None else f"{share:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.3f}"
