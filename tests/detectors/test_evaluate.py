@@ -5,13 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from detectors.conftest import normal_frames, write_images
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    precision_recall_curve,
+    precision_score,
+    roc_auc_score,
+)
 
+from pipeline.detectors.bundle import save_bundle
+from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.training.baselines import BASELINES, darkness, gradient_energy, sobel_energy
 from pipeline.training.card import model_card
-from pipeline.training.data import DataError
+from pipeline.training.data import DataError, fingerprint
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.measure import measure
+from pipeline.training.report import write_report
 from pipeline.training.shelf import MapShelf
 
 pytestmark = pytest.mark.unit
@@ -64,3 +74,66 @@ def test_the_card_holds_what_was_measured(bundles: dict[str, Path], tmp_path: Pa
 def test_without_test_images_nothing_is_measured(bundles: dict[str, Path], normals_folder: Path) -> None:
     with pytest.raises(DataError, match="no test images"), MapShelf() as shelf:
         measure(load_detector(bundles["null"]), normals_folder, "a test machine", shelf)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_figures_equal_scikit_learns_ties_and_all(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    normal, defect = random.normal(size=70).round(1), random.normal(1, 1, 40).round(1)
+    truth, scores = np.r_[np.zeros(70), np.ones(40)], np.r_[normal, defect]
+    called = scores >= 0.7
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    found = evaluate_images(normal, defect, threshold=0.7)
+    assert found.auroc == pytest.approx(roc_auc_score(truth, scores))
+    assert found.aupr == pytest.approx(average_precision_score(truth, scores))
+    assert found.f1_max == pytest.approx(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+    assert found.f1 == pytest.approx(f1_score(truth, called))
+    assert found.accuracy == pytest.approx(np.mean(truth == called))
+    assert found.precision == pytest.approx(precision_score(truth, called))
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    truth = 0.7602  # P(N(1, 1) > N(0, 1)) = Φ(1 / √2)
+    ends = [evaluate_images(random.normal(size=60), random.normal(1, 1, 60)).intervals["auroc"] for _ in range(100)]
+    assert 85 <= sum(low <= truth <= high for low, high in ends) <= 100
+
+
+def test_a_test_of_one_class_is_refused(tmp_path: Path, bundles: dict[str, Path]) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(2))
+    with pytest.raises(DataError, match="has 2 good images and no defective ones"), MapShelf() as shelf:
+        measure(load_detector(bundles["null"]), tmp_path, "a test machine", shelf)
+
+
+def test_a_model_is_not_tested_in_silence_on_what_it_was_fitted_on(tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    write_images(tmp_path / "test" / "hole", normal_frames(1) // 2)
+    info = make_null_bundle(tmp_path / "bundle", 48, 56)
+    seen = [fingerprint(tmp_path / "test" / "good" / "part0001.png")]
+    save_bundle(tmp_path / "bundle", info.model_copy(update={"training": {"fitted_on": seen}}), {})
+    with MapShelf() as shelf:
+        found = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
+    assert any("1 of 3 good test images are images that the model was fitted on" in note for note in found.notes)
+
+
+def test_the_page_shows_the_worst_mistakes_and_needs_nothing_else(tmp_path: Path) -> None:
+    """The null detector takes bright frames for defective: the dark hole is missed, the bright good one stopped."""
+    good = normal_frames(3)
+    good[1] = 250
+    write_images(tmp_path / "test" / "good", good)
+    write_images(tmp_path / "test" / "<hole>", normal_frames(2, seed=1) // 3)
+    mask = np.zeros((48, 56), np.uint8)
+    mask[10:20, 10:20] = 255
+    write_images(tmp_path / "ground_truth" / "<hole>", np.stack([mask, mask]))
+    make_null_bundle(tmp_path / "bundle", 48, 56, threshold=0.8)
+    detector = load_detector(tmp_path / "bundle")
+    with MapShelf() as shelf:
+        found = measure(detector, tmp_path, "a test machine", shelf)
+        page = write_report(detector.info, found, shelf, tmp_path / "report").read_text()
+    assert "2 of 2 defective images missed" in page
+    assert "1 of 3 good images called NOT_OK" in page
+    assert page.index("good/part0001.png") < page.index("good/part0000.png")
+    assert page.count("data:image/jpeg;base64,") == 5
+    assert "&lt;hole&gt;" in page
+    assert "<hole>" not in page
+    assert "http" not in page

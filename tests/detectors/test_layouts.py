@@ -1,0 +1,139 @@
+"""Data sets as they lie on disk, and what is said of broken ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectors.conftest import normal_frames, write_images
+from PIL import Image
+
+from pipeline.detectors.null import make_null_bundle
+from pipeline.training.data import DataError, read_mask
+from pipeline.training.layouts import find_layout
+from pipeline.training.measure import check_images
+
+pytestmark = pytest.mark.unit
+
+
+def write_mask(path: Path, height: int = 48, width: int = 56, level: int = 255) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros((height, width), np.uint8)
+    mask[4:9, 5:9] = level
+    Image.fromarray(mask).save(path)
+
+
+@pytest.fixture
+def mvtec(tmp_path: Path) -> Path:
+    write_images(tmp_path / "train" / "good", normal_frames(3))
+    write_images(tmp_path / "test" / "good", normal_frames(2))
+    write_images(tmp_path / "test" / "crack", normal_frames(2))
+    write_images(tmp_path / "test" / "hole", normal_frames(1))
+    write_mask(tmp_path / "ground_truth" / "crack" / "part0000_mask.png")
+    write_mask(tmp_path / "ground_truth" / "crack" / "part0001_mask.png")
+    write_mask(tmp_path / "ground_truth" / "hole" / "part0000.png")
+    return tmp_path
+
+
+def faults(folder: Path, marked: bool = True) -> str:
+    info = make_null_bundle(folder.with_name(folder.name + "-bundle"), 48, 56)
+    with pytest.raises(DataError) as caught:
+        check_images(find_layout(folder).test, info, marked)
+    return str(caught.value)
+
+
+def test_mvtec(mvtec: Path) -> None:
+    layout = find_layout(mvtec)
+    assert (layout.name, len(layout.normals)) == ("mvtec", 3)
+    assert [image.kind for image in layout.test] == ["good", "good", "crack", "crack", "hole"]
+    assert [image.mask.name if image.mask else "" for image in layout.test[1:4]] == [
+        "",
+        "part0000_mask.png",
+        "part0001_mask.png",
+    ]
+    assert layout.test[4].mask == mvtec / "ground_truth" / "hole" / "part0000.png"
+    check_images(layout.test, make_null_bundle(mvtec / "bundle", 48, 56), True)
+
+
+def test_visa_as_it_is_downloaded(tmp_path: Path) -> None:
+    images, masks = tmp_path / "candle" / "Data" / "Images", tmp_path / "candle" / "Data" / "Masks"
+    write_images(images / "Normal", normal_frames(3))
+    write_images(images / "Anomaly", normal_frames(2))
+    write_mask(masks / "Anomaly" / "part0000.png", level=1)
+    write_mask(masks / "Anomaly" / "part0001.png", level=2)
+    normal, anomaly = "candle/Data/Images/Normal/part000", "candle/Data/Images/Anomaly/part000"
+    (tmp_path / "split_csv").mkdir()
+    (tmp_path / "split_csv" / "1cls.csv").write_text(
+        "object,split,label,image,mask\n"
+        f"candle,train,normal,{normal}0.png,\ncandle,train,normal,{normal}1.png,\ncandle,test,normal,{normal}2.png,\n"
+        f"candle,test,anomaly,{anomaly}0.png,candle/Data/Masks/Anomaly/part0000.png\n"
+        f"candle,test,anomaly,{anomaly}1.png,candle/Data/Masks/Anomaly/part0001.png\n"
+        "pcb1,train,normal,pcb1/nowhere.png,\n"
+    )
+    (tmp_path / "candle" / "image_anno.csv").write_text(
+        f'image,label,mask\n{anomaly}0.png,wax melded out,x\n{anomaly}1.png,"foreign particals,other",x\n'
+    )
+    layout = find_layout(tmp_path / "candle")
+    assert (layout.name, [path.name for path in layout.normals]) == ("visa", ["part0000.png", "part0001.png"])
+    assert [image.kind for image in layout.test] == ["good", "several", "wax melded out"]
+    assert all(image.mask and read_mask(image.mask).sum() == 20 for image in layout.test[1:])
+    with pytest.raises(DataError, match="candle, pcb1"):
+        find_layout(tmp_path)
+    (tmp_path / "pcb1").mkdir()
+    with pytest.raises(DataError, match=r"names 1 files that are not there: pcb1/nowhere\.png"):
+        find_layout(tmp_path / "pcb1")
+
+
+def test_a_plain_folder_of_good_parts(tmp_path: Path) -> None:
+    write_images(tmp_path, normal_frames(2))
+    layout = find_layout(tmp_path)
+    assert layout.normals == layout.test_normals
+    assert not layout.test_defects
+
+
+def test_good_and_bad_folders(tmp_path: Path) -> None:
+    write_images(tmp_path / "good", normal_frames(2))
+    write_images(tmp_path / "bad", normal_frames(1))
+    write_mask(tmp_path / "masks" / "bad" / "part0000.png")
+    layout = find_layout(tmp_path)
+    assert [image.kind for image in layout.test] == ["good", "good", "bad"]
+    assert layout.test[2].mask
+
+
+def test_bad_parts_alone_are_not_taken_for_good_ones(tmp_path: Path) -> None:
+    write_images(tmp_path / "scratched", normal_frames(2))
+    with pytest.raises(DataError, match="no word on which parts are good"):
+        find_layout(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["", "train/good", "test"])
+def test_an_empty_folder_is_refused(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    with pytest.raises(DataError, match="images"):
+        find_layout(tmp_path)
+
+
+def test_formats_that_cameras_do_not_send_are_named(tmp_path: Path) -> None:
+    write_images(tmp_path, normal_frames(1))
+    (tmp_path / "scan.tif").write_bytes(b"II")
+    with pytest.raises(DataError, match=r"scan.tif: only PNG and JPEG are read"):
+        find_layout(tmp_path)
+
+
+def test_every_fault_is_named_with_its_file(mvtec: Path) -> None:
+    write_mask(mvtec / "ground_truth" / "crack" / "part0001_mask.png", height=20)
+    (mvtec / "ground_truth" / "hole" / "part0000.png").unlink()
+    (mvtec / "test" / "good" / "part0000.png").write_bytes(b"torn")
+    write_images(mvtec / "test" / "large", normal_frames(1, 60, 60))
+    (mvtec / "ground_truth" / "crack" / "part0000_mask.png").write_bytes(b"torn")
+    said = faults(mvtec)
+    assert "5 of 6 images" in said
+    assert "good/part0000.png: cannot be read" in said
+    assert "part0000_mask.png: cannot be read" in said
+    assert "part0001_mask.png: is 56 × 20 px, but its image is 56 × 48 px" in said
+    assert "hole/part0000.png: has no mask" in said
+    assert "large/part0000.png: is 60 × 60 px, and this model judges 56 × 48 px gray" in said
+
+
+def test_soft_borders_of_a_mask_are_cut_at_the_middle(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 20, 127, 128, 255]], np.uint8)).save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png").tolist() == [[False, False, False, True, True]]
