@@ -17,7 +17,8 @@ setup: .venv/installed ## Make .venv with the `andon` command in it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@echo 'Installing (torch brings several GB; a few minutes the first time) …'
 	@# uv takes half a minute where pip takes several; pip goes where only pip is configured for the local mirror.
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]' || \
+	@# Compiled once, here: importing torch and ray from source takes half a minute in every process that needs them.
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[test]' || \
 	  $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
