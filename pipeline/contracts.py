@@ -10,9 +10,10 @@ _WHERE = {
     "The key is camera_id, the value the encoded image.",
     "Score": "Topic `scores`, key line_id.",
     "Alarm": "Topic `alarms`, key line_id.",
-    "LineCommand": "Topic `line-commands`, key line_id.",
+    "LineCommand": "Topics `line-commands` and `shadow-commands`, key line_id. All in the latter are simulated.",
     "CommandReply": "Topic `command-replies`, key line_id.",
     "Operation": "Topic `operations`, key line_id.",
+    "AuditEntry": "Topic `audit-log`, key line_id.",
     "Heartbeat": "Topic `heartbeats`, key camera_id:boot_id.",
 }
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -97,7 +97,7 @@ class Frame(_Contract):
         """Kafka headers, all UTF-8 text; `captured_at` as Unix milliseconds."""
         return [("frame_id", self.frame_id.encode())] + [
             (name, str(to_ms(value) if isinstance(value, datetime) else value).encode())
-            for name, value in self
+            for name, value in self.__dict__.items()
             if value is not None
         ]
 
@@ -208,6 +208,8 @@ class Score(_Contract):
     score: float | None
     """Raw: the higher, the more anomalous. None where the model could not look at the frame at all."""
     threshold: float
+    rank: float | None = Field(default=None, ge=0, le=1)
+    """The share of the calibration's normals at or below this score, between the quantiles that the bundle stores."""
     features: Mapping[str, float] = Field(default_factory=dict)
     model: ModelRef
     map_key: str | None
@@ -221,21 +223,36 @@ class Score(_Contract):
 
 
 class Act(StrEnum):
-    """What moves an alarm (ISA-18.2). Acknowledge and reset are a person's; a restart of the line is neither."""
+    """What moves an alarm (ISA-18.2). Acknowledge, reset and shelving are a person's; a restart of the line is none."""
 
     RAISE = "raise"
     CLEAR = "clear"
+    """The cause is gone. A latching alarm stands all the same."""
     ACKNOWLEDGE = "acknowledge"
     RESET = "reset"
+    SHELVE = "shelve"
+    """A person puts an alarm aside for a while. It hides the alarm and changes nothing at the line."""
+    UNSHELVE = "unshelve"
+    SUPPRESS = "suppress"
+    """Andon hides an alarm that another one explains."""
+    UNSUPPRESS = "unsuppress"
     NOTE = "note"
 
 
 class AlarmState(StrEnum):
+    """ISA-18.2 / IEC 62682. SHELVED and SUPPRESSED hide one of the others, which `Alarm.beneath` names."""
+
     NORMAL = "NORMAL"
+    UNACK_ACTIVE = "UNACK_ACTIVE"
+    ACK_ACTIVE = "ACK_ACTIVE"
+    UNACK_RTN = "UNACK_RTN"
+    """Returned to normal before anybody acknowledged."""
     UNACK_LATCHED = "UNACK_LATCHED"
-    """Raised, nobody has acknowledged. Stays when the cause clears."""
+    """The cause is gone, nobody has acknowledged, and it stays until reset."""
     ACK_LATCHED = "ACK_LATCHED"
-    """Somebody has seen it. Stays until reset."""
+    """The cause is gone, somebody has seen it, and it stays until reset."""
+    SHELVED = "SHELVED"
+    SUPPRESSED = "SUPPRESSED"
 
 
 class AlarmKind(StrEnum):
@@ -245,6 +262,20 @@ class AlarmKind(StrEnum):
     """Too many of the last frames NOT_DECIDABLE."""
     LATE = "late"
     """Defects found too late to stop for: the parts are long gone."""
+    COMMON_CAUSE = "common_cause"
+    """Many cameras of a line at once: more likely light or model than defects."""
+    FLOOD = "flood"
+    """More alarms than a person can attend to."""
+    CAMERA_SILENT = "camera_silent"
+    """A camera whose frames are not scored any more."""
+    DRIFT = "drift"
+    """The scores of a camera have moved away from the calibration of its model. For maintenance; moves no limit."""
+    STOPS_SPENT = "stops_spent"
+    """The stop budget of this shift is used up: from here on alarms only."""
+    NOT_STOPPED = "not_stopped"
+    """A stop was asked for, and the PLC did not confirm it."""
+    PLC = "plc"
+    """The PLC is away, refuses, or stands otherwise than Andon left it."""
 
 
 class Evidence(_Contract):
@@ -262,12 +293,20 @@ class Alarm(_Contract):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     alarm_id: uuid.UUID
-    """UUIDv5 of line, episode and kind: the same change written twice is the same alarm."""
+    """UUIDv5 of line, episode, kind and number: the same change written twice is the same alarm."""
     episode_id: str
+    """What belongs together: a line's alarms from the first that may stop it to the reset. Others have one each."""
     kind: AlarmKind
     line_id: Name
     camera_id: Name
     state: AlarmState
+    beneath: AlarmState | None = None
+    """Where the alarm is SHELVED or SUPPRESSED: how it would stand otherwise."""
+    latching: bool = True
+    """Whether it stays until reset even when its cause is gone."""
+    first: bool = False
+    """First in its group: what began the episode."""
+    shelved_until: Moment | None = None
     act: Act
     revision: int = Field(ge=1)
     """Counts the changes of this alarm."""
@@ -287,10 +326,16 @@ class Alarm(_Contract):
 
 
 class Action(StrEnum):
+    """What a line shall do, in PackML's words. Each is a level that stays until taken back, never a pulse."""
+
     HOLD = "HOLD"
-    """PackML: stop throughput while a problem is resolved."""
+    """Stop throughput while a problem is resolved."""
+    STOP = "STOP"
+    """Stop; the machine needs its own reset before it can start."""
+    REJECT = "REJECT"
+    """Go on, but send every part to where the rejects go."""
     UNHOLD_PERMITTED = "UNHOLD_PERMITTED"
-    """After a reset: Andon no longer asks for a hold. It never restarts a line; a person does."""
+    """After a reset: Andon asks for nothing any more. It never restarts a line; a person does."""
 
 
 class LineCommand(_Contract):
@@ -299,6 +344,8 @@ class LineCommand(_Contract):
     schema_version: Literal[1] = SCHEMA_VERSION
     command_id: uuid.UUID
     episode_id: str
+    epoch: int = Field(default=0, ge=0)
+    """Of the worker that decided it. Each takeover of a line counts it up; a lower one than seen before is void."""
     line_id: Name
     station_id: Name
     camera_id: Name
@@ -314,14 +361,21 @@ class LineCommand(_Contract):
     issued_at: Moment
     expires_at: Moment
     simulated: bool = False
+    """What would have been asked for: by a line in shadow mode, or by a candidate. Nobody may act on it."""
+    candidate: str | None = None
+    """Which candidate judged, where it was not the live threshold."""
     traceparent: str | None = None
 
 
 class Outcome(StrEnum):
     ACCEPTED = "accepted"
+    """Read back from the line."""
     REJECTED = "rejected"
+    """The line answered, and stands otherwise than asked."""
     EXPIRED = "expired"
+    """Not confirmed before the command was void. It is not sent any more."""
     DUPLICATE = "duplicate"
+    """The line stood like that already."""
 
 
 class CommandReply(_Contract):
@@ -329,11 +383,21 @@ class CommandReply(_Contract):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     command_id: uuid.UUID
+    episode_id: str
+    epoch: int = Field(ge=0)
     line_id: Name
+    action: Action
     outcome: Outcome
+    actuator: str
+    """The protocol and the address, without secrets."""
     value_read_back: str | None
+    attempts: int = Field(ge=0)
+    captured_at: Moment
+    """Of the frame that the command is about: `observed_at` minus this is the whole way, from capture to coil."""
+    issued_at: Moment
     observed_at: Moment
     detail: str = ""
+    traceparent: str | None = None
 
 
 class Operation(_Contract):
@@ -342,10 +406,43 @@ class Operation(_Contract):
     schema_version: Literal[1] = SCHEMA_VERSION
     operation_id: uuid.UUID
     line_id: Name
-    act: Literal[Act.ACKNOWLEDGE, Act.RESET]
+    act: Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE]
+    alarm_id: uuid.UUID | None = None
+    """Only this alarm; by default all of the line that the act can move."""
     actor: str = Field(min_length=1, max_length=128, pattern=r"\S")
     reason: str = Field(default="", max_length=1000)
+    shelve_for_s: float | None = Field(default=None, gt=0, le=24 * 3600)
+    """With `shelve`, which wants a reason too."""
     asked_at: Moment
+
+    @model_validator(mode="after")
+    def _shelving_is_bounded(self) -> Self:
+        if self.act is Act.SHELVE and (self.shelve_for_s is None or not self.reason.strip()):
+            raise ValueError("to shelve needs a reason and shelve_for_s, at most a day")
+        return self
+
+
+class AuditEntry(_Contract):
+    """Who did what, when and why. Entries are only ever added; `number` counts them per line without a gap."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    number: int = Field(ge=1)
+    line_id: Name
+    at: Moment
+    actor: str
+    """'andon' or a person."""
+    act: str
+    """What was done: an act of an alarm, an action of a command, an outcome of a reply, `takeover`, `refuse`."""
+    subject: str
+    """To what: the kind of alarm, `line`, or the actuator."""
+    reason: str
+    epoch: int = Field(ge=0)
+    episode_id: str | None = None
+    alarm_id: uuid.UUID | None = None
+    command_id: uuid.UUID | None = None
+    operation_id: uuid.UUID | None = None
+    after: str | None = None
+    """The state of the alarm, or the value read back from the line, after the act."""
 
 
 class BootEnd(StrEnum):
@@ -378,15 +475,25 @@ class Heartbeat(_Contract):
     sent_at: Moment
 
 
-def command_id(line_id: str, episode_id: str, action: Action) -> uuid.UUID:
+def command_id(line_id: str, episode_id: str, action: Action, candidate: str | None = None) -> uuid.UUID:
     """The same act in the same episode is the same command, however often it is derived."""
-    return uuid.uuid5(_NAMESPACE, f"{line_id}/{episode_id}/{action}")
+    return uuid.uuid5(_NAMESPACE, f"{line_id}/{episode_id}/{action}" + (f"/{candidate}" if candidate else ""))
 
 
-def alarm_id(line_id: str, episode_id: str, kind: AlarmKind) -> uuid.UUID:
-    return uuid.uuid5(_NAMESPACE, f"{line_id}/{episode_id}/{kind}")
+def alarm_id(line_id: str, episode_id: str, kind: AlarmKind, number: int) -> uuid.UUID:
+    """`number` counts the alarms of the line, so an alarm that comes again after its end is another one."""
+    return uuid.uuid5(_NAMESPACE, f"{line_id}/{episode_id}/{kind}/{number}")
 
 
 _NAMESPACE = uuid.UUID("5b0c3f0e-3d0c-5f4e-9d0a-a9d0a11d0a00")
 
-EVENTS: tuple[type[_Contract], ...] = (Frame, Score, Alarm, LineCommand, CommandReply, Operation, Heartbeat)
+EVENTS: tuple[type[_Contract], ...] = (
+    Frame,
+    Score,
+    Alarm,
+    LineCommand,
+    CommandReply,
+    Operation,
+    AuditEntry,
+    Heartbeat,
+)

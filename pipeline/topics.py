@@ -67,6 +67,9 @@ class Topics:
     line_state: Topic
     line_commands: Topic
     command_replies: Topic
+    shadow_commands: Topic
+    """What a candidate, or a line in shadow mode, would have asked for. Apart, so that nobody acts on it by mistake."""
+    audit_log: Topic
 
     def __iter__(self) -> Iterator[Topic]:
         return (getattr(self, field.name) for field in fields(self))
@@ -127,4 +130,7 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
         ),
         line_commands=by_line("line-commands", days=90),
         command_replies=by_line("command-replies", days=90),
+        shadow_commands=by_line("shadow-commands", days=90),
+        # Only ever added to, and never deleted by Andon.
+        audit_log=replace(by_line("audit-log", days=90), retention_ms=-1, retention_bytes=-1),
     )

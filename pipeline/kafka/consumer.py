@@ -52,7 +52,7 @@ class Step(Protocol[Result]):
         """After every rebalance, before the first batch of the new assignment. Forget what was derived before."""
 
     def work(self, batch: Sequence[Incoming]) -> Result:
-        """Computes. No effect outside the process."""
+        """Computes. No effect outside the process. None: nothing has to be delivered."""
 
     def deliver(self, result: Result) -> None:
         """Makes the effects durable; returning means that the batch may be committed. May be called again with the
@@ -135,6 +135,8 @@ class ConsumerLoop(Generic[Result]):
             session_timeout_ms=int(options.session_timeout_s * 1000),
         )
         rebalances = _Rebalances(self._options.lease)
+        if self._options.lease:
+            self._options.lease.refresh = partial(self._keep_lease, consumer)
         hands = ThreadPoolExecutor(1, f"{options.group}-delivery")
         try:
             consumer.subscribe(list(options.topics), listener=rebalances)

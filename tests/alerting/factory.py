@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.events import (
     Act,
@@ -38,6 +38,7 @@ def score(
     part: str | None = None,
     boot: str = BOOT,
     captured_at: datetime = NOON,
+    **more: Any,
 ) -> Score:
     frame_id = f"{camera}:{boot}:{sequence}"
     blind = verdict is Verdict.NOT_DECIDABLE
@@ -60,13 +61,27 @@ def score(
         map_key=f"map:{frame_id}",
         map_expires_at=captured_at + timedelta(hours=1),
         position=KafkaPosition(topic="frames", partition=0, offset=sequence),
-    )
+    ).model_copy(update=more)
 
 
 def operation(
-    act: Literal[Act.ACKNOWLEDGE, Act.RESET], *, actor: str = "ada", line: str = "line-1", reason: str = "looked at it"
+    act: Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE],
+    *,
+    actor: str = "ada",
+    line: str = "line-1",
+    reason: str = "looked at it",
+    alarm_id: uuid.UUID | None = None,
 ) -> Operation:
-    return Operation(operation_id=uuid.uuid4(), line_id=line, act=act, actor=actor, reason=reason, asked_at=NOON)
+    return Operation(
+        operation_id=uuid.uuid4(),
+        line_id=line,
+        act=act,
+        alarm_id=alarm_id,
+        actor=actor,
+        reason=reason,
+        shelve_for_s=600 if act is Act.SHELVE else None,
+        asked_at=NOON,
+    )
 
 
 @dataclass
@@ -76,6 +91,7 @@ class Line:
     policy: LinePolicy = POLICY
     state: LineState = field(default_factory=lambda: LineState(line_id="line-1"))
     effects: list[Effect] = field(default_factory=list)
+    shadows: list[LineCommand] = field(default_factory=list)
     offsets: dict[type, int] = field(default_factory=lambda: {Score: 0, Operation: 0})
 
     def see(
@@ -88,6 +104,7 @@ class Line:
         stepped = step(self.state, event, offset, self.policy, NOON + timedelta(seconds=age_s))
         self.state = stepped.state
         self.effects += stepped.effects
+        self.shadows += stepped.shadows
         return stepped.effects, stepped.skipped
 
     def burst(self, first: int = 0, *, age_s: float = 1, camera: str = "cam-1") -> "Line":
@@ -109,7 +126,7 @@ class Line:
 
     @property
     def standing(self) -> list[AlarmKind]:
-        return [entry.alarm.kind for entry in self.state.latched]
+        return [entry.alarm.kind for entry in self.state.alarms]
 
     def last(self) -> Alarm:
         return self.alarms[-1]

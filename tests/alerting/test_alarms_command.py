@@ -18,7 +18,7 @@ def test_an_alarm_is_listed_acknowledged_and_reset(settings: Settings) -> None:
         wait_for_commands(settings, 1)
 
         listed = andon(settings, "alarms", "list")
-        assert "line-1 cam-of-line-1  defects UNACK_LATCHED" in listed.stdout
+        assert "line-1 cam-of-line-1  defects UNACK_ACTIVE" in listed.stdout
 
         early = andon(settings, "alarms", "reset", "--line", "line-1")
         assert early.returncode == 1
@@ -26,7 +26,7 @@ def test_an_alarm_is_listed_acknowledged_and_reset(settings: Settings) -> None:
 
         seen = andon(settings, "alarms", "ack", "--line", "line-1", "--reason", "on my way")
         assert (seen.returncode, seen.stderr) == (0, "")
-        assert "defects ACK_LATCHED  acknowledge by ada: on my way" in seen.stdout
+        assert "defects ACK_ACTIVE  acknowledge by ada: on my way" in seen.stdout
 
         done = andon(settings, "alarms", "reset", "--line", "line-1", "--actor", "ben", "--reason", "nozzle cleaned")
         assert done.returncode == 0
@@ -56,7 +56,7 @@ def test_tail_shows_each_change_and_ends_when_told(settings: Settings) -> None:
         wait_for_commands(settings, 2)
     with process([*ANDON, "alarms", "tail", "--since-beginning", "--line", "line-2"], settings) as tail:
         assert tail.stdout is not None
-        assert "line-2 cam-of-line-2  defects UNACK_LATCHED  raise by andon: 3 of the last" in tail.stdout.readline()
+        assert "line-2 cam-of-line-2  defects UNACK_ACTIVE  raise by andon: 3 of the last" in tail.stdout.readline()
         tail.send_signal(signal.SIGINT)
         assert tail.communicate(timeout=20)[0] == ""
     assert tail.returncode == 0

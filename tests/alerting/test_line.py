@@ -6,6 +6,7 @@ import pytest
 from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdicts
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Verdict
+from workers.alerting.effects import Refusal
 from workers.alerting.line import Skip
 from workers.alerting.policy import Response
 from workers.alerting.state import MAX_BOOTS, MAX_CAMERAS
@@ -77,7 +78,7 @@ def test_the_hold_carries_its_evidence_and_when_it_is_void() -> None:
     alarm, command = line.alarms[0], line.commands[0]
     assert (alarm.kind, alarm.state, alarm.act, alarm.revision) == (
         AlarmKind.DEFECTS,
-        AlarmState.UNACK_LATCHED,
+        AlarmState.UNACK_ACTIVE,
         Act.RAISE,
         1,
     )
@@ -173,10 +174,10 @@ def test_what_comes_late_after_a_stop_adds_no_alarm() -> None:
 def test_acknowledge_then_reset_then_nothing_stands() -> None:
     line = Line().burst()
     line.see(operation(Act.ACKNOWLEDGE, actor="ada", reason="on my way"))
-    assert (line.last().state, line.last().actor, line.last().reason) == (AlarmState.ACK_LATCHED, "ada", "on my way")
+    assert (line.last().state, line.last().actor, line.last().reason) == (AlarmState.ACK_ACTIVE, "ada", "on my way")
     line.see(operation(Act.RESET, actor="ben", reason="nozzle cleaned"))
     assert (line.last().state, line.last().actor, line.last().revision) == (AlarmState.NORMAL, "ben", 3)
-    assert line.state.latched == ()
+    assert line.state.alarms == ()
     assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]
 
 
@@ -199,7 +200,8 @@ def test_a_second_acknowledge_is_refused() -> None:
 
 
 def test_an_alarm_raised_after_the_acknowledge_has_to_be_acknowledged_too() -> None:
-    line = Line().burst()
+    blind = POLICY.not_decidable.model_copy(update={"action": Response.HOLD})
+    line = Line(POLICY.model_copy(update={"not_decidable": blind})).burst()
     line.see(operation(Act.ACKNOWLEDGE))
     for sequence, verdict in enumerate(verdicts("???"), start=10):
         line.see(score(sequence, verdict))
@@ -209,8 +211,9 @@ def test_an_alarm_raised_after_the_acknowledge_has_to_be_acknowledged_too() -> N
 
 def test_a_line_without_alarms_has_nothing_to_acknowledge() -> None:
     line = Line()
-    line.see(operation(Act.ACKNOWLEDGE))
-    assert line.effects == []
+    asked = operation(Act.ACKNOWLEDGE)
+    line.see(asked)
+    assert line.effects == [Refusal(asked, "no such alarm stands", NOON + timedelta(seconds=1))]
 
 
 def test_a_reset_of_what_never_held_permits_nothing() -> None:
@@ -226,7 +229,7 @@ def test_old_evidence_does_not_raise_again_after_a_reset_and_new_does() -> None:
     line.see(operation(Act.RESET))
     line.see(score(3))
     line.see(score(4))
-    assert line.state.latched == ()
+    assert line.state.alarms == ()
     line.see(score(5))
     assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED, Action.HOLD]
     assert line.commands[0].command_id != line.commands[2].command_id

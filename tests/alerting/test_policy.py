@@ -9,6 +9,7 @@ from workers.commands.alerting import alerting
 
 pytestmark = pytest.mark.unit
 
+PLC = "actuator: {type: modbus, host: plc.example, coils: {stop: 0}}"
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "policies.yaml"
 
 
@@ -42,7 +43,23 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
         ("defaults: {k: 6, n: 5, action: HOLD}", "k (6) must be at most n (5)"),
         ("defaults: {k: 0, n: 5, action: HOLD}", "defaults.k"),
         ("defaults: {k: 1, n: 101, action: HOLD}", "defaults.n"),
-        ("defaults: {k: 3, n: 5, action: STOP}", "defaults.action"),
+        ("defaults: {k: 3, n: 5, action: ABORT}", "defaults.action"),
+        ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {actuator: {type: modbus, host: h}}}", "lines.a.actuator"),
+        (f"defaults: {{k: 3, n: 5, action: HOLD}}\nlines: {{a: {{{PLC}}}}}", "lines.a: Value error, on_loss"),
+        (f"defaults: {{k: 3, n: 5, action: HOLD, on_loss: hold-on-loss, {PLC}}}", "defaults.actuator"),
+        (
+            f"defaults: {{k: 3, n: 5, action: HOLD, on_loss: hold-on-loss}}\nlines: {{a: {{{PLC}}}, b: {{{PLC}}}}}",
+            "lines.b.actuator: line a has the same one",
+        ),
+        (
+            f"defaults: {{k: 3, n: 5, action: REJECT, on_loss: hold-on-loss}}\nlines: {{a: {{{PLC}}}}}",
+            "REJECT needs a signal",
+        ),
+        (
+            "defaults: {k: 3, n: 5, action: HOLD, stop_budget: {stops: 3, timezone: Nowhere/At_All}}",
+            "defaults.stop_budget.timezone",
+        ),
+        ("defaults: {k: 3, n: 5, action: HOLD, stop_budget: {stops: 3, shifts: [14:00]}}", "in quotes"),
         ("defaults: {k: 3, n: 5, action: HOLD, max_age: 3}", "defaults.max_age"),
         ("defaults: {k: 3, n: 5, action: HOLD, not_decidable: {limit: 30}}", "limit (30) must be at most of_last"),
         ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {n: 2}}", "lines.a: Value error, k (3)"),

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.events import Act, Action, Alarm, AlarmState, LineCommand, Operation, Score, Verdict
-from workers.alerting.effects import Effect
+from workers.alerting.effects import Effect, Refusal
 from workers.alerting.line import step
 from workers.alerting.policy import LinePolicy, NotDecidableLimit, Response
 from workers.alerting.state import LineState
 
 pytestmark = pytest.mark.unit
+
+PERSONS = (Act.ACKNOWLEDGE, Act.ACKNOWLEDGE, Act.RESET, Act.RESET, Act.SHELVE, Act.UNSHELVE)
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,14 @@ def streams(draw: st.DrawFn) -> list[Record]:
     sequences = {"cam-1": 0, "cam-2": 0}
     next_offset = {Score: 0, Operation: 0}
     sent: list[Score] = []
-    acts = st.sampled_from([*Verdict, Verdict.NOT_OK, Verdict.NOT_OK, Act.ACKNOWLEDGE, Act.RESET, "duplicate"])
+    at = NOON
+    acts = st.sampled_from([*Verdict, Verdict.NOT_OK, Verdict.NOT_OK, *PERSONS, "duplicate"])
     for act in draw(st.lists(acts, max_size=60)):
         event: Score | Operation
         if isinstance(act, Verdict):
             camera = draw(st.sampled_from(sorted(sequences)))
-            event = score(sequences[camera], act, camera=camera, part=f"p{sequences[camera] // 2}")
+            at += timedelta(seconds=draw(st.sampled_from([0.0, 0.2, 3.0])))
+            event = score(sequences[camera], act, camera=camera, part=f"p{sequences[camera] // 2}", captured_at=at)
             sequences[camera] += draw(st.integers(1, 3))
             sent.append(event)
         elif isinstance(act, Act):
@@ -49,7 +53,8 @@ def streams(draw: st.DrawFn) -> list[Record]:
             continue
         offset = next_offset[type(event)]
         next_offset[type(event)] += draw(st.integers(1, 3))
-        records.append(Record(event, offset, draw(st.sampled_from([0.5, 1.0, 9.9, 10.1, 500.0]))))
+        age_s = draw(st.sampled_from([0.5, 1.0, 9.9, 10.1, 500.0])) + (at - NOON).total_seconds()
+        records.append(Record(event, offset, age_s))
     return records
 
 
@@ -62,6 +67,8 @@ policies = st.builds(
         NotDecidableLimit, limit=st.integers(1, 3), of_last=st.integers(3, 4), action=st.sampled_from(Response)
     ),
     max_age_s=st.just(10.0),
+    off_delay_s=st.sampled_from([0.0, 5.0]),
+    on_delay_s=st.just(0.0),
 )
 
 
@@ -79,20 +86,46 @@ def fold(records: list[Record], policy: LinePolicy = POLICY) -> tuple[LineState,
 
 
 @given(streams(), policies)
-def test_an_alarm_stands_until_a_person_resets_it(records: list[Record], policy: LinePolicy) -> None:
+def test_a_latched_alarm_stands_until_a_person_resets_it(records: list[Record], policy: LinePolicy) -> None:
     state = LineState(line_id="line-1")
     for record in records:
-        before = {entry.alarm.alarm_id: entry.alarm for entry in state.latched}
+        before = {entry.alarm.alarm_id: entry for entry in state.latched}
         state, effects = apply(state, record, policy)
         after = {entry.alarm.alarm_id for entry in state.latched}
         for gone in before.keys() - after:
             assert isinstance(record.event, Operation)
             assert record.event.act is Act.RESET
-            assert before[gone].state is AlarmState.ACK_LATCHED
+            assert not before[gone].life.unacknowledged
             assert any(
                 isinstance(e, Alarm) and e.alarm_id == gone and e.act is Act.RESET and e.actor == record.event.actor
                 for e in effects
             )
+
+
+@given(streams(), policies)
+def test_nothing_but_a_persons_reset_takes_a_stop_back(records: list[Record], policy: LinePolicy) -> None:
+    state = LineState(line_id="line-1")
+    for record in records:
+        level = state.level
+        state, effects = apply(state, record, policy)
+        released = [e for e in effects if isinstance(e, LineCommand) and e.action is Action.UNHOLD_PERMITTED]
+        assert bool(released) == (level is not None and state.level is None)
+        if released:
+            assert isinstance(record.event, Operation)
+            assert record.event.act is Act.RESET
+            assert state.latched == ()
+
+
+@given(streams(), policies)
+def test_whatever_a_person_asks_is_answered_with_the_name(records: list[Record], policy: LinePolicy) -> None:
+    state = LineState(line_id="line-1")
+    for record in records:
+        state, effects = apply(state, record, policy)
+        if isinstance(record.event, Operation):
+            asked = record.event.operation_id
+            told = [e for e in effects if isinstance(e, Alarm) and e.operation_id == asked]
+            assert all(alarm.actor == record.event.actor for alarm in told)
+            assert told or any(isinstance(e, Refusal) and e.operation is record.event for e in effects)
 
 
 @given(streams(), policies)
@@ -105,9 +138,10 @@ def test_the_topic_tells_the_same_story_as_the_state(records: list[Record], poli
             previous = told.get(event.alarm_id)
             assert event.revision == (previous.revision + 1 if previous else 1)
             assert previous is None or previous.state is not AlarmState.NORMAL
+            assert event.actor.strip()
             told[event.alarm_id] = event
     assert {a.alarm_id: a for a in told.values() if a.state is not AlarmState.NORMAL} == {
-        entry.alarm.alarm_id: entry.alarm for entry in state.latched
+        entry.alarm.alarm_id: entry.alarm for entry in state.alarms
     }
 
 
@@ -118,7 +152,8 @@ def test_an_episode_holds_the_line_at_most_once_and_then_permits_at_most_once(
     commands = [event for event in fold(records, policy)[1] if isinstance(event, LineCommand)]
     assert len({command.command_id for command in commands}) == len(commands)
     for first, second in zip(commands[::2], commands[1::2], strict=False):
-        assert (first.action, second.action) == (Action.HOLD, Action.UNHOLD_PERMITTED)
+        assert first.action is not Action.UNHOLD_PERMITTED
+        assert second.action is Action.UNHOLD_PERMITTED
         assert first.episode_id == second.episode_id
 
 
@@ -128,8 +163,8 @@ def test_nothing_late_ever_holds_the_line(records: list[Record], policy: LinePol
     for record in records:
         state, effects = apply(state, record, policy)
         for event in effects:
-            if isinstance(event, LineCommand) and event.action is Action.HOLD:
-                assert record.age_s <= policy.max_age_s
+            if isinstance(event, LineCommand) and event.action is not Action.UNHOLD_PERMITTED:
+                assert (event.issued_at - event.captured_at).total_seconds() <= policy.max_age_s
                 assert event.issued_at <= event.expires_at
 
 

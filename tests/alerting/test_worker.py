@@ -57,7 +57,7 @@ def test_a_burst_stops_the_line_once_and_what_is_garbled_is_skipped(settings: Se
     (command,) = commands(settings)
     (alarm,) = alarms(settings)
     assert (command.action, command.line_id, command.evidence.k) == (Action.HOLD, "line-1", 3)
-    assert (alarm.kind, alarm.state) == (AlarmKind.DEFECTS, AlarmState.UNACK_LATCHED)
+    assert (alarm.kind, alarm.state) == (AlarmKind.DEFECTS, AlarmState.UNACK_ACTIVE)
 
 
 def test_a_worker_killed_right_after_the_hold_leaves_one_hold_and_a_latched_alarm(settings: Settings) -> None:
@@ -72,7 +72,7 @@ def test_a_worker_killed_right_after_the_hold_leaves_one_hold_and_a_latched_alar
         wait_until(lambda: committed(settings) == 6)
     assert [command.action for command in commands(settings)] == [Action.HOLD]
     assert [alarm.act for alarm in alarms(settings)] == [Act.RAISE]
-    assert [entry.alarm.kind for entry in read_states(settings)["line-1"].state.latched] == [AlarmKind.DEFECTS]
+    assert [entry.alarm.kind for entry in read_states(settings)["line-1"].state.alarms] == [AlarmKind.DEFECTS]
 
 
 def test_lines_that_move_between_workers_are_stopped_once(settings: Settings) -> None:
@@ -115,7 +115,7 @@ def test_a_restart_keeps_the_window_and_the_latch(settings: Settings) -> None:
         wait_until(lambda: alarms(settings)[-1].act is Act.NOTE)
         publish(settings, [operation(Act.ACKNOWLEDGE), operation(Act.RESET)])
         assert wait_for_commands(settings, 2)[-1].action is Action.UNHOLD_PERMITTED
-    assert read_states(settings)["line-1"].state.latched == ()
+    assert read_states(settings)["line-1"].state.alarms == ()
 
 
 def test_a_broker_that_is_away_delays_and_doubles_nothing(own_kafka: KafkaBroker, unique: str) -> None:

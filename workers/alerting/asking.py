@@ -1,4 +1,4 @@
-"""Asks the worker that holds a line to acknowledge or reset, and waits for what became of it."""
+"""Asks the worker that holds a line for an act on its alarms, and waits for what became of it."""
 
 import time
 import uuid
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
+
+from pydantic import ValidationError
 
 from pipeline.errors import AndonError
 from pipeline.events import Act, Alarm, ContractError, Operation, now
@@ -35,24 +37,36 @@ class Answer:
 def ask(
     settings: Settings,
     line_id: str,
-    act: Literal[Act.ACKNOWLEDGE, Act.RESET],
+    act: Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE],
     *,
     actor: str,
     reason: str,
+    alarm_id: uuid.UUID | None = None,
+    shelve_for_s: float | None = None,
     timeout_s: float = 10,
 ) -> Answer:
     """Publishes an Operation. Raises NotAskedError, KafkaUnavailableError, StateError."""
     deadline_s = time.monotonic() + timeout_s
     stored = read_states(settings, timeout_s=timeout_s)
     line = stored.get(line_id)
-    if line is None or not line.state.latched:
-        alarmed = sorted(name for name, other in stored.items() if other.state.latched)
+    if line is None or not line.state.alarms:
+        alarmed = sorted(name for name, other in stored.items() if other.state.alarms)
         raise NotAskedError(
             f"line {line_id!r} has no alarm; " + (f"these have: {', '.join(alarmed)}" if alarmed else "no line has one")
         )
-    operation = Operation(
-        operation_id=uuid.uuid4(), line_id=line_id, act=act, actor=actor, reason=reason, asked_at=now()
-    )
+    try:
+        operation = Operation(
+            operation_id=uuid.uuid4(),
+            line_id=line_id,
+            act=act,
+            alarm_id=alarm_id,
+            actor=actor,
+            reason=reason,
+            shelve_for_s=shelve_for_s,
+            asked_at=now(),
+        )
+    except ValidationError as error:
+        raise NotAskedError("; ".join(fault["msg"] for fault in error.errors(include_url=False))) from error
     _publish(settings, operation, timeout_s)
     changes: list[Alarm] = []
     while not changes and time.monotonic() < deadline_s:

@@ -6,8 +6,13 @@ from rich.text import Text
 from pipeline.events import Alarm, AlarmState
 
 _STYLES = {
+    AlarmState.UNACK_ACTIVE: "bold white on red",
+    AlarmState.ACK_ACTIVE: "bold red",
+    AlarmState.UNACK_RTN: "bold yellow",
     AlarmState.UNACK_LATCHED: "bold red",
     AlarmState.ACK_LATCHED: "yellow",
+    AlarmState.SHELVED: "dim",
+    AlarmState.SUPPRESSED: "dim",
     AlarmState.NORMAL: "green",
 }
 
@@ -20,10 +25,13 @@ def console() -> Console:
 def change_line(alarm: Alarm) -> Text:
     """When, where, what the alarm is now, who did what and why. Names come from outside and are no markup."""
     where = f"{alarm.line_id} {alarm.camera_id}"
+    covered = f" (beneath: {alarm.beneath})" if alarm.beneath else ""
+    until = f" until {alarm.shelved_until:%H:%M:%S} UTC" if alarm.shelved_until else ""
     said = f"{alarm.act} by {alarm.actor}" + (f": {alarm.reason}" if alarm.reason else "")
     return Text.assemble(
         f"{alarm.changed_at:%Y-%m-%d %H:%M:%S} UTC  {where}  ",
-        (f"{alarm.kind} {alarm.state}", _STYLES[alarm.state]),
+        (f"{alarm.kind} {alarm.state}{until}", _STYLES[alarm.state]),
+        covered,
         f"  {_printable(said)}",
     )
 

@@ -9,6 +9,7 @@ from pipeline.events import (
     Alarm,
     AlarmKind,
     AlarmState,
+    CommandReply,
     Evidence,
     LineCommand,
     Operation,
@@ -16,14 +17,34 @@ from pipeline.events import (
     alarm_id,
     command_id,
 )
+from workers.alerting.lifecycle import ANDON, Life
+from workers.alerting.state import LineState, shown
 
-ANDON = "andon"
-"""The actor of what no person did."""
-
-UNHOLD_VALID = timedelta(days=1)
+RELEASE_VALID = timedelta(days=1)
 """Long, since a late permission does no harm: it restarts nothing. A short one would strand a line on hold."""
 
-Effect = Alarm | LineCommand
+NO_EVIDENCE = Evidence(k=0, n=0, bad_parts=(), frame_ids=())
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An act that was asked for and not done. Goes to the audit log; where an alarm stands, a NOTE on it tells too."""
+
+    operation: Operation
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """A worker took the line over."""
+
+    line_id: str
+    epoch: int
+    at: datetime
+
+
+Effect = Alarm | LineCommand | CommandReply | Refusal | Takeover
 
 
 @dataclass(frozen=True)
@@ -36,15 +57,17 @@ class Trigger:
     reason: str
 
 
-def raise_alarm(trigger: Trigger, episode_id: str, now: datetime) -> Alarm:
+def raised_by(trigger: Trigger, episode_id: str, now: datetime, *, number: int, latching: bool, first: bool) -> Alarm:
     score = trigger.score
     return Alarm(
-        alarm_id=alarm_id(score.line_id, episode_id, trigger.kind),
+        alarm_id=alarm_id(score.line_id, episode_id, trigger.kind, number),
         episode_id=episode_id,
         kind=trigger.kind,
         line_id=score.line_id,
         camera_id=score.camera_id,
-        state=AlarmState.UNACK_LATCHED,
+        state=AlarmState.UNACK_ACTIVE,
+        latching=latching,
+        first=first,
         act=Act.RAISE,
         revision=1,
         actor=ANDON,
@@ -59,26 +82,44 @@ def raise_alarm(trigger: Trigger, episode_id: str, now: datetime) -> Alarm:
     )
 
 
-def note(alarm: Alarm, reason: str, now: datetime, operation: Operation | None = None) -> Alarm:
-    """Says something about an alarm without moving it."""
-    return _next(alarm, Act.NOTE, alarm.state, reason, now, operation)
+def condition(
+    state: LineState, kind: AlarmKind, camera_id: str, reason: str, now: datetime, captured_at: datetime | None = None
+) -> Alarm:
+    """An alarm of what no single score shows. It belongs to no episode, and ends when its cause does."""
+    group = f"{state.line_id}:{kind}:{state.raised}"
+    return Alarm(
+        alarm_id=alarm_id(state.line_id, group, kind, state.raised),
+        episode_id=group,
+        kind=kind,
+        line_id=state.line_id,
+        camera_id=camera_id,
+        state=AlarmState.UNACK_ACTIVE,
+        latching=False,
+        act=Act.RAISE,
+        revision=1,
+        actor=ANDON,
+        reason=reason,
+        changed_at=now,
+        raised_at=now,
+        captured_at=captured_at or now,
+        evidence=NO_EVIDENCE,
+        score=None,
+        threshold=None,
+        model=None,
+    )
 
 
-def acknowledge(alarm: Alarm, operation: Operation, now: datetime) -> Alarm:
-    return _next(alarm, Act.ACKNOWLEDGE, AlarmState.ACK_LATCHED, operation.reason, now, operation)
-
-
-def reset(alarm: Alarm, operation: Operation, now: datetime) -> Alarm:
-    return _next(alarm, Act.RESET, AlarmState.NORMAL, operation.reason, now, operation)
-
-
-def _next(alarm: Alarm, act: Act, state: AlarmState, reason: str, now: datetime, operation: Operation | None) -> Alarm:
+def changed(
+    alarm: Alarm, act: Act, life: Life, now: datetime, *, actor: str, reason: str, operation: Operation | None = None
+) -> Alarm:
+    """The next revision of an alarm."""
     return alarm.model_copy(
         update={
-            "state": state,
+            **shown(life),
+            "shelved_until": life.shelved_until,
             "act": act,
             "revision": alarm.revision + 1,
-            "actor": operation.actor if operation else ANDON,
+            "actor": actor,
             "operation_id": operation.operation_id if operation else None,
             "reason": reason,
             "changed_at": now,
@@ -86,16 +127,27 @@ def _next(alarm: Alarm, act: Act, state: AlarmState, reason: str, now: datetime,
     )
 
 
-def hold(trigger: Trigger, episode_id: str, now: datetime, max_age_s: float) -> LineCommand:
+def command(
+    trigger: Trigger,
+    episode_id: str,
+    action: Action,
+    now: datetime,
+    *,
+    epoch: int,
+    max_age_s: float,
+    candidate: str | None = None,
+    simulated: bool = False,
+) -> LineCommand:
     score = trigger.score
     return LineCommand(
-        command_id=command_id(score.line_id, episode_id, Action.HOLD),
+        command_id=command_id(score.line_id, episode_id, action, candidate),
         episode_id=episode_id,
+        epoch=epoch,
         line_id=score.line_id,
         station_id=score.station_id,
         camera_id=score.camera_id,
         part_id=score.part_id,
-        action=Action.HOLD,
+        action=action,
         reason_code=trigger.kind.value,
         evidence=trigger.evidence,
         score=score.score,
@@ -105,19 +157,22 @@ def hold(trigger: Trigger, episode_id: str, now: datetime, max_age_s: float) -> 
         scored_at=score.scored_at,
         issued_at=now,
         expires_at=expiry(score, max_age_s),
+        simulated=simulated,
+        candidate=candidate,
         traceparent=score.traceparent,
     )
 
 
-def permit_unhold(held: LineCommand, now: datetime) -> LineCommand:
-    """Takes the hold of this episode back. Whether and when the line runs again is a person's act at the line."""
+def release(held: LineCommand, epoch: int, now: datetime) -> LineCommand:
+    """Takes the command of this episode back. Whether and when the line runs again is a person's act at the line."""
     return held.model_copy(
         update={
             "command_id": command_id(held.line_id, held.episode_id, Action.UNHOLD_PERMITTED),
+            "epoch": epoch,
             "action": Action.UNHOLD_PERMITTED,
             "reason_code": "reset",
             "issued_at": now,
-            "expires_at": now + UNHOLD_VALID,
+            "expires_at": now + RELEASE_VALID,
         }
     )
 

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pipeline.events import AlarmKind, Operation, Score, Verdict
-from workers.alerting import effects
+from pipeline.events import AlarmKind, LineCommand, Operation, Score
+from workers.alerting import candidates, drift, effects, register, triggers
 from workers.alerting.effects import Effect, Trigger
 from workers.alerting.operations import carry_out
-from workers.alerting.policy import LinePolicy, Response
-from workers.alerting.state import Camera, Episode, Latched, LineState
-from workers.alerting.window import add_frame, add_part, count_bad, evidence
+from workers.alerting.policy import LinePolicy
+from workers.alerting.register import Changed
+from workers.alerting.state import Camera, Episode, LineState
+from workers.alerting.stops import decide
+from workers.alerting.window import add_frame, add_part
 
 
 class Skip(StrEnum):
@@ -26,6 +28,8 @@ class Skip(StrEnum):
 class Stepped:
     state: LineState
     effects: tuple[Effect, ...] = ()
+    shadows: tuple[LineCommand, ...] = ()
+    """What candidates, or a line in shadow mode, would have asked for."""
     skipped: Skip | None = None
 
 
@@ -60,56 +64,118 @@ def _judge(state: LineState, score: Score, offset: int, policy: LinePolicy, now:
         update={
             "parts": add_part(camera.parts, score, policy.n),
             "frames": add_frame(camera.frames, score, policy.not_decidable.of_last),
+            "spread": drift.observe(camera.spread, score, policy.drift),
         }
     )
+    camera, shadows = candidates.judge(camera, score, policy, state.epoch, now)
+    camera = triggers.mark_full(camera, score, policy)
     state = _applied(state.with_camera(score.camera_id, camera), scores=offset)
-    late = now > effects.expiry(score, policy.max_age_s)
-    trigger = _trigger(state, camera, score, policy, late)
-    if trigger is None:
-        return Stepped(state)
-    wanted = policy.not_decidable.action if trigger.kind is AlarmKind.NOT_INSPECTED else policy.action
-    return _respond(state, trigger, now, hold=wanted is Response.HOLD and not late, max_age_s=policy.max_age_s)
-
-
-def _trigger(state: LineState, camera: Camera, score: Score, policy: LinePolicy, late: bool) -> Trigger | None:
-    """Only the frame that is itself bad can make a limit full."""
-    if score.verdict is Verdict.NOT_OK and count_bad(camera.parts) >= policy.k:
-        proof = evidence(camera.parts, policy.n)
-        reason = f"{proof.k} of the last {policy.n} parts NOT_OK at camera {score.camera_id}"
-        # Once the line is alarmed for defects, what comes late adds to that alarm and is no news of its own.
-        if late and state.latched_as(AlarmKind.DEFECTS) is None:
-            reason += f"; known only {policy.max_age_s:g} s or more after capture, so the line is not stopped"
-            return Trigger(AlarmKind.LATE, score, proof, reason)
-        return Trigger(AlarmKind.DEFECTS, score, proof, reason)
-    limit = policy.not_decidable
-    if score.verdict is Verdict.NOT_DECIDABLE and count_bad(camera.frames) >= limit.limit:
-        proof = evidence(camera.frames, limit.of_last)
-        doubts = ", ".join(score.doubts) or "no reason given"
-        reason = f"{proof.k} of the last {limit.of_last} frames not inspected at camera {score.camera_id} ({doubts})"
-        return Trigger(AlarmKind.NOT_INSPECTED, score, proof, reason)
-    return None
-
-
-def _respond(state: LineState, trigger: Trigger, now: datetime, *, hold: bool, max_age_s: float) -> Stepped:
-    """First in group: one alarm per kind and one HOLD per episode. More cameras are noted, each once."""
-    score = trigger.score
-    episode = state.episode or Episode(episode_id=f"{score.line_id}:{score.frame_id}")
-    standing = state.latched_as(trigger.kind)
-    hold = hold and episode.hold is None
     events: list[Effect] = []
+    trigger = triggers.trigger(state, camera, score, policy, now)
+    if trigger is not None:
+        state, more, simulated = _respond(state, trigger, policy, now)
+        events += more
+        shadows += simulated
+    for settle in (_common_cause, _settle, _drift):
+        state, more = settle(state, score, policy, now)
+        events += more
+    return Stepped(state, tuple(events), shadows)
+
+
+def _respond(
+    state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime
+) -> tuple[LineState, tuple[Effect, ...], tuple[LineCommand, ...]]:
+    """First in group: one alarm per kind and one command per episode. More cameras are noted, each once."""
+    score = trigger.score
+    standing = state.standing(trigger.kind)
+    episode = state.episode or Episode(episode_id=f"{score.line_id}:{score.frame_id}")
+    decision = decide(state, trigger, policy, now)
+    events: tuple[Effect, ...] = ()
     if standing is None:
-        alarm = effects.raise_alarm(trigger, episode.episode_id, now)
-        standing = Latched(alarm=alarm, cameras=(score.camera_id,))
-        events.append(alarm)
-    elif hold or score.camera_id not in standing.cameras:
-        alarm = effects.note(standing.alarm, trigger.reason, now)
-        standing = Latched(alarm=alarm, cameras=tuple(dict.fromkeys((*standing.cameras, score.camera_id))))
-        events.append(alarm)
-    if hold:
-        command = effects.hold(trigger, episode.episode_id, now, max_age_s)
-        episode = episode.model_copy(update={"hold": command})
-        events.append(command)
-    return Stepped(state.with_latched(standing).model_copy(update={"episode": episode}), tuple(events))
+        alarm = effects.raised_by(
+            trigger,
+            episode.episode_id if decision.latching else f"{score.line_id}:{trigger.kind}:{score.frame_id}",
+            now,
+            number=state.raised,
+            latching=decision.latching,
+            first=decision.latching and not state.latched,
+        )
+        if decision.remark:
+            alarm = alarm.model_copy(update={"reason": f"{alarm.reason}; {decision.remark}"})
+        state, events = register.add(state, alarm, (score.camera_id,))
+    else:
+        standing = standing.model_copy(update={"cameras": tuple(dict.fromkeys((*standing.cameras, score.camera_id)))})
+        old = state.standing(trigger.kind)
+        if not standing.life.active:
+            state, events = register.again(state, standing, trigger.reason, now)
+        elif decision.command or (old and score.camera_id not in old.cameras):
+            state, events = register.note(state, standing, trigger.reason, now)
+    if decision.latching and state.episode is None:
+        state = state.model_copy(update={"episode": episode})
+    state, spent = decision.after(state)
+    events = (*events, *spent)
+    if decision.command is None:
+        return state, events, ()
+    if decision.command.simulated:
+        held = episode.model_copy(update={"command": None})
+        return state.model_copy(update={"episode": held}), events, (decision.command,)
+    state = state.model_copy(
+        update={
+            "episode": episode.model_copy(update={"command": decision.command}),
+            "last_command": decision.command,
+            "proved": False,
+        }
+    )
+    return state, (*events, decision.command), ()
+
+
+def _common_cause(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
+    agreeing = triggers.agreeing(state, score, policy)
+    entry = state.standing(AlarmKind.COMMON_CAUSE)
+    if agreeing is None:
+        if entry is None:
+            return state, ()
+        return register.clear(state, entry, "the cameras do not agree any more", now)
+    reason = f"{len(agreeing)} cameras at once ({', '.join(agreeing[:8])}): look at light and model before the parts"
+    if entry is None:
+        alarm = effects.condition(state, AlarmKind.COMMON_CAUSE, score.camera_id, reason, now, score.captured_at)
+        return register.add(state, alarm, agreeing)
+    return (state, ()) if entry.life.active else register.again(state, entry, reason, now)
+
+
+def _settle(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
+    """Clears the alarms of windows once they have been good for the off-delay."""
+    events: list[Effect] = []
+    for entry in state.alarms:
+        full = triggers.still_full(state, entry.alarm.kind)
+        if full is None or not entry.life.active:
+            continue
+        good_since = None if full else entry.good_since or score.captured_at
+        if good_since is not None and (score.captured_at - good_since).total_seconds() >= policy.off_delay_s:
+            state, more = register.clear(state, entry, "no camera sees it any more", now)
+            events += more
+        elif good_since != entry.good_since:
+            state = state.with_alarm(entry.model_copy(update={"good_since": good_since}))
+    return state, tuple(events)
+
+
+def _drift(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
+    spread = state.cameras[score.camera_id].spread
+    shift = drift.shift(spread, policy.drift) if spread else None
+    entry = state.standing(AlarmKind.DRIFT, score.camera_id)
+    if shift is None:
+        return state, ()
+    if shift.distance > policy.drift.shift:
+        if entry is None:
+            reason = f"{shift}; have the camera, the light and the model looked at. No limit was moved"
+            alarm = effects.condition(
+                state, AlarmKind.DRIFT, score.camera_id, reason, now, score.captured_at
+            ).model_copy(update={"model": score.model})
+            return register.add(state, alarm, (score.camera_id,))
+        return (state, ()) if entry.life.active else register.again(state, entry, str(shift), now)
+    if entry and shift.distance < policy.drift.shift * drift.OVER:
+        return register.clear(state, entry, "the scores are back where the calibration has them", now)
+    return state, ()
 
 
 def _applied(state: LineState, **offsets: int) -> LineState:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from time import monotonic
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -26,7 +26,9 @@ class Metrics:
         self._alarms = self._counter("alarms", "Alarms raised.", "kind")
         self._late = self._counter("late", "Alarms that came too late to stop the line.")
         self._commands = self._counter("commands", "Line commands decided.", "action")
-        self._shadows = self._counter("shadow_commands", "Commands that only a candidate or shadow mode decided.", "line")
+        self._shadows = self._counter(
+            "shadow_commands", "Commands that only a candidate or shadow mode decided.", "line"
+        )
         self._replies = self._counter("replies", "What became of commands at the line.", "outcome")
         self._refusals = self._counter("refusals", "Acts of people that were refused.", "act")
         self._takeovers = self._counter("takeovers", "Lines taken over.")

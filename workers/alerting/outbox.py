@@ -3,14 +3,18 @@
 A line's state is stored first, with the events that were decided with it, and the events are published after it. So
 no decision is ever made twice: a successor publishes what its predecessor decided and did not get out. Deciding
 again could end differently, since the clock has moved and the policy may have changed.
+
+Alarms and commands are looked for before they are sent again. Replies, audit entries and what candidates told are
+sent again without a look: a reader knows a repeat by its number or its command.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pipeline.events import Action, Alarm, AlarmKind, LineCommand
-from workers.alerting import effects
+from pipeline.events import Action, Alarm, AlarmKind, CommandReply, LineCommand
+from workers.alerting import audit, register
 from workers.alerting.effects import Effect
 from workers.alerting.state import LineState, Outbox
 
@@ -27,45 +31,77 @@ class Published:
 NOTHING = Published()
 
 
-def post(state: LineState, decided: tuple[Effect, ...], alarms_from: int, commands_from: int) -> LineState:
+def post(
+    state: LineState,
+    decided: Sequence[Effect],
+    alarms_from: int,
+    commands_from: int,
+    shadows: Sequence[LineCommand] = (),
+) -> LineState:
     """Replaces the outbox."""
+    state, entries = audit.record(state, decided)
     outbox = Outbox(
         alarms=tuple(event for event in decided if isinstance(event, Alarm)),
         commands=tuple(event for event in decided if isinstance(event, LineCommand)),
+        replies=tuple(event for event in decided if isinstance(event, CommandReply)),
+        shadows=tuple(shadows),
+        audit=entries,
         alarms_from=alarms_from,
         commands_from=commands_from,
     )
     return state.model_copy(update={"outbox": outbox})
 
 
+def add(state: LineState, decided: Sequence[Effect]) -> LineState:
+    """To what the outbox holds already."""
+    more = post(state, decided, 0, 0)
+    old = state.outbox
+    outbox = old.model_copy(
+        update={
+            name: (*getattr(old, name), *getattr(more.outbox, name))
+            for name in ("alarms", "commands", "replies", "audit")
+        }
+    )
+    return more.model_copy(update={"outbox": outbox})
+
+
 def settle(state: LineState, published: Published, now: datetime) -> LineState:
-    """Leaves in the outbox what is still to be sent. A HOLD that expired on the way is not: it becomes a note."""
-    alarms = [a for a in state.outbox.alarms if (a.alarm_id, a.revision) not in published.alarms]
-    commands = []
-    for command in state.outbox.commands:
-        if command.command_id in published.commands:
-            continue
-        if is_expired_hold(command, now):
-            state, notes = _give_up(state, command, now)
-            alarms += notes
-        else:
-            commands.append(command)
-    outbox = state.outbox.model_copy(update={"alarms": tuple(alarms), "commands": tuple(commands)})
-    return state.model_copy(update={"outbox": outbox})
+    """Leaves in the outbox what is still to be sent. A stop that expired on the way is not: it becomes a note."""
+    outbox = state.outbox
+    expired = [c for c in outbox.commands if c.command_id not in published.commands and is_expired_stop(c, now)]
+    gone = {command.command_id for command in expired}
+    kept = outbox.model_copy(
+        update={
+            "alarms": tuple(a for a in outbox.alarms if (a.alarm_id, a.revision) not in published.alarms),
+            "commands": tuple(c for c in outbox.commands if c.command_id not in published.commands | gone),
+        }
+    )
+    state = state.model_copy(update={"outbox": kept})
+    for command in expired:
+        state = _give_up(state, command, now)
+    return state
 
 
-def is_expired_hold(command: LineCommand, now: datetime) -> bool:
-    return command.action is Action.HOLD and now > command.expires_at
+def is_expired_stop(command: LineCommand, now: datetime) -> bool:
+    return command.action is not Action.UNHOLD_PERMITTED and now > command.expires_at
 
 
-def _give_up(state: LineState, command: LineCommand, now: datetime) -> tuple[LineState, list[Alarm]]:
-    """The episode counts as not held, so a later timely burst still stops the line."""
+def _give_up(state: LineState, command: LineCommand, now: datetime) -> LineState:
+    """The episode counts as not stopped, so a later timely burst still stops the line."""
+    state, given_up = withdraw(state, command)
+    entry = state.standing(AlarmKind(command.reason_code))
+    if not given_up or entry is None:
+        return state
+    reason = f"the {command.action} expired before it could be sent: the line was not stopped"
+    state, events = register.note(state, entry, reason, now)
+    return add(state, events)
+
+
+def withdraw(state: LineState, command: LineCommand) -> tuple[LineState, bool]:
+    """Takes back what was never read back from the line; False where the line was asked for something else since."""
     episode = state.episode
-    if episode is None or episode.hold is None or episode.hold.command_id != command.command_id:
-        return state, []
-    state = state.model_copy(update={"episode": episode.model_copy(update={"hold": None})})
-    entry = state.latched_as(AlarmKind(command.reason_code))
-    if entry is None:
-        return state, []
-    alarm = effects.note(entry.alarm, "the HOLD expired before it could be sent: the line was not stopped", now)
-    return state.with_latched(entry.model_copy(update={"alarm": alarm})), [alarm]
+    if episode is None or episode.command is None or episode.command.command_id != command.command_id:
+        return state, False
+    return state.model_copy(
+        update={"episode": episode.model_copy(update={"command": None}), "last_command": None, "proved": False}
+    ), True

@@ -1,30 +1,46 @@
 """What each line tolerates, and what is done when it has had enough."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.events import Name
+from pipeline.events import Action, Name
+from workers.alerting.actuators.config import ActuatorConfig
+from workers.alerting.section import Section
 
 MAX_WINDOW = 100
 """Bounds what a line's state can weigh."""
 
 
 class Response(StrEnum):
+    """What is done about a burst. All but the last latch an alarm and move the line."""
+
     HOLD = "HOLD"
-    """Latch an alarm and tell the line to hold."""
+    STOP = "STOP"
+    REJECT = "REJECT"
     ALARM_ONLY = "ALARM_ONLY"
 
-
-class _Section(BaseModel):
-    """A misspelt key is an error: it would otherwise leave a limit at a value that nobody chose."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    @property
+    def action(self) -> Action | None:
+        return None if self is Response.ALARM_ONLY else Action(self.value)
 
 
-class NotDecidableLimit(_Section):
+class OnLoss(StrEnum):
+    """What the line does while Andon does not watch it."""
+
+    HOLD = "hold-on-loss"
+    """RUN_PERMIT falls, and the PLC's watchdog holds the line: nothing is made uninspected."""
+    RUN_WITH_ALARM = "run-with-alarm"
+    """The line goes on, and an alarm stands."""
+
+
+class NotDecidableLimit(Section):
     """How much blindness is too much: a camera that inspects nothing finds no defects either."""
 
     limit: int = Field(default=10, ge=1)
@@ -32,32 +48,128 @@ class NotDecidableLimit(_Section):
     action: Response = Response.ALARM_ONLY
 
     @model_validator(mode="after")
-    def _reachable(self) -> "NotDecidableLimit":
+    def _reachable(self) -> NotDecidableLimit:
         if self.limit > self.of_last:
             raise ValueError(f"limit ({self.limit}) must be at most of_last ({self.of_last}), or it is never reached")
         return self
 
 
-class LinePolicy(_Section):
+class CommonCause(Section):
+    """Many cameras of a line at once: light or model, not defects."""
+
+    cameras: int = Field(default=3, ge=2, le=64)
+    share: float = Field(default=0.5, gt=0, le=1, description="of the line's cameras that see frames")
+    still_stops: bool = True
+    """Whether the line is stopped all the same. With false, give `on_delay_s` some seconds: the first camera would
+    otherwise have stopped the line before the others can be seen to agree."""
+
+
+class StopBudget(Section):
+    """So many stops a shift, then alarms only: a model that went wrong must not stand a plant still."""
+
+    stops: int = Field(ge=1, le=1000)
+    shifts: tuple[time, ...] = Field(default=(time(6), time(14), time(22)), min_length=1)
+    """When each shift begins, by the plant's clock."""
+    timezone: str = "UTC"
+
+    @field_validator("shifts", mode="before")
+    @classmethod
+    def _as_text(cls, shifts: Any) -> Any:
+        if isinstance(shifts, list) and any(isinstance(start, int | float) for start in shifts):
+            raise ValueError("write each time in quotes, as in '14:00': YAML takes it for a number otherwise")
+        return shifts
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"no time zone {name!r}; a name is like Europe/Berlin") from error
+        return name
+
+    def shift_began(self, now: datetime) -> datetime:
+        zone = ZoneInfo(self.timezone)
+        local = now.astimezone(zone)
+        starts = [
+            datetime.combine(local.date() - timedelta(days=back), start, zone)
+            for start in self.shifts
+            for back in (0, 1)
+        ]
+        return max(start for start in starts if start <= local).astimezone(UTC)
+
+
+class Drift(Section):
+    """When the scores of a camera have moved away from its model's calibration."""
+
+    shift: float = Field(default=0.25, gt=0, lt=1)
+    """The largest distance between the two distributions at a quantile, as a share of frames."""
+    frames: int = Field(default=300, ge=50, le=100_000, description="that the judgement looks back on")
+
+
+class Candidate(Section):
+    """A threshold that is tried beside the live one. It stops nothing; it tells what it would have stopped."""
+
+    threshold: float
+    k: int | None = Field(default=None, ge=1)
+    n: int | None = Field(default=None, ge=1, le=MAX_WINDOW)
+
+
+class LinePolicy(Section):
     """k bad of the last n inspected parts, seen by one camera, are a burst."""
 
     k: int = Field(ge=1)
     n: int = Field(ge=1, le=MAX_WINDOW, description="inspected parts")
     action: Response
     """Without a default: whether Andon may stop a line is the plant's decision, never a silent one."""
+    on_delay_s: float = Field(default=0, ge=0, le=600)
+    """For so long a window must stay full before it raises an alarm."""
+    off_delay_s: float = Field(default=5, ge=0, le=3600)
+    """For so long it must be good again before the alarm's cause counts as gone."""
     not_decidable: NotDecidableLimit = NotDecidableLimit()
     max_age_s: float = Field(default=10, gt=0, le=3600)
     """From capture to stop. Later than this the parts are gone, and a stop would hit innocent ones. The default
     outlasts one takeover (a dead worker is missed after 6 s), so a burst that falls into a takeover still stops."""
+    silent_after_s: float = Field(default=30, gt=0, le=86_400)
+    """A camera without a scored frame for so long raises an alarm, and the line's heartbeat stops."""
+    triggered: bool = False
+    """Cameras that take a frame only when a part comes: no parts, no frames, and no alarm for it."""
+    common_cause: CommonCause = CommonCause()
+    drift: Drift = Drift()
+    stop_budget: StopBudget | None = None
+    shadow: bool = False
+    """Decide as ever, tell what would have been stopped, and stop nothing."""
+    candidates: Mapping[Name, Candidate] = Field(default_factory=dict, max_length=4)
+    actuator: ActuatorConfig | None = None
+    on_loss: OnLoss | None = None
+    """Without a default where there is an actuator: the plant chooses."""
 
     @model_validator(mode="after")
-    def _reachable(self) -> "LinePolicy":
+    def _reachable(self) -> LinePolicy:
         if self.k > self.n:
             raise ValueError(f"k ({self.k}) must be at most n ({self.n}), or it is never reached")
+        for name, candidate in self.candidates.items():
+            if (candidate.k or self.k) > (candidate.n or self.n):
+                raise ValueError(f"candidates.{name}: k must be at most n, or it is never reached")
         return self
 
+    @model_validator(mode="after")
+    def _loss_is_chosen(self) -> LinePolicy:
+        if self.actuator is not None and self.on_loss is None:
+            raise ValueError(
+                "on_loss: a line with an actuator needs a choice: hold-on-loss (the line stops while Andon does not "
+                "watch it) or run-with-alarm (it runs uninspected, with an alarm). There is no default"
+            )
+        wanted = (self.action, self.not_decidable.action)
+        if self.actuator is not None and Response.REJECT in wanted and not self.actuator.can_reject:
+            raise ValueError("actuator: REJECT needs a signal for it: coils.reject, or block")
+        return self
 
-class Policies(_Section):
+    def with_candidate(self, candidate: Candidate) -> tuple[int, int]:
+        return candidate.k or self.k, candidate.n or self.n
+
+
+class Policies(Section):
     """The policy file: `defaults` for every line, and per line only what differs."""
 
     defaults: LinePolicy
@@ -71,8 +183,28 @@ class Policies(_Section):
         defaults = content.get("defaults")
         return content | {"lines": {line: _merged(defaults, own) for line, own in content["lines"].items()}}
 
+    @model_validator(mode="after")
+    def _one_line_one_plc(self) -> Policies:
+        if self.defaults.actuator is not None:
+            raise ValueError("defaults.actuator: an actuator belongs to one line; name it under lines")
+        seen: dict[str, str] = {}
+        for line_id, policy in self.lines.items():
+            if policy.actuator is None:
+                continue
+            key = _place(policy.actuator)
+            if key in seen:
+                raise ValueError(f"lines.{line_id}.actuator: line {seen[key]} has the same one, and would fight for it")
+            seen[key] = line_id
+        return self
+
     def of(self, line_id: str) -> LinePolicy:
         return self.lines.get(line_id, self.defaults)
+
+
+def _place(actuator: ActuatorConfig) -> str:
+    """Two lines may share a PLC, never its signals."""
+    signals = {name: getattr(actuator, name, None) for name in ("block", "coils", "nodes")}
+    return f"{actuator.address} {signals}"
 
 
 def _merged(base: Any, own: Any) -> Any:

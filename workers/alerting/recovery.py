@@ -5,10 +5,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.events import Alarm, ContractError, LineCommand
+from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.reading import Place, read_to_end
+from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
 from workers.alerting.outbox import Published
-from workers.alerting.state import LineState
+from workers.alerting.state import LineState, StateError
+
+EPOCH_HEADER = "epoch"
+"""Of a record in `line-state`: which takeover wrote it."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +28,42 @@ def read_states(
 ) -> dict[str, StoredLine]:
     """line → its state; of all partitions by default.
 
-    Raises StateError for one that can't be read, KafkaUnavailableError.
+    The newest of the highest epoch: a worker that lost its lines and woke up later may have written an old state after
+    a newer one. Raises StateError for one that can't be read, KafkaUnavailableError.
     """
     wanted = None if partitions is None else sorted(partitions)
-    latest = {
-        record.key: record
-        for record in read_to_end(settings, [settings.topics.line_state.name], partitions=wanted, timeout_s=timeout_s)
-    }
+    latest: dict[bytes | None, Incoming] = {}
+    for record in read_to_end(settings, [settings.topics.line_state.name], partitions=wanted, timeout_s=timeout_s):
+        if record.key not in latest or _epoch(record) >= _epoch(latest[record.key]):
+            latest[record.key] = record
     states = [
         StoredLine(LineState.from_json(record.value, record.place), record.partition)
         for record in latest.values()
         if record.value is not None
     ]
     return {stored.state.line_id: stored for stored in states}
+
+
+def check_partitions(stored: Mapping[str, StoredLine], partitions: int) -> None:
+    """Raises StateError where the number of partitions was changed after lines had been stored: their scores would
+    reach a worker that does not know what stands latched."""
+    moved = {
+        line_id: (line.partition, partition_of(line_id.encode(), partitions))
+        for line_id, line in stored.items()
+        if line.partition != partition_of(line_id.encode(), partitions)
+    }
+    if moved:
+        told = ", ".join(f"{line_id} (is in {was}, belongs in {now})" for line_id, (was, now) in sorted(moved.items()))
+        raise StateError(
+            f"the states of these lines lie in another of the {partitions} partitions than their scores: {told}. The "
+            "number was changed, and latched alarms would be forgotten. Stop every alerting worker, run "
+            "`andon alerting move-lines`, and start them again"
+        )
+
+
+def _epoch(record: Incoming) -> int:
+    found = dict(record.headers).get(EPOCH_HEADER, b"0")
+    return int(found) if found.isdigit() else 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +83,7 @@ def find_published(settings: Settings, lines: Collection[StoredLine], partitions
     start: dict[Place, int] = {}
     for partition in partitions:
         states = [line.state for line in lines if line.partition == partition]
-        owing = [state.outbox for state in states if not state.outbox.is_empty]
+        owing = [state.outbox for state in states if state.outbox.owes]
         newest = [state.outbox for state in states]
         start[alarms, partition] = _begin([o.alarms_from for o in owing], [o.alarms_from for o in newest])
         start[commands, partition] = _begin([o.commands_from for o in owing], [o.commands_from for o in newest])

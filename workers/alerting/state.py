@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import AndonError
-from pipeline.events import Alarm, AlarmKind, LineCommand, Moment, Score
+from pipeline.events import (
+    Action,
+    Alarm,
+    AlarmKind,
+    AlarmState,
+    AuditEntry,
+    CommandReply,
+    LineCommand,
+    Moment,
+    Score,
+)
+from workers.alerting.lifecycle import Life
 from workers.alerting.window import Window
 
 MAX_BOOTS = 4
@@ -32,13 +43,34 @@ class Boot(_Stored):
     sequence: int
 
 
+class Spread(_Stored):
+    """How the scores of one camera under one model lie among the quantiles of the calibration; see drift.py."""
+
+    model_hash: str
+    counts: tuple[float, ...] = ()
+    frames: int = 0
+
+
+class Trial(_Stored):
+    """What a candidate has seen of one camera, and whether it would have the line stopped now."""
+
+    parts: Window = ()
+    stopped: bool = False
+
+
 class Camera(_Stored):
     boots: tuple[Boot, ...] = ()
     """Most recently heard last."""
     parts: Window = ()
     frames: Window = ()
+    parts_full_since: Moment | None = None
+    """Capture of the frame that made the window full; None while it is not."""
+    frames_full_since: Moment | None = None
     captured_at: Moment
     """Of the last frame counted."""
+    scored_at: Moment | None = None
+    spread: Spread | None = None
+    trials: Mapping[str, Trial] = Field(default_factory=dict)
 
     def counted_to(self, boot_id: str) -> int | None:
         return next((boot.sequence for boot in self.boots if boot.boot_id == boot_id), None)
@@ -46,26 +78,40 @@ class Camera(_Stored):
     def heard(self, score: Score) -> Camera:
         others = tuple(boot for boot in self.boots if boot.boot_id != score.boot_id)
         now_at = Boot(boot_id=score.boot_id, sequence=score.sequence)
-        return self.model_copy(update={"boots": (*others, now_at)[-MAX_BOOTS:], "captured_at": score.captured_at})
+        return self.model_copy(
+            update={
+                "boots": (*others, now_at)[-MAX_BOOTS:],
+                "captured_at": score.captured_at,
+                "scored_at": score.scored_at,
+            }
+        )
 
     def forget_evidence(self) -> Camera:
         """The place stays: a frame counted before must not count again."""
-        return self.model_copy(update={"parts": (), "frames": ()})
+        return self.model_copy(update={"parts": (), "frames": (), "parts_full_since": None, "frames_full_since": None})
 
 
-class Latched(_Stored):
-    """An alarm that stands until it is reset."""
+class Standing(_Stored):
+    """An alarm that is not over."""
 
     alarm: Alarm
-    cameras: tuple[str, ...]
+    cameras: tuple[str, ...] = ()
     """Which cameras it already speaks of. Each is mentioned once."""
+    good_since: Moment | None = None
+    """Since when its cause is gone; it counts as gone after the off-delay."""
+    suppressed: bool = False
+
+    @property
+    def life(self) -> Life:
+        alarm = self.alarm
+        return Life(alarm.beneath or alarm.state, alarm.latching, alarm.shelved_until, self.suppressed)
 
 
 class Episode(_Stored):
-    """From the first alarm of a line until its reset. At most one HOLD."""
+    """From the first alarm of a line that may stop it until the reset. At most one command."""
 
     episode_id: str
-    hold: LineCommand | None = None
+    command: LineCommand | None = None
 
 
 class Applied(_Stored):
@@ -80,37 +126,85 @@ class Outbox(_Stored):
 
     alarms: tuple[Alarm, ...] = ()
     commands: tuple[LineCommand, ...] = ()
+    shadows: tuple[LineCommand, ...] = ()
+    replies: tuple[CommandReply, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
     alarms_from: int = 0
     """No event of this outbox lies before this offset of its topic: where a successor looks for what got out."""
     commands_from: int = 0
 
     @property
-    def is_empty(self) -> bool:
-        return not (self.alarms or self.commands)
+    def owes(self) -> bool:
+        """Whether a successor has to look in the topics what of it got out. The rest may be sent again unlooked."""
+        return bool(self.alarms or self.commands)
 
 
 class LineState(_Stored):
     """Frozen: every step makes a new one."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     line_id: str
+    epoch: int = 0
+    """Counted up by each worker that takes the line over, before it does anything else."""
     cameras: Mapping[str, Camera] = Field(default_factory=dict)
     episode: Episode | None = None
-    latched: tuple[Latched, ...] = ()
-    """One per kind at most, in the order of raising."""
+    alarms: tuple[Standing, ...] = ()
+    """In the order of raising. One for each kind, and for kinds that speak of a camera, one for each camera."""
+    raised: int = 0
+    """How many alarms were ever raised: gives each its number."""
+    raised_at: tuple[Moment, ...] = ()
+    """When alarms were raised lately, for the flood rule."""
+    stopped_at: tuple[Moment, ...] = ()
+    """When the line was stopped lately, for the budget."""
+    last_command: LineCommand | None = None
+    """What Andon last asked of the line; None when it never asked for anything."""
+    proved: bool = False
+    """Whether the last command was read back from the line."""
+    audited: int = 0
+    """Number of the last audit entry."""
     applied: Applied = Applied()
     outbox: Outbox = Outbox()
 
-    def latched_as(self, kind: AlarmKind) -> Latched | None:
-        return next((entry for entry in self.latched if entry.alarm.kind is kind), None)
+    @model_validator(mode="before")
+    @classmethod
+    def _from_first_version(cls, content: Any) -> Any:
+        """Version 1 knew latched alarms only, and one HOLD an episode."""
+        if not isinstance(content, dict) or content.get("schema_version") != 1:
+            return content
+        episode = content.get("episode")
+        if episode:
+            episode = {"episode_id": episode["episode_id"], "command": episode.get("hold")}
+        return content | {
+            "schema_version": 2,
+            "alarms": content.get("latched", ()),
+            "episode": episode,
+            "last_command": episode and episode["command"],
+        }
 
-    def with_latched(self, changed: Latched) -> LineState:
-        """Replaces the alarm of the same kind, or adds it."""
-        kinds = [entry.alarm.kind for entry in self.latched]
-        if changed.alarm.kind not in kinds:
-            return self.model_copy(update={"latched": (*self.latched, changed)})
-        kept = tuple(changed if entry.alarm.kind is changed.alarm.kind else entry for entry in self.latched)
-        return self.model_copy(update={"latched": kept})
+    def standing(self, kind: AlarmKind, camera_id: str | None = None) -> Standing | None:
+        """By kind; with `camera_id`, the one that speaks of this camera."""
+        return next(
+            (entry for entry in self.alarms if entry.alarm.kind is kind and camera_id in (None, entry.alarm.camera_id)),
+            None,
+        )
+
+    @property
+    def latched(self) -> tuple[Standing, ...]:
+        return tuple(entry for entry in self.alarms if entry.alarm.latching)
+
+    @property
+    def level(self) -> Action | None:
+        """What the line is asked to do now; None where it may run."""
+        command = self.episode and self.episode.command
+        return command.action if command else None
+
+    def with_alarm(self, changed: Standing) -> LineState:
+        """Replaces the alarm of the same id, or adds it; one that is over is left out."""
+        ids = [entry.alarm.alarm_id for entry in self.alarms]
+        if changed.alarm.alarm_id not in ids:
+            return self if changed.life.over else self.model_copy(update={"alarms": (*self.alarms, changed)})
+        kept = (changed if entry.alarm.alarm_id == changed.alarm.alarm_id else entry for entry in self.alarms)
+        return self.model_copy(update={"alarms": tuple(entry for entry in kept if not entry.life.over)})
 
     def with_camera(self, camera_id: str, camera: Camera) -> LineState:
         cameras = {**self.cameras, camera_id: camera}
@@ -132,3 +226,9 @@ class LineState(_Stored):
                 f"the line state at {place} can't be read ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
                 "was it written by a newer Andon? Run that version, so that no latched alarm is forgotten"
             ) from error
+
+
+def shown(life: Life) -> dict[str, AlarmState | None]:
+    """The fields of an alarm that tell its state."""
+    covered = life.shown is not life.state
+    return {"state": life.shown, "beneath": life.state if covered else None}

@@ -1,24 +1,29 @@
-"""The shell around the pure core: reads scores and operations, stores states, publishes what was decided."""
+"""The shell around the pure core: reads records, stores states, orders PLCs, publishes what was decided."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipeline.events import ContractError, Operation, Score, now
+from pipeline.events import ContractError, LineCommand, Operation, Score, now
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
+from pipeline.kafka.lease import Lease
+from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import Place
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
-from workers.alerting.effects import Effect
+from workers.alerting import outbox, register, reports, silence, stops
+from workers.alerting.effects import Effect, Takeover
 from workers.alerting.line import step
 from workers.alerting.metrics import Metrics
-from workers.alerting.outbox import NOTHING, is_expired_hold, post, settle
+from workers.alerting.outbox import NOTHING, is_expired_stop, settle
+from workers.alerting.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import StoredLine, find_published, read_states
+from workers.alerting.recovery import EPOCH_HEADER, StoredLine, find_published, read_states
+from workers.alerting.silence import Pulses
 from workers.alerting.state import LineState
 
 log = logging.getLogger(__name__)
@@ -26,6 +31,11 @@ log = logging.getLogger(__name__)
 RECOVERY_LIMIT_S = 60
 PUBLISH_LIMIT_S = 25
 """Beyond the publisher's own limit: a record that is still on its way must not be looked for in vain and sent again."""
+TICK_S = 0.5
+"""How often time alone may move something: a shelf, a silence, a flood."""
+ALIVE_S = 3.0
+"""For so long a PLC's heartbeat goes on after the last look at its line. The look comes with every tick, and a busy
+worker or a slow broker may take its time; a hung one may not."""
 
 
 @dataclass
@@ -35,6 +45,14 @@ class Turn:
     lines: list[StoredLine]
     tried: bool = False
     """Whether some of it may have got out."""
+
+
+@dataclass
+class _Decided:
+    """What one batch decided for one line."""
+
+    effects: list[Effect] = field(default_factory=list)
+    shadows: list[LineCommand] = field(default_factory=list)
 
 
 class AlertingStep:
@@ -47,6 +65,10 @@ class AlertingStep:
         publisher: Publisher,
         metrics: Metrics,
         clock: Callable[[], datetime] = now,
+        *,
+        lease: Lease | None = None,
+        plant: Plant | None = None,
+        pulses: Callable[[], Pulses] = dict,
     ) -> None:
         self._settings = settings
         self._topics = settings.topics
@@ -54,32 +76,43 @@ class AlertingStep:
         self._publisher = publisher
         self._metrics = metrics
         self._clock = clock
+        self._lease = lease
+        self._plant = plant
+        self._pulses = pulses
         self._lines: dict[str, StoredLine] = {}
         self._ends: dict[Place, int] = {}
+        self._watching_since = clock()
+        self._ticked_s = 0.0
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Takes over the lines of these partitions. Raises when Kafka does not let it: a worker that can't know
         what stands latched must not judge."""
         numbers = {partition for _, partition in partitions}
-        self._lines, self._ends = {}, {}
+        self._lines, self._ends, self._watching_since = {}, {}, self._clock()
+        if self._plant:
+            self._plant.hold_only(())
         if not numbers:
             return
         self._lines = read_states(self._settings, numbers)
+        if self._plant:
+            self._add_lines_with_a_plc(numbers, self._plant.lines)
         found = find_published(self._settings, list(self._lines.values()), numbers)
         self._ends = dict(found.ends)
-        owing = [line for line in self._lines.values() if not line.state.outbox.is_empty]
         log.info("took over %d lines of partitions %s", len(self._lines), sorted(numbers))
-        if owing:
-            self._send_owed(owing)
+        if self._plant:
+            self._plant.hold_only(self._lines)
+        if self._lines:
+            self._take_over()
 
-    def work(self, batch: Sequence[Incoming]) -> Turn:
-        decided: dict[str, list[Effect]] = {}
+    def work(self, batch: Sequence[Incoming]) -> Turn | None:
+        """An empty batch is a tick. None where nothing has changed."""
+        decided: dict[str, _Decided] = {}
         for record in batch:
             event = self._read(record)
             if event is None:
                 continue
             known = self._lines.get(event.line_id)
-            state = known.state if known else LineState(line_id=event.line_id)
+            state = known.state if known else LineState(line_id=event.line_id, epoch=1)
             stepped = step(state, event, record.offset, self._policies.of(event.line_id), self._clock())
             if stepped.skipped:
                 self._metrics.skipped(stepped.skipped.value)
@@ -87,14 +120,20 @@ class AlertingStep:
                 self._metrics.scored(event.verdict.value)
             if stepped.state is not state:
                 self._lines[event.line_id] = StoredLine(stepped.state, record.partition)
-                decided.setdefault(event.line_id, []).extend(stepped.effects)
-        for line_id, events in decided.items():
-            self._metrics.decided(events)
-            self._lines[line_id] = self._posted(self._lines[line_id], tuple(events))
-        return Turn([self._lines[line_id] for line_id in decided])
+                line = decided.setdefault(event.line_id, _Decided())
+                line.effects += stepped.effects
+                line.shadows += stepped.shadows
+        self._hear_plcs(decided)
+        self._tick(decided)
+        for line_id, line in decided.items():
+            self._metrics.decided([*line.effects, *line.shadows])
+            self._lines[line_id] = self._posted(self._lines[line_id], line)
+        return Turn([self._lines[line_id] for line_id in decided]) if decided else None
 
-    def deliver(self, turn: Turn) -> None:
-        """States first, then the events that were decided with them, each acknowledged by the broker."""
+    def deliver(self, turn: Turn | None) -> None:
+        """States first, then the PLCs and the events that were decided with them."""
+        if turn is None:
+            return
         try:
             self._send(turn)
         except PublishError as error:
@@ -104,7 +143,36 @@ class AlertingStep:
         except KafkaUnavailableError as error:
             raise Backpressure(str(error)) from error
 
+    def _hear_plcs(self, decided: dict[str, _Decided]) -> None:
+        for report in self._plant.reports() if self._plant else ():
+            if report.line_id in self._lines:
+                state = self._lines[report.line_id].state
+                self._change(report.line_id, reports.apply(state, report, self._clock()), decided)
+
+    def _tick(self, decided: dict[str, _Decided]) -> None:
+        if time.monotonic() - self._ticked_s < TICK_S:
+            return
+        self._ticked_s = time.monotonic()
+        at, pulses = self._clock(), self._pulses()
+        for line_id in list(self._lines):
+            policy = self._policies.of(line_id)
+            watch = silence.look(self._lines[line_id].state, pulses, policy, at, self._watching_since)
+            self._metrics.watched(line_id, watch)
+            if self._plant:
+                self._plant.alive(line_id, watch.alive, ALIVE_S)
+            self._change(line_id, register.tick(self._lines[line_id].state, at), decided)
+            self._change(line_id, stops.tick(self._lines[line_id].state, policy, at), decided)
+            self._change(line_id, silence.tick(self._lines[line_id].state, watch, at), decided)
+
+    def _change(self, line_id: str, changed: register.Changed, decided: dict[str, _Decided]) -> None:
+        state, events = changed
+        if state is not self._lines[line_id].state:
+            self._lines[line_id] = replace(self._lines[line_id], state=state)
+            decided.setdefault(line_id, _Decided()).effects += events
+
     def _send(self, turn: Turn) -> None:
+        if self._lease is not None and not self._lease.held:
+            raise Backpressure("this worker can't be sure that the lines are still its own")
         published = NOTHING
         if turn.tried:
             found = find_published(self._settings, turn.lines, {line.partition for line in turn.lines})
@@ -112,54 +180,94 @@ class AlertingStep:
         turn.tried = True
         turn.lines = [replace(line, state=settle(line.state, published, self._clock())) for line in turn.lines]
         self._lines |= {line.state.line_id: line for line in turn.lines}
-        stored = [Outgoing(self._topics.line_state.name, _key(line), line.state.to_json()) for line in turn.lines]
-        self._publish(stored)
-        held = [command for line in turn.lines for command in line.state.outbox.commands]
-        if any(is_expired_hold(command, self._clock()) for command in held):
-            raise Backpressure("a HOLD expired while the state of its line was being stored")
+        self._publish([self._stored(line) for line in turn.lines])
+        if self._plant:
+            for line in turn.lines:
+                self._plant.order(line.state)
+        stops_ = [command for line in turn.lines for command in line.state.outbox.commands]
+        if any(is_expired_stop(command, self._clock()) for command in stops_):
+            raise Backpressure("a stop expired while the state of its line was being stored")
         self._publish([record for line in turn.lines for record in self._events(line)])
         for line in turn.lines:
             self._advance(line)
 
+    def _stored(self, line: StoredLine) -> Outgoing:
+        epoch = str(line.state.epoch).encode()
+        return Outgoing(self._topics.line_state.name, _key(line), line.state.to_json(), ((EPOCH_HEADER, epoch),))
+
     def _events(self, line: StoredLine) -> Iterator[Outgoing]:
-        for alarm in line.state.outbox.alarms:
+        key, out, topics = _key(line), line.state.outbox, self._topics
+        for alarm in out.alarms:
             log.warning("line %s: %s %s by %s: %s", alarm.line_id, alarm.act, alarm.kind, alarm.actor, alarm.reason)
-            yield Outgoing(self._topics.alarms.name, _key(line), alarm.to_json())
-        for command in line.state.outbox.commands:
+            yield Outgoing(topics.alarms.name, key, alarm.to_json())
+        for command in out.commands:
             log.warning("line %s: %s, command %s", command.line_id, command.action, command.command_id)
-            yield Outgoing(self._topics.line_commands.name, _key(line), command.to_json())
+            yield Outgoing(topics.line_commands.name, key, command.to_json())
+        for reply in out.replies:
+            log.warning(
+                "line %s: %s %s, read back: %s", reply.line_id, reply.action, reply.outcome, reply.value_read_back
+            )
+            yield Outgoing(topics.command_replies.name, key, reply.to_json())
+        for shadow in out.shadows:
+            yield Outgoing(topics.shadow_commands.name, key, shadow.to_json())
+        for entry in out.audit:
+            yield Outgoing(topics.audit_log.name, key, entry.to_json())
 
     def _publish(self, records: Sequence[Outgoing]) -> None:
         self._publisher.publish(records, timeout_s=PUBLISH_LIMIT_S)
 
     def _advance(self, line: StoredLine) -> None:
         """Each acknowledged event took an offset, so the next one lies at least so much further."""
-        outbox = line.state.outbox
-        for topic, count in (
-            (self._topics.alarms, len(outbox.alarms)),
-            (self._topics.line_commands, len(outbox.commands)),
-        ):
+        out = line.state.outbox
+        for topic, count in ((self._topics.alarms, len(out.alarms)), (self._topics.line_commands, len(out.commands))):
             place = topic.name, line.partition
             self._ends[place] = self._ends.get(place, 0) + count
 
-    def _send_owed(self, owing: list[StoredLine]) -> None:
-        """What the predecessor decided and may not have published. Waits for Kafka, within bounds."""
-        log.warning("%d lines have events that may not have been published; looking", len(owing))
-        turn, deadline_s = Turn(owing, tried=True), time.monotonic() + RECOVERY_LIMIT_S
+    def _add_lines_with_a_plc(self, numbers: set[int], lines: Sequence[str]) -> None:
+        """A PLC wants its heartbeat before the first frame, and to be left alone by every other worker."""
+        partitions = self._topics.line_state.partitions
+        for line_id in lines:
+            partition = partition_of(line_id.encode(), partitions)
+            if line_id not in self._lines and partition in numbers:
+                self._lines[line_id] = StoredLine(LineState(line_id=line_id), partition)
+
+    def _take_over(self) -> None:
+        """Stores a new epoch for every line before anything else is done for it, and publishes what the predecessor
+        decided and may not have published. Waits for Kafka, within bounds."""
+        owing = [line_id for line_id, line in self._lines.items() if line.state.outbox.owes]
+        if owing:
+            log.warning("%d lines have events that may not have been published; looking", len(owing))
+        turn = Turn([self._with_new_epoch(line) for line in self._lines.values()], tried=True)
+        self._deliver_within_bounds(turn)
+        if owing:
+            posted = [self._posted(self._lines[line_id], _Decided()) for line_id in owing]
+            self._lines |= {line.state.line_id: line for line in posted}
+            self._deliver_within_bounds(Turn(posted))
+
+    def _with_new_epoch(self, line: StoredLine) -> StoredLine:
+        state = line.state.model_copy(update={"epoch": line.state.epoch + 1})
+        takeover = Takeover(state.line_id, state.epoch, self._clock())
+        return replace(line, state=outbox.add(state, [takeover]))
+
+    def _deliver_within_bounds(self, turn: Turn) -> None:
+        deadline_s = time.monotonic() + RECOVERY_LIMIT_S
         while True:
+            if self._lease:
+                self._lease.refresh()
             try:
                 self.deliver(turn)
-                break
+                return
             except Backpressure as reason:
                 if time.monotonic() > deadline_s:
                     raise KafkaUnavailableError(f"could not take over in {RECOVERY_LIMIT_S} s: {reason}") from reason
                 time.sleep(0.5)
-        self.deliver(Turn([self._posted(line, ()) for line in turn.lines]))
 
-    def _posted(self, line: StoredLine, events: tuple[Effect, ...]) -> StoredLine:
+    def _posted(self, line: StoredLine, decided: _Decided) -> StoredLine:
         alarms_from = self._ends.get((self._topics.alarms.name, line.partition), 0)
         commands_from = self._ends.get((self._topics.line_commands.name, line.partition), 0)
-        return replace(line, state=post(line.state, events, alarms_from, commands_from))
+        return replace(
+            line, state=outbox.post(line.state, decided.effects, alarms_from, commands_from, decided.shadows)
+        )
 
     def _read(self, record: Incoming) -> Score | Operation | None:
         """A record that does not keep its contract is counted, logged and skipped. It is no frame: what became of

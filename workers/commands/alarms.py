@@ -63,7 +63,7 @@ def list_alarms(
 
     stored = read_states(read_settings())
     standing = [
-        entry.alarm for line_id in sorted(stored) if line in (None, line_id) for entry in stored[line_id].state.latched
+        entry.alarm for line_id in sorted(stored) if line in (None, line_id) for entry in stored[line_id].state.alarms
     ]
     out = console()
     for alarm in standing:

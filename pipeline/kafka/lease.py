@@ -1,0 +1,64 @@
+"""Until when a member of a consumer group may take its partitions for its own.
+
+The broker gives the partitions of a member that is silent for the session time-out to another. A process that was
+frozen does not know that when it wakes: its memory says that it still owns them. So what must have one writer goes by
+this lease: it runs from the moment *before* a request that the broker answered as to a living member, and is shorter
+than the session.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SHARE_OF_SESSION = 0.7
+
+
+def boot_time_s() -> float:
+    """Goes on while the process is frozen, and where the system can, while the machine sleeps."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+class Lease:
+    """Renewed by the consumer loop, asked by whoever writes. Thread-safe."""
+
+    def __init__(self, session_timeout_s: float) -> None:
+        self.length_s = session_timeout_s * SHARE_OF_SESSION
+        self._until_s = 0.0
+        self._users = 0
+        self._idle = threading.Condition()
+        self.refresh: Callable[[], None] = lambda: None
+        """Asks the broker now. For the loop's own thread alone: within `assigned`."""
+
+    @property
+    def held(self) -> bool:
+        return boot_time_s() < self._until_s
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to renew it."""
+        return self._until_s - boot_time_s() < self.length_s * 0.75
+
+    def renew(self, asked_at_s: float) -> None:
+        """`asked_at_s`: `boot_time_s()` before the request that the broker answered."""
+        self._until_s = asked_at_s + self.length_s
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """While something is being written. `drop` waits for it."""
+        with self._idle:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._users -= 1
+                self._idle.notify_all()
+
+    def drop(self, wait_s: float = 1.0) -> None:
+        """The partitions go to others: nothing is begun any more. Waits a little for what is under way."""
+        self._until_s = 0.0
+        with self._idle:
+            self._idle.wait_for(lambda: self._users == 0, wait_s)

@@ -1,0 +1,216 @@
+"""Clearing, shelving, floods, common causes and silence: what a line's register of alarms promises."""
+
+from datetime import timedelta
+
+import pytest
+from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdicts
+
+from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, BootEnd, Heartbeat, Verdict
+from workers.alerting import register, silence
+from workers.alerting.policy import CommonCause, LinePolicy, Response
+from workers.alerting.register import FLOOD_ALARMS
+from workers.alerting.state import LineState
+
+pytestmark = pytest.mark.unit
+
+S = timedelta(seconds=1)
+
+
+def policy(**changes: object) -> LinePolicy:
+    return POLICY.model_copy(update=changes)
+
+
+def state_of(line: Line, kind: AlarmKind) -> AlarmState | None:
+    entry = line.state.standing(kind)
+    return entry.alarm.state if entry else None
+
+
+def test_a_latched_alarm_tells_that_its_cause_is_gone_and_stays() -> None:
+    line = Line(policy(off_delay_s=2)).burst()
+    for n in range(3, 12):
+        line.see(score(n, Verdict.OK, captured_at=NOON + n * S), age_s=n)
+    assert state_of(line, AlarmKind.DEFECTS) is AlarmState.UNACK_LATCHED
+    line.see(operation(Act.ACKNOWLEDGE))
+    assert state_of(line, AlarmKind.DEFECTS) is AlarmState.ACK_LATCHED
+    assert line.actions == [Action.HOLD]
+
+
+def test_a_blind_camera_that_sees_again_ends_its_alarm_without_a_reset() -> None:
+    line = Line(policy(off_delay_s=2))
+    for n, verdict in enumerate(verdicts("???......")):
+        line.see(score(n, verdict, captured_at=NOON + n * S), age_s=n)
+    assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.UNACK_RTN
+    line.see(operation(Act.ACKNOWLEDGE))
+    assert line.standing == []
+
+
+def test_the_off_delay_bears_chatter() -> None:
+    line = Line(policy(off_delay_s=60))
+    for n, verdict in enumerate(verdicts("???..???..???..???")):
+        line.see(score(n, verdict, captured_at=NOON + n * S), age_s=n)
+    assert [alarm.act for alarm in line.alarms] == [Act.RAISE]
+
+
+@pytest.mark.parametrize(("lasts_s", "raised"), [(4, False), (5, True)])
+def test_the_on_delay_wants_a_window_that_stays_full(lasts_s: int, raised: bool) -> None:
+    line = Line(policy(on_delay_s=5))
+    for n in range(3):
+        line.see(score(n))
+    line.see(score(3, captured_at=NOON + lasts_s * S), age_s=lasts_s)
+    assert bool(line.commands) is raised
+
+
+def test_first_in_group_says_what_began() -> None:
+    blind = POLICY.not_decidable.model_copy(update={"action": Response.HOLD})
+    line = Line(policy(not_decidable=blind))
+    for n, verdict in enumerate(verdicts("???xxx")):
+        line.see(score(n, verdict))
+    assert [(alarm.kind, alarm.first) for alarm in line.alarms if alarm.act is Act.RAISE] == [
+        (AlarmKind.NOT_INSPECTED, True),
+        (AlarmKind.DEFECTS, False),
+    ]
+
+
+def test_shelving_hides_the_alarm_changes_nothing_at_the_line_and_ends_by_itself() -> None:
+    line = Line().burst()
+    line.see(operation(Act.SHELVE, reason="the nozzle is being changed"))
+    assert state_of(line, AlarmKind.DEFECTS) is AlarmState.SHELVED
+    assert line.last().beneath is AlarmState.UNACK_ACTIVE
+    assert line.actions == [Action.HOLD]
+    assert line.state.level is Action.HOLD
+    early, none = register.tick(line.state, NOON + 600 * S)
+    assert (early, none) == (line.state, ())
+    _, (alarm,) = register.tick(line.state, NOON + 602 * S)
+    assert isinstance(alarm, Alarm)
+    assert (alarm.state, alarm.act, alarm.actor) == (AlarmState.UNACK_ACTIVE, Act.UNSHELVE, "andon")
+
+
+def test_one_alarm_may_be_named_alone() -> None:
+    line = Line()
+    for n, verdict in enumerate(verdicts("???xxx")):
+        line.see(score(n, verdict))
+    entry = line.state.standing(AlarmKind.NOT_INSPECTED)
+    assert entry
+    line.see(operation(Act.ACKNOWLEDGE, alarm_id=entry.alarm.alarm_id))
+    assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.ACK_ACTIVE
+    assert state_of(line, AlarmKind.DEFECTS) is AlarmState.UNACK_ACTIVE
+
+
+def test_many_cameras_at_once_are_one_cause() -> None:
+    line = Line()
+    for camera in ("a", "b", "c"):
+        line.burst(camera=camera)
+    entry = line.state.standing(AlarmKind.COMMON_CAUSE)
+    assert entry
+    assert "3 cameras at once (a, b, c)" in entry.alarm.reason
+    assert line.actions == [Action.HOLD]
+
+
+def test_a_plant_may_choose_not_to_stop_for_a_common_cause() -> None:
+    line = Line(policy(on_delay_s=3, common_cause=CommonCause(still_stops=False)))
+    for n in range(3):
+        for camera in ("a", "b", "c"):
+            line.see(score(n, camera=camera))
+    for camera in ("a", "b", "c"):
+        line.see(score(3, camera=camera, captured_at=NOON + 3 * S), age_s=3)
+    assert line.commands == []
+    first = next(alarm for alarm in line.alarms if alarm.kind is AlarmKind.DEFECTS)
+    assert "many cameras at once, so the line is not stopped" in first.reason
+
+
+def test_a_common_cause_hides_what_it_explains_and_shows_it_again() -> None:
+    line = Line(policy(off_delay_s=0))
+    for camera in ("a", "b", "c"):
+        for n, verdict in enumerate(verdicts("???")):
+            line.see(score(n, verdict, camera=camera))
+    assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.SUPPRESSED
+    for n in range(3, 8):
+        line.see(score(n, Verdict.OK, camera="a"))
+    assert state_of(line, AlarmKind.COMMON_CAUSE) is AlarmState.UNACK_RTN
+    assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.UNACK_ACTIVE
+
+
+def silent_cameras(count: int) -> tuple[LineState, list[Alarm]]:
+    line = Line()
+    for number in range(count):
+        line.see(score(0, Verdict.OK, camera=f"c{number:02}"))
+    watch = silence.look(line.state, {}, POLICY, NOON + 60 * S, NOON)
+    state, events = silence.tick(line.state, watch, NOON + 60 * S)
+    return state, [event for event in events if isinstance(event, Alarm)]
+
+
+def test_a_flood_is_one_alarm_and_hides_the_rest_until_it_has_run_off() -> None:
+    state, raised = silent_cameras(FLOOD_ALARMS + 3)
+    flood = [alarm for alarm in raised if alarm.kind is AlarmKind.FLOOD]
+    assert [alarm.state for alarm in flood] == [AlarmState.UNACK_ACTIVE]
+    silent = [entry.alarm.state for entry in state.alarms if entry.alarm.kind is AlarmKind.CAMERA_SILENT]
+    assert silent == [AlarmState.SUPPRESSED] * (FLOOD_ALARMS + 3)
+    state, _ = register.tick(state, NOON + 60 * S + timedelta(minutes=10))
+    after = {entry.alarm.kind: entry.alarm.state for entry in state.alarms}
+    assert after == {AlarmKind.FLOOD: AlarmState.UNACK_RTN, AlarmKind.CAMERA_SILENT: AlarmState.UNACK_ACTIVE}
+
+
+def test_ten_alarms_are_no_flood() -> None:
+    assert silent_cameras(FLOOD_ALARMS)[0].standing(AlarmKind.FLOOD) is None
+
+
+def beat(captured: int = 1, sent_s: float = 60, *, connected: bool = True, end: BootEnd = BootEnd.RUNNING) -> Heartbeat:
+    return Heartbeat(
+        camera_id="cam-1",
+        line_id="line-1",
+        boot_id=BOOT,
+        captured=captured,
+        published=captured,
+        buffered=0,
+        spooled=0,
+        source_connected=connected,
+        end=end,
+        sent_at=NOON + sent_s * S,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pulse", "why"),
+    [
+        (None, "no heartbeat of its worker"),
+        (beat(sent_s=30), "no heartbeat of its worker since 12:00:30"),
+        (beat(connected=False), "can't reach the source"),
+        (beat(captured=1), "captures nothing"),
+        (beat(captured=9), "look at the replicas"),
+    ],
+)
+def test_a_silent_camera_is_told_with_where_it_breaks(pulse: Heartbeat | None, why: str) -> None:
+    line = Line()
+    line.see(score(0, Verdict.OK))
+    pulses = {"cam-1": pulse} if pulse else {}
+    assert silence.look(line.state, pulses, POLICY, NOON + 30 * S, NOON).silent == {}
+    watch = silence.look(line.state, pulses, POLICY, NOON + 60 * S, NOON)
+    assert why in watch.silent["cam-1"]
+    assert not watch.alive
+    state, (alarm,) = silence.tick(line.state, watch, NOON + 60 * S)
+    assert isinstance(alarm, Alarm)
+    assert (alarm.kind, alarm.latching) == (AlarmKind.CAMERA_SILENT, False)
+    assert silence.tick(state, watch, NOON + 61 * S) == (state, ())
+
+
+@pytest.mark.parametrize(
+    ("pulse", "triggered", "held"),
+    [(beat(end=BootEnd.CLEAN), False, False), (beat(), True, False), (beat(), False, True)],
+    ids=["ended in good order", "triggered and no parts", "the line stands"],
+)
+def test_some_silence_is_all_right(pulse: Heartbeat, triggered: bool, held: bool) -> None:
+    line = Line()
+    if held:
+        line.burst(first=0)
+        pulse = pulse.model_copy(update={"captured": 3})
+    else:
+        line.see(score(0, Verdict.OK))
+    watch = silence.look(line.state, {"cam-1": pulse}, policy(triggered=triggered), NOON + 60 * S, NOON)
+    assert watch.silent == {}
+
+
+def test_a_camera_taken_away_is_forgotten_after_a_day_and_then_nothing_is_watched() -> None:
+    line = Line()
+    line.see(score(0, Verdict.OK))
+    watch = silence.look(line.state, {}, POLICY, NOON + timedelta(hours=25), NOON)
+    assert (watch.watched, watch.silent, watch.alive) == (0, {}, False)

@@ -1,0 +1,152 @@
+"""Budgets, shadows, candidates and drift: when a stop is only told, and what never moves a limit."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from alerting.factory import NOON, POLICY, Line, operation, score
+
+from pipeline.events import Act, Action, AlarmKind, Verdict
+from workers.alerting import drift, stops
+from workers.alerting.policy import Candidate, Drift, LinePolicy, Response, StopBudget
+
+pytestmark = pytest.mark.unit
+
+
+def policy(**changes: object) -> LinePolicy:
+    return POLICY.model_copy(update=changes)
+
+
+def give_free(line: Line) -> None:
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET))
+
+
+@pytest.mark.parametrize("response", [Response.HOLD, Response.STOP, Response.REJECT])
+def test_the_line_gets_the_action_that_the_plant_chose(response: Response) -> None:
+    line = Line(policy(action=response)).burst()
+    assert line.state.level is response.action
+    give_free(line)
+    assert line.actions == [response.action, Action.UNHOLD_PERMITTED]
+    assert line.state.level is None
+
+
+def test_beyond_the_budget_of_a_shift_there_are_alarms_only_and_loudly() -> None:
+    line = Line(policy(stop_budget=StopBudget(stops=2)))
+    for episode in range(3):
+        line.burst(first=10 * episode)
+        give_free(line)
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED] * 2
+    assert line.state.standing(AlarmKind.STOPS_SPENT)
+    spent = next(alarm for alarm in line.alarms if alarm.kind is AlarmKind.STOPS_SPENT)
+    assert "2 stops of this shift are spent" in spent.reason
+    assert any("spent, so the line is not stopped" in a.reason for a in line.alarms if a.kind is AlarmKind.DEFECTS)
+
+
+def test_a_new_shift_has_a_new_budget() -> None:
+    limited = policy(stop_budget=StopBudget(stops=1))
+    line = Line(limited)
+    for episode in range(2):
+        line.burst(first=10 * episode)
+        give_free(line)
+    same, none = stops.tick(line.state, limited, NOON + timedelta(minutes=1))
+    assert (same, none) == (line.state, ())
+    state, _ = stops.tick(line.state, limited, NOON.replace(hour=14, minute=1))
+    assert state.standing(AlarmKind.STOPS_SPENT) is None
+    assert stops.stops_left(state, StopBudget(stops=1), NOON.replace(hour=14, minute=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("hour", "began"), [(5, (21, 22)), (6, (22, 6)), (13, (22, 6)), (14, (22, 14)), (23, (22, 22))]
+)
+def test_shifts_begin_by_the_plants_clock(hour: int, began: tuple[int, int]) -> None:
+    day, start = began
+    at = datetime(2026, 11, 22, hour, tzinfo=UTC)
+    assert StopBudget(stops=1).shift_began(at) == datetime(2026, 11, day, start, tzinfo=UTC)
+    berlin = StopBudget(stops=1, timezone="Europe/Berlin").shift_began(at - timedelta(hours=1))
+    assert berlin == datetime(2026, 11, day, start, tzinfo=UTC) - timedelta(hours=1)
+
+
+def test_a_line_in_shadow_mode_tells_its_stop_once_and_stops_nothing() -> None:
+    line = Line(policy(shadow=True)).burst()
+    line.burst(first=10)
+    assert line.commands == []
+    (told,) = line.shadows
+    assert (told.simulated, told.action, told.candidate) == (True, Action.HOLD, None)
+    assert line.state.level is None
+    assert "shadow mode" in line.alarms[0].reason
+    give_free(line)
+    assert line.commands == []
+
+
+def test_a_candidate_tells_each_stop_that_it_would_have_made() -> None:
+    line = Line(policy(candidates={"stricter": Candidate(threshold=0.3), "laxer": Candidate(threshold=0.95)}))
+    for n in range(3):
+        line.see(score(n, Verdict.OK, score=0.4))
+    assert line.effects == []
+    for n in range(3, 8):
+        line.see(score(n, Verdict.OK, score=0.1))
+    for n in range(8, 11):
+        line.see(score(n, score=0.9))
+    assert [(told.candidate, told.threshold, told.evidence.k) for told in line.shadows] == [("stricter", 0.3, 3)] * 2
+    assert line.shadows[0].command_id != line.shadows[1].command_id
+    assert all(told.simulated for told in line.shadows)
+    assert line.actions == [Action.HOLD]
+
+
+def test_a_candidate_judges_no_frame_that_nobody_could_judge_and_nothing_late() -> None:
+    line = Line(policy(candidates={"c": Candidate(threshold=0.0)}))
+    for n in range(3):
+        line.see(score(n, Verdict.NOT_DECIDABLE, score=0.9))
+    line.burst(first=10, age_s=60)
+    assert line.shadows == []
+
+
+def drifted(ranks: list[float], *, frames: int = 50, model: str = "h") -> Line:
+    line = Line(policy(drift=Drift(frames=frames)))
+    for n, rank in enumerate(ranks):
+        ref = score(n).model.model_copy(update={"hash": model})
+        line.see(score(n, Verdict.OK, rank=rank, model=ref))
+    return line
+
+
+EVEN = [((7 * n) % 100 + 0.5) / 100 for n in range(200)]
+HIGH = [0.6 + 0.4 * rank for rank in EVEN]
+
+
+def test_scores_that_lie_as_calibrated_are_no_drift() -> None:
+    line = drifted(EVEN)
+    assert line.effects == []
+    spread = line.state.cameras["cam-1"].spread
+    assert spread
+    found = drift.shift(spread, Drift(frames=50))
+    assert found
+    assert found.distance < 0.1
+
+
+def test_shifted_scores_raise_a_maintenance_alarm_and_move_no_limit() -> None:
+    line = drifted(HIGH)
+    (alarm,) = line.alarms
+    assert (alarm.kind, alarm.latching, alarm.camera_id) == (AlarmKind.DRIFT, False, "cam-1")
+    assert "No limit was moved" in alarm.reason
+    assert line.commands == []
+    assert line.policy.drift == Drift(frames=50)
+
+
+def test_drift_ends_when_the_scores_are_back() -> None:
+    line = drifted(HIGH + EVEN + EVEN)
+    assert line.last().act is Act.CLEAR
+
+
+def test_another_model_is_judged_by_its_own_frames() -> None:
+    line = drifted(HIGH[:40])
+    ref = score(0).model.model_copy(update={"hash": "another"})
+    for n in range(40, 80):
+        line.see(score(n, Verdict.OK, rank=0.9, model=ref))
+    assert line.effects == []
+
+
+def test_frames_that_nobody_could_judge_do_not_count() -> None:
+    line = Line(policy(drift=Drift(frames=50)))
+    for n in range(100):
+        line.see(score(n, Verdict.NOT_DECIDABLE, rank=1.0))
+    assert line.state.standing(AlarmKind.DRIFT) is None

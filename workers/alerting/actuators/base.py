@@ -1,0 +1,90 @@
+"""What every actuator owes: carry an image of the signals to the PLC, and read back how the line stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.events import Action
+
+Guard = Callable[[], None]
+"""Called right before the first byte of a write leaves. Raises LeaseLostError."""
+
+
+class ActuatorError(Exception):
+    """The exchange did not come to its end: away, refused, garbled, too slow. Trying again may help."""
+
+
+class LeaseLostError(Exception):
+    """The line may belong to another worker by now, so nothing may be written."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """Everything that Andon tells a PLC, as levels. Writing it twice is the same as writing it once."""
+
+    epoch: int
+    heartbeat: int
+    """Moves only while the line's frames are scored and read. 16 bits, and round again."""
+    action: Action | None
+    """None: the line may run."""
+    run_permit: bool
+    """Fail-safe beside `stop`: remote I/O falls to 0 when it loses its master, and 0 means hold."""
+    command_id: str | None = None
+
+    @property
+    def stop(self) -> bool:
+        return self.action in (Action.HOLD, Action.STOP)
+
+    @property
+    def reject(self) -> bool:
+        return self.action is Action.REJECT
+
+    @property
+    def level(self) -> str:
+        return self.action.value if self.action else "RUN"
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """How the line stands. None: this PLC has no such signal."""
+
+    level: str | None = None
+    """The command word as it stands, by name; `?7` for a code that is not Andon's."""
+    stop: bool | None = None
+    run_permit: bool | None = None
+    reject: bool | None = None
+    held: bool | None = None
+    """By the PLC's own program."""
+    epoch: int | None = None
+    heartbeat: int | None = None
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={_short(value)}" for name, value in vars(self).items() if value is not None)
+
+    @property
+    def stands_stopped(self) -> bool:
+        """Whether any signal asks the line to stop or to reject."""
+        return bool(self.stop or self.reject or self.held or self.level not in (None, "RUN"))
+
+
+class Actuator(Protocol):
+    """Used by one thread. Connects by itself, and again after an error. Each call ends within its time-out."""
+
+    @property
+    def address(self) -> str:
+        """Protocol and place, without secrets."""
+
+    def read(self) -> ReadBack:
+        """Raises ActuatorError."""
+
+    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        """Writes the image and reads back. Raises ActuatorError, LeaseLostError."""
+
+    def close(self) -> None:
+        """Leaves the signals as they are. Never raises."""
+
+
+def _short(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value

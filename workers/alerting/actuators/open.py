@@ -1,0 +1,38 @@
+"""The actuator of a configuration. Each protocol library is loaded only where a line uses it."""
+
+from pipeline.errors import AndonError
+from workers.alerting.actuators.base import Actuator
+from workers.alerting.actuators.config import ActuatorConfig, ModbusConfig, MqttConfig, OpcUaConfig, WebhookConfig
+
+
+class ActuatorSetupError(AndonError):
+    """An actuator that can't even be set up. The message names the line and what to install or mend."""
+
+
+def open_actuator(line_id: str, config: ActuatorConfig) -> Actuator:
+    """Connects to nothing yet. Raises ActuatorSetupError."""
+    try:
+        match config:
+            case ModbusConfig():
+                from workers.alerting.actuators.modbus import ModbusActuator
+
+                return ModbusActuator(config)
+            case OpcUaConfig():
+                from workers.alerting.actuators.opcua import OpcUaActuator
+
+                return OpcUaActuator(config)
+            case MqttConfig():
+                from workers.alerting.actuators.mqtt import MqttActuator
+
+                return MqttActuator(line_id, config)
+            case WebhookConfig():
+                from workers.alerting.actuators.webhook import WebhookActuator
+
+                return WebhookActuator(line_id, config)
+    except ImportError as error:
+        raise ActuatorSetupError(
+            f"line {line_id}: the actuator {config.type!r} needs the package {error.name!r}; "
+            "install Andon with its extra: pip install 'andon[plc]'"
+        ) from error
+    except OSError as error:
+        raise ActuatorSetupError(f"line {line_id}: {error}") from error

@@ -1,0 +1,227 @@
+"""Keeps one line's PLC at the level that was ordered: a thread for each line, so that a hung PLC holds up no other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from pipeline.events import Outcome, now
+from pipeline.kafka.lease import Lease
+from workers.alerting import drive
+from workers.alerting.actuators.base import Actuator, ActuatorError, LeaseLostError, ReadBack
+from workers.alerting.drive import Order, Verdict
+from workers.alerting.reports import Answer, Link, Report
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 2.0
+LINK_DOWN_AFTER = 3
+"""Exchanges that fail in a row before it is an alarm."""
+HEARTBEATS = 1 << 16
+
+
+class Driver:
+    """Writes as long as the lease is held, and never a stop that is void. Orders may come from any thread."""
+
+    def __init__(
+        self,
+        line_id: str,
+        actuator: Actuator,
+        lease: Lease,
+        report: Callable[[Report], None],
+        *,
+        cycle_s: float,
+        clock: Callable[[], datetime] = now,
+        exchanged: Callable[[str, float, bool], None] = lambda line_id, seconds, good: None,
+    ) -> None:
+        self.line_id = line_id
+        self._actuator = actuator
+        self._lease = lease
+        self._report = report
+        self._cycle_s = cycle_s
+        self._clock = clock
+        self._exchanged = exchanged
+        self._changed = threading.Condition()
+        self._order: Order | None = None
+        self._done: Order | None = None
+        """What was taken up last; a new one does not wait for the cycle."""
+        self._alive_until_s = 0.0
+        self._ended = False
+        self._heartbeat = 0
+        self._found: ReadBack | None = None
+        """What was last read in this epoch."""
+        self._answered: tuple[object, Outcome] | None = None
+        self._attempts = 0
+        self._failures = 0
+        self._link: tuple[bool, str] | None = None
+        self._thread = threading.Thread(target=self._run, name=f"plc-{line_id}", daemon=True)
+        self._thread.start()
+
+    def order(self, order: Order) -> None:
+        with self._changed:
+            if self._order != order:
+                if self._order is None or self._order.epoch != order.epoch:
+                    self._found, self._answered, self._link = None, None, None
+                if self._order is None or _id(self._order) != _id(order):
+                    self._attempts = 0
+                self._order = order
+                self._changed.notify()
+
+    def alive(self, for_s: float) -> None:
+        """The line's frames are scored and read. Holds for so long; then it has to be said again."""
+        with self._changed:
+            self._alive_until_s = time.monotonic() + for_s
+
+    def silence(self) -> None:
+        with self._changed:
+            self._alive_until_s = 0.0
+
+    def stop(self, timeout_s: float) -> None:
+        """Leaves the signals as they are: the PLC's watchdog tells the line."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        pause_s = self._cycle_s
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._ended or self._order is not self._done, pause_s)
+                    if self._ended:
+                        return
+                    order = self._done = self._order
+                if order is None or not self._lease.held:
+                    pause_s = self._cycle_s
+                    continue
+                try:
+                    self._turn(order)
+                except LeaseLostError:
+                    log.warning("line %s: the lease is lost, nothing is written", self.line_id)
+                    pause_s = self._cycle_s
+                except ActuatorError as error:
+                    self._failed(order, error)
+                    pause_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(self._failures, 10))
+                except Exception as error:
+                    # A fault of ours must not leave a line without its driver.
+                    log.exception("line %s: exchange with %s", self.line_id, self._actuator.address)
+                    self._failed(order, ActuatorError(f"{type(error).__name__}: {error}"))
+                    pause_s = LAST_RETRY_S
+                else:
+                    pause_s = self._cycle_s
+        finally:
+            self._actuator.close()
+
+    def _turn(self, order: Order) -> None:
+        if not drive.may_write(order, self._found, self._clock()):
+            self._look(order)
+            return
+        alive = time.monotonic() < self._alive_until_s
+        heartbeat = (self._heartbeat + 1) % HEARTBEATS if alive else self._heartbeat
+        wanted = drive.image(order, heartbeat, alive=alive)
+        before = self._found
+        self._attempts += 1
+        began = time.perf_counter()
+        with self._lease.use():
+            found = self._actuator.exchange(wanted, self._guard(order))
+        at = self._clock()
+        self._heartbeat, self._failures = heartbeat, 0
+        self._exchanged(self.line_id, time.perf_counter() - began, True)
+        self._found = found
+        match drive.judge(wanted, found):
+            case Verdict.PROVED:
+                self._tell_link(order, True)
+                repeat = order.action is not None and order.proved is False and before is not None
+                same = repeat and before is not None and drive.applied(order, before)
+                self._answer(order, Outcome.DUPLICATE if same else Outcome.ACCEPTED, found, at)
+            case Verdict.WRONG:
+                self._answer(order, Outcome.REJECTED, found, at, f"wanted {wanted.level}, read {found}")
+                self._tell_link(order, False, f"{self._actuator.address} stands otherwise than written: {found}")
+            case Verdict.FENCED:
+                detail = f"{self._actuator.address} has taken epoch {found.epoch}, this worker has {order.epoch}"
+                log.error("line %s: %s", self.line_id, detail)
+                self._tell_link(order, False, detail)
+
+    def _look(self, order: Order) -> None:
+        """Without writing: at first contact, and at a stop that is void."""
+        found = self._actuator.read()
+        at = self._clock()
+        self._failures = 0
+        first = self._found is None
+        self._found = found
+        if order.action is None:
+            if found.stands_stopped:
+                detail = f"{self._actuator.address} is stopped ({found}), and not by an order that Andon knows"
+                self._tell_link(order, False, f"{detail}. It is left as it is; free it at the line")
+            elif first:
+                self._turn(order)
+        elif drive.applied(order, found):
+            self._answer(order, Outcome.ACCEPTED, found, at, "read back after it was void for writing")
+        else:
+            self._answer(order, Outcome.EXPIRED, found, at, "void before the line confirmed it")
+
+    def _guard(self, order: Order) -> Callable[[], None]:
+        """The last look before the bytes leave: the lease, the order, and the clock."""
+
+        def check() -> None:
+            if not self._lease.held or self._ended:
+                raise LeaseLostError
+            if order.action is not None and not drive.may_write(order, self._found, self._clock()):
+                raise ActuatorError("the command became void before it could be written")
+
+        return check
+
+    def _failed(self, order: Order, error: ActuatorError) -> None:
+        self._failures += 1
+        self._exchanged(self.line_id, 0.0, False)
+        if self._failures == 1:
+            log.warning("line %s: %s: %s", self.line_id, self._actuator.address, error)
+        if self._failures >= LINK_DOWN_AFTER:
+            self._tell_link(order, False, f"{self._actuator.address} can't be worked with: {error}")
+        command = order.command
+        if order.action is not None and command is not None and not order.proved and self._clock() > command.expires_at:
+            # Whether it got through is not known. It is not written again; the next answer of the PLC tells.
+            self._answer(order, Outcome.EXPIRED, None, self._clock(), str(error), final=False)
+
+    def _answer(
+        self, order: Order, outcome: Outcome, found: ReadBack | None, at: datetime, detail: str = "", final: bool = True
+    ) -> None:
+        """Once for each command and outcome."""
+        if order.command is None or (order.proved and outcome is not Outcome.REJECTED):
+            return
+        key = (_id(order), outcome)
+        if self._answered == key:
+            return
+        self._answered = key
+        if not final:
+            outcome, detail = Outcome.REJECTED, f"no answer before it was void: {detail}"
+        value = None if found is None else str(found)
+        self._report(
+            Answer(
+                self.line_id,
+                order.epoch,
+                order.command.command_id,
+                outcome,
+                self._actuator.address,
+                value,
+                self._attempts,
+                at,
+                detail,
+            )
+        )
+
+    def _tell_link(self, order: Order, up: bool, detail: str = "") -> None:
+        if self._link != (up, detail):
+            if self._link is None or self._link[0] != up:
+                log.log(logging.INFO if up else logging.ERROR, "line %s: %s", self.line_id, detail or "the PLC answers")
+                self._report(Link(self.line_id, order.epoch, up, self._clock(), detail))
+            self._link = (up, detail)
+
+
+def _id(order: Order) -> object:
+    return order.command and order.command.command_id

@@ -1,0 +1,87 @@
+"""All PLCs of the lines that this worker holds: one driver a line."""
+
+import queue
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from pipeline.events import now
+from pipeline.kafka.lease import Lease
+from workers.alerting.actuators.base import Actuator
+from workers.alerting.actuators.config import ActuatorConfig
+from workers.alerting.actuators.open import open_actuator
+from workers.alerting.drive import Order
+from workers.alerting.driver import Driver
+from workers.alerting.policy import OnLoss, Policies
+from workers.alerting.reports import Report
+from workers.alerting.state import LineState
+
+STOP_TIMEOUT_S = 5.0
+
+
+class Plant:
+    """Called by the worker's own thread alone."""
+
+    def __init__(
+        self,
+        policies: Policies,
+        lease: Lease,
+        *,
+        open_: Callable[[str, ActuatorConfig], Actuator] = open_actuator,
+        clock: Callable[[], datetime] = now,
+        exchanged: Callable[[str, float, bool], None] = lambda line_id, seconds, good: None,
+    ) -> None:
+        self._policies = policies
+        self._lease = lease
+        self._open = open_
+        self._clock = clock
+        self._exchanged = exchanged
+        self._drivers: dict[str, Driver] = {}
+        self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+
+    @property
+    def lines(self) -> list[str]:
+        """With an actuator, whoever holds them."""
+        return [line_id for line_id, policy in self._policies.lines.items() if policy.actuator]
+
+    def hold_only(self, lines: Collection[str]) -> None:
+        """Lets go of every other line. Raises ActuatorSetupError for a new one that can't be set up."""
+        for line_id in self._drivers.keys() - set(lines):
+            self._drivers.pop(line_id).stop(STOP_TIMEOUT_S)
+        for line_id in lines:
+            config = self._policies.of(line_id).actuator
+            if config is not None and line_id not in self._drivers:
+                self._drivers[line_id] = Driver(
+                    line_id,
+                    self._open(line_id, config),
+                    self._lease,
+                    self._reports.put,
+                    cycle_s=config.cycle_s,
+                    clock=self._clock,
+                    exchanged=self._exchanged,
+                )
+
+    def order(self, state: LineState) -> None:
+        """To be called once the state is stored: nothing is written to a PLC that a successor could not know of."""
+        driver = self._drivers.get(state.line_id)
+        if driver is not None:
+            policy = self._policies.of(state.line_id)
+            on_loss = policy.on_loss or OnLoss.RUN_WITH_ALARM
+            command = None if policy.shadow else state.last_command
+            driver.order(Order(state.line_id, state.epoch, command, state.proved, on_loss))
+
+    def alive(self, line_id: str, alive: bool, for_s: float) -> None:
+        driver = self._drivers.get(line_id)
+        if driver is not None:
+            driver.alive(for_s) if alive else driver.silence()
+
+    def reports(self) -> list[Report]:
+        """What came since the last call."""
+        found = []
+        while True:
+            try:
+                found.append(self._reports.get_nowait())
+            except queue.Empty:
+                return found
+
+    def close(self) -> None:
+        self.hold_only(())

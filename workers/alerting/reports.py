@@ -1,0 +1,101 @@
+"""What the drivers tell of the PLCs, and what it does to a line's state. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pipeline.events import Action, AlarmKind, CommandReply, Outcome
+from workers.alerting import effects, register
+from workers.alerting.effects import Effect
+from workers.alerting.outbox import withdraw
+from workers.alerting.register import Changed
+from workers.alerting.state import LineState
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a command at the line."""
+
+    line_id: str
+    epoch: int
+    command_id: UUID
+    outcome: Outcome
+    actuator: str
+    value: str | None
+    attempts: int
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Whether the PLC can be worked with. `detail` says why not."""
+
+    line_id: str
+    epoch: int
+    up: bool
+    at: datetime
+    detail: str = ""
+
+
+Report = Answer | Link
+
+
+def apply(state: LineState, report: Report, now: datetime) -> Changed:
+    """Reports of an earlier epoch are of a line that was another's meanwhile, and count for nothing."""
+    if report.epoch != state.epoch:
+        return state, ()
+    return _link(state, report, now) if isinstance(report, Link) else _answer(state, report, now)
+
+
+def _link(state: LineState, link: Link, now: datetime) -> Changed:
+    entry = state.standing(AlarmKind.PLC)
+    if link.up:
+        return register.clear(state, entry, "the PLC answers again", now) if entry else (state, ())
+    if entry is None:
+        return register.add(state, effects.condition(state, AlarmKind.PLC, "plc", link.detail, now))
+    return (state, ()) if entry.life.active else register.again(state, entry, link.detail, now)
+
+
+def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
+    command = state.last_command
+    if command is None or command.command_id != answer.command_id:
+        return state, ()
+    events: list[Effect] = [
+        CommandReply(
+            command_id=command.command_id,
+            episode_id=command.episode_id,
+            epoch=answer.epoch,
+            line_id=state.line_id,
+            action=command.action,
+            outcome=answer.outcome,
+            actuator=answer.actuator,
+            value_read_back=answer.value,
+            attempts=answer.attempts,
+            captured_at=command.captured_at,
+            issued_at=command.issued_at,
+            observed_at=answer.at,
+            detail=answer.detail,
+            traceparent=command.traceparent,
+        )
+    ]
+    entry = state.standing(AlarmKind.NOT_STOPPED)
+    if answer.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
+        state = state.model_copy(update={"proved": True})
+        if entry:
+            state, more = register.clear(state, entry, "the line has confirmed", now)
+            events += more
+        return state, tuple(events)
+    if answer.outcome is Outcome.EXPIRED:
+        state, _ = withdraw(state, command)
+    if command.action is Action.UNHOLD_PERMITTED:
+        return state, tuple(events)
+    reason = f"{command.action} was not confirmed by {answer.actuator}: {answer.detail}. Look at the line itself"
+    if entry is None:
+        alarm = effects.condition(state, AlarmKind.NOT_STOPPED, command.camera_id, reason, now, command.captured_at)
+        state, more = register.add(state, alarm)
+        events += more
+    elif not entry.life.active:
+        state, more = register.again(state, entry, reason, now)
+        events += more
+    return state, tuple(events)

@@ -1,0 +1,102 @@
+"""Which cameras of a line are not watched any more, and why. Pure.
+
+Silence is judged by scores, since a score proves the whole way from camera to here. Heartbeats only say where it
+breaks, and when silence is all right: a worker that ended in good order, a triggered camera without parts, a line
+that stands.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pipeline.events import Action, AlarmKind, BootEnd, Heartbeat
+from workers.alerting import effects, register
+from workers.alerting.policy import LinePolicy
+from workers.alerting.register import Changed
+from workers.alerting.state import Camera, LineState
+
+FORGOTTEN_AFTER = timedelta(days=1)
+"""A camera that is silent for so long was taken away."""
+PULSE_FRESH = timedelta(seconds=5)
+"""Heartbeats come every second."""
+
+Pulses = Mapping[str, Heartbeat]
+"""Camera → its newest heartbeat."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a line's cameras stand."""
+
+    watched: int
+    """Cameras that should see frames now."""
+    silent: Mapping[str, str]
+    """Camera → why."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether frames of this line are scored and read: what the PLC's watchdog is told."""
+        return self.watched > 0 and not self.silent
+
+
+def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
+    """`since`: when this worker began to watch; nothing before it can be held against a camera."""
+    watched, silent = 0, {}
+    names = {*state.cameras, *(name for name, beat in pulses.items() if beat.line_id == state.line_id)}
+    for name in sorted(names):
+        camera, beat = state.cameras.get(name), pulses.get(name)
+        if beat is not None and beat.end is BootEnd.CLEAN and (camera is None or _is_newest(beat, camera)):
+            continue
+        seen = max(camera.scored_at or camera.captured_at, since) if camera else since
+        heard = [one for one in (camera.captured_at if camera else None, beat.sent_at if beat else None) if one]
+        if now - max(heard) > FORGOTTEN_AFTER:
+            continue
+        watched += 1
+        if now - seen > timedelta(seconds=policy.silent_after_s):
+            why = _why(state, camera, beat, policy, now)
+            if why:
+                silent[name] = why
+    return Watch(watched, silent)
+
+
+def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
+    """Raises and clears the alarms of silent cameras."""
+    events: tuple[effects.Effect, ...] = ()
+    for name, why in watch.silent.items():
+        entry = state.standing(AlarmKind.CAMERA_SILENT, name)
+        if entry is None:
+            seen = state.cameras[name].captured_at if name in state.cameras else None
+            alarm = effects.condition(state, AlarmKind.CAMERA_SILENT, name, why, now, seen)
+            state, more = register.add(state, alarm, (name,))
+        elif not entry.life.active:
+            state, more = register.again(state, entry, why, now)
+        else:
+            continue
+        events += more
+    for entry in state.alarms:
+        if entry.alarm.kind is AlarmKind.CAMERA_SILENT and entry.alarm.camera_id not in watch.silent:
+            state, more = register.clear(state, entry, "its frames are scored again, or it ended in good order", now)
+            events += more
+    return state, events
+
+
+def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy: LinePolicy, now: datetime) -> str:
+    """Empty where the silence is all right."""
+    limit = f"no frame scored for {policy.silent_after_s:g} s"
+    if beat is None:
+        return f"{limit}, and no heartbeat of its worker"
+    if now - beat.sent_at > PULSE_FRESH:
+        return f"{limit}, and no heartbeat of its worker since {beat.sent_at:%H:%M:%S} UTC"
+    if not beat.source_connected:
+        return f"{limit}: its worker can't reach the source"
+    counted = camera.counted_to(beat.boot_id) if camera else None
+    all_scored = beat.captured == 0 or (counted is not None and counted + 1 >= beat.captured)
+    if all_scored and (policy.triggered or state.level in (Action.HOLD, Action.STOP)):
+        return ""
+    if all_scored:
+        return f"{limit}: its worker runs, and captures nothing"
+    return f"{limit}, although frames are captured: look at the replicas and their lag"
+
+
+def _is_newest(beat: Heartbeat, camera: Camera) -> bool:
+    return not camera.boots or camera.boots[-1].boot_id <= beat.boot_id

@@ -1,0 +1,92 @@
+"""Whether a full limit moves the line, and if not, why. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.events import AlarmKind, LineCommand
+from workers.alerting import effects, register, triggers
+from workers.alerting.effects import Trigger
+from workers.alerting.policy import LinePolicy, Response, StopBudget
+from workers.alerting.register import Changed
+from workers.alerting.state import LineState
+
+MAX_STOPS = 1000
+"""Remembered per line; a budget can't be larger."""
+
+
+def _nothing(state: LineState) -> Changed:
+    return state, ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    latching: bool
+    """Whether the alarm stays until reset."""
+    command: LineCommand | None = None
+    remark: str = ""
+    """Why the line is not stopped although the policy would, for the alarm's reason."""
+    after: Callable[[LineState], Changed] = _nothing
+    """What the decision itself leaves behind."""
+
+
+def decide(state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime) -> Decision:
+    """An alarm of defects latches always; blindness only where it stops the line."""
+    blind = trigger.kind is AlarmKind.NOT_INSPECTED
+    response = policy.not_decidable.action if blind else policy.action
+    action = response.action
+    latching = not blind or action is not None
+    if action is None or trigger.kind is AlarmKind.LATE or triggers.is_late(trigger.score, policy, now):
+        return Decision(latching)
+    if state.level is not None or (policy.shadow and _was_told(state, trigger)):
+        return Decision(latching)
+    rule = policy.common_cause
+    if not rule.still_stops and triggers.agreeing(state, trigger.score, policy) is not None:
+        return Decision(latching, remark="many cameras at once, so the line is not stopped")
+    budget = policy.stop_budget
+    spent = budget is not None and stops_left(state, budget, now) == 0
+    if spent and not policy.shadow and response is not Response.REJECT:
+        remark = f"the {budget.stops if budget else 0} stops of this shift are spent, so the line is not stopped"
+        return Decision(latching, remark=remark, after=lambda after: _spent(after, trigger, remark, now))
+    episode_id = state.episode.episode_id if state.episode else f"{trigger.score.line_id}:{trigger.score.frame_id}"
+    command = effects.command(
+        trigger,
+        episode_id,
+        action,
+        now,
+        epoch=state.epoch,
+        max_age_s=policy.max_age_s,
+        simulated=policy.shadow,
+    )
+    if policy.shadow:
+        return Decision(latching, command, "shadow mode, so the line is not stopped")
+    return Decision(latching, command, after=lambda after: (_counted(after, now), ()))
+
+
+def stops_left(state: LineState, budget: StopBudget, now: datetime) -> int:
+    began = budget.shift_began(now)
+    return max(0, budget.stops - sum(1 for at in state.stopped_at if at >= began))
+
+
+def tick(state: LineState, policy: LinePolicy, now: datetime) -> Changed:
+    """A new shift has a new budget."""
+    entry = state.standing(AlarmKind.STOPS_SPENT)
+    if entry is None or (policy.stop_budget and stops_left(state, policy.stop_budget, now) == 0):
+        return state, ()
+    return register.clear(state, entry, "stops are left again", now)
+
+
+def _counted(state: LineState, now: datetime) -> LineState:
+    return state.model_copy(update={"stopped_at": (*state.stopped_at, now)[-MAX_STOPS:]})
+
+
+def _spent(state: LineState, trigger: Trigger, remark: str, now: datetime) -> Changed:
+    if state.standing(AlarmKind.STOPS_SPENT):
+        return state, ()
+    alarm = effects.condition(state, AlarmKind.STOPS_SPENT, trigger.score.camera_id, remark, now)
+    return register.add(state, alarm)
+
+
+def _was_told(state: LineState, trigger: Trigger) -> bool:
+    """In shadow mode, an episode's one command is told with the alarm that began it."""
+    return state.standing(trigger.kind) is not None
