@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.detectors.base import Detector
-from pipeline.detectors.bundle import read_info
+from pipeline.detectors.bundle import BundleError, read_info
 from pipeline.detectors.registry import load_detector
 from pipeline.events import ModelRef
 from pipeline.frames import TimingLimits
@@ -28,6 +28,11 @@ class Recipe(BaseModel):
     )
     late_after_s: float = Field(default=60, gt=0, description="Capture to broker; a later frame is NOT_DECIDABLE.")
     future_after_s: float = Field(default=5, ge=0, description="How far a camera's clock may run ahead.")
+    model_hash: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{16}$",
+        description="Accept only the bundle with this hash (`andon bundle check` tells it).",
+    )
     frozen_after: int = Field(default=10, ge=1, description="So many equal frames in a row mean a hung camera.")
 
     @property
@@ -61,7 +66,10 @@ class Catalog:
 
 
 def load_catalog(recipes: Mapping[str, Recipe], device: str = "auto", before: Catalog | None = None) -> Catalog:
-    """Loads each bundle once; those that `before` already holds unchanged are kept. Raises BundleError."""
+    """Loads each bundle once; those that `before` already holds unchanged are kept.
+
+    Raises BundleError, also for a bundle with another hash than its recipe accepts.
+    """
     held = {old.detector.info.model_hash: old.detector for old in before.recipes.values()} if before else {}
     detectors: dict[str, Detector] = {}
     for recipe in recipes.values():
@@ -69,6 +77,13 @@ def load_catalog(recipes: Mapping[str, Recipe], device: str = "auto", before: Ca
             folder = bundle_folder(recipe.bundle)
             unchanged = held.get(read_info(folder).model_hash)
             detectors[recipe.bundle] = unchanged or load_detector(folder, device)
+    for name, recipe in recipes.items():
+        found = detectors[recipe.bundle].info.model_hash
+        if recipe.model_hash not in (None, found):
+            raise BundleError(
+                f"recipe {name!r} accepts only model {recipe.model_hash} of bundle {recipe.bundle!r}, but the one that "
+                f"is there is {found}: deliver the right bundle, or accept this one in the recipe"
+            )
     return Catalog({name: LoadedRecipe(name, recipe, detectors[recipe.bundle]) for name, recipe in recipes.items()})
 
 

@@ -8,7 +8,9 @@ from pipeline.errors import AndonError
 from workers.commands.alarms import alarms
 from workers.commands.alerting import alerting
 from workers.commands.audit import audit
+from workers.commands.bundle import bundle
 from workers.commands.camera import camera
+from workers.commands.check import check
 from workers.commands.contracts import contracts
 from workers.commands.dataset import dataset
 from workers.commands.demo import demo
@@ -33,8 +35,10 @@ app.add_typer(local, name="local", rich_help_panel=_RUN)
 app.add_typer(topics, name="topics", rich_help_panel=_RUN)
 app.add_typer(alarms, name="alarms", rich_help_panel=_LOOK)
 app.add_typer(audit, name="audit", rich_help_panel=_LOOK)
+app.command("check", rich_help_panel=_LOOK)(check)
 app.command("contracts", rich_help_panel=_LOOK)(contracts)
 app.command("map", rich_help_panel=_LOOK)(map_command)
+app.add_typer(bundle, name="bundle", rich_help_panel=_LEARN)
 app.add_typer(dataset, name="dataset", rich_help_panel=_LEARN)
 app.command("evaluate", rich_help_panel=_LEARN)(evaluate)
 app.add_typer(train, name="train", rich_help_panel=_LEARN)

@@ -61,6 +61,14 @@ def read_to_end(
                     consumer.pause(at)
 
 
+def ends_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, int]:
+    """Where each partition ends now: what comes from here on is new. Raises KafkaUnavailableError."""
+    with _Reader(settings) as consumer:
+        places = _places(consumer, settings, topics, None)
+        ends = consumer.end_offsets(places, timeout_ms=int(timeout_s * 1000))
+        return {(at.topic, at.partition): ends[at] for at in places}
+
+
 def read_one(settings: Settings, topic: str, partition: int, offset: int, timeout_s: float = 8) -> Incoming | None:
     """The record at exactly this place, or None when it has expired. Raises KafkaUnavailableError."""
     with _Reader(settings) as consumer:

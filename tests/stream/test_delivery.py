@@ -1,0 +1,86 @@
+"""Bundles brought from an archive."""
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.delivery import check_bundles, fetch_bundles
+from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError
+from pipeline.detectors.null import make_null_bundle
+from pipeline.recipes import Recipe, load_catalog
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    make_null_bundle(tmp_path / "made" / "cell", 32, 32)
+    return tmp_path / "made" / "cell"
+
+
+def packed(folder: Path) -> tuple[str, str]:
+    """URL and hash of an archive with this bundle."""
+    archive = folder.parent.parent / "bundles.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, arcname=folder.name)
+    return archive.as_uri(), hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
+def test_an_archive_becomes_bundles_that_load(bundle: Path, tmp_path: Path) -> None:
+    found = fetch_bundles(*packed(bundle), tmp_path / "bundles")
+    assert found == check_bundles(tmp_path / "bundles")
+    assert sorted(path.name for path in (tmp_path / "bundles").iterdir()) == ["cell"]
+
+
+def test_an_archive_with_another_hash_is_not_unpacked(bundle: Path, tmp_path: Path) -> None:
+    url, _ = packed(bundle)
+    with pytest.raises(BundleError, match="was promised"):
+        fetch_bundles(url, "0" * 64, tmp_path / "bundles")
+    assert not list((tmp_path / "bundles").iterdir())
+
+
+def test_a_bundle_with_changed_weights_is_not_delivered(bundle: Path, tmp_path: Path) -> None:
+    weights = bundle / WEIGHTS
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    with pytest.raises(BundleError, match="Copy the bundle again"):
+        fetch_bundles(*packed(bundle), tmp_path / "bundles")
+    assert not list((tmp_path / "bundles").iterdir())
+
+
+def test_an_archive_that_leads_outside_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "evil.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo("../outside")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"evil"))
+    with pytest.raises(BundleError, match="can't be unpacked"):
+        fetch_bundles(archive.as_uri(), hashlib.sha256(archive.read_bytes()).hexdigest(), tmp_path / "bundles")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_an_archive_that_does_not_come_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"absent\.tar\.gz could not be fetched"):
+        fetch_bundles((tmp_path / "absent.tar.gz").as_uri(), "0" * 64, tmp_path / "bundles")
+
+
+def test_a_new_delivery_takes_the_place_of_the_old(bundle: Path, tmp_path: Path) -> None:
+    fetch_bundles(*packed(bundle), tmp_path / "bundles")
+    (tmp_path / "bundles" / "cell" / "stale").touch()
+    fetch_bundles(*packed(bundle), tmp_path / "bundles")
+    assert not (tmp_path / "bundles" / "cell" / "stale").exists()
+
+
+def test_a_folder_without_bundles_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=MANIFEST):
+        check_bundles(tmp_path)
+
+
+def test_a_recipe_may_insist_on_one_model(bundle: Path) -> None:
+    (info,) = check_bundles(bundle).values()
+    recipe = Recipe(bundle=str(bundle), cameras=("*",), model_hash=info.model_hash)
+    assert load_catalog({"cell": recipe}).recipes["cell"].model.hash == info.model_hash
+    with pytest.raises(BundleError, match="accepts only model 0123456789abcdef"):
+        load_catalog({"cell": recipe.model_copy(update={"model_hash": "0123456789abcdef"})})
