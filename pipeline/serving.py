@@ -21,6 +21,7 @@ from ray import serve
 from ray.serve import metrics
 from starlette.concurrency import run_in_threadpool
 
+from pipeline.autoscaling import Activity, Timed
 from pipeline.frames import FrameError
 from pipeline.groups import INSPECTION
 from pipeline.inspection import Inspection
@@ -56,6 +57,8 @@ class _Meters:
     def __init__(self) -> None:
         self._frames = metrics.Counter("andon_frames_scored", "Frames scored, by verdict.", ("camera", "verdict"))  # type: ignore[arg-type]
         self._dead = metrics.Counter("andon_frames_dead", "Frames dead-lettered, by reason.", ("reason",))
+        self._lag = metrics.Gauge("andon_frames_lag", "Frames of this replica's partitions that wait in Kafka.")
+        self._waiting = metrics.Gauge("andon_replica_waiting", "1 while a delivery waits for Redis or Kafka.")
         self._stage = metrics.Histogram(
             "andon_stage_ms",
             "Milliseconds a frame spends in a stage.",
@@ -72,6 +75,10 @@ class _Meters:
             self._dead.inc(tags={"reason": dead.reason.value})
             log.warning("frame at %s is dead: %s: %s", dead.record.place, dead.reason, dead.detail)
         self._stage.observe(deliver_s * 1000, {"stage": "deliver"})
+
+    def standing(self, lag: int, waiting: bool) -> None:
+        self._lag.set(lag)
+        self._waiting.set(waiting)
 
 
 def _authorise(request: Request) -> None:
@@ -106,6 +113,8 @@ class Inspector:
         self._thread: threading.Thread | None = None
         self._loop: ConsumerLoop[Scored] | None = None
         self._failure: BaseException | None = None
+        self._activity = Activity()
+        self._meters = _Meters()
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Called with the user_config before the first request, and at every change of it. Raises what is wrong
@@ -123,11 +132,11 @@ class Inspector:
         publisher = Publisher(self._settings, INSPECTION)
         topics = self._settings.topics
         scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at)
-        inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, _Meters())
+        inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, self._meters)
         options = ConsumerOptions(
             self._settings.group(INSPECTION), (topics.frames.name,), max_batch=config.max_batch, overlap=True
         )
-        loop = ConsumerLoop(self._settings, options, inspection, self._stop)
+        loop = ConsumerLoop(self._settings, options, Timed(inspection, self._activity), self._stop)
 
         def run() -> None:
             try:
@@ -147,11 +156,21 @@ class Inspector:
         """Raises when the poll thread is dead or stands still; Serve then replaces this replica."""
         if self._thread is None or self._loop is None or self._config is None:
             return
+        state = self._loop.state
+        self._meters.standing(sum(state.lag.values()), state.waiting_for is not None)
         if not self._thread.is_alive():
             raise RuntimeError(f"the poll thread is dead: {self._failure}")
-        still_s = time.monotonic() - self._loop.state.last_turn_monotonic_s
+        still_s = time.monotonic() - state.last_turn_monotonic_s
         if still_s > self._config.stuck_after_s:
             raise RuntimeError(f"the poll thread has stood still for {still_s:.0f} s")
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve several times a look-back period; read by `pipeline.autoscaling.ByBacklog`."""
+        state = self._loop.state if self._loop else None
+        if state is None:
+            return self._activity.report(lag=0, frames=0, waiting=False)
+        lag, waiting = sum(state.lag.values()), state.waiting_for is not None
+        return self._activity.report(lag=lag, frames=state.records, waiting=waiting)
 
     async def __del__(self) -> None:
         """Draining: the batch at work is delivered and committed, then the group is left."""
