@@ -1,5 +1,6 @@
 """Replays a folder of images: the files' own bytes, untouched."""
 
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ class FolderReplay:
         folder = self._config.path
         if not folder.is_dir():
             raise SourceError(f"folder {folder} does not exist; set the camera's source.path to a folder of images")
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _CONTENT_TYPES and path.is_file())
+        images = (path for path in folder.rglob("*") if path.suffix.lower() in _CONTENT_TYPES and path.is_file())
+        paths = sorted(images, key=os.fspath)
         if not paths:
             raise SourceError(f"folder {folder} holds no image ({', '.join(_CONTENT_TYPES)}); put some in")
         if self._config.shuffle_seed is not None:
