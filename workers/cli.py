@@ -9,6 +9,7 @@ from workers.commands.alarms import alarms
 from workers.commands.alerting import alerting
 from workers.commands.audit import audit
 from workers.commands.bundle import bundle
+from workers.commands.calibrate import calibrate
 from workers.commands.camera import camera
 from workers.commands.check import check
 from workers.commands.contracts import contracts
@@ -17,6 +18,7 @@ from workers.commands.demo import demo
 from workers.commands.evaluate import evaluate
 from workers.commands.local import local
 from workers.commands.map import map_command
+from workers.commands.plc import plc
 from workers.commands.topics import topics
 from workers.commands.train import train
 
@@ -32,6 +34,7 @@ app.add_typer(alerting, name="alerting", rich_help_panel=_RUN)
 app.add_typer(camera, name="camera", rich_help_panel=_RUN)
 app.command("demo", rich_help_panel=_RUN)(demo)
 app.add_typer(local, name="local", rich_help_panel=_RUN)
+app.add_typer(plc, name="plc", rich_help_panel=_RUN)
 app.add_typer(topics, name="topics", rich_help_panel=_RUN)
 app.add_typer(alarms, name="alarms", rich_help_panel=_LOOK)
 app.add_typer(audit, name="audit", rich_help_panel=_LOOK)
@@ -40,6 +43,7 @@ app.command("contracts", rich_help_panel=_LOOK)(contracts)
 app.command("map", rich_help_panel=_LOOK)(map_command)
 app.add_typer(bundle, name="bundle", rich_help_panel=_LEARN)
 app.add_typer(dataset, name="dataset", rich_help_panel=_LEARN)
+app.command("calibrate", rich_help_panel=_LEARN)(calibrate)
 app.command("evaluate", rich_help_panel=_LEARN)(evaluate)
 app.add_typer(train, name="train", rich_help_panel=_LEARN)
 

@@ -1,6 +1,7 @@
 """A model on disk: `model.safetensors` and `bundle.json`, and nothing that runs code when it is read."""
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,6 +14,7 @@ from pipeline.errors import AndonError
 
 WEIGHTS = "model.safetensors"
 MANIFEST = "bundle.json"
+CARD = "README.md"
 SCHEMA_VERSION: Final = 1
 
 
@@ -60,17 +62,36 @@ class QualityLimits(_Frozen):
     """Variance of the Laplacian of the gray frame."""
 
 
+class Promise(_Frozen):
+    """What `andon calibrate` promises of a threshold: at most so many false stops a shift."""
+
+    false_stops_per_shift: float = Field(gt=0)
+    fps: float = Field(gt=0)
+    """Inspected parts a second, as one camera sees them."""
+    shift_hours: float = Field(gt=0)
+    k: int = Field(ge=1)
+    n: int = Field(ge=1)
+    """A line stops at k of the last n parts NOT_OK."""
+    confidence: float = Field(gt=0, lt=1)
+    """How sure one may be that the share of good frames called NOT_OK is at most `Calibration.false_alarm_rate`."""
+    rate_interval: tuple[float, float]
+    """95 % of that share."""
+
+
 class Calibration(_Frozen):
     """Where the threshold comes from: normals that neither the network nor the forest was fitted on."""
 
     threshold: float
     """A frame with score ≥ threshold is NOT_OK."""
     false_alarm_rate: float = Field(gt=0, lt=1)
-    """The share of normal frames that may score above the threshold, as asked for at training."""
+    """The share of normal frames that may score above the threshold: as asked for at training, or as follows from
+    the promise."""
     normals: int = Field(gt=0)
     score_quantiles: Mapping[str, float]
     """'0.01' … '0.99' → score, of the calibration normals. Drift is measured against these."""
     quality: QualityLimits
+    # As with `min_side_px`: absent from bundles that were only trained, whose hash it must not change.
+    promise: Promise | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class BundleInfo(_Frozen):
@@ -111,10 +132,27 @@ def save_bundle(folder: Path, info: BundleInfo, tensors: Mapping[str, NDArray[An
     blob = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     written = info.model_copy(update={"weights_sha256": hashlib.sha256(blob).hexdigest()})
     (folder / WEIGHTS).write_bytes(blob)
-    draft = folder / (MANIFEST + ".part")
-    draft.write_text(written.model_dump_json(indent=2) + "\n")
-    draft.replace(folder / MANIFEST)
+    _write_manifest(folder, written)
     return written
+
+
+def copy_bundle(source: Path, folder: Path, info: BundleInfo) -> None:
+    """Writes a bundle of the same weights with another manifest; `folder` may be `source` itself.
+
+    The model card is not taken along: it is of another model.
+    """
+    if folder.resolve() != source.resolve():
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in source.iterdir():
+            if path.is_file() and path.name not in (MANIFEST, CARD):
+                shutil.copyfile(path, folder / path.name)
+    _write_manifest(folder, info)
+
+
+def _write_manifest(folder: Path, info: BundleInfo) -> None:
+    draft = folder / (MANIFEST + ".part")
+    draft.write_text(info.model_dump_json(indent=2) + "\n")
+    draft.replace(folder / MANIFEST)
 
 
 def read_info(folder: Path) -> BundleInfo:

@@ -45,17 +45,21 @@ def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) ->
     return float(np.nextafter(np.sort(scores)[rank - 1], np.inf))
 
 
-def quality_limits(frames: Sequence[NDArray[np.uint8]]) -> QualityLimits:
-    """Limits from gray normals, each (H, W), with a margin as wide as their own spread: the darkest normal of the next
-    shift must still be decided on, a covered lamp must not."""
-    levels = np.array([mean_level(frame) for frame in frames])
-    margin = max(_LEAST_MARGIN_LEVELS, _MARGIN_OF_SPREAD * float(np.ptp(levels)))
-    least_sharp = min(sharpness(frame) for frame in frames)
+def quality_limits(levels: Sequence[float], sharpnesses: Sequence[float]) -> QualityLimits:
+    """Limits from the mean level and the sharpness of each normal, with a margin as wide as their own spread: the
+    darkest normal of the next shift must still be decided on, a covered lamp must not."""
+    darkest, brightest = min(levels), max(levels)
+    margin = max(_LEAST_MARGIN_LEVELS, _MARGIN_OF_SPREAD * (brightest - darkest))
     return QualityLimits(
-        dark_below=max(0.5 * float(levels.min()), float(levels.min()) - margin),
-        bright_above=min(255.0, float(levels.max()) + margin),
-        blurred_below=_SHARPNESS_KEPT * least_sharp,
+        dark_below=max(0.5 * darkest, darkest - margin),
+        bright_above=min(255.0, brightest + margin),
+        blurred_below=_SHARPNESS_KEPT * min(sharpnesses),
     )
+
+
+def quantiles(scores: NDArray[np.float64]) -> dict[str, float]:
+    """For `Calibration.score_quantiles`."""
+    return {name: float(np.quantile(scores, float(name))) for name in QUANTILES}
 
 
 def calibrate(scores: NDArray[np.float64], frames: Sequence[NDArray[np.uint8]], false_alarm_rate: float) -> Calibration:
@@ -64,6 +68,6 @@ def calibrate(scores: NDArray[np.float64], frames: Sequence[NDArray[np.uint8]], 
         threshold=conformal_threshold(scores, false_alarm_rate),
         false_alarm_rate=false_alarm_rate,
         normals=len(scores),
-        score_quantiles={name: float(np.quantile(scores, float(name))) for name in QUANTILES},
-        quality=quality_limits(frames),
+        score_quantiles=quantiles(scores),
+        quality=quality_limits([mean_level(frame) for frame in frames], [sharpness(frame) for frame in frames]),
     )

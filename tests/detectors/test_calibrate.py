@@ -53,7 +53,7 @@ def test_senseless_rates_are_refused(rate: float) -> None:
 
 def test_quality_limits_keep_the_normals_and_refuse_dark_and_blurred() -> None:
     frames = normal_frames(10)
-    limits = quality_limits(frames)
+    limits = quality_limits([mean_level(frame) for frame in frames], [sharpness(frame) for frame in frames])
     assert all(limits.dark_below < mean_level(frame) < limits.bright_above for frame in frames)
     assert all(sharpness(frame) > limits.blurred_below for frame in frames)
     assert mean_level(frames[0] // 8) < limits.dark_below

@@ -1,4 +1,4 @@
-"""`andon train` and `andon evaluate` as a person meets them."""
+"""The commands around a model, as a person meets them."""
 
 import json
 import sys
@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from detectors.conftest import normal_frames, write_images
 
+from pipeline.detectors.bundle import read_info, save_bundle
+from pipeline.detectors.null import make_null_bundle
+from pipeline.detectors.registry import load_detector
+from pipeline.training.data import fingerprint
 from workers.cli import main
 
 pytestmark = pytest.mark.unit
@@ -37,3 +41,40 @@ def test_a_user_error_is_a_sentence_and_exit_2(
 ) -> None:
     assert andon(monkeypatch, "train", "radar", "--data", tmp_path / "nowhere", "--out", tmp_path / "out") == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_calibrate_writes_a_new_bundle_and_leaves_the_old_one(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "more", normal_frames(40, seed=5))
+    asked = ("--false-stops-per-shift", 500, "--fps", 1, "--k", 2, "--n", 3)
+    before = read_info(bundles["null"])
+    out = tmp_path / "out"
+    assert andon(monkeypatch, "calibrate", bundles["null"], "--data", tmp_path / "more", "--out", out, *asked) == 0
+    after = load_detector(out).info
+    assert read_info(bundles["null"]) == before
+    assert after.model_hash != before.model_hash
+    assert after.weights_sha256 == before.weights_sha256
+    assert after.calibration.normals == 40
+    assert after.calibration.promise is not None
+    assert (after.calibration.promise.k, after.calibration.promise.n) == (2, 3)
+    assert (load_detector(out).predict(normal_frames(40, seed=5)).scores >= after.calibration.threshold).mean() < 0.2
+    assert "at most" in capsys.readouterr().out
+    assert andon(monkeypatch, "calibrate", out, "--data", tmp_path / "more", "--in-place", "--n", 3, *asked[:-2]) == 0
+    assert andon(monkeypatch, "calibrate", out, "--data", tmp_path / "more", *asked) == 2
+    assert "either --out FOLDER or --in-place" in capsys.readouterr().err
+
+
+def test_calibrate_leaves_out_what_the_model_was_fitted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "more", normal_frames(30))
+    info = make_null_bundle(tmp_path / "b", 48, 56)
+    seen = [fingerprint(path) for path in sorted((tmp_path / "more").iterdir())[:10]]
+    save_bundle(tmp_path / "b", info.model_copy(update={"training": {"fitted_on": seen}}), {})
+    command = ("calibrate", tmp_path / "b", "--data", tmp_path / "more", "--out", tmp_path / "c", "--fps", 1)
+    assert andon(monkeypatch, *command, "--false-stops-per-shift", 3000, "--k", 2, "--n", 3) == 0
+    assert "left out 10 images" in capsys.readouterr().out
+    assert read_info(tmp_path / "c").calibration.normals == 20
+    assert andon(monkeypatch, *command, "--false-stops-per-shift", 1) == 2
+    assert "20 held-out normals cannot promise 1 false stops" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""A new threshold for a bundle, from good images that its model was not fitted on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.detectors.base import Detector
+from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
+from pipeline.frames import mean_level, sharpness, to_gray
+from pipeline.training.calibrate import CalibrationError, quality_limits, quantiles
+from pipeline.training.data import DataError, fingerprint, read_frame
+from pipeline.training.false_stops import Chosen, Target, choose_threshold
+from pipeline.training.layouts import TestImage, find_layout
+from pipeline.training.measure import Track, check_images, untracked
+
+
+@dataclass(frozen=True)
+class Normals:
+    """Good images for a threshold."""
+
+    paths: tuple[Path, ...]
+    fitted: int
+    """So many were left out: the model was fitted on them, and they score too low."""
+    known: bool
+    """Whether the bundle tells what it was fitted on."""
+
+
+def held_out_normals(data: Path, info: BundleInfo) -> Normals:
+    """The good images of a data set (see `find_layout`) but for those that the model was fitted on.
+
+    Raises DataError when none is left.
+    """
+    paths = find_layout(data).normals
+    fitted = set(info.training.get("fitted_on", ()))
+    kept = tuple(path for path in paths if fingerprint(path) not in fitted) if fitted else paths
+    if not kept:
+        raise DataError(
+            f"the model was fitted on all {len(paths)} good images of {data}, and their scores are too low for a "
+            "threshold: give images of other good parts"
+        )
+    return Normals(kept, len(paths) - len(kept), bool(fitted))
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    chosen: Chosen
+    calibration: Calibration
+    called_before: float
+    """The share of these normals that the old threshold calls NOT_OK."""
+
+
+def recalibrate(detector: Detector, normals: Sequence[Path], target: Target, track: Track = untracked) -> Recalibrated:
+    """Scores the normals, one at a time, and sets threshold, quantiles and quality limits from them.
+
+    Raises CalibrationError when they are too few for the target, before anything is scored; DataError that names every
+    image that cannot be used.
+    """
+    # The number needed does not depend on the scores.
+    choose_threshold(np.arange(len(normals), dtype=np.float64), target)
+    info = detector.info
+    check_images([TestImage(path, "good") for path in normals], info, False, track)
+    scores = np.empty(len(normals))
+    levels, sharpnesses = [], []
+    for number in track(range(len(normals)), "scoring"):
+        frame = read_frame(normals[number], info.input.mode)
+        scores[number] = detector.predict(frame[None]).scores[0]
+        gray = to_gray(frame)
+        levels.append(mean_level(gray))
+        sharpnesses.append(sharpness(gray))
+    if not np.isfinite(scores).all():
+        raise CalibrationError(f"{info.name} gives scores that are not finite: the model is broken; train it again")
+    chosen = choose_threshold(scores, target)
+    calibration = Calibration(
+        threshold=chosen.threshold,
+        false_alarm_rate=chosen.rate,
+        normals=len(normals),
+        score_quantiles=quantiles(scores),
+        quality=quality_limits(levels, sharpnesses),
+        promise=Promise(
+            false_stops_per_shift=target.stops_per_shift,
+            fps=target.fps,
+            shift_hours=target.shift_hours,
+            k=target.k,
+            n=target.n,
+            confidence=target.confidence,
+            rate_interval=chosen.interval,
+        ),
+    )
+    return Recalibrated(chosen, calibration, float(np.mean(scores >= info.calibration.threshold)))
+
+
+def write_recalibrated(
+    source: Path, out: Path, name: str, info: BundleInfo, calibration: Calibration, data: Path, command: str
+) -> BundleInfo:
+    """The bundle at `source` with this calibration, at `out`, which may be the same folder."""
+    facts = {"data": str(data), "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    written = info.model_copy(
+        update={"name": name, "calibration": calibration, "training": {**info.training, "calibrated": facts}}
+    )
+    copy_bundle(source, out, written)
+    return written

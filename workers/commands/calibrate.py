@@ -1,0 +1,89 @@
+"""`andon calibrate`: a threshold that keeps false stops rare, from more images of good parts."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Images of good parts, one a part, that the model was not trained on: a folder, or a data set whose "
+            "train/good is taken. Images that the bundle was fitted on are left out."
+        ),
+    ],
+    false_stops_per_shift: Annotated[float, typer.Option(min=0, help="So many at most, in the long run.")] = 1,
+    fps: Annotated[float, typer.Option(min=0, help="Parts a second that a camera inspects.")] = 10,
+    shift_hours: Annotated[float, typer.Option(min=0, help="Length of a shift.")] = 8,
+    k: Annotated[int, typer.Option(min=1, help="The line stops at k …")] = 1,
+    n: Annotated[int, typer.Option(min=1, help="… of the last n parts NOT_OK, as in the line's policy.")] = 1,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="How sure the promise is.")] = 0.95,
+    out: Annotated[Path | None, typer.Option(help="Folder of the bundle to write.", file_okay=False)] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Change the bundle itself, in place of --out.")] = False,
+    name: Annotated[str, typer.Option(help="Of the new bundle. Left out: the name of --out.")] = "",
+    device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+) -> None:
+    """Set a bundle's threshold so that good parts stop the line at most so often.
+
+    The rate at which a good part may be called NOT_OK follows from the stops, the parts in a shift, and k of n. The
+    threshold is the lowest that keeps this rate with the given confidence, whatever the scores look like; with too
+    few images for that the command refuses, and says how many it takes. Quality limits (too dark, too bright, blurred)
+    are set anew from the same images.
+
+    The promise holds for parts like these, one after the other independent. A mark that ten parts in a row carry,
+    a new lamp, or a second camera on the line are not in it. With k of n the single part may be called NOT_OK far more
+    often than the line may stop, which takes far fewer images: 1 stop in 8 hours at 10 parts a second takes 862,770
+    for 1 of 1, and 357 for 3 of 5.
+
+    Example: andon calibrate mono-radar --data more-good --false-stops-per-shift 1 --fps 10 --k 3 --n 5 --out mono-tuned
+    """
+    import shlex
+    import sys
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from pipeline.detectors.registry import load_detector
+    from pipeline.errors import AndonError
+    from pipeline.training.false_stops import Target, stops_per_frame
+    from pipeline.training.recalibrate import held_out_normals, recalibrate, write_recalibrated
+
+    if (out is None) is not in_place:
+        raise AndonError("say where the new bundle goes: either --out FOLDER or --in-place")
+    folder = bundle if out is None else out
+    if out is not None and out.resolve() == bundle.resolve():
+        raise AndonError(f"--out is the bundle itself, {bundle}: give another folder, or --in-place")
+    target = Target(false_stops_per_shift, fps, shift_hours, k, n, confidence)
+    console = Console()
+
+    def show(numbers: range, doing: str) -> Iterable[int]:
+        return track(numbers, doing, console=console)
+
+    detector = load_detector(bundle, device)
+    info = detector.info
+    normals = held_out_normals(data, info)
+    if normals.fitted:
+        console.print(f"left out {normals.fitted} images that the model was fitted on; {len(normals.paths)} remain")
+    if not normals.known:
+        console.print("note: this bundle does not say what it was fitted on; make sure that it was not on these images")
+    found = recalibrate(detector, normals.paths, target, show)
+    command = shlex.join(["andon", *sys.argv[1:]])
+    written = write_recalibrated(
+        bundle, folder, name or (info.name if in_place else folder.name), info, found.calibration, data, command
+    )
+    chosen = found.chosen
+    low, high = (stops_per_frame(rate, k, n) * target.frames_per_shift for rate in chosen.interval)
+    typer.echo(
+        f"threshold {info.calibration.threshold:.6g} → {chosen.threshold:.6g}, from {len(normals.paths)} good images "
+        f"(the old one calls {found.called_before:.2%} of them NOT_OK)\n"
+        f"good parts called NOT_OK: {chosen.expected_rate:.3%} expected, 95 % interval {chosen.interval[0]:.3%} to "
+        f"{chosen.interval[1]:.3%}; at most {chosen.rate:.3%} with {confidence:.0%} confidence\n"
+        f"false stops a shift at {k} of {n}: 95 % interval {low:.2g} to {high:.2g}, if parts are independent\n"
+        f"wrote {folder}: model {written.model_hash}"
+    )
+    if (folder / "README.md").exists():
+        typer.echo(f"its model card is now out of date: andon evaluate {folder} --data … --card writes it anew")
