@@ -1,0 +1,56 @@
+{{- define "kafka.cluster" -}}
+{{ .Values.clusterName | default .Release.Name }}
+{{- end }}
+
+{{/* Call with (list $ component). */}}
+{{- define "kafka.labels" -}}
+{{- $root := index . 0 -}}
+strimzi.io/cluster: {{ include "kafka.cluster" $root }}
+app.kubernetes.io/part-of: andon
+app.kubernetes.io/instance: {{ include "kafka.cluster" $root }}
+app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* Kafka outlives every release: `helm uninstall` leaves it and its data. */}}
+{{- define "kafka.keep" -}}
+helm.sh/resource-policy: keep
+{{- end }}
+
+{{- define "kafka.podSecurity" -}}
+runAsNonRoot: true
+fsGroup: 0
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "kafka.containerSecurity" -}}
+allowPrivilegeEscalation: false
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Resources without the amounts that are left empty. */}}
+{{- define "kafka.resources" -}}
+{{- range $kind := list "requests" "limits" }}
+{{- $amounts := index $ $kind }}
+{{- if or $amounts.cpu $amounts.memory }}
+{{ $kind }}:
+  {{- with $amounts.cpu }}
+  cpu: {{ . | quote }}
+  {{- end }}
+  {{- with $amounts.memory }}
+  memory: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A name of Kafka as part of a Kubernetes name. */}}
+{{- define "kafka.slug" -}}
+{{ . | lower | replace "_" "-" | trimSuffix "." | trimSuffix "-" }}
+{{- end }}

@@ -1,0 +1,81 @@
+{{/* What all pods share. Everything fits the Pod Security Standard "restricted". */}}
+
+{{- define "factory.podSecurity" -}}
+runAsNonRoot: true
+{{- with .Values.podSecurity.runAsUser }}
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+{{- end }}
+{{- with .Values.podSecurity.fsGroup }}
+fsGroup: {{ . }}
+fsGroupChangePolicy: OnRootMismatch
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "factory.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Resources without the amounts that are left empty. */}}
+{{- define "factory.resources" -}}
+{{- range $kind := list "requests" "limits" }}
+{{- $amounts := index $ $kind }}
+{{- if or $amounts.cpu $amounts.memory }}
+{{ $kind }}:
+  {{- with $amounts.cpu }}
+  cpu: {{ . | quote }}
+  {{- end }}
+  {{- with $amounts.memory }}
+  memory: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Scheduling. Call with the component's values. */}}
+{{- define "factory.scheduling" -}}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "factory.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Probes of a process that serves /healthz on its metrics port. */}}
+{{- define "factory.probes" -}}
+startupProbe:
+  httpGet: {path: /healthz, port: metrics}
+  periodSeconds: 2
+  timeoutSeconds: 2
+  # Kafka may come up after us: a process waits for it, and gives up by itself.
+  failureThreshold: 90
+livenessProbe:
+  httpGet: {path: /healthz, port: metrics}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+readinessProbe:
+  httpGet: {path: /healthz, port: metrics}
+  periodSeconds: 5
+  timeoutSeconds: 5
+{{- end }}

@@ -1,0 +1,257 @@
+"""Shared parts of the values schemas. What the processes read is taken from their own pydantic models."""
+
+import ast
+import inspect
+import textwrap
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.events import NAME
+from pipeline.recipes import Recipe
+from workers.alerting.policy import LinePolicy
+from workers.camera.config import Camera, FolderSource, VideoSource
+
+Schema = dict[str, Any]
+
+
+def closed(properties: dict[str, Any], **more: Any) -> Schema:
+    """No other keys; whoever mistypes one is told which there are."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "propertyNames": {"enum": list(properties)},
+        "properties": properties,
+        **more,
+    }
+
+
+def table(entry: Schema, names: str, pattern: str = NAME) -> Schema:
+    return {
+        "type": "object",
+        "propertyNames": {"pattern": pattern},
+        "additionalProperties": entry,
+        "x-entry": names,
+    }
+
+
+def of_model(model: type[BaseModel], told_in: str, *, without: tuple[str, ...] = (), **more: Schema) -> Schema:
+    """What a pydantic model takes, with its attribute docstrings as descriptions. told_in: the page that says more."""
+    schema = model.model_json_schema()
+    parts = {name: _described(part, _class(model, name), told_in) for name, part in schema.get("$defs", {}).items()}
+    whole = _inlined(_described(schema, model, told_in), parts)
+    properties = {name: part for name, part in whole["properties"].items() if name not in without}
+    required = [name for name in whole.get("required", []) if name not in without]
+    return closed(properties | more, required=required)
+
+
+def _class(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model of this name that belongs to the same program."""
+    todo = BaseModel.__subclasses__()
+    while todo:
+        found = todo.pop()
+        if found.__name__ == name and found.__module__.split(".")[0] == model.__module__.split(".")[0]:
+            return found
+        todo += found.__subclasses__()
+    return None
+
+
+def _described(part: Schema, model: type[BaseModel] | None, told_in: str) -> Schema:
+    if "properties" not in part:
+        return {key: value for key, value in part.items() if key not in ("title", "description")}
+    told = _docstrings(model) if model else {}
+    properties = {
+        name: {key: value for key, value in inner.items() if key != "title"}
+        | {"description": inner.get("description") or told.get(name) or f"See {told_in}."}
+        for name, inner in part["properties"].items()
+    }
+    return {"type": "object", "additionalProperties": False, "properties": properties} | {
+        key: part[key] for key in ("required",) if key in part
+    }
+
+
+def _inlined(part: Any, definitions: Schema) -> Any:
+    if isinstance(part, list):
+        return [_inlined(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        name = part["$ref"].rsplit("/", 1)[1]
+        part = definitions[name] | {key: value for key, value in part.items() if key != "$ref"}
+    # `discriminator` is OpenAPI's.
+    kept = {key: _inlined(value, definitions) for key, value in part.items() if key not in ("$defs", "discriminator")}
+    if "properties" in kept:
+        kept["propertyNames"] = {"enum": list(kept["properties"])}
+    if "patternProperties" in kept:
+        ((pattern, entry),) = kept.pop("patternProperties").items()
+        kept |= table(entry, "name", pattern)
+    return kept
+
+
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The strings below the attributes of a class."""
+    found = {}
+    for cls in reversed(model.__mro__):
+        if not issubclass(cls, BaseModel) or cls is BaseModel:
+            continue
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        assert isinstance(body, ast.ClassDef)
+        for pair in zip(body.body, body.body[1:], strict=False):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
+    return found
+
+
+_QUANTITY: Schema = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?)?$"}
+_STRINGS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+_SELECTOR: Schema = closed({"matchLabels": {**_STRINGS, "description": "Labels that must match."}})
+_PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535, "description": "TCP port."}
+_CIDR: Schema = {"type": "string", "pattern": r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$|^[0-9a-fA-F:]+/[0-9]{1,3}$"}
+
+
+def _amounts(meaning: str) -> Schema:
+    return closed(
+        {
+            "cpu": {**_QUANTITY, "description": f"Cores {meaning}; empty: none."},
+            "memory": {**_QUANTITY, "description": f"Memory {meaning}."},
+        }
+    )
+
+
+def _policy(required: list[str]) -> Schema:
+    """`n` is called `of` here: Helm's YAML takes a bare n for the word "no"."""
+    schema = _renamed(of_model(LinePolicy, "docs/alerting.md"))
+    for name, part in schema["properties"].items():
+        part["description"] = _POLICY_WORDS.get(name, part["description"])
+    return schema | {"required": required}
+
+
+def _renamed(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_renamed(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    inner = {key: _renamed(value) for key, value in part.items()}
+    if "n" in inner.get("properties", {}):
+        inner["properties"] = {"of" if name == "n" else name: value for name, value in inner["properties"].items()}
+        inner["propertyNames"] = {"enum": list(inner["properties"])}
+    return inner
+
+
+_POLICY_WORDS = {
+    "k": "So many parts NOT_OK …",
+    "of": "… of the last so many inspected parts, seen by one camera, are a burst.",
+    "not_decidable": "How much blindness is too much: docs/alerting.md.",
+}
+_CAMERA_WORDS = {
+    "station_id": "Where at the line it looks.",
+    "recipe": "A key of `recipes`.",
+    "source": "Where its images come from.",
+}
+
+
+def _camera() -> Schema:
+    schema = of_model(
+        Camera,
+        "docs/camera.md",
+        without=("camera_id", "line_id", "source"),
+        source={
+            "description": _CAMERA_WORDS["source"],
+            "oneOf": [
+                of_model(VideoSource, "docs/camera.md", without=("login",)),
+                of_model(FolderSource, "docs/camera.md"),
+            ],
+        },
+        worker={
+            "type": "string",
+            "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
+            "default": "",
+            "description": "Cameras of one name share a process, a pod and a spool. Empty: a process of its own.",
+        },
+        existingSecret={
+            "type": "string",
+            "default": "",
+            "description": "Secret with `username` and `password` for the camera, so that they stand in no address.",
+        },
+        imagesClaim={
+            "type": "string",
+            "default": "",
+            "description": "PersistentVolumeClaim with images, seen at /images: for trials with `source.type: folder`.",
+        },
+    )
+    for name, part in schema["properties"].items():
+        part["description"] = _CAMERA_WORDS.get(name) or part["description"]
+    return schema | {"required": ["station_id", "recipe", "source"]}
+
+
+PARTS: dict[str, Schema] = {
+    "Lines": table(
+        closed(
+            {
+                "stop": {"description": "When this line stops. The keys of docs/alerting.md.", **_policy(["action"])},
+                "cameras": {"description": "The cameras of this line, by camera id.", **table(_camera(), "camera")},
+                "existingSecret": {
+                    "type": "string",
+                    "default": "",
+                    "description": "Secret for this line's PLC; its keys are files in /run/secrets/lines/‹line›/, "
+                    "where `stop.actuator` may name them.",
+                },
+            },
+            required=["stop"],
+        ),
+        "line",
+    ),
+    "Recipes": table(of_model(Recipe, "docs/architecture.md", without=("cameras",)), "recipe"),
+    "Policy": _policy(["k", "of", "action"]),
+    "Labels": _STRINGS,
+    "Quantity": _QUANTITY,
+    "Port": _PORT,
+    "Cidrs": {"type": "array", "items": _CIDR},
+    "Retention": table(
+        closed(
+            {
+                "hours": {"type": "integer", "minimum": 1, "description": "Kept for so long."},
+                "gibPerPartition": {"type": "integer", "minimum": 1, "description": "Kept at most so much."},
+            }
+        ),
+        "topic",
+        "^[a-z][a-z.-]*$",
+    ),
+    "Resources": closed(
+        {
+            "requests": {"description": "Reserved.", **_amounts("reserved")},
+            "limits": {"description": "At most.", **_amounts("at most")},
+        }
+    ),
+    "Tolerations": {
+        "type": "array",
+        "items": closed(
+            {
+                "key": {"type": "string", "description": "Of the taint."},
+                "operator": {"enum": ["Exists", "Equal"], "description": "How to compare."},
+                "value": {"type": "string", "description": "Of the taint."},
+                "effect": {"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"], "description": "Of the taint."},
+                "tolerationSeconds": {"type": "integer", "description": "For NoExecute."},
+            }
+        ),
+    },
+    "Peers": {
+        "type": "array",
+        "items": closed(
+            {
+                "namespaceSelector": {"description": "Namespaces by label.", **_SELECTOR},
+                "podSelector": {"description": "Pods by label.", **_SELECTOR},
+                "ipBlock": {
+                    "description": "A network.",
+                    **closed(
+                        {
+                            "cidr": {**_CIDR, "description": "Its address."},
+                            "except": {"type": "array", "items": _CIDR, "description": "But for these."},
+                        }
+                    ),
+                },
+            }
+        ),
+    },
+}
