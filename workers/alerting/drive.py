@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from pipeline.events import Action, LineCommand
-from workers.alerting.actuators.base import Image, ReadBack
+from workers.alerting.actuators.base import Image, ReadBack, matches
 from workers.alerting.policy import OnLoss
 
 
@@ -48,21 +48,6 @@ def may_write(order: Order, found: ReadBack | None, now: datetime) -> bool:
     if order.action is not None:
         return order.proved or (order.command is not None and now <= order.command.expires_at)
     return order.may_release or (found is not None and not found.stands_stopped)
-
-
-def matches(wanted: Image, found: ReadBack) -> bool:
-    """Whether every signal that this PLC has stands as wanted. A line that is free may still be held by its own
-    program: nobody restarts it but a person."""
-    pairs = [
-        (found.level, wanted.level),
-        (found.stop, wanted.stop),
-        (found.run_permit, wanted.run_permit),
-        (found.reject, wanted.reject),
-        (found.epoch, wanted.epoch),
-    ]
-    if wanted.stop:
-        pairs.append((found.held, True))
-    return all(is_ == wanted_ for is_, wanted_ in pairs if is_ is not None)
 
 
 def applied(order: Order, found: ReadBack) -> bool:

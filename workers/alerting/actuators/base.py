@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.events import Action
+from workers.alerting.actuators.config import Codes
+
+READ_AGAIN_S = 0.01
 
 Guard = Callable[[], None]
 """Called right before the first byte of a write leaves. Raises LeaseLostError."""
@@ -84,6 +88,36 @@ class Actuator(Protocol):
 
     def close(self) -> None:
         """Leaves the signals as they are. Never raises."""
+
+
+def matches(wanted: Image, found: ReadBack) -> bool:
+    """Whether every signal that this PLC has stands as wanted. A line that is free may still be held by its own
+    program: nobody restarts it but a person."""
+    pairs: list[tuple[object, object]] = [
+        (found.level, wanted.level),
+        (found.stop, wanted.stop),
+        (found.run_permit, wanted.run_permit),
+        (found.reject, wanted.reject),
+        (found.epoch, wanted.epoch),
+    ]
+    if wanted.stop:
+        pairs.append((found.held, True))
+    return all(is_ == should for is_, should in pairs if is_ is not None)
+
+
+def read_until(read: Callable[[], ReadBack], wanted: Image, timeout_s: float) -> ReadBack:
+    """Reads until the line stands as wanted, or a later epoch shows, or the time is over: a PLC has a cycle too."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        found = read()
+        fenced = found.epoch is not None and found.epoch > wanted.epoch
+        if fenced or matches(wanted, found) or time.monotonic() >= deadline_s:
+            return found
+        time.sleep(READ_AGAIN_S)
+
+
+def name_of(codes: Codes, code: int) -> str:
+    return next((name for name, number in codes if number == code), f"?{code}")
 
 
 def _short(value: object) -> object:

@@ -44,15 +44,15 @@ class ModbusCoils(Section):
 
 
 class ModbusConfig(_Common):
-    """With `block`, level, epoch and heartbeat go out as one write of four holding registers, which the PLC's program
-    takes or refuses as a whole (epoch high, epoch low, heartbeat, command word); the coils are then only read. Without
-    it the coils are written directly, as plain remote I/O has them: no heartbeat, and no fencing at the PLC."""
+    """With `block`, everything goes out as one write of five holding registers, which the PLC's program takes or
+    refuses as a whole (epoch high, epoch low, heartbeat, command word, run permit); the coils are then only read.
+    Without it the coils are written directly, as plain remote I/O has them: no heartbeat, and no fencing at the PLC."""
 
     type: Literal["modbus"]
     host: str = Field(min_length=1)
     port: int = Field(default=502, ge=1, le=65535)
     unit: int = Field(default=1, ge=0, le=255)
-    block: Annotated[int, Field(ge=0, le=65532)] | None = None
+    block: Annotated[int, Field(ge=0, le=65531)] | None = None
     coils: ModbusCoils = ModbusCoils()
     codes: Codes = Codes()
 
@@ -77,6 +77,7 @@ class OpcUaNodes(Section):
     command: str
     stop: str | None = None
     run_permit: str | None = None
+    reject: str | None = None
     epoch: str | None = None
     heartbeat: str | None = None
     held: str | None = None
@@ -89,7 +90,7 @@ class OpcUaNodes(Section):
 
 
 class OpcUaConfig(_Common):
-    """`command`, `epoch` and `heartbeat` are written in one request; the others are read."""
+    """`command`, `run_permit`, `epoch` and `heartbeat` are written in one request; then all are read."""
 
     type: Literal["opcua"]
     url: str = Field(pattern=r"^opc\.tcp://")

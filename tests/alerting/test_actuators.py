@@ -1,0 +1,137 @@
+"""What every actuator owes, against each protocol's own real server."""
+
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from alerting.plc_peers import FENCED, PROTOCOLS, TIMEOUT_S, Peer, config, running_peer, wait_for
+
+from pipeline.events import Action
+from workers.alerting.actuators.base import Actuator, ActuatorError, Image, LeaseLostError, ReadBack, matches
+from workers.alerting.actuators.open import open_actuator
+
+pytestmark = pytest.mark.services
+
+HOLD = Image(epoch=70_000, heartbeat=7, action=Action.HOLD, run_permit=False, command_id="c")
+REJECT = Image(epoch=70_000, heartbeat=8, action=Action.REJECT, run_permit=True)
+RUN = Image(epoch=70_000, heartbeat=9, action=None, run_permit=True)
+
+
+@pytest.fixture(scope="module", params=PROTOCOLS)
+def peer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    with running_peer(request.param, tmp_path_factory.mktemp(request.param)) as running:
+        yield running
+
+
+@pytest.fixture
+def actuator(peer: Peer) -> Iterator[Actuator]:
+    opened = peer.actuator()
+    yield opened
+    opened.close()
+
+
+def write(actuator: Actuator, image: Image) -> ReadBack:
+    return actuator.exchange(image, lambda: None)
+
+
+def refused_for(actuator: Actuator) -> float:
+    """Seconds until the fault shows."""
+    began = time.monotonic()
+    with pytest.raises(ActuatorError):
+        write(actuator, HOLD)
+    return time.monotonic() - began
+
+
+def until_good(actuator: Actuator, image: Image) -> ReadBack:
+    found: list[ReadBack] = []
+
+    def good() -> bool:
+        try:
+            found.append(write(actuator, image))
+        except ActuatorError:
+            return False
+        return matches(image, found[-1])
+
+    wait_for(good, f"{image.level} at {actuator.address}", 20)
+    return found[-1]
+
+
+def test_a_level_is_written_and_read_back_and_a_repeat_changes_nothing(actuator: Actuator) -> None:
+    for image in (RUN, HOLD, HOLD, REJECT, RUN):
+        found = write(actuator, image)
+        assert matches(image, found), found
+    assert found.held is True  # the PLC's own latch: taking the level back starts nothing
+
+
+def test_looking_writes_nothing(actuator: Actuator) -> None:
+    before = write(actuator, HOLD)
+    assert actuator.read() == before
+    assert actuator.read() == before
+
+
+def test_nothing_is_written_once_the_lease_is_lost(actuator: Actuator) -> None:
+    write(actuator, RUN)
+
+    def lost() -> None:
+        raise LeaseLostError
+
+    with pytest.raises(LeaseLostError):
+        actuator.exchange(HOLD, lost)
+    assert matches(RUN, write(actuator, RUN))
+
+
+def test_an_old_epoch_is_refused_by_the_plc_and_shows(peer: Peer, actuator: Actuator) -> None:
+    if peer.protocol not in FENCED:
+        pytest.skip("plain coils have nowhere to put an epoch; docs/alerting.md says so")
+    write(actuator, RUN)
+    old = Image(epoch=69_999, heartbeat=1, action=Action.HOLD, run_permit=False)
+    found = write(actuator, old)
+    assert found.epoch == 70_000
+    assert not found.stop
+    assert matches(RUN, actuator.read())
+
+
+def test_a_peer_that_hangs_dies_and_comes_back(peer: Peer, actuator: Actuator) -> None:
+    until_good(actuator, HOLD)
+    assert peer.plc
+    peer.plc.pause()
+    # One exchange may connect, write and read, each within the time-out.
+    assert refused_for(actuator) < 4 * TIMEOUT_S + 2
+    assert refused_for(actuator) < 4 * TIMEOUT_S + 2
+    peer.plc.resume()
+    until_good(actuator, HOLD)
+    peer.kill()
+    refused_for(actuator)
+    refused_for(actuator)
+    peer.start()
+    until_good(actuator, HOLD)
+
+
+@pytest.mark.parametrize("protocol", ["modbus", "opcua", "mqtt", "webhook"])
+def test_a_peer_that_answers_garbage_is_an_error_within_the_time(protocol: str, tmp_path: Path) -> None:
+    class Garbage(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while self.request.recv(4096):
+                    self.request.sendall(b"\x00\x01HTTP/9 200 no such thing\r\n\r\n{}")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Garbage) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        actuator = open_actuator("line-1", config(protocol, server.server_address[1], tmp_path))
+        assert refused_for(actuator) < 4 * TIMEOUT_S + 2
+        actuator.close()
+        server.shutdown()
+
+
+def test_a_peer_that_takes_everything_and_does_nothing_is_found_out(peer: Peer, tmp_path: Path) -> None:
+    with running_peer(peer.protocol, tmp_path, "--stuck") as stuck:
+        actuator = stuck.actuator()
+        found = write(actuator, HOLD)
+        actuator.close()
+    assert not matches(HOLD, found)
+    assert found.stop is False

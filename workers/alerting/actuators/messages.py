@@ -1,0 +1,62 @@
+"""The level as a JSON message, for MQTT and webhooks, and the answer that both expect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workers.alerting.actuators.base import ActuatorError, Image, ReadBack
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    ask: str
+    level: str
+    epoch: int
+    heartbeat: int | None = None
+    stop: bool | None = None
+    run_permit: bool | None = None
+    reject: bool | None = None
+    held: bool | None = None
+
+
+def to_message(line_id: str, image: Image | None, ask: str) -> bytes:
+    """`ask` names this one exchange; the answer repeats it. Without an image the peer only tells how things stand."""
+    message: dict[str, Any] = {"schema_version": 1, "line_id": line_id, "ask": ask}
+    if image is not None:
+        message["desired"] = {
+            "level": image.level,
+            "stop": image.stop,
+            "run_permit": image.run_permit,
+            "reject": image.reject,
+            "epoch": image.epoch,
+            "heartbeat": image.heartbeat,
+            "command_id": image.command_id,
+        }
+    return json.dumps(message, sort_keys=True).encode()
+
+
+def asked(value: bytes) -> str | None:
+    """Which exchange a message answers."""
+    try:
+        content = json.loads(value)
+    except ValueError:
+        return None
+    return content.get("ask") if isinstance(content, dict) else None
+
+
+def read_back(value: bytes, ask: str) -> ReadBack:
+    """Raises ActuatorError for anything but the answer to this exchange."""
+    try:
+        answer = _Answer.model_validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ActuatorError(
+            f"answered otherwise than agreed: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error
+    if answer.ask != ask:
+        raise ActuatorError("answered something that was not asked")
+    return ReadBack(**answer.model_dump(exclude={"ask"}))

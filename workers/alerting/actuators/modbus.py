@@ -1,0 +1,100 @@
+"""Modbus TCP. The signals are read back by address, since the library's order of bits has changed between releases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pymodbus import ModbusException
+from pymodbus.client import ModbusTcpClient
+
+from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, name_of, read_until
+from workers.alerting.actuators.config import ModbusConfig
+
+logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the driver tells each fault once
+
+
+class ModbusActuator:
+    def __init__(self, config: ModbusConfig) -> None:
+        self._config = config
+        self._client: ModbusTcpClient | None = None
+
+    @property
+    def address(self) -> str:
+        return self._config.address
+
+    def read(self) -> ReadBack:
+        return self._guarded(self._read)
+
+    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        def write_and_read() -> ReadBack:
+            client = self._connected()
+            guard()
+            self._write(client, image)
+            return read_until(self._read, image, self._config.timeout_s)
+
+        return self._guarded(write_and_read)
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _connected(self) -> ModbusTcpClient:
+        if self._client is None:
+            config = self._config
+            client = ModbusTcpClient(
+                config.host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name="andon"
+            )
+            if not client.connect():
+                client.close()
+                raise ActuatorError("nothing answers there")
+            self._client = client
+        return self._client
+
+    def _guarded(self, do: Callable[[], ReadBack]) -> ReadBack:
+        try:
+            return do()
+        except (ModbusException, OSError) as error:
+            self.close()  # a late answer must not be taken for that of the next request
+            raise ActuatorError(str(error)) from error
+        except ActuatorError:
+            self.close()
+            raise
+
+    def _write(self, client: ModbusTcpClient, image: Image) -> None:
+        config, unit = self._config, self._config.unit
+        if config.block is not None:
+            code = getattr(config.codes, image.level)
+            high, low = image.epoch >> 16 & 0xFFFF, image.epoch & 0xFFFF
+            values = [high, low, image.heartbeat, code, int(image.run_permit)]
+            _checked(client.write_registers(config.block, values, device_id=unit))
+            return
+        coils = config.coils
+        for address, value in (
+            (coils.stop, image.stop),
+            (coils.run_permit, image.run_permit),
+            (coils.reject, image.reject),
+        ):
+            if address is not None:
+                _checked(client.write_coil(address, value, device_id=unit))
+
+    def _read(self) -> ReadBack:
+        client, config, unit = self._connected(), self._config, self._config.unit
+        found: dict[str, Any] = {}
+        if config.block is not None:
+            words = _checked(client.read_holding_registers(config.block, count=5, device_id=unit)).registers
+            found["epoch"] = words[0] << 16 | words[1]
+            found["heartbeat"] = words[2]
+            found["level"] = name_of(config.codes, words[3])
+        for name, address in config.coils:
+            if address is not None:
+                found[name] = bool(_checked(client.read_coils(address, count=1, device_id=unit)).bits[0])
+        return ReadBack(**found)
+
+
+def _checked(answer: Any) -> Any:
+    if answer.isError():
+        raise ActuatorError(f"refused: {answer}")
+    return answer

@@ -1,0 +1,132 @@
+"""MQTT 3.1.1 by paho: QoS 1 both ways, and a will that tells when Andon is lost.
+
+A broker's acknowledgement proves that the broker has the message, not that the line stands: so each exchange waits for
+the gateway at the line to answer with what it reads there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, read_until
+from workers.alerting.actuators.config import MqttConfig
+from workers.alerting.actuators.messages import asked, read_back, to_message
+
+QOS = 1
+KEEPALIVE_S = 10
+CONNECT_S = 3.0
+
+
+class MqttActuator:
+    def __init__(self, line_id: str, config: MqttConfig) -> None:
+        """Raises OSError when a password can't be read."""
+        self._line_id = line_id
+        self._config = config
+        self._password = config.password_file.read_text().strip() if config.password_file else None
+        self._client: paho.Client | None = None
+        self._subscribed = threading.Event()
+        self._answer = threading.Condition()
+        self._waiting_for: str | None = None
+        self._value: bytes | None = None
+        self._refusal = ""
+
+    @property
+    def address(self) -> str:
+        return self._config.address
+
+    def read(self) -> ReadBack:
+        return self._ask(None, lambda: None)
+
+    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        first = [self._ask(image, guard)]
+        return read_until(lambda: first.pop() if first else self.read(), image, self._config.timeout_s)
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            # In good order: the broker then sends no will, so we say it.
+            client.publish(f"{self._config.topic}/link", b"offline", QOS, retain=True)
+            client.disconnect()
+            client.loop_stop()
+
+    def _ask(self, image: Image | None, guard: Guard) -> ReadBack:
+        try:
+            client = self._connected()
+            ask = secrets.token_hex(8)
+            with self._answer:
+                self._waiting_for, self._value = ask, None
+            guard()
+            # The level is retained for a gateway that comes back; a mere question is not.
+            topic = "desired" if image else "question"
+            message = to_message(self._line_id, image, ask)
+            sent = client.publish(f"{self._config.topic}/{topic}", message, QOS, retain=image is not None)
+            if sent.rc != paho.MQTT_ERR_SUCCESS:
+                raise ActuatorError(paho.error_string(sent.rc))
+            with self._answer:
+                self._answer.wait_for(lambda: self._value is not None, self._config.timeout_s)
+                value = self._value
+            if value is None:
+                raise ActuatorError(f"the gateway did not answer in {self._config.timeout_s:g} s")
+            return read_back(value, ask)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._drop()
+            raise ActuatorError(str(error) or type(error).__name__) from error
+        except ActuatorError:
+            self._drop()
+            raise
+
+    def _connected(self) -> paho.Client:
+        if self._client is None:
+            config = self._config
+            client = paho.Client(
+                CallbackAPIVersion.VERSION2,
+                client_id=f"andon-{self._line_id}-{secrets.token_hex(4)}",
+                clean_session=True,
+            )
+            client.connect_timeout = min(CONNECT_S, config.timeout_s)
+            if config.user:
+                client.username_pw_set(config.user, self._password)
+            if config.ca_file:
+                client.tls_set(str(config.ca_file))
+            client.will_set(f"{config.topic}/link", b"offline", QOS, retain=True)
+            client.on_connect = self._on_connect
+            client.on_subscribe = self._on_subscribe
+            client.on_message = self._on_message
+            self._subscribed.clear()
+            self._refusal = ""
+            self._client = client
+            client.connect(config.host, config.port, KEEPALIVE_S)
+            client.loop_start()
+            if not self._subscribed.wait(CONNECT_S):
+                raise ActuatorError(self._refusal or "the broker did not take the subscription")
+        return self._client
+
+    def _drop(self) -> None:
+        """Without a farewell: it might hang. What was queued is not sent later, when it may be void."""
+        client, self._client = self._client, None
+        if client is not None:
+            client._sock_close()  # there is no public way that does not wait for the peer
+            client.disconnect()
+            client.loop_stop()
+
+    def _on_connect(self, client: paho.Client, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refusal = f"the broker refused: {reason}"
+            return
+        client.subscribe(f"{self._config.topic}/state", QOS)
+
+    def _on_subscribe(self, client: paho.Client, data: Any, mid: int, reasons: Any, properties: Any) -> None:
+        client.publish(f"{self._config.topic}/link", b"online", QOS, retain=True)
+        self._subscribed.set()
+
+    def _on_message(self, client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
+        with self._answer:
+            value = bytes(message.payload)
+            if asked(value) == self._waiting_for:
+                self._value = value
+                self._answer.notify()

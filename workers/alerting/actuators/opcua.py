@@ -1,0 +1,134 @@
+"""OPC UA. The library is asynchronous, so its client lives on a loop of its own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from asyncua import Client, ua
+
+from workers.alerting.actuators.base import (
+    ActuatorError,
+    Guard,
+    Image,
+    LeaseLostError,
+    ReadBack,
+    name_of,
+    read_until,
+)
+from workers.alerting.actuators.config import OpcUaConfig
+
+logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # the driver tells each fault once
+
+T = TypeVar("T")
+
+SESSION_MS = 60_000
+"""A session of ours that died is forgotten by the server after so long; its sessions are few."""
+HANG_UP_S = 1.0
+_WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
+
+
+class OpcUaActuator:
+    def __init__(self, config: OpcUaConfig) -> None:
+        self._config = config
+        self._password = config.password_file.read_text().strip() if config.password_file else None
+        self._client: Client | None = None
+        self._types: dict[str, ua.VariantType] = {}
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="opcua", daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return self._config.address
+
+    def read(self) -> ReadBack:
+        return self._run(self._read(), self._config.timeout_s * 2)
+
+    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        self._run(self._write(image, guard), self._config.timeout_s * 2)
+        return read_until(self.read, image, self._config.timeout_s)
+
+    def close(self) -> None:
+        ended = self._hang_up()
+        with suppress(Exception):
+            if ended:
+                ended.result(HANG_UP_S * 2)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        """From the driver's thread. Any fault ends the connection; the next call makes another."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_s)
+        except LeaseLostError:
+            raise
+        except ActuatorError:
+            self._hang_up()
+            raise
+        except Exception as error:
+            future.cancel()
+            self._hang_up()
+            raise ActuatorError(str(error) or f"no answer in {timeout_s:g} s ({type(error).__name__})") from error
+
+    async def _connected(self) -> Client:
+        if self._client is None:
+            config = self._config
+            client = Client(config.url, timeout=config.timeout_s)
+            client.name = "andon"
+            client.session_timeout = SESSION_MS
+            if config.user:
+                client.set_user(config.user)
+                client.set_password(self._password or "")
+            if config.security:
+                await client.set_security_string(config.security)
+            try:
+                await client.connect()
+                for name in _WRITTEN:
+                    node_id = getattr(config.nodes, name)
+                    if node_id is not None:
+                        self._types[name] = await client.get_node(node_id).read_data_type_as_variant_type()
+            except BaseException:
+                self._loop.create_task(_quietly(client))
+                raise
+            self._client = client
+        return self._client
+
+    async def _write(self, image: Image, guard: Guard) -> None:
+        client, nodes = await self._connected(), self._config.nodes
+        values = {
+            "epoch": image.epoch,
+            "heartbeat": image.heartbeat,
+            "command": getattr(self._config.codes, image.level),
+            "run_permit": image.run_permit,
+        }
+        named = {name: getattr(nodes, name) for name in _WRITTEN if getattr(nodes, name) is not None}
+        guard()
+        await client.write_values(
+            [client.get_node(node_id) for node_id in named.values()],
+            [ua.DataValue(ua.Variant(values[name], self._types[name])) for name in named],
+        )
+
+    async def _read(self) -> ReadBack:
+        client, nodes = await self._connected(), self._config.nodes
+        named = {name: node_id for name, node_id in nodes if node_id is not None}
+        values = await client.read_values([client.get_node(node_id) for node_id in named.values()])
+        found: dict[str, Any] = dict(zip(named, values, strict=True))
+        found["level"] = name_of(self._config.codes, found.pop("command"))
+        return ReadBack(**found)
+
+    def _hang_up(self) -> Future[None] | None:
+        client, self._client = self._client, None
+        return asyncio.run_coroutine_threadsafe(_quietly(client), self._loop) if client is not None else None
+
+
+async def _quietly(client: Client) -> None:
+    """A peer that hangs must not hold us up, and how it ends is of no account."""
+    try:
+        await asyncio.wait_for(client.disconnect(), HANG_UP_S)
+    except Exception:
+        client.disconnect_socket()

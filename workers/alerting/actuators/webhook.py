@@ -1,0 +1,104 @@
+"""A signed POST, for whatever has no field bus: a gateway, a manufacturing execution system.
+
+`Andon-Signature: t=<Unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<body>">`. The receiver checks it and refuses an old t.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import secrets
+import ssl
+import time
+from urllib.parse import urlsplit
+
+from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, read_until
+from workers.alerting.actuators.config import WebhookConfig
+from workers.alerting.actuators.messages import read_back, to_message
+
+MAX_ANSWER_BYTES = 64 * 1024
+
+
+def sign(body: bytes, secret: bytes, at_s: int) -> str:
+    digest = hmac.new(secret, f"{at_s}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at_s},v1={digest}"
+
+
+class WebhookActuator:
+    """Keeps no connection: a peer that comes back is simply asked again."""
+
+    def __init__(self, line_id: str, config: WebhookConfig) -> None:
+        """Raises OSError when the secret can't be read or is empty."""
+        self._line_id = line_id
+        self._config = config
+        self._secret = config.secret_file.read_bytes().strip()
+        if not self._secret:
+            raise OSError(f"{config.secret_file} is empty")
+
+    @property
+    def address(self) -> str:
+        return self._config.address
+
+    def read(self) -> ReadBack:
+        return self._post(None, lambda: None)
+
+    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        first = [self._post(image, guard)]
+        return read_until(lambda: first.pop() if first else self.read(), image, self._config.timeout_s)
+
+    def close(self) -> None:
+        pass
+
+    def _post(self, image: Image | None, guard: Guard) -> ReadBack:
+        ask = secrets.token_hex(8)
+        body = to_message(self._line_id, image, ask)
+        deadline_s = time.monotonic() + self._config.timeout_s
+        connection = self._connection()
+        try:
+            connection.connect()
+            guard()
+            headers = {
+                "Content-Type": "application/json",
+                "Andon-Signature": sign(body, self._secret, int(time.time())),
+            }
+            connection.request("POST", self._path, body, headers)
+            answer = connection.getresponse()
+            content = _read(answer, connection, deadline_s)
+        except (OSError, http.client.HTTPException) as error:
+            raise ActuatorError(str(error) or type(error).__name__) from error
+        finally:
+            connection.close()
+        if answer.status != http.client.OK:
+            raise ActuatorError(f"answered {answer.status} {answer.reason}")
+        return read_back(content, ask)
+
+    @property
+    def _path(self) -> str:
+        parts = urlsplit(self._config.url)
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        parts, timeout_s = urlsplit(self._config.url), self._config.timeout_s
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
+        return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+
+
+def _read(answer: http.client.HTTPResponse, connection: http.client.HTTPConnection, deadline_s: float) -> bytes:
+    """The socket's own time-out counts from byte to byte; a peer that drips must not hold a line up."""
+    content = b""
+    while True:
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the answer took too long")
+        if connection.sock is not None:
+            connection.sock.settimeout(left_s)
+        part = answer.read1(8192)
+        content += part
+        if len(content) > MAX_ANSWER_BYTES:
+            raise ActuatorError(f"answered more than {MAX_ANSWER_BYTES} bytes")
+        if not part or answer.isclosed():
+            return content

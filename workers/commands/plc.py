@@ -1,0 +1,88 @@
+"""`andon plc …`: a simulated PLC, to try policies and to see a line stop."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+plc = typer.Typer(name="plc", help="A simulated PLC, to try policies on.", no_args_is_help=True)
+
+
+@plc.command()
+def run(
+    line: Annotated[list[str], typer.Option("--line", help="A line of this PLC; may be given several times.")],
+    modbus_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Serve Modbus TCP, units from 1.")] = None,
+    opcua_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Serve OPC UA at /andon.")] = None,
+    mqtt: Annotated[str | None, typer.Option(help="Answer below andon/LINE at this broker, as host:port.")] = None,
+    webhook_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Answer signed POSTs to /LINE.")] = None,
+    webhook_secret: Annotated[Path | None, typer.Option(help="File with the secret.", dir_okay=False)] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    watchdog_s: Annotated[float, typer.Option(min=0.1, help="The heartbeat must move so often.")] = 3.0,
+    on_loss: Annotated[
+        Literal["hold-on-loss", "run-with-alarm"], typer.Option(help="What a lost watchdog does.")
+    ] = "hold-on-loss",
+    stuck: Annotated[bool, typer.Option(help="A fault: take what is written, and do nothing.")] = False,
+    plain: Annotated[bool, typer.Option(help="Print events instead of the live view.")] = False,
+) -> None:
+    """Run it until told to stop. The line begins running; a stop holds it until `andon plc press reset`, and only
+    `andon plc press start` starts it again."""
+    import signal
+    import threading
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from pipeline.errors import AndonError
+    from workers.plc import view
+    from workers.plc.ladder import Ladder
+    from workers.plc.sides import Sides
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    ladders = [Ladder(name, watchdog_s, on_loss == "hold-on-loss", stuck=stuck) for name in line]
+    try:
+        sides = Sides(ladders, host, modbus_port, opcua_port, mqtt, webhook_port, webhook_secret)
+    except (OSError, RuntimeError) as error:
+        raise AndonError(f"the simulated PLC can't start: {error}") from error
+    console = Console()
+    with sides:
+        if plain or not console.is_terminal:
+            print("ready: " + "  ".join(sides.served), flush=True)
+            seen = dict.fromkeys(line, 0)
+            while not ended.wait(0.1):
+                for ladder in ladders:
+                    for text in view.plain(ladder, seen[ladder.line_id]):
+                        print(text, flush=True)
+                    seen[ladder.line_id] = len(ladder.events)
+            return
+        with Live(console=console, refresh_per_second=5, auto_refresh=False, screen=False) as live:
+            while not ended.wait(0.2):
+                live.update(view.plc_view(ladders, sides.served), refresh=True)
+
+
+@plc.command()
+def press(
+    button: Annotated[Literal["reset", "start"], typer.Argument(help="Which button at the line.")],
+    modbus_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the simulated PLC.")],
+    unit: Annotated[int, typer.Option(min=1, max=247, help="The line's unit: 1 is the first.")] = 1,
+    host: Annotated[str, typer.Option(help="Of the simulated PLC.")] = "127.0.0.1",
+) -> None:
+    """Press a button at the line, as the person there does."""
+    from pymodbus import ModbusException
+    from pymodbus.client import ModbusTcpClient
+
+    from pipeline.errors import AndonError
+    from workers.plc.modbus_side import RESET_BUTTON, START_BUTTON
+
+    client = ModbusTcpClient(host, port=modbus_port, timeout=3, retries=0)
+    try:
+        if not client.connect():
+            raise AndonError(f"no Modbus server answers at {host}:{modbus_port}")
+        client.write_coil(RESET_BUTTON if button == "reset" else START_BUTTON, True, device_id=unit)
+        held, running = client.read_coils(8, count=2, device_id=unit).bits[:2]
+    except ModbusException as error:
+        raise AndonError(f"the PLC at {host}:{modbus_port} did not answer: {error}") from error
+    finally:
+        client.close()
+    typer.echo(f"unit {unit}: {'held' if held else 'free'}, {'running' if running else 'standing'}")

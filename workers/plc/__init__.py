@@ -1,0 +1,1 @@
+"""A simulated PLC: a small program behind real protocol servers. For the demo, for tests, and to try policies."""
