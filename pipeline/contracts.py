@@ -1,12 +1,12 @@
 """The JSON Schemas of the wire contracts, for subscribers in any language."""
 
 import json
-from typing import Literal
+from typing import Any
 
 from pipeline.events import EVENTS, SCHEMA_VERSION, Frame
 
 _WHERE = {
-    "Frame": "Kafka headers of a record in `frames`, all UTF-8 text; `captured_at` is Unix milliseconds there. "
+    "Frame": "Kafka headers of a record in `frames`, all UTF-8 text. "
     "The key is camera_id, the value the encoded image.",
     "Score": "Topic `scores`, key line_id.",
     "Alarm": "Topic `alarms`, key line_id.",
@@ -22,7 +22,21 @@ def schemas() -> dict[str, str]:
     """File name → JSON Schema text, one for each contract."""
     files = {}
     for event in EVENTS:
-        mode: Literal["validation", "serialization"] = "validation" if event is Frame else "serialization"
-        schema = event.model_json_schema(mode=mode) | {"$comment": _WHERE[event.__name__]}
+        schema = _header_schema() if event is Frame else event.model_json_schema(mode="serialization")
+        schema |= {"$comment": _WHERE[event.__name__]}
         files[f"{event.__name__}.v{SCHEMA_VERSION}.json"] = json.dumps(schema, indent=2, sort_keys=True) + "\n"
     return files
+
+
+def _header_schema() -> dict[str, Any]:
+    """A frame's facts as they travel: every value is text."""
+    schema = Frame.model_json_schema()
+    facts = schema["properties"]
+    for name, fact in facts.items():
+        if fact.get("type") == "integer":
+            facts[name] = {"type": "string", "pattern": "^[0-9]+$", "title": fact["title"]}
+    facts["schema_version"] |= {"const": str(SCHEMA_VERSION)}
+    facts["captured_at"] = {"type": "string", "pattern": "^[0-9]+$", "description": "Unix milliseconds, UTC."}
+    facts["traceparent"] = {"type": "string", "maxLength": 128, "description": "W3C trace context; may be absent."}
+    facts["frame_id"] = {"type": "string", "description": "camera_id:boot_id:sequence; may be absent."}
+    return schema | {"required": ["schema_version", *schema["required"]]}

@@ -14,11 +14,13 @@ from workers.commands.camera import camera
 from workers.commands.check import check
 from workers.commands.contracts import contracts
 from workers.commands.dataset import dataset
+from workers.commands.dead import dead
 from workers.commands.demo import demo
 from workers.commands.evaluate import evaluate
 from workers.commands.local import local
 from workers.commands.map import map_command
 from workers.commands.plc import plc
+from workers.commands.predict import predict
 from workers.commands.topics import topics
 from workers.commands.train import train
 
@@ -40,11 +42,13 @@ app.add_typer(alarms, name="alarms", rich_help_panel=_LOOK)
 app.add_typer(audit, name="audit", rich_help_panel=_LOOK)
 app.command("check", rich_help_panel=_LOOK)(check)
 app.command("contracts", rich_help_panel=_LOOK)(contracts)
+app.add_typer(dead, name="dead", rich_help_panel=_LOOK)
 app.command("map", rich_help_panel=_LOOK)(map_command)
 app.add_typer(bundle, name="bundle", rich_help_panel=_LEARN)
 app.add_typer(dataset, name="dataset", rich_help_panel=_LEARN)
 app.command("calibrate", rich_help_panel=_LEARN)(calibrate)
 app.command("evaluate", rich_help_panel=_LEARN)(evaluate)
+app.command("predict", rich_help_panel=_LEARN)(predict)
 app.add_typer(train, name="train", rich_help_panel=_LEARN)
 
 

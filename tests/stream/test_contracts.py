@@ -1,8 +1,11 @@
 """The published schemas are the code's own: a change of a contract is announced or it fails here."""
 
+import json
 from pathlib import Path
 
+import jsonschema
 import pytest
+from support.stream import frame
 
 from pipeline.contracts import schemas
 
@@ -14,3 +17,10 @@ FOLDER = Path(__file__).parents[2] / "docs" / "contracts"
 def test_the_committed_schemas_are_current() -> None:
     committed = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
     assert committed == schemas(), "a contract changed: run `andon contracts`, commit docs/contracts, and say so"
+
+
+@pytest.mark.parametrize("left_out", ["", "schema_version", "sequence"])
+def test_the_headers_of_a_frame_keep_its_schema(left_out: str) -> None:
+    schema = json.loads(schemas()["Frame.v1.json"])
+    headers = {name: value.decode() for name, value in frame(0).to_headers() if name != left_out}
+    assert jsonschema.Draft202012Validator(schema).is_valid(headers) is not bool(left_out)

@@ -1,0 +1,52 @@
+"""`andon dead`: what could not be scored can be listed and taken out, byte for byte."""
+
+from pathlib import Path
+
+import pytest
+from support.stream import frame, incoming, settings_for
+from typer.testing import CliRunner
+
+from pipeline.events import DeadReason
+from pipeline.kafka.admin import ensure_topics
+from pipeline.kafka.dead_letters import dead_letter
+from pipeline.kafka.publisher import Publisher
+from workers.cli import app
+
+pytestmark = pytest.mark.services
+
+
+def test_dead_frames_are_listed_by_reason_and_saved_as_they_came(
+    kafka_bootstrap: str, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    publisher = Publisher(settings, "test")
+    topic = settings.topics.frames_dead.name
+    deaths = [(DeadReason.EMPTY, b"", "cam-1"), (DeadReason.UNDECODABLE, b"not a picture", "cam-2")]
+    for number, (reason, value, camera) in enumerate(deaths):
+        publisher.publish([dead_letter(incoming(frame(number, camera), value), topic, reason, f"detail {number}")])
+    publisher.close()
+    for name, value in (("KAFKA_BOOTSTRAP", kafka_bootstrap), ("ANDON_TOPIC_PREFIX", unique)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ANDON_FRAME_PARTITIONS", "2")
+
+    everything = CliRunner().invoke(app, ["dead", "list"]).output
+    assert "detail 0" in everything
+    assert "detail 1" in everything
+    assert "1 empty, 1 undecodable" in everything
+    listed = CliRunner().invoke(app, ["dead", "list", "--reason", "undecodable"]).output
+    assert "detail 1" in listed
+    assert "detail 0" not in listed
+    row = next(line for line in listed.splitlines() if "detail 1" in line)
+    out = tmp_path / "frame"
+    saved = CliRunner().invoke(app, ["dead", "save", row.split()[0], "--out", str(out)])
+    assert saved.exit_code == 0
+    assert "dead.reason: undecodable" in saved.output
+    assert out.read_bytes() == b"not a picture"
+
+
+@pytest.mark.parametrize("place", ["7", "a:b", "-1:2"])
+def test_a_place_that_is_none_is_refused(place: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["dead", "save", "--out", str(tmp_path / "x"), "--", place])
+    assert result.exit_code == 2
+    assert "PARTITION:OFFSET" in result.output

@@ -1,0 +1,78 @@
+"""`andon dead`: look at the frames that could not be scored."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+dead = typer.Typer(help="Look at frames that could not be scored, and why.", no_args_is_help=True)
+
+_PLACE = re.compile(r"(\d+):(\d+)")
+
+
+@dead.command("list")
+def list_(
+    reason: Annotated[str, typer.Option(help="Only of this reason, for instance 'undecodable'.")] = "",
+    camera: Annotated[str, typer.Option(help="Only of this camera.")] = "",
+    last: Annotated[int, typer.Option(min=1, help="So many of the newest.")] = 20,
+) -> None:
+    """List the newest dead letters and count all by reason. Their bytes are kept: see `andon dead save`."""
+    from collections import Counter, deque
+
+    from rich import box
+    from rich.table import Table
+
+    from pipeline.events import from_ms
+    from pipeline.kafka.dead_letters import cause_of_death
+    from pipeline.kafka.reading import read_to_end
+    from pipeline.settings import read_settings
+    from workers.commands.audit import wide_console
+
+    settings = read_settings()
+    counts: Counter[str] = Counter()
+    rows: deque[tuple[int, tuple[str, ...]]] = deque()
+    for record in read_to_end(settings, [settings.topics.frames_dead.name]):
+        cause = cause_of_death(record.headers)
+        of_camera = (record.key or b"(unknown)").decode(errors="replace")
+        if (reason and cause.get("reason") != reason) or (camera and of_camera != camera):
+            continue
+        counts[cause.get("reason", "unknown")] += 1
+        died_at = from_ms(record.timestamp_ms).isoformat(sep=" ", timespec="seconds")
+        place = f"{record.partition}:{record.offset}"
+        row = (place, died_at, of_camera, cause.get("reason", "unknown"), str(len(record.value or b"")))
+        rows.append((record.timestamp_ms, (*row, cause.get("detail", ""))))
+        if len(rows) > 2 * last:
+            rows = deque(sorted(rows)[-last:])
+    console = wide_console()
+    if not rows:
+        console.print("No frame is dead." if not (reason or camera) else "No dead frame matches.")
+        return
+    table = Table("place", "died at (UTC)", "camera", "reason", "bytes", "detail", box=box.SIMPLE)
+    for _, cells in sorted(rows)[-last:]:
+        table.add_row(*cells)
+    console.print(table)
+    console.print(", ".join(f"{count} {name}" for name, count in counts.most_common()))
+
+
+@dead.command()
+def save(
+    place: Annotated[str, typer.Argument(help="PARTITION:OFFSET, as `andon dead list` shows it.")],
+    out: Annotated[Path, typer.Option(help="File to write the frame's bytes to, as the camera sent them.")],
+) -> None:
+    """Write the bytes of one dead frame to a file and print its headers."""
+    from pipeline.errors import AndonError
+    from pipeline.kafka.reading import read_one
+    from pipeline.settings import read_settings
+
+    match = _PLACE.fullmatch(place)
+    if match is None:
+        raise typer.BadParameter(f"{place!r} is not PARTITION:OFFSET, for instance 3:17", param_hint="PLACE")
+    settings = read_settings()
+    record = read_one(settings, settings.topics.frames_dead.name, int(match[1]), int(match[2]))
+    if record is None:
+        raise AndonError(f"there is no dead frame at {place}: it has expired, or the place is wrong")
+    out.write_bytes(record.value or b"")
+    for name, value in record.headers:
+        typer.echo(f"{name}: {value.decode(errors='replace')}")
+    typer.echo(f"{out}: {len(record.value or b'')} bytes")
