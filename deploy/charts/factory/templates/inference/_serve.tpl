@@ -50,8 +50,15 @@ Serve while it runs; it is no part of rayClusterConfig, so a change rolls no pod
 {{- toYaml $recipes }}
 {{- end }}
 
+{{/* The recipe that `helm test` tries: of those that cameras use, the first. */}}
 {{- define "factory.checkRecipe" -}}
-{{ .Values.tests.recipe | default (keys .Values.recipes | sortAlpha | first) }}
+{{- $used := list }}
+{{- range .Values.lines }}
+{{- range .cameras }}
+{{- $used = append $used .recipe }}
+{{- end }}
+{{- end }}
+{{- .Values.tests.recipe | default (concat (sortAlpha $used) (keys .Values.recipes | sortAlpha) | first) }}
 {{- end }}
 
 {{/* Worker pods that so many replicas need. Call with (list $ replicas). */}}

@@ -1,0 +1,137 @@
+"""Rules and dashboards speak of metrics that exist, in PromQL that Prometheus reads."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+from prometheus_client.metrics_core import Metric
+from support.charts import CHARTS, Render
+
+from workers.alerting.metrics import Metrics
+from workers.camera.buffer import Buffer, WhenFull
+from workers.camera.metrics import CameraMetrics
+
+pytestmark = pytest.mark.unit
+
+DASHBOARDS = sorted((CHARTS / "factory" / "files" / "dashboards").glob("*.json"))
+SERVING = Path(__file__).parents[2] / "pipeline" / "serving.py"
+OTHERS = {"up"}
+"""Prometheus' own."""
+
+
+def exported_names() -> set[str]:
+    """Every metric name that Prometheus will find."""
+    return {*_ours(), *_rays(), *OTHERS}
+
+
+def _ours() -> Iterator[str]:
+    """From the collectors themselves."""
+    from pipeline.kafka.consumer import LoopState
+
+    alerting = Metrics()
+    alerting.watch(LoopState())
+    camera = CameraMetrics([], Buffer(2**23, WhenFull.DROP_OLDEST, lambda: None), dict, lambda: 0.0)
+    for metric in [*alerting.registry.collect(), *camera.collect()]:
+        yield from _samples(metric)
+
+
+def _samples(metric: Metric) -> list[str]:
+    endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    return [metric.name + ending for ending in endings.get(metric.type, [""])]
+
+
+def _rays() -> Iterator[str]:
+    """From the source: Ray's metrics can be made within Ray only. It puts ray_ in front and _total behind counters."""
+    for kind, name in re.findall(r"metrics\.(Counter|Gauge|Histogram)\(\s*\"(\w+)\"", SERVING.read_text()):
+        for ending in {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}[kind]:
+            yield f"ray_{name}{ending}"
+
+
+def rules(render: Render) -> list[dict[str, Any]]:
+    return [rule for group in render.one("PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+
+
+def expressions_of(dashboard: Path) -> list[str]:
+    content = json.loads(dashboard.read_text())
+    queries = [entry["query"] for entry in content["templating"]["list"] if entry["type"] == "query"]
+    metrics = [re.match(r"label_values\((.*), \w+\)$", query).group(1) for query in queries]  # type: ignore[union-attr]
+    return metrics + [target["expr"] for panel in content["panels"] for target in panel["targets"]]
+
+
+def names_in(expression: str) -> set[str]:
+    found: set[str] = set()
+
+    def visit(node: Any) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.add(node.name)
+        for part in ("lhs", "rhs", "expr", "vector_selector"):
+            if (inner := getattr(node, part, None)) is not None:
+                visit(inner)
+        arguments = getattr(node, "args", None)
+        for inner in arguments if isinstance(arguments, list) else []:
+            visit(inner)
+
+    visit(promql_parser.parse(expression))
+    return found
+
+
+def test_names_are_found_wherever_they_stand() -> None:
+    """Guards the test itself: a walk that misses a place would let any name pass."""
+    assert names_in("sum by (a) (rate(x_total{b='c'}[1m])) > 0 or absent(up == 1) and (y or vector(0)) == 0") == {
+        "x_total",
+        "up",
+        "y",
+    }
+    assert names_in("histogram_quantile(0.95, sum by (le) (rate(z_bucket[5m])))") == {"z_bucket"}
+
+
+def test_rules_speak_of_metrics_that_exist(plant: Render) -> None:
+    known = exported_names()
+    for rule in rules(plant):
+        names = names_in(rule["expr"])
+        assert names, rule["alert"]
+        assert names <= known, f"{rule['alert']}: {names - known}"
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
+def test_dashboards_speak_of_metrics_that_exist(dashboard: Path) -> None:
+    known = exported_names()
+    expressions = expressions_of(dashboard)
+    assert len(expressions) >= 5
+    for expression in expressions:
+        names = names_in(expression.replace("$camera", "x").replace("$factory", "x"))
+        assert names, expression
+        assert names <= known, f"{expression}: {names - known}"
+
+
+def test_every_rule_says_what_it_means_and_how_bad_it_is(plant: Render) -> None:
+    for rule in rules(plant):
+        assert rule["labels"]["severity"] in ("critical", "warning"), rule["alert"]
+        assert rule["annotations"]["summary"], rule["alert"]
+        assert rule["annotations"]["description"], rule["alert"]
+
+
+def test_the_faults_of_a_factory_each_have_a_rule(plant: Render) -> None:
+    wanted = {"AndonNoFramesScored", "AndonBacklog", "AndonDeadLetters", "AndonHeartbeatStale", "AndonCameraSilent"}
+    assert wanted <= {rule["alert"] for rule in rules(plant)}
+
+
+def test_rules_speak_of_this_factory_alone(plant: Render) -> None:
+    for rule in rules(plant):
+        selectors = re.findall(r"\{([^{}]*)\}", rule["expr"])
+        assert selectors, rule["alert"]
+        assert all('namespace="plant"' in s and 'factory="factory"' in s for s in selectors), rule["alert"]
+
+
+def test_every_monitored_pod_has_the_port_that_its_monitor_reads(plant: Render) -> None:
+    for monitor in plant.of_kind("PodMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"]
+        pods = [pod for pod in plant.pods().values() if wanted.items() <= pod["metadata"]["labels"].items()]
+        assert pods, monitor["metadata"]["name"]
+        for pod in pods:
+            ports = [port["name"] for port in pod["spec"]["containers"][0].get("ports", [])]
+            assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports

@@ -1,0 +1,348 @@
+"""What the charts promise about what they render, in every mode."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.charts import Mode, Object, Render, containers, rendered
+
+from pipeline.recipes import Recipe
+from pipeline.settings import Settings
+from pipeline.topics import topics
+from workers.alerting.policy import Policies
+from workers.camera.config import CameraConfig
+
+pytestmark = pytest.mark.unit
+
+
+def test_every_container_is_restricted_rays_sidecar_too(factory: Render) -> None:
+    for where, pod in factory.pods().items():
+        security = pod["spec"]["securityContext"]
+        assert (security["runAsNonRoot"], security["seccompProfile"]) == (True, {"type": "RuntimeDefault"}), where
+        for container in containers(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "runAsNonRoot": True,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }, f"{where}/{container['name']}"
+
+
+def test_every_container_says_what_it_needs_and_how_much_memory_it_may_take(factory: Render) -> None:
+    for where, pod in factory.pods().items():
+        for container in containers(pod):
+            resources = container["resources"]
+            assert resources["requests"]["memory"], f"{where}/{container['name']}"
+            assert resources["limits"]["memory"], f"{where}/{container['name']}"
+
+
+def test_every_mount_has_its_volume_and_every_volume_a_mount(factory: Render) -> None:
+    for where, pod in factory.pods().items():
+        volumes = [volume["name"] for volume in pod["spec"].get("volumes", [])]
+        mounts = {mount["name"] for container in containers(pod) for mount in container.get("volumeMounts", [])}
+        assert sorted(mounts) == sorted(volumes), where
+
+
+def test_nothing_can_talk_to_the_api_server_but_rays_autoscaler(factory: Render) -> None:
+    for where, pod in factory.pods().items():
+        autoscaled = any(container["name"] == "autoscaler" for container in containers(pod))
+        assert pod["spec"].get("automountServiceAccountToken", True) is autoscaled, where
+
+
+def test_no_secret_is_rendered(render: Render) -> None:
+    assert not render.of_kind("Secret")
+
+
+def test_every_pod_is_covered_by_a_policy_of_its_own_beside_default_deny(factory: Render) -> None:
+    policies = factory.of_kind("NetworkPolicy")
+    if factory.mode.values == "open-platform":
+        assert not policies
+        return
+    for where, pod in factory.pods().items():
+        labels = pod["metadata"]["labels"].items()
+        mine = [p for p in policies if p["spec"]["podSelector"]["matchLabels"].items() <= labels]
+        assert len(mine) == 2, f"{where}: {[p['metadata']['name'] for p in mine]}"
+        assert all(p["spec"]["policyTypes"] == ["Ingress", "Egress"] for p in mine)
+    deny = factory.one("NetworkPolicy", "default-deny")
+    assert not {"ingress", "egress"} & set(deny["spec"])
+
+
+def test_rays_job_interface_is_for_ray_and_its_operator_alone(plant: Render) -> None:
+    policy = plant.one("NetworkPolicy", "inference-head")
+    for rule in policy["spec"]["ingress"]:
+        if not rule.get("ports") or 8265 in [port["port"] for port in rule["ports"]]:
+            for peer in rule["from"]:
+                is_ray = peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component", "")
+                is_operator = peer.get("namespaceSelector", {}).get("matchLabels", {}).values()
+                assert is_ray.startswith("inference-") or "kuberay-operator" in is_operator
+    assert plant.one("RayService")["spec"]["rayClusterConfig"]["authOptions"]["mode"] == "token"
+
+
+def test_only_replicas_hold_kafka_and_redis_secrets_in_ray(plant: Render) -> None:
+    head, worker = (pod for where, pod in plant.pods().items() if where.startswith("RayService"))
+    assert "secrets" not in [volume["name"] for volume in head["spec"]["volumes"]]
+    assert "secrets" in [volume["name"] for volume in worker["spec"]["volumes"]]
+    assert head["spec"]["containers"][0]["env"][0]["name"] != "KAFKA_BOOTSTRAP"
+
+
+def test_ray_sets_its_own_probes_and_names(factory: Render) -> None:
+    cluster = factory.one("RayService")["spec"]["rayClusterConfig"]
+    assert "headService" not in cluster["headGroupSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert "name" not in group["template"]["metadata"]
+        for container in group["template"]["spec"]["containers"]:
+            assert not {"livenessProbe", "readinessProbe", "startupProbe"} & set(container)
+
+
+def test_rays_shared_memory_holds_its_object_store(factory: Render) -> None:
+    cluster = factory.one("RayService")["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (memory,) = (v for v in group["template"]["spec"]["volumes"] if v["name"] == "shared-memory")
+        mib = int(memory["emptyDir"]["sizeLimit"].removesuffix("Mi"))
+        assert int(group["rayStartParams"]["object-store-memory"]) < mib * 1024**2
+
+
+def cluster_of(render: Render) -> Object:
+    found: Object = render.one("RayService")["spec"]["rayClusterConfig"]
+    return found
+
+
+def pods_without_ray(render: Render) -> dict[str, Object]:
+    return {where: pod for where, pod in render.pods().items() if not where.startswith(("RayService", "Pod/"))}
+
+
+def test_a_new_chart_version_touches_no_pod(plant: Render, tmp_path: Path) -> None:
+    chart = tmp_path / "factory"
+    shutil.copytree(plant.mode.chart_folder, chart)
+    facts = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(facts | {"version": "0.99.0"}))
+    bumped = rendered(plant.mode, chart=chart)
+    assert "0.99.0" in bumped.text
+    assert cluster_of(bumped) == cluster_of(plant)
+    assert pods_without_ray(bumped) == pods_without_ray(plant)
+
+
+def test_a_changed_recipe_touches_no_pod(plant: Render) -> None:
+    changed = rendered(
+        plant.mode, "--set", "recipes.cast-part.bundle=cast-part-radar-2,recipes.cast-part.late_after_s=20"
+    )
+    assert cluster_of(changed) == cluster_of(plant)
+    assert pods_without_ray(changed) == pods_without_ray(plant)
+    serve = changed.one("RayService")["spec"]["serveConfigV2"]
+    assert "cast-part-radar-2" in serve
+    assert serve != plant.one("RayService")["spec"]["serveConfigV2"]
+
+
+def test_other_limits_of_autoscaling_change_nothing_that_kuberay_hashes(plant: Render) -> None:
+    """KubeRay leaves the numbers of replicas out of the hash that decides about a new cluster."""
+
+    def hashed(render: Render) -> Object:
+        cluster = cluster_of(render)
+        for group in cluster["workerGroupSpecs"]:
+            for name in ("replicas", "minReplicas", "maxReplicas"):
+                group.pop(name)
+        return cluster
+
+    changed = rendered(plant.mode, "--set", "inference.autoscaling.minReplicas=8,inference.autoscaling.maxReplicas=40")
+    assert hashed(changed) == hashed(plant)
+
+
+def test_a_changed_policy_restarts_alerting_alone(plant: Render) -> None:
+    changed = rendered(plant.mode, "--set", "lines.press-1.stop.k=4")
+    before, now = plant.pods(), changed.pods()
+    assert [where for where in now if now[where] != before[where]] == ["Deployment/factory-alerting"]
+
+
+def test_a_changed_camera_restarts_its_worker_alone(plant: Render) -> None:
+    changed = rendered(plant.mode, "--set", "lines.labels-2.cameras.labels-2-back.source.fps=7")
+    before, now = plant.pods(), changed.pods()
+    assert [where for where in now if now[where] != before[where]] == ["Deployment/factory-camera-labels-2"]
+
+
+def test_two_renders_are_the_same(plant: Render) -> None:
+    assert rendered(plant.mode).text == plant.text
+
+
+def test_camera_workers_are_never_two_and_block_no_drain(factory: Render) -> None:
+    budgets = [b["spec"]["selector"]["matchLabels"] for b in factory.of_kind("PodDisruptionBudget")]
+    for found in factory.of_kind("Deployment"):
+        if "-camera-" in found["metadata"]["name"]:
+            assert (found["spec"]["replicas"], found["spec"]["strategy"]) == (1, {"type": "Recreate"})
+            assert not any(b.items() <= found["spec"]["template"]["metadata"]["labels"].items() for b in budgets)
+
+
+def test_budgets_let_at_least_one_pod_go(factory: Render) -> None:
+    pods = {"alerting": factory.one("Deployment", "-alerting")["spec"].get("replicas", 2), "inference-worker": 1}
+    group = cluster_of(factory)["workerGroupSpecs"][0]
+    pods["inference-worker"] = group["minReplicas"]
+    for budget in factory.of_kind("PodDisruptionBudget"):
+        component = budget["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
+        assert budget["spec"].get("minAvailable", 0) < pods[component], budget["metadata"]["name"]
+        assert {"minAvailable", "maxUnavailable"} & set(budget["spec"]) != {"minAvailable", "maxUnavailable"}
+        if component == "inference-worker":  # its owner has no scale subresource
+            assert isinstance(budget["spec"]["minAvailable"], int)
+
+
+def test_keda_owns_the_number_that_it_scales(renders: dict[Mode, Render]) -> None:
+    render = renders[Mode("factory", "passwords")]
+    scaled = render.one("ScaledObject")["spec"]
+    target = render.one("Deployment", "-alerting")
+    assert scaled["scaleTargetRef"]["name"] == target["metadata"]["name"]
+    assert "replicas" not in target["spec"]
+    own = topics("plant1.")
+    trigger = scaled["triggers"][0]["metadata"]
+    assert trigger["topic"] == own.scores.name
+    assert trigger["consumerGroup"] == "plant1.andon-alerting"
+    assert scaled["maxReplicaCount"] <= own.scores.partitions
+    (name,) = (each["name"] for each in render.one("TriggerAuthentication")["spec"]["env"])
+    assert name in [entry["name"] for entry in target["spec"]["template"]["spec"]["containers"][0]["env"]]
+
+
+def test_the_spool_fits_onto_its_volume(factory: Render) -> None:
+    for claim in factory.of_kind("PersistentVolumeClaim"):
+        config = factory.one("ConfigMap", claim["metadata"]["name"])
+        max_mib = yaml.safe_load(config["data"]["cameras.yaml"])["spool"]["max_mib"]
+        assert int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Mi")) > max_mib * 1.05
+
+
+def test_what_processes_read_is_what_they_take(factory: Render) -> None:
+    for config in factory.of_kind("ConfigMap"):
+        data = config["data"]
+        if "cameras.yaml" in data:
+            CameraConfig.model_validate(yaml.safe_load(data["cameras.yaml"]))
+        if "policies.yaml" in data:
+            Policies.model_validate(yaml.safe_load(data["policies.yaml"]))
+
+
+def test_every_camera_of_the_values_is_sent_by_exactly_one_worker(factory: Render) -> None:
+    values = yaml.safe_load(factory.mode.values_file.read_text())
+    wanted = sorted(name for line in values["lines"].values() for name in line["cameras"])
+    sent = sorted(
+        camera["camera_id"]
+        for config in factory.of_kind("ConfigMap")
+        if "cameras.yaml" in config["data"]
+        for camera in yaml.safe_load(config["data"]["cameras.yaml"])["cameras"]
+    )
+    assert sent == wanted
+
+
+def test_settings_come_out_of_the_environment_and_the_secret_files(factory: Render, tmp_path: Path) -> None:
+    """Each process would find its Kafka user, its certificate or password, and its Redis login."""
+    values = yaml.safe_load(factory.mode.values_file.read_text())
+    auth = values["kafka"].get("auth", {}).get("type", "none")
+    for where, pod in factory.pods().items():
+        for container in containers(pod):
+            environment = {e["name"]: e["value"] for e in container.get("env", []) if "value" in e}
+            if "KAFKA_BOOTSTRAP" not in environment:
+                continue
+            secrets = tmp_path / re.sub(r"\W", "-", where)
+            secrets.mkdir()
+            files = _secret_files(pod)
+            for name in files:
+                (secrets / name).write_text(f"secret-{name}")
+            settings = _settings(environment, secrets)
+            assert settings.kafka_bootstrap == values["kafka"]["bootstrap"]
+            if auth == "mtls":
+                assert settings.kafka_security_protocol == "SSL"
+                assert {
+                    Path(str(settings.kafka_ssl_certfile)).name,
+                    Path(str(settings.kafka_ssl_keyfile)).name,
+                } <= files
+            if auth.startswith("scram"):
+                assert (settings.kafka_security_protocol, settings.kafka_sasl_mechanism) == ("SASL_SSL", auth.upper())
+                assert settings.kafka_sasl_username
+                assert settings.kafka_sasl_password
+            if "REDIS_URL" in environment and values["redis"].get("existingSecret"):
+                assert "secret-REDIS_PASSWORD@" in settings.redis_url
+
+
+def _settings(environment: dict[str, str], secrets: Path) -> Settings:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in Settings.model_fields:
+            patch.delenv(name.upper(), raising=False)
+        patch.delenv("REDIS_URL", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return Settings(_secrets_dir=secrets)
+
+
+def _secret_files(pod: Object) -> set[str]:
+    for volume in pod["spec"].get("volumes", []):
+        if volume["name"] == "secrets":
+            return {item["path"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]}
+    return set()
+
+
+def serve_config(render: Render) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(render.one("RayService")["spec"]["serveConfigV2"])
+    return found
+
+
+def test_rays_own_schema_takes_the_serve_config(factory: Render) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    from pipeline.serving import ServingConfig
+
+    schema = ServeDeploySchema.model_validate(serve_config(factory))
+    (deployment,) = schema.applications[0].deployments
+    ServingConfig.model_validate(deployment.user_config)
+
+
+def test_the_serve_config_is_the_local_one_but_for_what_a_cluster_changes(plant: Render) -> None:
+    local = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "serve" / "local.yaml").read_text())
+    found = serve_config(plant)
+    for config in (local, found):
+        config.pop("proxy_location")
+        config["http_options"].pop("host")
+        (deployment,) = config["applications"][0]["deployments"]
+        for name in ("num_replicas", "autoscaling_config", "ray_actor_options", "user_config"):
+            deployment.pop(name, None)
+    assert found == local
+
+
+def test_each_recipe_takes_the_cameras_that_name_it_and_the_check(plant: Render) -> None:
+    (deployment,) = serve_config(plant)["applications"][0]["deployments"]
+    recipes = {name: Recipe.model_validate(one) for name, one in deployment["user_config"]["recipes"].items()}
+    assert recipes["cast-part"].cameras == ("andon-check", "press-1-side", "press-1-top")
+    assert recipes["label"].cameras == ("labels-2-back", "labels-2-front")
+
+
+def test_replicas_fit_into_their_pods_and_never_outnumber_partitions(factory: Render) -> None:
+    (deployment,) = serve_config(factory)["applications"][0]["deployments"]
+    worker = cluster_of(factory)["workerGroupSpecs"][0]
+    container = worker["template"]["spec"]["containers"][0]
+    environment = {e["name"]: e.get("value") for e in container["env"]}
+    most = deployment.get("autoscaling_config", {}).get("max_replicas") or deployment["num_replicas"]
+    assert most <= int(environment["ANDON_FRAME_PARTITIONS"])
+    limits, asked = container["resources"]["limits"], deployment["ray_actor_options"]
+    each = -(-most // worker["maxReplicas"])
+    assert each * asked["num_cpus"] <= float(limits["cpu"])
+    assert each * asked["num_gpus"] <= limits.get("nvidia.com/gpu", 0)
+
+
+def test_commands_and_their_options_exist(factory: Render) -> None:
+    """What a container's arguments say, the command line knows."""
+    import typer
+
+    from workers.cli import app
+
+    for where, pod in factory.pods().items():
+        for container in containers(pod):
+            words = [*container.get("command", []), *container.get("args", [])]
+            if not container["image"].startswith(("andon/", "registry.example/andon/")) or container["name"] in (
+                "ray-head",
+                "ray-worker",
+                "autoscaler",
+                "console",  # not part of this version
+            ):
+                continue
+            words = words[1:] if words[0] == "andon" else words
+            command: Any = typer.main.get_command(app)
+            while hasattr(command, "commands"):
+                command = command.commands[words.pop(0)]
+            known = {option for parameter in command.params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= known, where
