@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from pipeline.events import to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
@@ -67,6 +69,19 @@ def ends_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) ->
         places = _places(consumer, settings, topics, None)
         ends = consumer.end_offsets(places, timeout_ms=int(timeout_s * 1000))
         return {(at.topic, at.partition): ends[at] for at in places}
+
+
+def places_at(settings: Settings, topics: Sequence[str], since: datetime, timeout_s: float = 30) -> dict[Place, int]:
+    """The first offset of each partition at or after a moment; its end where nothing is so new.
+
+    Raises KafkaUnavailableError.
+    """
+    timeout_ms = int(timeout_s * 1000)
+    with _Reader(settings) as consumer:
+        places = _places(consumer, settings, topics, None)
+        ends = consumer.end_offsets(places, timeout_ms=timeout_ms)
+        found = consumer.offsets_for_times(dict.fromkeys(places, to_ms(since)), timeout_ms=timeout_ms)
+        return {(at.topic, at.partition): found[at].offset if found.get(at) else ends[at] for at in places}
 
 
 def read_one(settings: Settings, topic: str, partition: int, offset: int, timeout_s: float = 8) -> Incoming | None:

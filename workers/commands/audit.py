@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.commands.since import HELP, moment
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -21,6 +23,7 @@ audit = typer.Typer(help="Is every frame accounted for?", invoke_without_command
 def run(
     context: typer.Context,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the accounts to this file, too.")] = None,
+    since: Annotated[str, typer.Option(help=HELP + " All that Kafka holds where left out.")] = "",
 ) -> None:
     """Read the raw topics and print, per camera, captured = scored + dropped + dead + in flight.
 
@@ -36,7 +39,9 @@ def run(
     console = wide_console()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("reading the topics", total=None)
-        accounts = take_stock(read_settings(), on_record=lambda: progress.advance(task))
+        accounts = take_stock(
+            read_settings(), on_record=lambda: progress.advance(task), since=moment(since) if since else None
+        )
     if json_file:
         json_file.write_text(json.dumps([asdict(account) for account in accounts], indent=2) + "\n")
     console.print(account_table(accounts))

@@ -1,0 +1,25 @@
+"""`--since`: how people name the moment from which on they want to look."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_AGO = re.compile(r"(\d+)([smhd])")
+
+HELP = "From then on: 90s, 15m, 8h, 2d ago, or a time such as 2026-11-22T06:00 (UTC where no zone is given)."
+
+
+def moment(text: str) -> datetime:
+    """Raises typer.BadParameter for what is neither an age nor an ISO 8601 time."""
+    if ago := _AGO.fullmatch(text):
+        try:
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        except OverflowError as error:
+            raise typer.BadParameter(f"{text!r} is longer ago than time itself", param_hint="--since") from error
+    try:
+        named = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither an age such as 15m nor a time", param_hint="--since") from error
+    return named if named.tzinfo else named.replace(tzinfo=UTC)
