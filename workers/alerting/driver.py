@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from pipeline.events import Outcome, now
-from pipeline.kafka.lease import Lease
+from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting import drive
 from workers.alerting.actuators.base import Actuator, ActuatorError, LeaseLostError, ReadBack
 from workers.alerting.drive import Order, Verdict
@@ -22,6 +22,8 @@ LAST_RETRY_S = 2.0
 LINK_DOWN_AFTER = 3
 """Exchanges that fail in a row before it is an alarm."""
 HEARTBEATS = 1 << 16
+LOOK_FIRST_AFTER_S = 2.0
+_GOOD = {Outcome.ACCEPTED, Outcome.DUPLICATE}
 
 
 class Driver:
@@ -54,6 +56,8 @@ class Driver:
         self._heartbeat = 0
         self._found: ReadBack | None = None
         """What was last read in this epoch."""
+        self._exchanged_at_s = 0.0
+        self._fenced_epoch = -1
         self._answered: tuple[object, Outcome] | None = None
         self._attempts = 0
         self._failures = 0
@@ -96,7 +100,7 @@ class Driver:
                     if self._ended:
                         return
                     order = self._done = self._order
-                if order is None or not self._lease.held:
+                if order is None or not self._lease.held or order.epoch <= self._fenced_epoch:
                     pause_s = self._cycle_s
                     continue
                 try:
@@ -118,13 +122,14 @@ class Driver:
             self._actuator.close()
 
     def _turn(self, order: Order) -> None:
+        if boot_time_s() - self._exchanged_at_s > LOOK_FIRST_AFTER_S and self._is_fenced(order):
+            return
         if not drive.may_write(order, self._found, self._clock()):
             self._look(order)
             return
         alive = time.monotonic() < self._alive_until_s
         heartbeat = (self._heartbeat + 1) % HEARTBEATS if alive else self._heartbeat
         wanted = drive.image(order, heartbeat, alive=alive)
-        before = self._found
         self._attempts += 1
         began = time.perf_counter()
         with self._lease.use():
@@ -132,20 +137,31 @@ class Driver:
         at = self._clock()
         self._heartbeat, self._failures = heartbeat, 0
         self._exchanged(self.line_id, time.perf_counter() - began, True)
-        self._found = found
+        self._found, self._exchanged_at_s = found, boot_time_s()
         match drive.judge(wanted, found):
             case Verdict.PROVED:
                 self._tell_link(order, True)
-                repeat = order.action is not None and order.proved is False and before is not None
-                same = repeat and before is not None and drive.applied(order, before)
-                self._answer(order, Outcome.DUPLICATE if same else Outcome.ACCEPTED, found, at)
+                self._answer(order, Outcome.DUPLICATE if order.proved else Outcome.ACCEPTED, found, at)
             case Verdict.WRONG:
                 self._answer(order, Outcome.REJECTED, found, at, f"wanted {wanted.level}, read {found}")
                 self._tell_link(order, False, f"{self._actuator.address} stands otherwise than written: {found}")
             case Verdict.FENCED:
-                detail = f"{self._actuator.address} has taken epoch {found.epoch}, this worker has {order.epoch}"
-                log.error("line %s: %s", self.line_id, detail)
-                self._tell_link(order, False, detail)
+                self._fence(order, found)
+
+    def _is_fenced(self, order: Order) -> bool:
+        """After a pause, for whatever reason: another may have written meanwhile. Looks before it writes."""
+        found = self._actuator.read()
+        if found.epoch is not None and found.epoch > order.epoch:
+            self._fence(order, found)
+            return True
+        return False
+
+    def _fence(self, order: Order, found: ReadBack) -> None:
+        """Nothing is written any more until this worker takes the line over anew."""
+        self._fenced_epoch = order.epoch
+        detail = f"{self._actuator.address} has taken epoch {found.epoch}, this worker has {order.epoch}"
+        log.error("line %s: %s", self.line_id, detail)
+        self._tell_link(order, False, detail)
 
     def _look(self, order: Order) -> None:
         """Without writing: at first contact, and at a stop that is void."""
@@ -186,20 +202,15 @@ class Driver:
         command = order.command
         if order.action is not None and command is not None and not order.proved and self._clock() > command.expires_at:
             # Whether it got through is not known. It is not written again; the next answer of the PLC tells.
-            self._answer(order, Outcome.EXPIRED, None, self._clock(), str(error), final=False)
+            self._answer(order, Outcome.REJECTED, None, self._clock(), f"no answer before it was void: {error}")
 
-    def _answer(
-        self, order: Order, outcome: Outcome, found: ReadBack | None, at: datetime, detail: str = "", final: bool = True
-    ) -> None:
-        """Once for each command and outcome."""
-        if order.command is None or (order.proved and outcome is not Outcome.REJECTED):
+    def _answer(self, order: Order, outcome: Outcome, found: ReadBack | None, at: datetime, detail: str = "") -> None:
+        """Once for each command, as long as it goes well or badly."""
+        if order.command is None:
             return
-        key = (_id(order), outcome)
-        if self._answered == key:
+        told, self._answered = self._answered, (_id(order), outcome)
+        if told and told[0] == _id(order) and (told[1] is outcome or {told[1], outcome} == _GOOD):
             return
-        self._answered = key
-        if not final:
-            outcome, detail = Outcome.REJECTED, f"no answer before it was void: {detail}"
         value = None if found is None else str(found)
         self._report(
             Answer(

@@ -171,8 +171,7 @@ class AlertingStep:
             decided.setdefault(line_id, _Decided()).effects += events
 
     def _send(self, turn: Turn) -> None:
-        if self._lease is not None and not self._lease.held:
-            raise Backpressure("this worker can't be sure that the lines are still its own")
+        self._be_sure()
         published = NOTHING
         if turn.tried:
             found = find_published(self._settings, turn.lines, {line.partition for line in turn.lines})
@@ -187,9 +186,14 @@ class AlertingStep:
         stops_ = [command for line in turn.lines for command in line.state.outbox.commands]
         if any(is_expired_stop(command, self._clock()) for command in stops_):
             raise Backpressure("a stop expired while the state of its line was being stored")
+        self._be_sure()
         self._publish([record for line in turn.lines for record in self._events(line)])
         for line in turn.lines:
             self._advance(line)
+
+    def _be_sure(self) -> None:
+        if self._lease is not None and not self._lease.held:
+            raise Backpressure("this worker can't be sure that the lines are still its own")
 
     def _stored(self, line: StoredLine) -> Outgoing:
         epoch = str(line.state.epoch).encode()

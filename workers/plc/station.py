@@ -36,7 +36,7 @@ class Station:
             raise self._error
 
     def stop(self) -> None:
-        if self._loop and self._end:
+        if self._loop and self._end and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end.set)
         if self._thread:
             self._thread.join(10)

@@ -69,8 +69,9 @@ class ReadBack:
 
     @property
     def stands_stopped(self) -> bool:
-        """Whether any signal asks the line to stop or to reject."""
-        return bool(self.stop or self.reject or self.held or self.level not in (None, "RUN"))
+        """Whether a signal that a master writes asks the line to stop or to reject. Not `held`: the PLC's own program
+        may hold the line because nobody watches it, and that ends only when somebody does."""
+        return bool(self.stop or self.reject or self.level not in (None, "RUN"))
 
 
 class Actuator(Protocol):

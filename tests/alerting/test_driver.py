@@ -1,0 +1,267 @@
+"""One line's PLC, driven: levels are kept, stops that are void are not written, and whoever lost the line is silent."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alerting.factory import Line, score
+from alerting.plc_peers import config, wait_for
+
+from pipeline.events import Action, AlarmKind, CommandReply, LineCommand, Outcome, now
+from pipeline.kafka.lease import Lease
+from workers.alerting import effects, reports
+from workers.alerting.actuators.open import open_actuator
+from workers.alerting.drive import Order
+from workers.alerting.driver import Driver
+from workers.alerting.policy import OnLoss
+from workers.alerting.reports import Answer, Link, Report
+from workers.local.ports import free_ports
+from workers.plc.ladder import HOLD, RUN, Inputs, Ladder
+from workers.plc.station import Station
+
+pytestmark = pytest.mark.services
+
+
+@dataclass
+class Rig:
+    """A Modbus PLC and a driver before it."""
+
+    port: int
+    ladder: Ladder
+    station: Station
+    lease: Lease
+    driver: Driver
+    reports: list[Report] = field(default_factory=list)
+
+    def outcomes(self) -> list[Outcome]:
+        return [report.outcome for report in self.reports if isinstance(report, Answer)]
+
+    def links(self) -> list[bool]:
+        return [report.up for report in self.reports if isinstance(report, Link)]
+
+    def restart(self) -> None:
+        """The PLC loses its power, and with it all that was written."""
+        self.station.stop()
+        self.ladder = Ladder("line-1", self.ladder.watchdog_s)
+        self.station = Station([self.ladder], modbus_port=self.port)
+        self.station.start()
+
+
+def rig_with(folder: Path, lease: Lease, ladder: Ladder) -> Rig:
+    (port,) = free_ports(1)
+    station = Station([ladder], modbus_port=port)
+    station.start()
+    told: list[Report] = []
+    actuator = open_actuator("line-1", config("modbus", port, folder))
+    driver = Driver("line-1", actuator, lease, told.append, cycle_s=0.05)
+    return Rig(port, ladder, station, lease, driver, told)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    lease = Lease(6)
+    keeper = Keeper(lease)
+    made = rig_with(tmp_path, lease, Ladder("line-1", watchdog_s=0.5))
+    yield made
+    made.driver.stop(5)
+    made.station.stop()
+    keeper.stop()
+
+
+class Keeper:
+    """Renews the lease as a loop would whose broker answers."""
+
+    def __init__(self, lease: Lease) -> None:
+        from pipeline.kafka.lease import boot_time_s
+
+        self._ended = threading.Event()
+        lease.renew(boot_time_s())
+
+        def keep() -> None:
+            while not self._ended.wait(0.2):
+                if lease.held:
+                    lease.renew(boot_time_s())
+
+        threading.Thread(target=keep, daemon=True).start()
+
+    def stop(self) -> None:
+        self._ended.set()
+
+
+def stop_command(valid_s: float = 30) -> LineCommand:
+    line = Line()
+    for sequence in range(3):
+        line.see(score(sequence))
+    (command,) = line.commands
+    at = now()
+    return command.model_copy(
+        update={"issued_at": at, "captured_at": at, "expires_at": at + timedelta(seconds=valid_s)}
+    )
+
+
+def order(command: LineCommand | None = None, epoch: int = 1, **changes: object) -> Order:
+    return replace(Order("line-1", epoch, command, False, OnLoss.HOLD), **changes)  # type: ignore[arg-type]
+
+
+def test_a_stop_is_written_read_back_and_answered_once(rig: Rig) -> None:
+    rig.driver.order(order())
+    wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+    command = stop_command()
+    rig.driver.order(order(command))
+    wait_for(lambda: rig.outcomes() == [Outcome.ACCEPTED], "the answer")
+    rig.driver.order(order(command, proved=True))
+    time.sleep(0.3)
+    assert (rig.ladder.stop, rig.ladder.held, rig.ladder.running, rig.ladder.stops) == (True, True, False, 1)
+    assert rig.outcomes() == [Outcome.ACCEPTED]
+
+
+def test_taking_the_stop_back_does_not_start_the_line(rig: Rig) -> None:
+    command = stop_command()
+    rig.driver.order(order(command))
+    wait_for(lambda: rig.ladder.held, "the hold")
+    rig.driver.alive(30)
+    rig.driver.order(order(effects.release(command, 1, now())))
+    wait_for(lambda: not rig.ladder.stop and rig.ladder.permit, "the release")
+    assert (rig.ladder.held, rig.ladder.running) == (True, False)
+    rig.ladder.press_start()
+    assert not rig.ladder.running
+    rig.ladder.press_reset()
+    assert not rig.ladder.running
+    rig.ladder.press_start()
+    assert rig.ladder.running
+
+
+def test_a_void_stop_is_never_written(rig: Rig) -> None:
+    rig.driver.order(order(stop_command(valid_s=-1)))
+    wait_for(lambda: rig.outcomes() == [Outcome.EXPIRED], "the answer")
+    assert rig.ladder.written == []
+
+
+def test_a_void_stop_that_stands_all_the_same_is_proved_by_looking(rig: Rig) -> None:
+    """Its writer died between the write and the answer."""
+    rig.ladder.write(Inputs(1, 1, HOLD, False))
+    rig.driver.order(order(stop_command(valid_s=-1), epoch=2))
+    wait_for(lambda: rig.outcomes() == [Outcome.ACCEPTED], "the answer")
+    assert rig.ladder.stops == 1
+
+
+def test_a_stop_that_is_not_ours_is_not_taken_away(rig: Rig) -> None:
+    rig.ladder.write(Inputs(0, 1, HOLD, False))
+    rig.driver.order(order())
+    wait_for(lambda: rig.links() == [False], "the complaint")
+    assert rig.ladder.stop
+
+
+def test_a_plc_that_lost_its_power_is_stopped_again_and_it_is_told(rig: Rig) -> None:
+    command = stop_command(valid_s=2)
+    rig.driver.order(order(command))
+    wait_for(lambda: rig.ladder.held, "the hold")
+    rig.driver.order(order(command, proved=True))
+    rig.restart()
+    wait_for(lambda: rig.ladder.held, "the hold after the restart")
+
+
+def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:
+    rig.driver.order(order())
+    wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+    before = rig.ladder.inputs.heartbeat
+    time.sleep(0.3)
+    assert rig.ladder.inputs.heartbeat == before
+    rig.driver.alive(0.5)
+    wait_for(lambda: rig.ladder.inputs.heartbeat > before + 3, "heartbeats")
+    wait_for(lambda: rig.ladder.watchdog_lost, "the watchdog")
+    assert rig.ladder.held
+    assert not rig.ladder.stop
+    rig.driver.alive(30)
+    wait_for(lambda: not rig.ladder.watchdog_lost, "the watchdog's return")
+    assert not rig.ladder.running
+
+
+@pytest.mark.parametrize(("on_loss", "permit"), [(OnLoss.HOLD, False), (OnLoss.RUN_WITH_ALARM, True)])
+def test_what_the_line_may_do_unwatched_is_the_plants_choice(rig: Rig, on_loss: OnLoss, permit: bool) -> None:
+    rig.driver.order(order(on_loss=on_loss))
+    wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+    assert rig.ladder.permit is permit
+
+
+def test_without_the_lease_nothing_is_written(rig: Rig) -> None:
+    rig.driver.order(order())
+    wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+    rig.lease.drop()
+    written = list(rig.ladder.written)
+    rig.driver.order(order(stop_command()))
+    time.sleep(0.4)
+    assert rig.ladder.written == written
+
+
+def test_whoever_finds_a_later_epoch_never_writes_again(rig: Rig) -> None:
+    rig.driver.order(order())
+    wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+    rig.ladder.write(Inputs(2, 0, RUN, True))
+    wait_for(lambda: rig.links()[-1:] == [False], "the complaint")
+    refused = rig.ladder.refused
+    rig.driver.order(order(stop_command()))
+    time.sleep(0.4)
+    assert (rig.ladder.refused, rig.ladder.stops) == (refused, 0)
+
+
+def test_a_plc_that_is_away_is_told_once_and_stopped_when_it_is_back_in_time(rig: Rig) -> None:
+    rig.station.stop()
+    rig.driver.order(order(stop_command()))
+    wait_for(lambda: rig.links() == [False], "the complaint")
+    rig.restart()
+    wait_for(lambda: rig.ladder.held and rig.links() == [False, True], "the hold")
+    assert rig.outcomes() == [Outcome.ACCEPTED]
+
+
+def test_a_plc_that_is_back_too_late_is_not_stopped(rig: Rig) -> None:
+    rig.station.stop()
+    rig.driver.order(order(stop_command(valid_s=0.5)))
+    wait_for(lambda: rig.outcomes() == [Outcome.REJECTED], "the complaint")
+    rig.restart()
+    wait_for(lambda: rig.outcomes() == [Outcome.REJECTED, Outcome.EXPIRED], "the answer")
+    assert rig.ladder.written == []
+
+
+def answered(line: Line, outcome: Outcome, epoch: int | None = None) -> list[CommandReply]:
+    command = line.state.last_command
+    assert command
+    at = line.state.epoch if epoch is None else epoch
+    answer = Answer("line-1", at, command.command_id, outcome, "modbus://plc", "stop=1", 1, now())
+    line.state, events = reports.apply(line.state, answer, now())
+    line.effects += events
+    return [event for event in events if isinstance(event, CommandReply)]
+
+
+def test_an_answer_becomes_a_reply_and_proves_the_stop() -> None:
+    line = Line().burst()
+    (reply,) = answered(line, Outcome.ACCEPTED)
+    assert (reply.action, reply.value_read_back, line.state.proved) == (Action.HOLD, "stop=1", True)
+
+
+def test_a_stop_that_is_not_confirmed_is_an_alarm_until_it_is() -> None:
+    line = Line().burst()
+    answered(line, Outcome.REJECTED)
+    assert line.standing == [AlarmKind.DEFECTS, AlarmKind.NOT_STOPPED]
+    answered(line, Outcome.ACCEPTED)
+    entry = line.state.standing(AlarmKind.NOT_STOPPED)
+    assert entry
+    assert not entry.life.active
+
+
+def test_after_an_expired_stop_a_timely_burst_still_stops_the_line() -> None:
+    line = Line().burst()
+    answered(line, Outcome.EXPIRED)
+    assert line.state.level is None
+    line.burst(first=10)
+    assert line.state.level is Action.HOLD
+
+
+def test_an_answer_of_an_earlier_epoch_counts_for_nothing() -> None:
+    line = Line().burst()
+    assert answered(line, Outcome.ACCEPTED, epoch=line.state.epoch - 1) == []
+    assert not line.state.proved
