@@ -28,7 +28,17 @@ def _radar(info: BundleInfo, tensors: Tensors, device: str) -> Detector:
     return from_bundle(info, tensors, torch_device(device))
 
 
-_BUILDERS: Mapping[str, Callable[[BundleInfo, Tensors, str], Detector]] = {"null": _null, "radar": _radar}
+def _cflow(info: BundleInfo, tensors: Tensors, device: str) -> Detector:
+    from pipeline.detectors.cflow.detector import from_bundle
+
+    return from_bundle(info, tensors, torch_device(device))
+
+
+_BUILDERS: Mapping[str, Callable[[BundleInfo, Tensors, str], Detector]] = {
+    "null": _null,
+    "radar": _radar,
+    "cflow": _cflow,
+}
 METHODS = tuple(_BUILDERS)
 
 

@@ -10,15 +10,21 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.detectors.cflow.config import CflowConfig
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.radar.config import RadarConfig
+from pipeline.training.cflow import CflowPlan, train_cflow
+from pipeline.training.flow_training import FlowPlan
 from pipeline.training.noise_training import NoisePlan
 from pipeline.training.radar import RadarPlan, train_radar
 
-DETECTORS = ("null", "radar in pixels", "radar in features")
+DETECTORS = ("null", "radar in pixels", "radar in features", "cflow")
 TINY_CONFIG = RadarConfig(patch_px=32, contrast_px=15, channels=(8, 16), blur_px=3, train_timesteps=500, timestep=50)
 TINY_FEATURES = RadarConfig.in_features(patch_px=32, channels=(8, 16), train_timesteps=500, timestep=50)
 TINY_PLAN = RadarPlan(noise=NoisePlan(steps=3, batch=2), config=TINY_CONFIG, trees=20, false_alarm_rate=0.1)
+
+TINY_CFLOW = CflowConfig(levels=(1, 2), blocks=2, condition=8)
+TINY_CFLOW_PLAN = CflowPlan(flow=FlowPlan(epochs=2, fibres_per_level=2000), config=TINY_CFLOW, false_alarm_rate=0.1)
 
 
 def normal_frames(count: int, height: int = 48, width: int = 56, seed: int = 0) -> NDArray[np.uint8]:
@@ -50,6 +56,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, normals_folder: Path) -> d
     for name, config in (("radar in pixels", TINY_CONFIG), ("radar in features", TINY_FEATURES)):
         plan = replace(TINY_PLAN, config=config)
         train_radar(normals_folder, folder / name, "tiny", plan, torch.device("cpu"))
+    train_cflow(normals_folder, folder / "cflow", "tiny", TINY_CFLOW_PLAN, torch.device("cpu"))
     return {path.name: path for path in folder.iterdir()}
 
 

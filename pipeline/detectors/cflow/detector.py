@@ -1,0 +1,108 @@
+"""The trained model as a detector: frames in, scores, maps and features out."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.detectors.base import Prediction
+from pipeline.detectors.bundle import BundleError, BundleInfo
+from pipeline.detectors.cflow.config import METHOD_VERSION, CflowConfig
+from pipeline.detectors.cflow.likelihood import peak
+from pipeline.detectors.cflow.model import CflowModel
+from pipeline.detectors.images import check_batch
+
+_FRAMES_PER_PASS = {"cpu": 1}
+_FRAMES_PER_PASS_ELSEWHERE = 8
+_FEATURES = ("highest_pixel", "mean_pixel")
+
+
+class CflowScorer:
+    """Frames → scores, maps and features; what is missing to a detector is the bundle around it.
+
+    The networks always run on passes of one fixed number of frames. Kernels that libraries pick by batch size then
+    stay the same, and a frame's score does not depend on how many frames arrived with it.
+    """
+
+    def __init__(self, model: CflowModel) -> None:
+        self.model = model
+        self._frames_per_pass = _FRAMES_PER_PASS.get(model.device.type, _FRAMES_PER_PASS_ELSEWHERE)
+
+    def measure(self, batch: NDArray[np.uint8]) -> Prediction:
+        """batch: (N, H, W[, 3]). Raises ValueError when a side is below the patch."""
+        config = self.model.config
+        check_batch(batch)
+        height, width = batch.shape[1:3]
+        if min(height, width) < config.patch_px:
+            raise ValueError(
+                f"a frame of {width} × {height} px is below the {config.patch_px} px that this model takes at least: "
+                "send larger frames or train with a smaller patch_px"
+            )
+        parts = [self._pass(frames, missing) for frames, missing in self._passes(batch)]
+        if not parts:
+            return Prediction(np.empty(0), np.empty((0, 1, 1), np.float32), dict.fromkeys(_FEATURES, np.empty(0)))
+        values = _round(np.concatenate([values for values, _ in parts]), config.significant_digits)
+        maps = np.concatenate([maps for _, maps in parts])
+        named = {name: values[:, 1 + column] for column, name in enumerate(_FEATURES)}
+        return Prediction(scores=values[:, 0], maps=maps, features=named)
+
+    def _passes(self, batch: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.uint8], int]]:
+        for start in range(0, len(batch), self._frames_per_pass):
+            frames = batch[start : start + self._frames_per_pass]
+            missing = self._frames_per_pass - len(frames)
+            yield np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing else frames, missing
+
+    @torch.inference_mode()
+    def _pass(self, frames: NDArray[np.uint8], missing: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        maps = self.model.anomaly_maps(frames)
+        columns = [peak(maps, self.model.config.top_fraction), peak(maps, 0), maps.mean(dim=(1, 2))]
+        kept = len(frames) - missing
+        values: NDArray[np.float64] = torch.stack(columns, dim=1)[:kept].cpu().numpy().astype(np.float64)
+        return values, maps[:kept].cpu().numpy()
+
+
+class CflowDetector:
+    """`Detector` of method 'cflow'."""
+
+    def __init__(self, info: BundleInfo, scorer: CflowScorer) -> None:
+        self._info = info
+        self._scorer = scorer
+
+    @property
+    def info(self) -> BundleInfo:
+        return self._info
+
+    def predict(self, batch: NDArray[np.uint8]) -> Prediction:
+        """See `Detector.predict`. Score: the mean of the map's highest values, and so in the map's unit: deviations of
+        normals at the same place, or nats per channel with `merge: likelihood`."""
+        return self._scorer.measure(batch)
+
+    def networks(self) -> Mapping[str, tuple[object, str]]:
+        """See `Detector.networks`. The flows stay in torch: they are plain matrix products."""
+        return {"encoder": (self._scorer.model.encoder, "net")}
+
+
+def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device) -> CflowDetector:
+    """Raises BundleError when the bundle was written for another version of this code or holds no whole model."""
+    if info.method_version != METHOD_VERSION:
+        raise BundleError(
+            f"it is of cflow version {info.method_version} and this program scores version {METHOD_VERSION}: "
+            "train it again or run the matching release"
+        )
+    try:
+        config = CflowConfig.model_validate(info.config)
+        model = CflowModel.from_tensors(config, info.input.mode, tensors)
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise BundleError(f"it does not hold a whole cflow model: {error}") from error
+    return CflowDetector(info, CflowScorer(model.to(device)))
+
+
+def _round(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
+    """To so many significant digits; 0 stays 0."""
+    with np.errstate(divide="ignore"):
+        exponent = np.where(values == 0, 0, np.floor(np.log10(np.abs(values))))
+    step = 10.0 ** (exponent - digits + 1)
+    rounded: NDArray[np.float64] = np.round(values / step) * step
+    return rounded

@@ -1,0 +1,184 @@
+"""Fits CFLOW from a folder of normals and writes its bundle: flows, level maxima and threshold, on normals apart."""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.detectors.bundle import BundleInfo, save_bundle
+from pipeline.detectors.cflow.config import METHOD, METHOD_VERSION, CflowConfig
+from pipeline.detectors.cflow.detector import CflowScorer
+from pipeline.detectors.cflow.features import fit_whitening
+from pipeline.detectors.cflow.flow import ConditionalFlow
+from pipeline.detectors.cflow.likelihood import Reference
+from pipeline.detectors.cflow.model import CflowModel
+from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
+from pipeline.detectors.images import to_images
+from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
+from pipeline.training.checkpoint import Progress
+from pipeline.training.data import DataError, detect_mode, input_spec, load_frames
+from pipeline.training.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
+from pipeline.training.layouts import find_layout
+from pipeline.training.split import Shares, Split, split_contiguous
+
+_PACKAGES = ("torch", "timm", "numpy")
+_HELD_OUT_FIBRES = 20_000
+OnStart = Callable[[int], None]
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class CflowPlan:
+    """Everything that is decided before training."""
+
+    flow: FlowPlan = field(default_factory=FlowPlan)
+    config: CflowConfig = field(default_factory=CflowConfig)
+    shares: Shares = field(default_factory=lambda: Shares(fit=0.60, forest=0.0, calibration=0.30, validation=0.10))
+    """There is no forest. The validation normals decide when training ends."""
+    false_alarm_rate: float = 0.01
+    encoder_weights: Path | None = None
+    """See `pretrained_encoder`."""
+
+
+def train_cflow(
+    data: Path,
+    out: Path,
+    name: str,
+    plan: CflowPlan,
+    device: torch.device,
+    command: str = "",
+    checkpoint: Path | None = None,
+    on_start: OnStart = lambda steps: None,
+    on_step: OnStep | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> BundleInfo:
+    """data: see `find_layout`. on_start is told how many steps there are at most, over all levels.
+
+    Raises DataError, CalibrationError or AndonError (no encoder weights), all before the first training step.
+    """
+    started = time.monotonic()
+    normals = find_layout(data).normals
+    split = split_contiguous(normals, plan.shares)
+    _check_counts(split, plan)
+    mode = detect_mode(normals[0])
+    frames = load_frames(normals, mode)
+    spec = input_spec(frames, mode, plan.config.patch_px)
+    index = {path: position for position, path in enumerate(normals)}
+    parts = {
+        role: [frames[index[path]] for path in getattr(split, role)] for role in ("fit", "calibration", "validation")
+    }
+    say(f"{len(normals)} normals: " + ", ".join(f"{len(part)} {role}" for role, part in parts.items()))
+
+    encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
+    model, reached = fit_model(
+        encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step
+    )
+    model = with_highest(model, parts["calibration"])
+    # What the bundle will hold, so that the threshold is of the model that will be loaded, to the bit.
+    model = CflowModel.from_tensors(model.config, mode, model.tensors()).to(device)
+    scorer = CflowScorer(model)
+    scores = np.concatenate([scorer.measure(frame[None]).scores for frame in parts["calibration"]])
+    calibration = calibrate(scores, [_gray(frame) for frame in parts["calibration"]], plan.false_alarm_rate)
+    facts: dict[str, Any] = {
+        "data": str(data),
+        "command": command,
+        "images": {role: len(part) for role, part in parts.items()},
+        "steps": sum(one.step for one in reached),
+        "loss": [round(one.loss, 5) for one in reached],
+        "plan": asdict(plan.flow),
+        "training_s": round(sum(one.elapsed_s for one in reached), 1),
+        "total_s": round(time.monotonic() - started, 1),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}",
+        "packages": {package: version(package) for package in _PACKAGES},
+    }
+    info = BundleInfo(
+        name=name,
+        method=METHOD,
+        method_version=METHOD_VERSION,
+        input=spec,
+        calibration=calibration,
+        config=plan.config.model_dump(mode="json"),
+        training=facts,
+        created_at=datetime.now(UTC),
+        weights_sha256="0" * 64,
+    )
+    return save_bundle(out, info, model.tensors())
+
+
+def fit_model(
+    encoder: Encoder,
+    fit: Sequence[Frame],
+    validation: Sequence[Frame],
+    mode: str,
+    plan: CflowPlan,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    on_start: OnStart = lambda steps: None,
+    on_step: OnStep | None = None,
+) -> tuple[CflowModel, list[Progress]]:
+    """One flow a level, taught on the frames `fit`; without frames for validation the last weights stay. What is normal
+    at a place is taken from both. The level maxima are 0 until `with_highest`."""
+    config = plan.config
+    # Half precision, as the bundle will store it: the flows must see in training what they will see in service.
+    encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
+    fibres = gather_fibres(encoder, fit, mode, config, plan.flow)
+    few = replace(plan.flow, rotations=0, fibres_per_level=_HELD_OUT_FIBRES)
+    held_out = gather_fibres(encoder, validation, mode, config, few) if validation else [None] * len(fibres)
+    whitenings = [fit_whitening(level.values.float()) for level in fibres]
+    on_start(sum(steps_of(level, plan.flow) for level in fibres))
+    flows: list[ConditionalFlow] = []
+    references: list[Reference] = []
+    reached: list[Progress] = []
+    for level, taught, tested, whitening in zip(config.levels, fibres, held_out, whitenings, strict=True):
+        before = sum(steps_of(earlier, plan.flow) for earlier in fibres[: len(flows)])
+
+        def show(progress: Progress, before: int = before) -> None:
+            if on_step:
+                on_step(replace(progress, step=before + progress.step))
+
+        folder = checkpoint / f"level{level}" if checkpoint else None
+        flow, progress = train_flow(taught, tested, whitening, config, plan.flow, folder, device, show)
+        references.append(fit_reference(flow, [taught, *([tested] if tested else [])], whitening, config, device))
+        flows.append(flow)
+        reached.append(progress)
+    model = CflowModel(config, mode, encoder, whitenings, flows, references)
+    return model.to(device), reached
+
+
+def with_highest(model: CflowModel, normals: Sequence[Frame]) -> CflowModel:
+    """The model with each level's highest log-likelihood among these frames. Raises ValueError when there are none."""
+    if not normals:
+        raise ValueError("the level maxima are taken from at least one normal")
+    found = [torch.stack([level.max() for level in model.log_likelihoods(frame[None])]) for frame in normals]
+    highest = torch.stack(found).max(dim=0).values
+    return replace(
+        model, references=[replace(one, highest=top) for one, top in zip(model.references, highest, strict=True)]
+    )
+
+
+def _check_counts(split: Split[Path], plan: CflowPlan) -> None:
+    total = sum(len(part) for part in vars(split).values())
+    needed = normals_needed(plan.false_alarm_rate)
+    if len(split.calibration) < needed:
+        enough = int(np.ceil(needed / plan.shares.calibration)) + 1
+        reachable = 1 / (len(split.calibration) + 1)
+        raise CalibrationError(
+            f"{total} normals leave {len(split.calibration)} for the threshold, and a false alarm rate of "
+            f"{plan.false_alarm_rate:.2%} takes at least {needed}. Give about {enough} images of good parts, or ask "
+            f"for a rate of {reachable:.2%} or more."
+        )
+    if not split.fit:
+        raise DataError(f"{total} normals are too few to share out between flows and threshold: give at least 4")
+
+
+def _gray(frame: Frame) -> Frame:
+    gray: Frame = frame if frame.ndim == 2 else to_images(frame[None], 1)[0, 0].numpy().astype(np.uint8)
+    return gray

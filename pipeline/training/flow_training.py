@@ -1,0 +1,276 @@
+"""Teaches CFLOW's flows what fibres of normals look like: the objective and schedule of the official code."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.detectors.cflow.config import CflowConfig
+from pipeline.detectors.cflow.features import Whitening, fibres_of
+from pipeline.detectors.cflow.flow import ConditionalFlow
+from pipeline.detectors.cflow.likelihood import Reference
+from pipeline.detectors.cflow.position import bins, encode, places
+from pipeline.detectors.encoder import Encoder
+from pipeline.training.checkpoint import (
+    Progress,
+    load_checkpoint,
+    optimiser_tensors,
+    restore_optimiser,
+    save_checkpoint,
+)
+
+OnStep = Callable[[Progress], None]
+Frame = NDArray[np.uint8]
+_CHUNK = 8192
+_PRIOR_FIBRES = 20.0
+"""The mean of all normals weighs as much as so many fibres of the place itself."""
+_LEAST_DEVIATION = 1e-3
+"""Nats per channel; among identical normals anything else would be infinitely odd."""
+
+
+@dataclass(frozen=True)
+class FlowPlan:
+    """How long and how the flows are trained."""
+
+    epochs: int = 12
+    """Passes over the sampled fibres."""
+    batch: int = 1024
+    """Fibres a step and level. The official 256 need four times as many steps for the same."""
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    """Share of the steps over which the learning rate rises; then it falls by half a cosine."""
+    fibres_per_level: int = 200_000
+    """At most so many fibres of each level are kept in memory, whatever the number of images: drawn evenly over
+    images and places."""
+    rotations: int = 0
+    """How often each image is shown again, turned by up to ±5°."""
+    rotation_degrees: float = 5.0
+    patience: int = 4
+    """Training ends when the held-out normals have not become likelier for so many epochs; the best weights stay."""
+    max_seconds: float | None = None
+    seed: int = 0
+    checkpoint_every_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Fibres:
+    """Fibres of one level and where they were."""
+
+    values: Tensor
+    """(F, C), half precision: they are many."""
+    places: Tensor
+    """(F, 2): column and row; see `position.places`."""
+    bins: Tensor
+    """(F,): see `position.bins`."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to(self, device: torch.device) -> "Fibres":
+        return Fibres(self.values.to(device), self.places.to(device), self.bins.to(device))
+
+
+def gather_fibres(
+    encoder: Encoder, frames: Sequence[Frame], mode: str, config: CflowConfig, plan: FlowPlan
+) -> list[Fibres]:
+    """Fibres of these frames, one `Fibres` a level, at most `plan.fibres_per_level` each. A function of its arguments.
+    Raises ValueError when there is no frame."""
+    if not frames:
+        raise ValueError("fibres are drawn from at least one frame")
+    random = np.random.default_rng(plan.seed)
+    generator = torch.Generator().manual_seed(plan.seed)
+    share = max(1, plan.fibres_per_level // (len(frames) * (1 + plan.rotations)))
+    values: list[list[Tensor]] = [[] for _ in config.levels]
+    spots: list[list[Tensor]] = [[] for _ in config.levels]
+    binned: list[list[Tensor]] = [[] for _ in config.levels]
+    for frame in _turned(frames, plan, random):
+        with torch.no_grad():
+            maps = fibres_of(encoder, frame[None], mode, config)
+        for level, (grid, stride_px) in enumerate(zip(maps, encoder.strides, strict=True)):
+            height, width, channels = grid.shape[1:]
+            rows, columns = (places(cells, stride_px, config.position) for cells in (height, width))
+            where = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2)
+            picks = torch.randperm(height * width, generator=generator)[:share]
+            values[level].append(grid.reshape(-1, channels).cpu()[picks].half())
+            spots[level].append(where[picks])
+            binned[level].append(bins(height, width, config.place_bins).flatten()[picks])
+    return [Fibres(*(torch.cat(part) for part in parts)) for parts in zip(values, spots, binned, strict=True)]
+
+
+def train_flow(
+    fibres: Fibres,
+    held_out: Fibres | None,
+    whitening: Whitening,
+    config: CflowConfig,
+    plan: FlowPlan,
+    checkpoint: Path | None = None,
+    device: torch.device | None = None,
+    on_step: OnStep | None = None,
+) -> tuple[ConditionalFlow, Progress]:
+    """One level's flow. held_out: normals that decide when to stop and which weights stay; None keeps the last.
+
+    Everything random in epoch k is drawn from a generator seeded by (seed, k). A resumed run therefore draws what the
+    uninterrupted run would have drawn, and on a CPU ends in the same weights to the bit.
+    """
+    device = device or torch.device("cpu")
+    torch.manual_seed(plan.seed)
+    flow = ConditionalFlow(fibres.values.shape[1], config.condition, config.blocks, config.clamp, plan.seed)
+    flow = flow.to(device).train()
+    optimiser = torch.optim.Adam(flow.parameters(), lr=plan.learning_rate)
+    progress = Progress(_fingerprint(fibres, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
+    white = whitening.to(device)
+    fibres, held_out = fibres.to(device), held_out.to(device) if held_out is not None and len(held_out) else None
+    best = {name: value.detach().clone() for name, value in flow.state_dict().items()}
+    # epoch, loss of the held-out normals: the identity that the flow starts as is the first candidate.
+    best_at = torch.tensor([0.0, _held_out_loss(flow, held_out, white, config)], dtype=torch.float64)
+    steps_an_epoch = max(1, len(fibres) // plan.batch)
+    total = steps_an_epoch * plan.epochs
+
+    def save() -> None:
+        if checkpoint:
+            groups = {
+                "flow": flow.state_dict(),
+                "best": best,
+                "best_at": {"value": best_at},
+                "optimiser": optimiser_tensors(optimiser),
+            }
+            save_checkpoint(checkpoint, progress, groups)
+
+    found = load_checkpoint(checkpoint, progress.fingerprint) if checkpoint else None
+    if found:
+        progress, groups = found
+        flow.load_state_dict(groups["flow"])
+        best, best_at = groups["best"], groups["best_at"]["value"]
+        restore_optimiser(optimiser, groups["optimiser"])
+
+    started = time.monotonic() - progress.elapsed_s
+    saved_at = time.monotonic()
+    order = torch.empty(0)
+    while progress.step < total and (plan.max_seconds is None or progress.elapsed_s < plan.max_seconds):
+        epoch, place = divmod(progress.step, steps_an_epoch)
+        if epoch - best_at[0] > plan.patience and held_out is not None:
+            break
+        if place == 0 or not len(order):
+            order = torch.randperm(len(fibres), generator=torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch))
+        picks = order[place * plan.batch : (place + 1) * plan.batch].to(device)
+        for group in optimiser.param_groups:
+            group["lr"] = plan.learning_rate * _rate_factor(progress.step / total, plan.warmup)
+        loss = _loss(flow, fibres, picks, white, config)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
+        optimiser.step()
+        smooth = loss.item() if math.isnan(progress.loss) else 0.98 * progress.loss + 0.02 * loss.item()
+        progress = Progress(progress.fingerprint, progress.step + 1, time.monotonic() - started, smooth)
+        if place == steps_an_epoch - 1 and held_out is not None:
+            now = _held_out_loss(flow, held_out, white, config)
+            if now < best_at[1]:
+                best = {name: value.detach().clone() for name, value in flow.state_dict().items()}
+                best_at = torch.tensor([epoch + 1.0, now], dtype=torch.float64)
+        if on_step:
+            on_step(progress)
+        if time.monotonic() - saved_at > plan.checkpoint_every_s:
+            save()
+            saved_at = time.monotonic()
+    save()
+    if held_out is not None:
+        flow.load_state_dict(best)
+    return flow.requires_grad_(False).eval(), progress
+
+
+@torch.no_grad()
+def fit_reference(
+    flow: ConditionalFlow,
+    fibres: Sequence[Fibres],
+    whitening: Whitening,
+    config: CflowConfig,
+    device: torch.device | None = None,
+) -> Reference:
+    """Mean and deviation of these normals' log-likelihoods by place. A place that few of them show is drawn towards
+    the mean and the deviation of all."""
+    device = device or torch.device("cpu")
+    white = whitening.to(device)
+    likely = torch.cat(
+        [_likelihood(flow, part.to(device), picks, white, config) for part in fibres for picks in _chunks(part, device)]
+    ).double()
+    place = torch.cat([part.bins for part in fibres]).to(device)
+    count = config.place_bins**2
+    prior = torch.full((count,), _PRIOR_FIBRES, dtype=torch.float64, device=device)
+    shown = prior.index_add(0, place, torch.ones_like(likely))
+    mean = (prior * likely.mean()).index_add(0, place, likely) / shown
+    squares = (prior * likely.var(correction=0)).index_add(0, place, (likely - mean[place]).square()) / shown
+    deviation = squares.sqrt().clamp(min=_LEAST_DEVIATION)
+    return Reference(torch.zeros((), device=device), mean.float(), deviation.float())
+
+
+def steps_of(fibres: Fibres, plan: FlowPlan) -> int:
+    """The most steps that `train_flow` will take."""
+    return plan.epochs * max(1, len(fibres) // plan.batch)
+
+
+def _loss(flow: ConditionalFlow, fibres: Fibres, picks: Tensor, whitening: Whitening, config: CflowConfig) -> Tensor:
+    """−logsigmoid(log p), mean over fibres (official code): bounded pull for fibres that are likely already."""
+    return -functional.logsigmoid(_likelihood(flow, fibres, picks, whitening, config)).mean()
+
+
+def _likelihood(
+    flow: ConditionalFlow, fibres: Fibres, picks: Tensor, whitening: Whitening, config: CflowConfig
+) -> Tensor:
+    encodings = encode(fibres.places[picks], config.condition // 2).flatten(1)
+    likely: Tensor = flow(whitening(fibres.values[picks].float()), encodings)
+    return likely
+
+
+@torch.no_grad()
+def _held_out_loss(flow: ConditionalFlow, fibres: Fibres | None, whitening: Whitening, config: CflowConfig) -> float:
+    if fibres is None:
+        return math.inf
+    losses = [
+        float(_loss(flow, fibres, picks, whitening, config)) * len(picks)
+        for picks in _chunks(fibres, fibres.values.device)
+    ]
+    return sum(losses) / len(fibres)
+
+
+def _chunks(fibres: Fibres, device: torch.device) -> Sequence[Tensor]:
+    return torch.chunk(torch.arange(len(fibres), device=device), -(-len(fibres) // _CHUNK))
+
+
+def _turned(frames: Sequence[Frame], plan: FlowPlan, random: np.random.Generator) -> Iterator[Frame]:
+    for frame in frames:
+        yield frame
+        for _ in range(plan.rotations):
+            yield _rotated(frame, float(random.uniform(-plan.rotation_degrees, plan.rotation_degrees)))
+
+
+def _rotated(frame: Frame, degrees: float) -> Frame:
+    """About its middle, same size; the border is mirrored, lest black corners be taught as normal."""
+    reach = math.ceil(max(frame.shape[:2]) * math.sin(math.radians(abs(degrees))) / 2) + 1
+    reach = min(reach, min(frame.shape[:2]) - 1)
+    wide = np.pad(frame, ((reach, reach), (reach, reach), *(((0, 0),) * (frame.ndim - 2))), mode="reflect")
+    turned = np.asarray(Image.fromarray(wide).rotate(degrees, Image.Resampling.BILINEAR))
+    return turned[reach:-reach, reach:-reach].copy()
+
+
+def _rate_factor(done: float, warmup: float) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    rise = min(1.0, (done + 1e-3) / warmup) if warmup else 1.0
+    return rise * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _fingerprint(fibres: Fibres, config: CflowConfig, plan: FlowPlan) -> str:
+    facts = {**asdict(plan), "config": config.model_dump(mode="json")}
+    del facts["checkpoint_every_s"]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest.update(fibres.values.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,194 @@
+"""CFLOW's training: what it learns, what it refuses, that it can be killed, and that it repeats itself."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectors.conftest import TINY_CFLOW, TINY_CFLOW_PLAN, normal_frames, write_images
+from numpy.testing import assert_array_equal
+
+from pipeline.detectors.bundle import load_bundle, read_info
+from pipeline.detectors.cflow.detector import CflowScorer
+from pipeline.detectors.cflow.features import Whitening
+from pipeline.detectors.cflow.flow import ConditionalFlow
+from pipeline.detectors.cflow.position import encode
+from pipeline.detectors.encoder import Encoder, pretrained_encoder
+from pipeline.detectors.registry import load_detector
+from pipeline.errors import AndonError
+from pipeline.training.calibrate import CalibrationError
+from pipeline.training.cflow import fit_model, train_cflow, with_highest
+from pipeline.training.checkpoint import Progress
+from pipeline.training.data import load_frames
+from pipeline.training.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
+from pipeline.training.layouts import find_layout
+from pipeline.training.split import split_contiguous
+
+pytestmark = pytest.mark.unit
+
+PLAN = FlowPlan(epochs=3, batch=32, checkpoint_every_s=0)
+CPU = torch.device("cpu")
+AS_THEY_ARE = Whitening(torch.zeros(6), torch.eye(6))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return pretrained_encoder("tf_efficientnet_lite0", None, TINY_CFLOW.levels)
+
+
+def fibres(count: int = 64, seed: int = 0) -> Fibres:
+    """Spread wide on the left of the frame and narrow on its right: only a flow that heeds the place can tell."""
+    generator = torch.Generator().manual_seed(seed)
+    spots = torch.rand(count, 2, generator=generator) * 32
+    spread = torch.where(spots[:, :1] < 16, 2.0, 0.1)
+    return Fibres((torch.randn(count, 6, generator=generator) * spread).half(), spots, (spots[:, 0] >= 16).long())
+
+
+def test_it_learns_that_normal_depends_on_the_place() -> None:
+    config = TINY_CFLOW.model_copy(update={"condition": 32})
+    plan = FlowPlan(epochs=16, batch=128, learning_rate=1e-2)
+    flow, _ = train_flow(fibres(2048), fibres(512, seed=1), AS_THEY_ARE, config, plan)
+    odd = torch.full((1, 6), 1.5)
+    left, right = (flow(odd, encode(torch.tensor([[x, 16.0]]), 16).flatten(1)).item() for x in (4.0, 28.0))
+    assert left > right + 1
+
+
+def test_a_resumed_run_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
+    def kill(progress: Progress) -> None:
+        if progress.step == 5:
+            raise Killed
+
+    held_out = fibres(seed=1)
+    whole, _ = train_flow(fibres(), held_out, AS_THEY_ARE, TINY_CFLOW, PLAN)
+    with pytest.raises(Killed):
+        train_flow(fibres(), held_out, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, on_step=kill)
+    seen: list[int] = []
+    resumed, _ = train_flow(
+        fibres(), held_out, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, on_step=lambda progress: seen.append(progress.step)
+    )
+    assert seen == [5, 6]  # step 5 was killed before it was saved
+    for name, weights in whole.state_dict().items():
+        assert_array_equal(weights, resumed.state_dict()[name], err_msg=name)
+
+
+def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
+    train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path)
+    seen: list[int] = []
+    train_flow(
+        fibres(), None, AS_THEY_ARE, TINY_CFLOW, replace(PLAN, seed=1), tmp_path, on_step=lambda p: seen.append(p.step)
+    )
+    assert seen[0] == 1
+
+
+def test_training_ends_when_held_out_normals_get_no_likelier() -> None:
+    """They are of another kind than the taught ones, so learning makes them less likely from the first epoch on."""
+    other = Fibres(torch.full((64, 6), 9.0).half(), torch.rand(64, 2) * 32, torch.zeros(64, dtype=torch.long))
+    plan = replace(PLAN, epochs=50, patience=2, learning_rate=1e-2)
+    flow, progress = train_flow(fibres(), other, AS_THEY_ARE, TINY_CFLOW, plan)
+    assert progress.step < 100
+    assert all(parameter.isfinite().all() for parameter in flow.parameters())
+
+
+def test_the_reference_knows_that_normals_differ_by_place() -> None:
+    taught = fibres(4096)
+    gaussian = ConditionalFlow(6, TINY_CFLOW.condition, blocks=1, clamp=1.9)
+    found = fit_reference(gaussian, [taught], AS_THEY_ARE, TINY_CFLOW)
+    assert found.mean[1] > found.mean[0] + 1  # narrow fibres on the right
+    assert found.deviation[1] < found.deviation[0] / 2
+    assert found.mean[2:].allclose(found.mean[2])  # places that nobody showed: as all others on average
+
+
+def test_a_time_limit_ends_the_training() -> None:
+    _, progress = train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, replace(PLAN, epochs=10**6, max_seconds=0.2))
+    assert 0 < progress.step < 10**4
+
+
+def test_memory_does_not_grow_with_the_images(encoder: Encoder) -> None:
+    plan = FlowPlan(fibres_per_level=60)
+    few, many = (gather_fibres(encoder, list(normal_frames(n)), "gray", TINY_CFLOW, plan) for n in (3, 12))
+    assert [len(level) for level in few] == [len(level) for level in many]
+    assert all(len(level) <= 60 for level in many)
+
+
+def test_turned_images_are_shown_beside_the_straight_ones(encoder: Encoder) -> None:
+    plain, turned = (
+        gather_fibres(encoder, list(normal_frames(2)), "gray", TINY_CFLOW, FlowPlan(rotations=n)) for n in (0, 2)
+    )
+    assert [len(level) * 3 for level in plain] == [len(level) for level in turned]
+
+
+def test_one_image_is_enough_for_the_flows(encoder: Encoder) -> None:
+    """Fewer fibres than a batch: the official code divides by zero."""
+    frames = list(normal_frames(1))
+    plan = replace(TINY_CFLOW_PLAN, flow=FlowPlan(epochs=2))
+    model, _ = fit_model(encoder, frames, [], "gray", plan, CPU)
+    found = CflowScorer(with_highest(model, frames)).measure(normal_frames(3, seed=1))
+    assert np.isfinite(found.scores).all()
+
+
+def test_one_image_is_too_few_for_a_threshold(tmp_path: Path) -> None:
+    write_images(tmp_path / "data", normal_frames(1))
+    with pytest.raises(CalibrationError, match="1 normals leave 0 for the threshold"):
+        train_cflow(tmp_path / "data", tmp_path / "out", "x", TINY_CFLOW_PLAN, CPU)
+
+
+def test_a_bundle_tells_where_it_comes_from_and_is_stored_in_half_precision(bundles: dict[str, Path]) -> None:
+    info, tensors = load_bundle(bundles["cflow"])
+    assert info.training["images"] == {"fit": 24, "calibration": 12, "validation": 4}
+    assert info.calibration.normals == 12
+    assert {tensors[name].dtype for name in tensors if name.endswith("weight")} == {np.dtype(np.float16)}
+
+
+def test_the_threshold_is_of_the_model_in_the_bundle(bundles: dict[str, Path], normals_folder: Path) -> None:
+    """The calibration normals, scored by the loaded bundle, give the very threshold."""
+    info = read_info(bundles["cflow"])
+    split = split_contiguous(find_layout(normals_folder).normals, TINY_CFLOW_PLAN.shares)
+    scores = load_detector(bundles["cflow"], "cpu").predict(np.stack(load_frames(split.calibration, "gray"))).scores
+    assert np.nextafter(info.calibration.threshold, -np.inf) in scores
+
+
+def test_frames_of_several_sizes_and_colours_train_a_model(tmp_path: Path) -> None:
+    for size, count in ((48, 12), (56, 12)):
+        gray = normal_frames(count, size, 60, seed=size)
+        write_images(tmp_path / f"data{size}", np.stack([gray, gray // 2, 255 - gray], axis=3))
+    (tmp_path / "data").mkdir()
+    for path in sorted(tmp_path.glob("data*/*.png")):
+        path.rename(tmp_path / "data" / f"{path.stem}-{path.parent.name}.png")
+    plan = replace(TINY_CFLOW_PLAN, false_alarm_rate=0.2)
+    info = train_cflow(tmp_path / "data", tmp_path / "out", "colour", plan, CPU)
+    assert (info.input.mode, info.input.min_side_px) == ("rgb", 32)
+
+
+def test_an_unknown_encoder_is_refused_with_known_ones(normals_folder: Path, tmp_path: Path) -> None:
+    plan = replace(TINY_CFLOW_PLAN, config=TINY_CFLOW.model_copy(update={"encoder": "resnet_nothing"}))
+    with pytest.raises(AndonError, match="knows no encoder 'resnet_nothing'"):
+        train_cflow(normals_folder, tmp_path, "x", plan, CPU)
+
+
+def test_weights_of_another_encoder_are_refused(normals_folder: Path, tmp_path: Path) -> None:
+    torch.save({"conv.weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
+    plan = replace(TINY_CFLOW_PLAN, encoder_weights=tmp_path / "other.pth")
+    with pytest.raises(AndonError, match="not of tf_efficientnet_lite0"):
+        train_cflow(normals_folder, tmp_path / "out", "x", plan, CPU)
+
+
+def test_progress_counts_up_to_the_announced_steps(normals_folder: Path, tmp_path: Path) -> None:
+    announced: list[int] = []
+    seen: list[int] = []
+    info = train_cflow(
+        normals_folder,
+        tmp_path / "out",
+        "x",
+        replace(TINY_CFLOW_PLAN, flow=replace(TINY_CFLOW_PLAN.flow, patience=99)),
+        CPU,
+        on_start=announced.append,
+        on_step=lambda progress: seen.append(progress.step),
+    )
+    assert seen == list(range(1, announced[0] + 1))
+    assert json.loads((tmp_path / "out" / "bundle.json").read_text())["training"]["steps"] == info.training["steps"]
