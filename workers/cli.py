@@ -17,10 +17,12 @@ from workers.commands.dataset import dataset
 from workers.commands.dead import dead
 from workers.commands.demo import demo
 from workers.commands.evaluate import evaluate
+from workers.commands.export import export
 from workers.commands.local import local
 from workers.commands.map import map_command
 from workers.commands.plc import plc
 from workers.commands.predict import predict
+from workers.commands.subscribe import subscribe
 from workers.commands.topics import topics
 from workers.commands.train import train
 
@@ -45,9 +47,11 @@ app.command("contracts", rich_help_panel=_LOOK)(contracts)
 app.add_typer(dead, name="dead", rich_help_panel=_LOOK)
 app.command("map", rich_help_panel=_LOOK)(map_command)
 app.add_typer(bundle, name="bundle", rich_help_panel=_LEARN)
+app.command("subscribe", rich_help_panel=_LOOK)(subscribe)
 app.add_typer(dataset, name="dataset", rich_help_panel=_LEARN)
 app.command("calibrate", rich_help_panel=_LEARN)(calibrate)
 app.command("evaluate", rich_help_panel=_LEARN)(evaluate)
+app.command("export", rich_help_panel=_LEARN)(export)
 app.command("predict", rich_help_panel=_LEARN)(predict)
 app.add_typer(train, name="train", rich_help_panel=_LEARN)
 

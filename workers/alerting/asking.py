@@ -1,5 +1,6 @@
 """Asks the worker that holds a line for an act on its alarms, and waits for what became of it."""
 
+import getpass
 import time
 import uuid
 from collections.abc import Sequence
@@ -42,10 +43,14 @@ def ask(
     actor: str,
     reason: str,
     alarm_id: uuid.UUID | None = None,
+    kind: str | None = None,
     shelve_for_s: float | None = None,
     timeout_s: float = 10,
 ) -> Answer:
-    """Publishes an Operation. Raises NotAskedError, KafkaUnavailableError, StateError."""
+    """Publishes an Operation, on the alarm of this id or kind where one is given.
+
+    Raises NotAskedError, KafkaUnavailableError, StateError.
+    """
     deadline_s = time.monotonic() + timeout_s
     stored = read_states(settings, timeout_s=timeout_s)
     line = stored.get(line_id)
@@ -54,6 +59,8 @@ def ask(
         raise NotAskedError(
             f"line {line_id!r} has no alarm; " + (f"these have: {', '.join(alarmed)}" if alarmed else "no line has one")
         )
+    if kind is not None:
+        alarm_id = _alarm_of(line, kind)
     try:
         operation = Operation(
             operation_id=uuid.uuid4(),
@@ -73,6 +80,25 @@ def ask(
         time.sleep(POLL_S)
         changes = _answers(settings, line, operation, max(1.0, deadline_s - time.monotonic()))
     return Answer(changes)
+
+
+def who(actor: str | None) -> str:
+    """The name given, else that of the login. Raises NotAskedError where there is none."""
+    if actor is None:
+        try:
+            actor = getpass.getuser()
+        except (OSError, KeyError, ImportError):
+            actor = ""
+    if not actor.strip():
+        raise NotAskedError("an act needs a name to it; say who you are with --actor")
+    return actor.strip()
+
+
+def _alarm_of(line: StoredLine, kind: str) -> uuid.UUID:
+    standing = {entry.alarm.kind.value: entry.alarm.alarm_id for entry in line.state.alarms}
+    if kind not in standing:
+        raise NotAskedError(f"line {line.state.line_id!r} has no alarm {kind!r}; it has: {', '.join(sorted(standing))}")
+    return standing[kind]
 
 
 def _publish(settings: Settings, operation: Operation, timeout_s: float) -> None:

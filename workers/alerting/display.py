@@ -32,10 +32,10 @@ def change_line(alarm: Alarm) -> Text:
         f"{alarm.changed_at:%Y-%m-%d %H:%M:%S} UTC  {where}  ",
         (f"{alarm.kind} {alarm.state}{until}", _STYLES[alarm.state]),
         covered,
-        f"  {_printable(said)}",
+        f"  {printable(said)}",
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A reason must not steer the terminal of whoever reads it."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

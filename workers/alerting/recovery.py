@@ -41,6 +41,10 @@ def read_states(
         for record in latest.values()
         if record.value is not None
     ]
+    if partitions is not None:
+        # A line that was moved leaves its old record behind in the partition that it came from.
+        count = settings.topics.line_state.partitions
+        states = [line for line in states if line.partition == partition_of(line.state.line_id.encode(), count)]
     return {stored.state.line_id: stored for stored in states}
 
 

@@ -1,4 +1,4 @@
-"""`andon alarms …`: see the alarms; acknowledge and reset them."""
+"""`andon alarms …`: see the alarms; acknowledge, reset and shelve them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import typer
 if TYPE_CHECKING:
     from pipeline.events import Act
 
-alarms = typer.Typer(name="alarms", help="See, acknowledge and reset alarms.", no_args_is_help=True)
+alarms = typer.Typer(name="alarms", help="See, acknowledge, reset and shelve alarms.", no_args_is_help=True)
 
 Line = Annotated[str, typer.Option("--line", help="The line whose alarms are meant.")]
-Actor = Annotated[str, typer.Option(envvar="USER", help="Who acts. It is kept with the alarm.")]
+Actor = Annotated[
+    str | None, typer.Option(envvar="USER", help="Who acts. It is kept with the alarm.  [default: the login name]")
+]
+Kind = Annotated[str | None, typer.Option(help="Only alarms of this kind, such as defects.")]
 Reason = Annotated[str, typer.Option(help="Why. It is kept with the alarm.")]
 TimeoutS = Annotated[float, typer.Option(min=1, max=120, help="How long to wait for the answer.")]
 
@@ -76,31 +79,68 @@ def list_alarms(
 
 
 @alarms.command()
-def ack(line: Line, actor: Actor, reason: Reason = "", timeout_s: TimeoutS = 10) -> None:
-    """Say that you have seen the alarms of a line. They stay until reset."""
+def ack(line: Line, actor: Actor = None, reason: Reason = "", kind: Kind = None, timeout_s: TimeoutS = 10) -> None:
+    """Say that you have seen the alarms of a line. Those that latch stay until reset."""
     from pipeline.events import Act
 
-    _ask(line, Act.ACKNOWLEDGE, actor, reason, timeout_s)
+    _ask(line, Act.ACKNOWLEDGE, actor, reason, timeout_s, kind)
 
 
 @alarms.command()
-def reset(line: Line, actor: Actor, reason: Reason = "", timeout_s: TimeoutS = 10) -> None:
+def reset(line: Line, actor: Actor = None, reason: Reason = "", kind: Kind = None, timeout_s: TimeoutS = 10) -> None:
     """Clear the acknowledged alarms of a line and permit it to run. This never restarts the line."""
     from pipeline.events import Act
 
-    _ask(line, Act.RESET, actor, reason, timeout_s)
+    _ask(line, Act.RESET, actor, reason, timeout_s, kind)
 
 
-def _ask(line: str, act: Literal[Act.ACKNOWLEDGE, Act.RESET], actor: str, reason: str, timeout_s: float) -> None:
+@alarms.command()
+def shelve(
+    line: Line,
+    reason: Annotated[str, typer.Option(help="Why. Shelving needs one.")],
+    minutes: Annotated[float, typer.Option(min=0.1, max=24 * 60, help="It shows again by itself after these.")],
+    actor: Actor = None,
+    kind: Kind = None,
+    timeout_s: TimeoutS = 10,
+) -> None:
+    """Put the alarms of a line aside for a while. A held line stays held."""
+    from pipeline.events import Act
+
+    _ask(line, Act.SHELVE, actor, reason, timeout_s, kind, shelve_for_s=minutes * 60)
+
+
+@alarms.command()
+def unshelve(line: Line, actor: Actor = None, reason: Reason = "", kind: Kind = None, timeout_s: TimeoutS = 10) -> None:
+    """Show shelved alarms again before their time is over."""
+    from pipeline.events import Act
+
+    _ask(line, Act.UNSHELVE, actor, reason, timeout_s, kind)
+
+
+def _ask(
+    line: str,
+    act: Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE],
+    actor: str | None,
+    reason: str,
+    timeout_s: float,
+    kind: str | None,
+    shelve_for_s: float | None = None,
+) -> None:
     """Exit code 1 when refused or not answered."""
-    from pipeline.errors import AndonError
     from pipeline.settings import read_settings
-    from workers.alerting.asking import ask
+    from workers.alerting.asking import ask, who
     from workers.alerting.display import change_line, console
 
-    if not actor.strip():
-        raise AndonError("an act needs a name to it; say who you are with --actor")
-    answer = ask(read_settings(), line, act, actor=actor.strip(), reason=reason, timeout_s=timeout_s)
+    answer = ask(
+        read_settings(),
+        line,
+        act,
+        actor=who(actor),
+        reason=reason,
+        kind=kind,
+        shelve_for_s=shelve_for_s,
+        timeout_s=timeout_s,
+    )
     out = console()
     for alarm in answer.changes:
         out.print(change_line(alarm))

@@ -56,3 +56,22 @@ def check(policies: PoliciesFile) -> None:
     for line_id, policy in found.lines.items():
         typer.echo(f"{line_id}: {sentence(policy)}")
     typer.echo(f"any other line: {sentence(found.defaults)}")
+
+
+@alerting.command("move-lines")
+def move_lines(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be moved.")] = False,
+) -> None:
+    """Bring the states of lines to the partitions that they belong in, after ANDON_LINE_PARTITIONS was changed.
+
+    For once, with every alerting worker stopped. Alarms, shelves and the order to each PLC are kept.
+    """
+    from pipeline.settings import read_settings
+    from workers.alerting.moving import move
+
+    settings = read_settings()
+    moved = move(settings, really=yes)
+    for line_id, (was, now) in sorted(moved.items()):
+        typer.echo(f"{line_id}: partition {was} → {now}" + ("" if yes else " (not done; add --yes)"))
+    if not moved:
+        typer.echo("every line is where it belongs")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline.accounting import CameraAccount
 
-audit = typer.Typer(help="Is every frame accounted for?", invoke_without_command=True)
+audit = typer.Typer(help="Is every frame accounted for? And who did what at the lines?", invoke_without_command=True)
 
 
 @audit.callback()
@@ -80,3 +80,31 @@ def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
 
 def _reasons(counts: "Mapping[str, int]") -> str:
     return "\n".join(f"{count} {reason}" for reason, count in counts.items()) or "0"
+
+
+@audit.command()
+def log(
+    line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
+    since: Annotated[str | None, typer.Option(help="As 90m, 12h, 7d, or 2026-11-22T06:00.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The entries as events, one a line.")] = False,
+) -> None:
+    """Print who did what at the lines, when and why: every alarm, command, reply, act, refusal and takeover.
+
+    Exit code 1 when an entry of a line is missing.
+    """
+    from pipeline.settings import read_settings
+    from workers.alerting.audit_log import entry_line, gaps, parse_since, read_log
+    from workers.alerting.display import console
+
+    entries = read_log(read_settings(), line, parse_since(since))
+    out = console()
+    for entry in entries:
+        if as_json:
+            print(entry.to_json().decode())
+        else:
+            out.print(entry_line(entry))
+    missing = gaps(entries)
+    for gap in missing:
+        typer.echo(gap, err=True)
+    if missing:
+        raise typer.Exit(1)

@@ -1,0 +1,149 @@
+"""`andon audit log`, `andon subscribe`, `andon alerting move-lines` and `andon plc` as a person uses them."""
+
+import json
+import os
+
+import jsonschema
+import pytest
+from alerting.running import andon, burst, publish, wait_for_commands, worker
+from kafka import KafkaAdminClient
+from support.stream import settings_for, wait_until
+from typer.testing import CliRunner
+
+from pipeline.events import Action, now
+from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
+from pipeline.kafka.partitioning import partition_of
+from pipeline.settings import Settings
+from workers.alerting.asking import NotAskedError, who
+from workers.alerting.audit_log import SinceError, gaps, parse_since, read_log
+from workers.alerting.recovery import check_partitions, read_states
+from workers.alerting.state import StateError
+from workers.cli import app
+from workers.local.ports import free_ports
+from workers.plc.ladder import HOLD, Inputs, Ladder
+from workers.plc.station import Station
+
+pytestmark = pytest.mark.services
+
+
+def test_the_audit_log_tells_who_did_what_and_why_in_order(settings: Settings) -> None:
+    with worker(settings):
+        publish(settings, burst())
+        wait_for_commands(settings, 1)
+        shelved = andon(
+            settings,
+            "alarms",
+            "shelve",
+            "--line",
+            "line-1",
+            "--minutes",
+            "5",
+            "--reason",
+            "nozzle",
+            "--kind",
+            "defects",
+        )
+        assert "defects SHELVED until" in shelved.stdout
+        assert "(beneath: UNACK_ACTIVE)" in shelved.stdout
+        assert andon(settings, "alarms", "unshelve", "--line", "line-1").returncode == 0
+        assert andon(settings, "alarms", "reset", "--line", "line-1").returncode == 1
+    found = read_log(settings, "line-1", None)
+    assert [(entry.actor, entry.act) for entry in found] == [
+        ("andon", "raise"),
+        ("andon", "HOLD"),
+        ("ada", "shelve"),
+        ("ada", "unshelve"),
+        ("ada", "note"),
+        ("ada", "refuse"),
+    ]
+    assert gaps(found) == []
+    assert gaps([found[0], found[2]]) == ["line line-1: entries 2 are missing"]
+    printed = andon(settings, "audit", "log", "--line", "line-1", "--since", "1h")
+    assert printed.returncode == 0
+    assert "shelve alarm defects → SHELVED by ada: nozzle" in printed.stdout
+    assert andon(settings, "audit", "log", "--line", "line-2").stdout == ""
+    lines = andon(settings, "subscribe", "line-commands", "--from-beginning", "--count", "1").stdout.splitlines()
+    assert json.loads(lines[0])["action"] == "HOLD"
+
+
+def test_a_subscriber_gets_what_the_schemas_promise(settings: Settings) -> None:
+    with worker(settings):
+        publish(settings, burst("line-1") + burst("line-2"))
+        wait_for_commands(settings, 2)
+    for stream, schema in (("alarms", "Alarm"), ("scores", "Score"), ("audit-log", "AuditEntry")):
+        shown = andon(settings, "subscribe", stream, "--line", "line-2", "--from-beginning", "--count", "1")
+        event = json.loads(shown.stdout)
+        assert event["line_id"] == "line-2"
+        with open(f"docs/contracts/{schema}.v1.json") as file:
+            jsonschema.validate(event, json.load(file))
+
+
+def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap: str, unique: str) -> None:
+    few = settings_for(kafka_bootstrap, unique, line_partitions=1)
+    ensure_topics(few, few.topics)
+    line = next(f"line-{n}" for n in range(50) if partition_of(f"line-{n}".encode(), 2) == 1)
+    with worker(few):
+        publish(few, burst(line))
+        wait_for_commands(few, 1)
+    many = settings_for(kafka_bootstrap, unique, line_partitions=2)
+    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    by_line = [topic.name for topic in many.topics if topic.key == "line_id"]
+    admin.create_partitions(dict.fromkeys(by_line, 2))
+    admin.close()
+    wait_until(lambda: not topics_differ(many))
+    with pytest.raises(StateError, match="move-lines"), worker(many):
+        pass
+    assert "not done" in andon(many, "alerting", "move-lines").stdout
+    assert andon(many, "alerting", "move-lines", "--yes").returncode == 0
+    check_partitions(read_states(many), 2)
+    assert read_states(many, [0]) == {}
+    after = read_states(many, [1])[line]
+    assert after.state.level is Action.HOLD
+    assert [entry.alarm.kind for entry in after.state.latched] == ["defects"]
+    with worker(many):
+        freed = andon(many, "alarms", "ack", "--line", line)
+        assert freed.returncode == 0
+        assert andon(many, "alarms", "reset", "--line", line).returncode == 0
+
+
+def topics_differ(settings: Settings) -> bool:
+    try:
+        check_topics(settings, settings.topics)
+    except TopicError:
+        return True
+    return False
+
+
+def test_buttons_at_the_line_are_pressed_by_a_person() -> None:
+    (port,) = free_ports(1)
+    ladder = Ladder("line-1")
+    with Station([ladder], modbus_port=port):
+        ladder.write(Inputs(1, 1, HOLD))
+        still = CliRunner().invoke(app, ["plc", "press", "reset", "--modbus-port", str(port)])
+        assert still.output == "unit 1: held, standing\n"
+        ladder.write(Inputs(1, 2, 0))
+        free = CliRunner().invoke(app, ["plc", "press", "reset", "--modbus-port", str(port)])
+        assert free.output == "unit 1: free, standing\n"
+        started = CliRunner().invoke(app, ["plc", "press", "start", "--modbus-port", str(port)])
+        assert started.output == "unit 1: free, running\n"
+
+
+def test_since_takes_spans_and_times() -> None:
+    assert parse_since(None) is None
+    span = parse_since("90m")
+    assert span
+    assert 5399 < (now() - span).total_seconds() < 5410
+    moment = parse_since("2026-11-22T06:00")
+    assert moment
+    assert moment.isoformat() == "2026-11-22T06:00:00+00:00"
+    with pytest.raises(SinceError, match="12h"):
+        parse_since("yesterday")
+
+
+def test_without_a_user_variable_the_login_name_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    if os.getuid() == 0:
+        assert who(None) == "root"
+    with pytest.raises(NotAskedError, match="--actor"):
+        who(" ")
