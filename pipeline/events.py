@@ -410,6 +410,8 @@ class Operation(_Contract):
     alarm_id: uuid.UUID | None = None
     """Only this alarm; by default all of the line that the act can move."""
     actor: str = Field(min_length=1, max_length=128, pattern=r"\S")
+    role: str | None = Field(default=None, max_length=64)
+    """As what the actor asked, where it was checked: the operator page knows, a command line does not."""
     reason: str = Field(default="", max_length=1000)
     shelve_for_s: float | None = Field(default=None, gt=0, le=24 * 3600)
     """With `shelve`, which wants a reason too."""

@@ -102,13 +102,24 @@ def read_one(settings: Settings, topic: str, partition: int, offset: int, timeou
 
 
 def follow(
-    settings: Settings, topics: Sequence[str], stop: threading.Event, *, from_beginning: bool = False
+    settings: Settings,
+    topics: Sequence[str],
+    stop: threading.Event,
+    *,
+    from_beginning: bool = False,
+    start: Mapping[Place, int] | None = None,
 ) -> Iterator[Incoming]:
-    """Yields what comes until `stop` is set; from now on unless `from_beginning`."""
+    """Yields what comes until `stop` is set; from now on unless `from_beginning`.
+
+    start: offsets to begin at instead, for the partitions that it names.
+    """
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
         consumer.assign(places)
         (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*places)
+        for at in places:
+            if start and (at.topic, at.partition) in start:
+                consumer.seek(at, start[at.topic, at.partition])
         while not stop.is_set():
             try:
                 polled = consumer.poll(timeout_ms=200)
