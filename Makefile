@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test test-all lint format bench contracts clean
+.PHONY: help setup demo test test-all test-cluster lint format bench contracts clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ test: setup ## Run the tests, but for the slow ones.
 
 test-all: setup ## Run all tests.
 	$(BIN)/python -m pytest $(ARGS)
+
+test-cluster: setup ## Send the charts to a real Kubernetes API server; fetches it, or builds it with Go.
+	$(BIN)/python -m pytest -m cluster tests/deploy $(ARGS)
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .
