@@ -3,7 +3,6 @@
 import logging
 import threading
 
-from pipeline.events import Frame
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera.backoff import Backoff
 from workers.camera.buffer import Buffer
@@ -12,6 +11,7 @@ from workers.camera.identity import Repeats
 from workers.camera.ledger import DropReason, Ledger, Place
 from workers.camera.parcel import Owner, Parcel
 from workers.camera.sources.base import Image, ImageSource, SourceError, Unreadable
+from workers.camera.stamp import Stamp
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Feeder:
         self._ledger = ledger
         self._frames = frames
         self._repeats = Repeats()
+        self._stamp = Stamp(camera, boot_id)
         ledger.open(self.owner)
 
     def run(self, stop: threading.Event) -> None:
@@ -82,18 +83,7 @@ class Feeder:
         return sequence
 
     def _parcel(self, image: Image, sequence: int) -> Parcel:
-        camera = self._camera
-        unique_part = f"{camera.camera_id}:{self.owner.boot_id}:{sequence}"
-        frame = Frame(
-            camera_id=camera.camera_id,
-            line_id=camera.line_id,
-            station_id=camera.station_id,
-            recipe=camera.recipe,
-            boot_id=self.owner.boot_id,
-            sequence=sequence,
-            part_id=(camera.part_id == "file" and image.part_hint) or unique_part,
-            captured_at=image.captured_at,
-            content_type=image.content_type,
-            repeats=self._repeats.of(image.content),
-        )
-        return Parcel(self.owner, sequence, frame.to_headers(), image.content)
+        part_id = image.part_hint if self._camera.part_id == "file" else None
+        repeats = self._repeats.of(image.content)
+        headers = self._stamp.headers(sequence, part_id, image.captured_at, image.content_type, repeats)
+        return Parcel(self.owner, sequence, headers, image.content)
