@@ -1,0 +1,134 @@
+"""Dockerfiles and the compose file, as far as they can be judged without a Docker engine."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from support import kube_tools
+from support.charts import Mode, Render
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.stem)
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+    done = subprocess.run(
+        [str(kube_tools.hadolint()), str(dockerfile)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.stem)
+def test_images_run_as_nobody_from_a_base_of_one_version(dockerfile: Path) -> None:
+    text = dockerfile.read_text()
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
+    assert re.findall(r"^ARG BASE=(.*)$", text, re.MULTILINE) == ["python:3.11.14-slim-bookworm"]
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == 2
+
+
+@pytest.mark.unit
+def test_rays_image_has_what_kuberays_probes_call() -> None:
+    text = (ROOT / "deploy" / "docker" / "inference.Dockerfile").read_text()
+    assert re.search(r"apt-get install .*\bwget\b", text)
+
+
+@pytest.mark.unit
+def test_kuberay_is_told_the_version_of_ray_that_the_image_holds(plant: Render) -> None:
+    pinned = re.search(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert plant.one("RayService")["spec"]["rayClusterConfig"]["rayVersion"] == pinned.group(1)
+
+
+@pytest.mark.unit
+def test_the_images_carry_the_version_that_the_chart_asks_for() -> None:
+    chart = yaml.safe_load((Mode("factory", "plant").chart_folder / "Chart.yaml").read_text())
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert chart["appVersion"] == version.group(1)
+    for service in compose()["services"].values():
+        if "build" in service:
+            assert service["image"].endswith(f":{version.group(1)}")
+
+
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    return found
+
+
+@pytest.mark.unit
+def test_compose_commands_and_files_exist() -> None:
+    from workers.cli import app
+
+    for name, service in compose()["services"].items():
+        if service.get("image", "").startswith("andon/worker"):
+            command: Any = typer.main.get_command(app)
+            words = list(service["command"])
+            while hasattr(command, "commands"):
+                command = command.commands[words.pop(0)]
+            known = {option for parameter in command.params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= known, name
+        if "build" in service:
+            assert (ROOT / service["build"]["dockerfile"]).is_file()
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                assert (ROOT / "deploy" / source).is_file(), source
+        for needed in service.get("depends_on", {}):
+            assert needed in compose()["services"]
+
+
+@pytest.mark.unit
+def test_compose_publishes_no_port_and_hardens_what_is_ours() -> None:
+    for name, service in compose()["services"].items():
+        assert "ports" not in service, name
+        if "build" in service:
+            assert service["read_only"] is True
+            assert service["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.unit
+def test_compose_has_a_camera_configuration_that_works() -> None:
+    from workers.camera.config import CameraConfig
+
+    config = CameraConfig.model_validate(yaml.safe_load(compose()["configs"]["cameras"]["content"]))
+    local = yaml.safe_load((ROOT / "deploy" / "serve" / "local.yaml").read_text())
+    recipes = local["applications"][0]["deployments"][0]["user_config"]["recipes"]
+    assert all(camera.recipe in recipes for camera in config.cameras)
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_the_worker_image_installs_into_nothing_and_stays_light(tmp_path: Path) -> None:
+    """The Dockerfile's own steps, in an empty folder and an empty environment."""
+    text = (ROOT / "deploy" / "docker" / "worker.Dockerfile").read_text().replace("\\\n", " ")
+    steps = [step.strip() for run in re.findall(r"^RUN (.*)$", text, re.MULTILINE) for step in run.split("&&")]
+    for name in ("constraints.txt", "pyproject.toml", "README.md", "LICENSE", "pipeline", "workers"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    home = tmp_path / "opt-andon"
+    uv = Path(sys.executable).with_name("uv")
+    ran = 0
+    for step in steps:
+        if step.startswith("uv "):
+            words = (
+                step.replace("/opt/andon", str(home)).replace("/tmp/needed.txt", str(tmp_path / "needed.txt")).split()
+            )
+            subprocess.run([str(uv), *words[1:]], cwd=tmp_path, check=True, timeout=150, capture_output=True)
+            ran += 1
+    assert ran == 4
+    python = str(home / "bin" / "python")
+    probe = "import importlib.util as u, workers.cli; print([m for m in ('torch', 'ray', 'scipy') if u.find_spec(m)])"
+    done = subprocess.run([python, "-c", probe], cwd="/", check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+    helped = subprocess.run(
+        [str(home / "bin" / "andon"), "camera", "run", "--help"], cwd="/", check=True, timeout=60, capture_output=True
+    )
+    assert b"--metrics-port" in helped.stdout
