@@ -1,9 +1,11 @@
 """Publishing survives what kills kafka-python's producer."""
 
 import dataclasses
+import threading
+import time
 
 import pytest
-from support.stream import settings_for
+from support.stream import settings_for, wait_until
 
 from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
@@ -11,6 +13,7 @@ from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.topics import MAX_FRAME_BYTES
+from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
 
@@ -38,6 +41,35 @@ def test_the_largest_frame_goes_through(kafka_bootstrap: str, unique: str) -> No
     publisher.close()
     (record,) = read_to_end(settings, [frames])
     assert len(record.value or b"") == MAX_FRAME_BYTES
+
+
+def test_what_a_closed_publisher_held_for_a_hanging_broker_never_overtakes_its_successor(
+    own_kafka: KafkaBroker, unique: str
+) -> None:
+    settings = settings_for(own_kafka.bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    topic = settings.topics.frames.name
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(topic, b"k", b"first")])
+    threads = set(threading.enumerate())
+    outcomes: list[BaseException | None] = []
+    own_kafka.pause()
+    # More than the sockets take, so that most of it is still with the producer when it is closed.
+    held = 40
+    for _ in range(held):
+        publisher.send(Outgoing(topic, b"k", bytes(2**20)), outcomes.append)
+    began = time.monotonic()
+    publisher.close(flush_timeout_s=1)
+    assert time.monotonic() - began < 15
+    own_kafka.resume()
+    successor = Publisher(settings, "test")
+    successor.publish([Outgoing(topic, b"k", b"successor")])
+    wait_until(lambda: not any("kafka" in thread.name for thread in threads & set(threading.enumerate())))
+    successor.close()
+    values = [record.value for record in read_to_end(settings, [topic])]
+    assert values[0] == b"first"
+    assert values[-1] == b"successor"
+    assert len(values) < 1 + held, "the sockets took it all, so nothing was shown"
 
 
 def test_a_broker_that_is_away_is_named() -> None:
