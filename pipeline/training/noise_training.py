@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import SCORING_ONLY, RadarConfig
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas
-from pipeline.detectors.radar.preprocess import pad_to_stride
 from pipeline.training.checkpoint import (
     Progress,
     load_checkpoint,
@@ -30,41 +30,40 @@ OnStep = Callable[[Progress], None]
 class NoisePlan:
     """How long and how the network is trained."""
 
-    steps: int = 1500
+    steps: int = 400
     max_seconds: float | None = None
     """Ends early when this much time has gone into training; the learning rate then falls by time."""
-    batch: int = 16
-    learning_rate: float = 1e-3
-    warmup_steps: int = 50
-    ema_decay: float = 0.995
-    max_timestep: int = 500
-    """Timesteps are drawn below this. Frames are scored at one small timestep: capacity spent far from it is lost."""
+    batch: int = 32
+    learning_rate: float = 2e-3
+    warmup_steps: int = 30
+    ema_decay: float = 0.99
+    max_timestep: int = 750
+    """Timesteps are drawn below this: beyond, there is next to no image left to learn from."""
     flips: bool = True
     seed: int = 0
     checkpoint_every_s: float = 30.0
 
 
 def train_noise_predictor(
-    images: Tensor,
+    images: Sequence[Tensor],
     config: RadarConfig,
     plan: NoisePlan,
     checkpoint: Path | None = None,
     device: torch.device | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[NoisePredictor, Progress]:
-    """images (N, C, h, w): normalised normals at working resolution. Returns the averaged (EMA) network.
+    """images: normals (C, h, w) as the front sees them; sizes may differ. Returns the averaged (EMA) network.
 
     Everything random in step k is drawn from a generator seeded by (seed, k). A resumed run therefore draws what the
     uninterrupted run would have drawn, and on a CPU ends in the same weights to the bit.
     """
     device = device or torch.device("cpu")
     torch.manual_seed(plan.seed)
-    network = NoisePredictor(config, images.shape[1]).to(device).train()
+    network = NoisePredictor(config, len(images[0])).to(device).train()
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
     alphas = cumulative_alphas(config).to(device)
-    images = pad_to_stride(images, config.stride_px)
-    progress = Progress(_fingerprint(images, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
+    progress = Progress(fingerprint(images, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
 
     def save() -> None:
         if checkpoint:
@@ -106,7 +105,7 @@ def train_noise_predictor(
 
 def _loss(
     network: NoisePredictor,
-    images: Tensor,
+    images: Sequence[Tensor],
     alphas: Tensor,
     config: RadarConfig,
     plan: NoisePlan,
@@ -114,29 +113,40 @@ def _loss(
     device: torch.device,
 ) -> Tensor:
     """Mean squared error between drawn and predicted noise on a batch of random patches at random timesteps."""
-    clean = draw_patches(images, config.patch_px // config.scale, plan.batch, plan.flips, generator).to(device)
+    patches = draw_patches(images, config, plan.batch, plan.flips, generator)
+    clean, borders = (part.to(device) for part in patches)
     timesteps = torch.randint(0, min(plan.max_timestep, config.train_timesteps), (plan.batch,), generator=generator).to(
         device
     )
     noise = torch.randn(clean.shape, generator=generator).to(device)
     alpha = alphas[timesteps].view(-1, 1, 1, 1)
-    predicted = network(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps)
+    predicted = network(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps, borders)
     return functional.mse_loss(predicted, noise)
 
 
-def draw_patches(images: Tensor, side: int, count: int, flips: bool, generator: torch.Generator) -> Tensor:
-    """(N, C, h, w) → (count, C, side, side): random images, random places, and mirrored either way when `flips`."""
-    height, width = images.shape[-2:]
-    picks = torch.randint(0, len(images), (count,), generator=generator).tolist()
-    tops = torch.randint(0, height - side + 1, (count,), generator=generator).tolist()
-    lefts = torch.randint(0, width - side + 1, (count,), generator=generator).tolist()
-    mirrored = torch.randint(0, 2, (count, 2), generator=generator).tolist()
-    patches = []
-    for pick, top, left, (down, across) in zip(picks, tops, lefts, mirrored, strict=True):
-        patch = images[pick, :, top : top + side, left : left + side]
-        axes = [axis for axis, flip in ((1, down), (2, across)) if flip and flips]
-        patches.append(patch.flip(axes) if axes else patch)
-    return torch.stack(patches)
+def draw_patches(
+    images: Sequence[Tensor], config: RadarConfig, count: int, flips: bool, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """(C, h, w) maps → patches (count, C, side, side) and how close their borders are, (count, 4, side, side): random
+    images, random places, and mirrored either way when `flips`."""
+    side = config.patch_px // config.scale
+    patches, borders = [], []
+    for pick in torch.randint(0, len(images), (count,), generator=generator).tolist():
+        image = images[pick]
+        height, width = image.shape[1:]
+        top, left = (
+            int(torch.randint(0, room + 1, (1,), generator=generator)) for room in (height - side, width - side)
+        )
+        down, across = torch.randint(0, 2, (2,), generator=generator).tolist()
+        square = (slice(None), slice(top, top + side), slice(left, left + side))
+        patch, close = image[square].float(), closeness(height, width, config.ring_cells)[square]
+        if flips and down:
+            patch, close = patch.flip(1), close[[1, 0, 2, 3]].flip(1)
+        if flips and across:
+            patch, close = patch.flip(2), close[[0, 1, 3, 2]].flip(2)
+        patches.append(patch)
+        borders.append(close)
+    return torch.stack(patches), torch.stack(borders)
 
 
 def _share_done(plan: NoisePlan, progress: Progress) -> float:
@@ -150,10 +160,11 @@ def _rate_factor(plan: NoisePlan, step: int, done: float) -> float:
     return warmup * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _fingerprint(images: Tensor, config: RadarConfig, plan: NoisePlan) -> str:
+def fingerprint(images: Sequence[Tensor], config: RadarConfig, plan: NoisePlan) -> str:
     """Scoring settings are left out: they can be changed without training again."""
     facts = {**asdict(plan), "config": config.model_dump(mode="json", exclude=set(SCORING_ONLY))}
     del facts["checkpoint_every_s"]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(images.contiguous().numpy().tobytes())
+    for image in images:
+        digest.update(image.contiguous().numpy().tobytes())
     return digest.hexdigest()

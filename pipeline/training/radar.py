@@ -18,20 +18,20 @@ from pipeline.detectors.bundle import BundleInfo, save_bundle
 from pipeline.detectors.encoder import pretrained_encoder
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
-from pipeline.detectors.radar.detector import NETWORK_PREFIX, RadarFeatures
+from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatures
 from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
-from pipeline.training.data import DataError, detect_mode, input_spec, load_frames
+from pipeline.training.data import DataError, Frame, detect_mode, input_spec, load_frames
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.forest import fit_judgement
 from pipeline.training.layouts import find_layout
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
-from pipeline.training.split import Shares, Split, split_contiguous
+from pipeline.training.split import Shares, Split, split_by_number
 from pipeline.training.synthetic import synthetic_defects
 
 _PACKAGES = ("torch", "diffusers", "timm", "scikit-learn", "numpy")
-_SYNTHETIC_PER_NORMAL = 3
+_SYNTHETIC_PER_NORMAL = 4
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def train_radar(
     """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
     started = time.monotonic()
     normals = find_layout(data).normals
-    split = split_contiguous(normals, plan.shares)
+    split = split_by_number(normals, plan.shares)
     _check_counts(split, plan)
     mode = detect_mode(normals[0])
     frames = load_frames(normals, mode)
     spec = input_spec(frames, mode, plan.config.patch_px)
     index = {path: position for position, path in enumerate(normals)}
-    parts = {role: _one_size([frames[index[path]] for path in getattr(split, role)]) for role in vars(split)}
+    parts = {role: [frames[index[path]] for path in getattr(split, role)] for role in vars(split)}
     say(f"{len(normals)} normals: " + ", ".join(f"{len(part)} {role}" for role, part in parts.items()))
 
     config, front, images = fit_front(parts["fit"], plan, 3 if mode == "rgb" else 1, device)
@@ -75,12 +75,14 @@ def train_radar(
     # Rounded as the bundle will store it, before anything is fitted to what it says.
     network.half().float()
     extractor = RadarFeatures(front, network, config, device)
-    judgement = fit_judgement(extractor.measure(parts["forest"])[0], plan.trees, plan.noise.seed)
+    extractor.fit_usual(parts["forest"])
+    judgement = fit_judgement(_features(extractor, parts["forest"]), plan.trees, plan.noise.seed)
 
-    def score(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return judgement.score(extractor.measure(batch)[0])
+    def score(batch: Sequence[Frame]) -> NDArray[np.float64]:
+        return judgement.score(_features(extractor, batch))
 
-    calibration = calibrate(score(parts["calibration"]), list(_gray(parts["calibration"])), plan.false_alarm_rate)
+    grays = [_gray(frame) for frame in parts["calibration"]]
+    calibration = calibrate(score(parts["calibration"]), grays, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         "data": str(data),
         "command": command,
@@ -96,7 +98,7 @@ def train_radar(
     if mode == "gray" and len(parts["validation"]):
         defects = synthetic_defects(parts["validation"], _SYNTHETIC_PER_NORMAL, plan.noise.seed)
         facts["validation_auroc_synthetic"] = round(
-            evaluate_images(score(parts["validation"]), score(defects)).auroc, 4
+            evaluate_images(score(parts["validation"]), score([defect.frame for defect in defects])).auroc, 4
         )
     info = BundleInfo(
         name=name,
@@ -110,27 +112,30 @@ def train_radar(
         weights_sha256="0" * 64,
     )
     weights = {NETWORK_PREFIX + key: tensor.half().cpu().numpy() for key, tensor in network.state_dict().items()}
-    return save_bundle(out, info, {**weights, **front.tensors(), **judgement.tensors()})
+    return save_bundle(out, info, {**weights, USUAL: extractor.usual.numpy(), **front.tensors(), **judgement.tensors()})
 
 
 def fit_front(
-    frames: NDArray[np.uint8], plan: RadarPlan, image_channels: int, device: torch.device
-) -> tuple[RadarConfig, Front, Tensor]:
+    frames: Sequence[Frame], plan: RadarPlan, image_channels: int, device: torch.device
+) -> tuple[RadarConfig, Front, list[Tensor]]:
     """What the network will look at, set so that these normals have unit variance there, and the normals themselves."""
     if plan.config.space == "pixels":
         config, images = fit_gain(frames, plan.config, image_channels)
         return config, PixelFront(config, image_channels), images
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights)
-    front, images = fit_feature_front(encoder, frames, image_channels, device)
+    front, images = fit_feature_front(encoder, frames, image_channels, plan.config, device)
     return plan.config, front, images
 
 
-def fit_gain(frames: NDArray[np.uint8], config: RadarConfig, channels: int) -> tuple[RadarConfig, Tensor]:
+def fit_gain(frames: Sequence[Frame], config: RadarConfig, channels: int) -> tuple[RadarConfig, list[Tensor]]:
     """Sets the gain that gives these normals unit variance. Returns the config with it and the normalised normals."""
     plain = config.model_copy(update={"gain": 1.0})
-    images = torch.cat([normalise(to_images(frame[None], channels), plain) for frame in frames])
-    gain = 1.0 / max(float(images.std()), 1e-6)
-    return config.model_copy(update={"gain": gain}), images * gain
+    images = [normalise(to_images(frame[None], channels), plain)[0] for frame in frames]
+    mean_square = float(
+        np.average([float(one.square().mean()) for one in images], weights=[one.numel() for one in images])
+    )
+    gain = 1.0 / max(mean_square**0.5, 1e-6)
+    return config.model_copy(update={"gain": gain}), [image * gain for image in images]
 
 
 def _check_counts(split: Split[Path], plan: RadarPlan) -> None:
@@ -150,15 +155,9 @@ def _check_counts(split: Split[Path], plan: RadarPlan) -> None:
         )
 
 
-def _one_size(frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    sizes = {frame.shape[:2] for frame in frames}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{width} × {height}" for height, width in sorted(sizes)[:5])
-        raise DataError(f"RADAR trains on images of one size, and these are of {len(sizes)} sizes: {listed} … px")
-    return np.stack(frames) if frames else np.empty((0, 0, 0), np.uint8)
+def _features(extractor: RadarFeatures, frames: Sequence[Frame]) -> NDArray[np.float64]:
+    return np.concatenate([extractor.measure(frame[None])[0] for frame in frames])
 
 
-def _gray(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if frames.ndim == 3:
-        return frames
-    return np.stack([to_images(frame[None], 1)[0, 0].numpy().astype(np.uint8) for frame in frames])
+def _gray(frame: Frame) -> Frame:
+    return frame if frame.ndim == 2 else to_images(frame[None], 1)[0, 0].numpy().astype(np.uint8)

@@ -7,17 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectors.conftest import TINY_CONFIG, normal_frames
+from detectors.conftest import TINY_CONFIG, TINY_FEATURES, normal_frames
 from numpy.testing import assert_allclose, assert_array_equal
 from pydantic import ValidationError
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.images import to_images
-from pipeline.detectors.radar.anomaly_map import sobel_magnitude
+from pipeline.detectors.radar.anomaly_map import over_normal, sobel_magnitude, usual_norms
+from pipeline.detectors.radar.border import closeness, places, rings
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.detectors.radar.features import peak, round_significant
-from pipeline.detectors.radar.network import NoisePredictor, as_channels_last, cumulative_alphas
-from pipeline.detectors.radar.preprocess import box_mean, normalise, pad_to_stride
+from pipeline.detectors.radar.features import loud_norm, peak, round_significant
+from pipeline.detectors.radar.front import fit_whitening, whiten
+from pipeline.detectors.radar.grid import joined
+from pipeline.detectors.radar.network import (
+    NoisePredictor,
+    as_channels_last,
+    cumulative_alphas,
+    predict,
+    reach_cells,
+)
+from pipeline.detectors.radar.preprocess import box_mean, even_exposure, normalise, pad_to_stride
 from pipeline.detectors.registry import load_detector
 
 pytestmark = pytest.mark.unit
@@ -65,10 +74,111 @@ load_detector(Path({str(bundles["radar in pixels"])!r}), "cpu").predict(np.zeros
 
 def test_every_parameter_learns() -> None:
     network = NoisePredictor(TINY_CONFIG, image_channels=3)
-    predicted = network(torch.randn(2, 3, 32, 32), torch.tensor([1, 7]))
+    with torch.no_grad():  # layers that start at zero let nothing through to those before them
+        for parameter in network.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    predicted = network(torch.randn(2, 3, 32, 32), torch.tensor([1, 7]), torch.rand(2, 4, 32, 32))
     assert predicted.shape == (2, 3, 32, 32)
     predicted.square().mean().backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in network.parameters())
+
+
+def test_untrained_it_is_the_best_linear_guess() -> None:
+    """For white data E[ε | x_t] = √(1 − ᾱ_t)·x_t: the norm of it is the Mahalanobis distance of whitened features."""
+    network = NoisePredictor(TINY_CONFIG, image_channels=1)
+    noisy = torch.randn(1, 1, 40, 48)
+    expected = (1 - cumulative_alphas(TINY_CONFIG)[50]).sqrt() * noisy
+    with torch.inference_mode():
+        assert_allclose(predict(network, noisy, torch.tensor([50]), TINY_CONFIG), expected, atol=1e-6)
+
+
+def shaken(config: RadarConfig, channels: int) -> NoisePredictor:
+    """A network whose every layer does something."""
+    torch.manual_seed(3)
+    network = NoisePredictor(config, channels)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return network.eval()
+
+
+@pytest.mark.parametrize("config", [TINY_CONFIG, TINY_FEATURES], ids=["pixels", "features"])
+def test_overlapping_tiles_merge_to_the_whole_frame(config: RadarConfig) -> None:
+    """No seams: what a tile says is what the whole frame says there, once the overlap covers the network's reach."""
+    network, reach = shaken(config, 2), -(-reach_cells(config) // config.stride_px) * config.stride_px
+    side = 4 * config.stride_px
+    height, width = reach + 3 * side, 2 * reach + side
+    frame, borders = torch.randn(1, 2, height, width), closeness(height, width, config.ring_cells)[None]
+    timesteps = torch.tensor([50])
+    merged = torch.empty_like(frame)
+    with torch.inference_mode():
+        whole = network(frame, timesteps, borders)
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                y0, x0 = max(0, top - reach), max(0, left - reach)
+                tile = (slice(None), slice(None), slice(y0, top + side + reach), slice(x0, left + side + reach))
+                said = network(frame[tile], timesteps, borders[tile])
+                part = said[..., top - y0 : top - y0 + side, left - x0 : left - x0 + side]
+                merged[..., top : top + side, left : left + side] = part
+    assert_allclose(merged, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_rings_and_places_by_hand() -> None:
+    assert rings(4, 5, 2).tolist() == [[0] * 5, [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0] * 5]
+    assert places(3, 3, 2).tolist() == [[0, 1, 0], [2, 3, 2], [0, 1, 0]]
+    assert rings(16, 16, 3, ring_cells=4).unique().tolist() == [0, 1]
+    close = closeness(5, 7)
+    assert close[:, 0, 6].tolist() == pytest.approx([1, np.exp(-2), np.exp(-3), 1])
+
+
+def test_every_ring_of_normals_comes_out_white() -> None:
+    """Rings of another level and spread than the inside, as encoders make them at borders."""
+    generator = torch.Generator().manual_seed(0)
+    config = RadarConfig.in_features(rings=3)
+    mixing = torch.randn(4, 4, generator=generator)
+    ring = rings(20, 24, 3)
+    normals = [
+        torch.einsum("dc,chw->dhw", mixing, torch.randn(4, 20, 24, generator=generator)) * (3 - ring) + 5 * ring
+        for _ in range(60)
+    ]
+    mean, whitening = fit_whitening(normals, config)
+    white = torch.stack([whiten(one[None], mean, whitening, config)[0] for one in normals])
+    for index in range(3):
+        fibres = white[:, :, ring == index].permute(1, 0, 2).flatten(1)
+        assert_allclose(fibres.mean(dim=1), np.zeros(4), atol=0.02)
+        assert fibres.square().mean() == pytest.approx(0.85, abs=0.15)  # the floor under the variances takes some
+
+
+def test_a_border_that_is_always_loud_is_usual() -> None:
+    config = RadarConfig.in_features(rings=2)
+    norms = [torch.ones(6, 8) for _ in range(20)]
+    for norm in norms:
+        norm[:, 0] = 7
+    usual = usual_norms(norms, config)
+    even = over_normal(norms[0][None, None], usual, config)
+    assert even[0, 0, :, 1:7].max() == 1  # the left and the right border are one place, and the right one is quiet
+    assert even[0, 0, 2:4, 0].max() == 1
+
+
+def test_levels_meet_on_one_grid_at_every_size() -> None:
+    """A gradient along x has the same value at the same pixel in every level."""
+    for width in (64, 71, 80):
+        position = torch.arange(width + 64, dtype=torch.float32)
+        levels = []
+        for stride in (4, 8, 16):
+            cells = -(-width // stride)
+            level = position.unfold(0, stride, stride).mean(dim=1)[:cells]
+            levels.append(level.expand(1, 1, cells, cells).contiguous())
+        cells = -(-width // 8)
+        grid = joined(levels, (4, 8, 16), 8, cells, cells)
+        inside = grid[0, :, cells // 2, 2 : cells - 3]
+        assert_allclose(inside[0], inside[1], rtol=1e-5)
+        assert_allclose(inside[2], inside[1], rtol=1e-5)
+
+
+def test_twice_the_light_is_the_same_image() -> None:
+    dim = to_images(normal_frames(1, 64, 64) // 2, 1)
+    assert_allclose(even_exposure(dim), even_exposure(dim * 2), rtol=0.06)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -119,6 +229,13 @@ def test_contrast_is_blind_to_the_level_of_the_map_and_sees_a_peak() -> None:
     assert peak(peaked, 0.003, True) > 5 * peak(even, 0.003, True)
 
 
+def test_the_norm_of_all_is_the_root_mean_square_and_of_few_the_loudest() -> None:
+    norm = torch.ones(1, 10, 10)
+    norm[0, 3, 4] = 9
+    assert loud_norm(norm, 1.0) == pytest.approx(np.sqrt((99 + 81) / 100))
+    assert loud_norm(norm, 0.01) == 9
+
+
 @pytest.mark.parametrize(
     ("value", "rounded"), [(0.0, 0.0), (123456.0, 123460.0), (-0.000123456, -0.00012346), (9.99999, 10.0)]
 )
@@ -127,7 +244,7 @@ def test_rounding_keeps_significant_digits(value: float, rounded: float) -> None
 
 
 @pytest.mark.parametrize(
-    "change", [{"timestep": 1000}, {"patch_px": 100}, {"blur_px": 4}, {"channels": (9, 16)}, {"typo": 1}]
+    "change", [{"timestep": 1000}, {"patch_px": 98}, {"blur_px": 4}, {"channels": (9, 16)}, {"typo": 1}]
 )
 def test_a_senseless_configuration_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

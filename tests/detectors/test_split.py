@@ -1,10 +1,12 @@
 """No normal in two roles, none forgotten, and neighbours together."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.split import Shares, split_contiguous
+from pipeline.training.split import Shares, split_by_number, split_contiguous
 
 pytestmark = pytest.mark.unit
 
@@ -27,7 +29,7 @@ def test_a_role_changes_at_most_at_the_edges_of_blocks(count: int, rounds: int) 
 
 def test_the_shares_are_kept() -> None:
     split = split_contiguous(range(1000))
-    assert [len(role) for role in vars(split).values()] == [450, 152, 300, 100] or len(split.fit) in range(446, 455)
+    assert [len(role) for role in vars(split).values()] == [500, 150, 270, 80] or len(split.fit) in range(494, 507)
 
 
 def test_senseless_arguments_are_refused() -> None:
@@ -35,3 +37,22 @@ def test_senseless_arguments_are_refused() -> None:
         Shares(fit=0.9)
     with pytest.raises(ValueError, match="at least 1"):
         split_contiguous([1, 2], rounds=0)
+
+
+def test_pictures_of_one_part_have_one_role() -> None:
+    """Six exposures of 90 parts, named exposure first, with file numbers close together."""
+    paths = [
+        Path(f"exp{exposure}_num_{1000 * part + 13 * exposure}.jpg") for exposure in range(6) for part in range(90)
+    ]
+    split = split_by_number(sorted(paths))
+    assert sorted(path for role in vars(split).values() for path in role) == sorted(paths)
+    roles = [{int(path.stem.split("_")[-1]) // 1000 for path in role} for role in vars(split).values()]
+    assert sum(map(len, roles)) == 90
+    assert all(roles)
+
+
+@given(numbers=st.lists(st.integers(0, 10**6), max_size=80))
+def test_splitting_by_number_forgets_none(numbers: list[int]) -> None:
+    paths = [Path(f"{order:03d}-{number}.png") for order, number in enumerate(numbers)]
+    split = split_by_number(paths)
+    assert sorted(path for role in vars(split).values() for path in role) == paths

@@ -10,13 +10,15 @@ from detectors.conftest import TINY_CONFIG, TINY_PLAN, normal_frames, write_imag
 from numpy.testing import assert_array_equal
 
 from pipeline.detectors.bundle import read_info
+from pipeline.detectors.radar.border import closeness
+from pipeline.detectors.radar.config import RadarConfig
 from pipeline.training.calibrate import CalibrationError
 from pipeline.training.checkpoint import Progress
 from pipeline.training.data import DataError, load_frames
 from pipeline.training.layouts import find_layout
 from pipeline.training.noise_training import NoisePlan, draw_patches, train_noise_predictor
 from pipeline.training.radar import fit_gain, train_radar
-from pipeline.training.synthetic import KINDS, synthetic_defects
+from pipeline.training.synthetic import KINDS, synthetic_defects, with_defect
 
 pytestmark = pytest.mark.unit
 
@@ -35,7 +37,7 @@ def kill_after(step: int):  # type: ignore[no-untyped-def]
     return on_step
 
 
-def images() -> torch.Tensor:
+def images() -> list[torch.Tensor]:
     return fit_gain(normal_frames(6), TINY_CONFIG, channels=1)[1]
 
 
@@ -81,14 +83,35 @@ def test_the_loss_falls() -> None:
 
 
 def test_patches_are_of_the_asked_size_and_repeatable() -> None:
-    first, again = (draw_patches(images(), 16, 5, True, torch.Generator().manual_seed(3)) for _ in range(2))
-    assert first.shape == (5, 1, 16, 16)
+    first, again = (draw_patches(images(), TINY_CONFIG, 5, True, torch.Generator().manual_seed(3))[0] for _ in range(2))
+    side = TINY_CONFIG.patch_px // TINY_CONFIG.scale
+    assert first.shape == (5, 1, side, side)
     assert_array_equal(first, again)
+
+
+def test_a_patch_knows_where_it_was_taken_and_how_it_was_mirrored() -> None:
+    """The image is its own closeness to the borders, so patch and borders must agree."""
+    config = RadarConfig.in_features(patch_px=32, channels=(8, 16))
+    patches, borders = draw_patches([closeness(9, 12), closeness(6, 5)], config, 40, True, torch.Generator())
+    swapped = borders[:, [1, 0, 3, 2]]
+    for patch, border, mirrored in zip(patches, borders, swapped, strict=True):
+        told = [torch.equal(patch[i], border[i]) or torch.equal(patch[i], mirrored[i]) for i in range(4)]
+        assert all(told)
+    assert not torch.equal(patches, borders)  # some were mirrored
+
+
+def test_normals_of_several_sizes_train_one_model(tmp_path: Path) -> None:
+    write_images(tmp_path / "data", normal_frames(20, 48, 56))
+    write_images(tmp_path / "taller", normal_frames(20, 70, 40))
+    for path in (tmp_path / "taller").iterdir():
+        path.rename(tmp_path / "data" / path.name.replace("part", "part1"))
+    info = train_radar(tmp_path / "data", tmp_path / "out", "sizes", TINY_PLAN, torch.device("cpu"))
+    assert info.input.min_side_px == TINY_CONFIG.patch_px
 
 
 def test_a_bundle_tells_where_it_comes_from(bundles: dict[str, Path]) -> None:
     info = read_info(bundles["radar in pixels"])
-    assert info.training["images"] == {"fit": 16, "forest": 8, "calibration": 12, "validation": 4}
+    assert info.training["images"] == {"fit": 20, "forest": 4, "calibration": 12, "validation": 4}
     assert info.calibration.normals == 12
     assert (info.input.height_px, info.input.width_px, info.input.mode) == (48, 56, "gray")
 
@@ -103,7 +126,7 @@ def test_colour_frames_train_a_colour_model(tmp_path: Path) -> None:
 
 def test_too_few_normals_for_the_promise_are_refused_before_training(normals_folder: Path, tmp_path: Path) -> None:
     plan = replace(TINY_PLAN, false_alarm_rate=0.01)
-    with pytest.raises(CalibrationError, match=r"40 normals leave 12 .* Give about 331 images"):
+    with pytest.raises(CalibrationError, match=r"40 normals leave 12 .* Give about 368 images"):
         train_radar(normals_folder, tmp_path, "x", plan, torch.device("cpu"))
 
 
@@ -126,12 +149,20 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_synthetic_defect_changes_a_part_of_the_frame(kind) -> None:  # type: ignore[no-untyped-def]
+def test_a_synthetic_defect_changes_a_part_of_the_frame_and_says_which(kind: str) -> None:
     frame, donor = normal_frames(2, 100, 120)
-    changed = np.mean([kind(frame, donor, np.random.default_rng(seed)) != frame for seed in range(8)])
-    assert 0 < changed < 0.5
+    found = [with_defect(frame, donor, kind, np.random.default_rng(seed)) for seed in range(8)]
+    changed, marked = np.mean([d.frame != frame for d in found]), np.mean([d.mask for d in found])
+    assert 0 < changed < 0.9
+    assert 0 < marked <= changed + 0.02
+    inside = np.mean([np.abs(d.frame.astype(float) - frame)[d.mask].mean() for d in found if d.mask.any()])
+    outside = np.mean([np.abs(d.frame.astype(float) - frame)[~d.mask].mean() for d in found])
+    assert inside > 5 * outside
 
 
-def test_synthetic_defects_repeat_themselves() -> None:
-    frames = normal_frames(3)
-    assert_array_equal(synthetic_defects(frames, 2, seed=5), synthetic_defects(frames, 2, seed=5))
+def test_synthetic_defects_repeat_themselves_and_take_turns() -> None:
+    frames = list(normal_frames(4, 100, 120))
+    first, again = (synthetic_defects(frames, 2, seed=5) for _ in range(2))
+    assert [defect.kind for defect in first] == [*KINDS, next(iter(KINDS))]
+    for one, other in zip(first, again, strict=True):
+        assert_array_equal(one.frame, other.frame)

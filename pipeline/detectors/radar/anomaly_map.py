@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.detectors.radar.border import places
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.detectors.radar.network import NoisePredictor
-from pipeline.detectors.radar.preprocess import box_mean, pad_to_stride
+from pipeline.detectors.radar.network import NoisePredictor, predict
+from pipeline.detectors.radar.preprocess import box_mean
 
 
 def predicted_noise(network: NoisePredictor, images: Tensor, alpha: float, config: RadarConfig) -> Tensor:
@@ -16,11 +17,39 @@ def predicted_noise(network: NoisePredictor, images: Tensor, alpha: float, confi
     calls noise is then all of the frame's own making: structure that normals do not have. With a drawn ε the map
     would be dominated by the draw, and the same frame would score differently every time.
     """
-    height, width = images.shape[-2:]
-    noisy = pad_to_stride(images * alpha**0.5, config.stride_px)
     timesteps = torch.full((len(images),), config.timestep, device=images.device)
-    predicted: Tensor = network(noisy, timesteps)
-    return box_mean(predicted[..., :height, :width].contiguous(), config.blur_px)
+    return box_mean(predict(network, images * alpha**0.5, timesteps, config), config.blur_px)
+
+
+def noise_norm(noise: Tensor) -> Tensor:
+    """(N, C, h, w) → (N, h, w): root mean square over the channels of each position."""
+    return noise.square().mean(dim=1).sqrt()
+
+
+def over_normal(noise: Tensor, usual: Tensor, config: RadarConfig) -> Tensor:
+    """Divides the noise by what is usual at each place of a frame.
+
+    usual (rings²,): see `usual_norms`. The result has the shape of `noise`.
+    """
+    height, width = noise.shape[-2:]
+    return noise / usual.to(noise.device)[places(height, width, config.rings, config.ring_cells).to(noise.device)]
+
+
+def usual_norms(norms: list[Tensor], config: RadarConfig) -> Tensor:
+    """(h, w) norm maps of normals → (rings²,): a high quantile for each place (`border.places`). Places that no normal
+    has, or that are silent in all of them, get that of the whole."""
+    found: list[list[Tensor]] = [[] for _ in range(config.rings**2)]
+    for norm in norms:
+        at = places(*norm.shape, config.rings, config.ring_cells)
+        for place in torch.unique(at).tolist():
+            found[place].append(norm[at == place])
+    quantiles = [_quantile(torch.cat(values), config.place_quantile) if values else 0.0 for values in found]
+    whole = _quantile(torch.cat([norm.flatten() for norm in norms]), config.place_quantile)
+    return torch.tensor([quantile or whole or 1.0 for quantile in quantiles])
+
+
+def _quantile(values: Tensor, share: float) -> float:
+    return float(values.sort().values[min(len(values) - 1, int(share * len(values)))])
 
 
 def sobel_magnitude(noise: Tensor) -> Tensor:

@@ -8,14 +8,23 @@ STRIDE_PX = 8
 """Frame pixels per cell of the encoder's grid."""
 
 METHOD = "radar"
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
-SCORING_ONLY = ("timestep", "blur_px", "top_fraction", "over_median", "significant_digits")
+SCORING_ONLY = (
+    "timestep",
+    "blur_px",
+    "norm_fraction",
+    "top_fraction",
+    "over_median",
+    "map",
+    "place_quantile",
+    "significant_digits",
+)
 """Settings that a trained network does not depend on."""
 
 
 class RadarConfig(BaseModel):
-    """Validated on training and again on loading. docs/decisions/0002-radar-choices.md has the reasons for defaults."""
+    """Validated on training and again on loading. docs/decisions/ has the reasons for the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,39 +32,49 @@ class RadarConfig(BaseModel):
     """What is diffused: the frame itself, as in the paper, or the feature maps of a frozen encoder."""
     encoder: str = "tf_efficientnet_lite0"
     """timm's name of it; in the feature space only."""
-    scale: int = Field(default=2, ge=1)
-    """Frame pixels per working pixel, along each side: the frame is averaged down by this first."""
-    fold: int = Field(default=2, ge=1)
-    """Working pixels per network position, along each side. They become channels (space to depth), which keeps every
-    pixel and divides the network's time by fold²."""
-    patch_px: int = Field(default=128, gt=0)
+    even_exposure: bool = True
+    """Whether frames are divided by their mean gray level before the encoder; in the feature space only."""
+    scale: int = Field(default=1, ge=1)
+    """Frame pixels per position, along each side: in pixels the frame is averaged down by this first."""
+    fold: int = Field(default=4, ge=1)
+    """Positions per network position, along each side. They become channels (space to depth), which keeps every pixel
+    and divides the network's time by fold²."""
+    patch_px: int = Field(default=96, gt=0)
     """Side of a training patch in frame pixels; also the smallest frame that can be scored."""
     contrast_px: int = Field(default=63, ge=0)
-    """Window, in working pixels, of the local mean that the frame is divided by; 0 leaves the gray levels alone."""
+    """Window, in positions, of the local mean that the frame is divided by; 0 leaves the gray levels alone."""
     gain: float = Field(default=1.0, gt=0)
     """Normalised frames are multiplied by this. Training sets it so that normals have unit variance."""
+    rings: int = Field(default=5, ge=1, le=32)
+    """How many distances from the border are told apart, 8 frame pixels each; 1 treats all positions alike."""
 
-    channels: tuple[int, ...] = (32, 64, 64)
+    channels: tuple[int, ...] = Field(default=(64, 96), min_length=1)
     """U-Net channels per level; self-attention sits at the bottom alone."""
     train_timesteps: int = Field(default=1000, gt=0)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
-    timestep: int = Field(default=20, ge=0)
+    timestep: int = Field(default=100, ge=0)
     """The one timestep at which frames are scored."""
 
-    blur_px: int = Field(default=5, ge=1)
-    """Side of the box blur over the predicted noise, in working pixels; 1 is none."""
-    top_fraction: float = Field(default=0.003, gt=0, le=1)
+    blur_px: int = Field(default=3, ge=1)
+    """Side of the box blur over the predicted noise, in positions; 1 is none."""
+    place_quantile: float = Field(default=0.95, gt=0, lt=1)
+    """The noise map is divided by this quantile of its norm among normals at the same place of the frame."""
+    norm_fraction: float = Field(default=0.03, gt=0, le=1)
+    """The global feature is the L2 norm of the noise over this share of positions, the loudest. 1 is the paper's."""
+    top_fraction: float = Field(default=0.01, gt=0, le=1)
     """The local feature is the mean of this share of the highest values of the Sobel map."""
-    over_median: bool = True
+    over_median: bool = False
     """Whether the local feature is taken relative to the map's median."""
+    map: Literal["sobel", "norm"] = "norm"
+    """What is shown per position: Sobel of the predicted noise, as in the paper, or its norm, which locates better."""
     significant_digits: int = Field(default=5, ge=3, le=12)
     """Features are rounded to so many digits: float noise between machines and batch sizes stays out of the forest."""
 
     @classmethod
     def in_features(cls, **settings: Any) -> Self:
-        """Defaults for the feature space: the encoder has done the folding, averaging and contrast already."""
-        own = {"scale": STRIDE_PX, "fold": 1, "contrast_px": 0, "channels": (48, 64), "timestep": 10, "blur_px": 3}
-        return cls.model_validate({"space": "features", "over_median": False, "top_fraction": 0.03, **own, **settings})
+        """Defaults for the feature space: the encoder has done the folding and averaging already."""
+        own = {"scale": STRIDE_PX, "fold": 1, "contrast_px": 0, "timestep": 500, "blur_px": 1, "top_fraction": 0.03}
+        return cls.model_validate({"space": "features", **own, **settings})
 
     @classmethod
     def in_pixels(cls, **settings: Any) -> Self:
@@ -63,8 +82,13 @@ class RadarConfig(BaseModel):
 
     @property
     def stride_px(self) -> int:
-        """Frames are padded to a multiple of this, in working pixels: every level of the U-Net then halves evenly."""
+        """Frames are padded to a multiple of this, in positions: every level of the U-Net then halves evenly."""
         return self.fold << (len(self.channels) - 1)
+
+    @property
+    def ring_cells(self) -> int:
+        """Width of a ring in positions."""
+        return max(1, STRIDE_PX // self.scale)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -77,5 +101,5 @@ class RadarConfig(BaseModel):
         if self.blur_px % 2 == 0 or (self.contrast_px and self.contrast_px % 2 == 0):
             raise ValueError("blur_px and contrast_px must be odd, so that the window has a centre")
         if any(channel % 8 for channel in self.channels):
-            raise ValueError("channels must be multiples of 8, the number of groups of the group normalisation")
+            raise ValueError("channels must be multiples of 8, so that attention splits into heads")
         return self

@@ -1,23 +1,25 @@
 """The trained model: frames in, scores, maps and features out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.detectors.base import Prediction
 from pipeline.detectors.bundle import BundleError, BundleInfo
 from pipeline.detectors.images import check_batch
 from pipeline.detectors.radar import features
-from pipeline.detectors.radar.anomaly_map import predicted_noise, sobel_magnitude
+from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, predicted_noise, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.config import METHOD_VERSION, RadarConfig
-from pipeline.detectors.radar.front import Front, front_from_tensors
+from pipeline.detectors.radar.front import FeatureFront, Front, front_from_tensors
 from pipeline.detectors.radar.judgement import Judgement
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, load_weights
 
 NETWORK_PREFIX = "network."
+USUAL = "usual_norms"
 _FRAMES_PER_PASS = {"cpu": 1}
 _FRAMES_PER_PASS_ELSEWHERE = 8
 
@@ -33,12 +35,18 @@ class RadarFeatures:
         self.config = config
         self.front = front
         self.device = device
+        self.usual = torch.ones(config.rings**2)
+        """(rings²,): what the noise is divided by at each place of a frame; ones until `fit_usual`."""
         self._network = network.eval().to(device)
         self._alpha = float(cumulative_alphas(config)[config.timestep])
         self._frames_per_pass = _FRAMES_PER_PASS.get(device.type, _FRAMES_PER_PASS_ELSEWHERE)
 
+    def fit_usual(self, normals: Sequence[NDArray[np.uint8]]) -> None:
+        """Learns what is usual at each place from normals that the network was not fitted on."""
+        self.usual = usual_norms([noise_norm(self._noise(frame[None]))[0].cpu() for frame in normals], self.config)
+
     def measure(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """(N, H, W[, 3]) → features (N, 2) and Sobel maps (N, ceil(H / scale), ceil(W / scale))."""
+        """(N, H, W[, 3]) → features (N, 2) and maps (N, ceil(H / scale), ceil(W / scale))."""
         check_batch(batch)
         height, width = batch.shape[1:3]
         if min(height, width) < self.config.patch_px:
@@ -62,10 +70,14 @@ class RadarFeatures:
 
     @torch.inference_mode()
     def _measure_pass(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        noise = predicted_noise(self._network, self.front(frames, self.device), self._alpha, self.config)
-        sobel = sobel_magnitude(noise)
-        values = features.measure(noise, sobel, self.config)
-        return values, sobel.cpu().numpy()
+        noise = over_normal(self._noise(frames), self.usual, self.config)
+        norm, sobel = noise_norm(noise), sobel_magnitude(noise)
+        values = features.measure(norm, sobel, self.config)
+        return values, (sobel if self.config.map == "sobel" else norm).cpu().numpy()
+
+    @torch.inference_mode()
+    def _noise(self, frames: NDArray[np.uint8]) -> Tensor:
+        return predicted_noise(self._network, self.front(frames, self.device), self._alpha, self.config)
 
 
 class RadarDetector:
@@ -86,6 +98,12 @@ class RadarDetector:
         named = {name: values[:, column] for column, name in enumerate(features.NAMES)}
         return Prediction(scores=self._judgement.score(values), maps=maps, features=named)
 
+    def networks(self) -> Mapping[str, tuple[object, str]]:
+        """See `Detector.networks`."""
+        noise: dict[str, tuple[object, str]] = {"noise": (self._extractor, "_network")}
+        front = self._extractor.front
+        return noise | {"encoder": (front.encoder, "net")} if isinstance(front, FeatureFront) else noise
+
 
 def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device) -> RadarDetector:
     """Raises BundleError when the bundle was written for another version of this code or holds no whole model."""
@@ -101,9 +119,11 @@ def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: t
         network = NoisePredictor(config, front.channels)
         load_weights(network, _without_prefix(tensors, NETWORK_PREFIX))
         judgement = Judgement.from_tensors(tensors)
+        extractor = RadarFeatures(front, network, config, device)
+        extractor.usual = torch.from_numpy(tensors[USUAL])
     except (ValueError, KeyError, RuntimeError) as error:
         raise BundleError(f"it does not hold a whole radar model: {error}") from error
-    return RadarDetector(info, RadarFeatures(front, network, config, device), judgement)
+    return RadarDetector(info, extractor, judgement)
 
 
 def _without_prefix(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

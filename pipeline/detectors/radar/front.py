@@ -1,6 +1,6 @@
 """What RADAR diffuses: pixels, as in the paper, or the feature maps of a frozen encoder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,15 +12,20 @@ from torch.nn import functional
 
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors
 from pipeline.detectors.images import to_images
+from pipeline.detectors.radar.border import rings
 from pipeline.detectors.radar.config import STRIDE_PX, RadarConfig
 from pipeline.detectors.radar.grid import joined
-from pipeline.detectors.radar.preprocess import normalise
+from pipeline.detectors.radar.preprocess import even_exposure, normalise
 
 _ENCODER = "encoder."
 _FLOOR = 0.1
 """Added to the variances before whitening, relative to those of standardised channels: directions in which normals
 hardly vary hold the encoder's rounding noise, and would be blown up without it."""
 _TINY = 1e-4
+_LEAST_POOLED, _MOST_POOLED = 0.1, 0.9
+_FIBRES_PER_DEGREE = 18
+"""A ring's own covariance is trusted once it has many times this number of fibres for each of its channels.
+Neighbouring fibres repeat each other, hence so many."""
 
 
 class Front(Protocol):
@@ -54,55 +59,124 @@ class PixelFront:
 @dataclass(frozen=True)
 class FeatureFront:
     encoder: Encoder
+    config: RadarConfig
     image_channels: int
     """1 for gray, 3 for RGB: what the frames are brought to before the encoder, which always takes three."""
     mean: Tensor
-    """(C,): of the fitted normals' fibres."""
+    """(rings, C): of the fitted normals' fibres in each ring from the border inwards."""
     whitening: Tensor
-    """(C, C): gives those fibres about unit covariance, so that one step of white noise means the same in every
+    """(rings, C, C): gives those fibres about unit covariance, so that one step of white noise means the same in every
     direction. Unwhitened, the few directions of high variance would drown the ones in which defects differ."""
 
     @property
     def channels(self) -> int:
         return sum(self.encoder.channels)
 
+    @torch.no_grad()
     def __call__(self, frames: NDArray[np.uint8], device: torch.device) -> Tensor:
-        return _whiten(
-            raw_features(self.encoder.to(device), frames, self.image_channels, device),
-            self.mean.to(device),
-            self.whitening.to(device),
-        )
+        features = raw_features(self.encoder.to(device), frames, self.image_channels, self.config, device)
+        return whiten(features, self.mean.to(device), self.whitening.to(device), self.config)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        own = {"front.mean": self.mean.numpy(), "front.whitening": self.whitening.numpy()}
+        own = {"front.mean": self.mean.numpy(), "front.whitening": self.whitening.half().numpy()}
         return own | {_ENCODER + name: value for name, value in encoder_tensors(self.encoder).items()}
 
 
 @torch.no_grad()  # not inference_mode: training goes on with what comes out
-def raw_features(encoder: Encoder, frames: NDArray[np.uint8], image_channels: int, device: torch.device) -> Tensor:
-    """(N, H, W[, 3]) → (N, C, h, w), one frame at a time: a batch of large frames would fill the memory."""
-    images = (to_images(frame[None], image_channels).to(device) for frame in frames)
-    grid = [-(-side // STRIDE_PX) for side in frames.shape[1:3]]
-    return torch.cat([joined(encoder(image.expand(-1, 3, -1, -1) / 127.5 - 1.0), *grid) for image in images])
+def raw_features(
+    encoder: Encoder, frames: NDArray[np.uint8], image_channels: int, config: RadarConfig, device: torch.device
+) -> Tensor:
+    """(N, H, W[, 3]) → (N, C, ceil(H / 8), ceil(W / 8)), one frame at a time: a batch of large frames would fill the
+    memory."""
+    return torch.cat([_encoded(encoder, frame[None], image_channels, config, device) for frame in frames])
+
+
+def _encoded(
+    encoder: Encoder, frame: NDArray[np.uint8], image_channels: int, config: RadarConfig, device: torch.device
+) -> Tensor:
+    """Frames are mirrored outwards by one cell of the coarsest level, since encoders fill up with zeros, which are
+    unlike any surface; and up to a multiple of it, so that every level lies on the same grid at every size."""
+    height, width = frame.shape[1:3]
+    images = to_images(frame, image_channels).to(device)
+    if config.even_exposure:
+        images = even_exposure(images)
+    coarsest = max(encoder.strides)
+    below, right = (coarsest + -side % coarsest for side in (height, width))
+    images = functional.pad(images / 127.5 - 1.0, (coarsest, right, coarsest, below), mode="reflect")
+    levels = [
+        level[..., coarsest // stride :, coarsest // stride :]
+        for level, stride in zip(encoder(images.expand(-1, 3, -1, -1)), encoder.strides, strict=True)
+    ]
+    levels = [
+        level[..., : -(-height // stride), : -(-width // stride)]
+        for level, stride in zip(levels, encoder.strides, strict=True)
+    ]
+    return joined(levels, encoder.strides, STRIDE_PX, -(-height // STRIDE_PX), -(-width // STRIDE_PX))
 
 
 def fit_feature_front(
-    encoder: Encoder, frames: NDArray[np.uint8], image_channels: int, device: torch.device
-) -> tuple[FeatureFront, Tensor]:
-    """The front that gives these normals zero mean and unit covariance, and the normals as it sees them."""
+    encoder: Encoder,
+    frames: Sequence[NDArray[np.uint8]],
+    image_channels: int,
+    config: RadarConfig,
+    device: torch.device,
+) -> tuple[FeatureFront, list[Tensor]]:
+    """The front that gives these normals zero mean and unit covariance in every ring, and each normal (C, h, w) as it
+    sees it, in half precision."""
     # Half precision, as the bundle will store it: the front must see in training what it will see in service.
-    encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder))
-    features = raw_features(encoder.to(device), frames, image_channels, device).cpu()
-    mean = features.mean(dim=(0, 2, 3))
-    deviation = features.std(dim=(0, 2, 3)).clamp(min=_TINY)
-    fibres = (features - mean.view(1, -1, 1, 1)).permute(0, 2, 3, 1).reshape(-1, len(mean)) / deviation
-    variances, directions = torch.linalg.eigh((fibres.T @ fibres / len(fibres)).double())
-    whitening = (directions / (variances + _FLOOR).sqrt() @ directions.T).float() / deviation
-    return FeatureFront(encoder, image_channels, mean, whitening), _whiten(features, mean, whitening)
+    encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
+    features = [raw_features(encoder, frame[None], image_channels, config, device)[0].cpu().half() for frame in frames]
+    mean, whitening = fit_whitening(features, config)
+    whitening = whitening.half().float()
+    seen = [whiten(one.float()[None], mean, whitening, config)[0].half() for one in features]
+    return FeatureFront(encoder, config, image_channels, mean, whitening), seen
 
 
-def _whiten(features: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
-    return functional.conv2d(features - mean.view(1, -1, 1, 1), whitening[:, :, None, None])
+def fit_whitening(features: Sequence[Tensor], config: RadarConfig) -> tuple[Tensor, Tensor]:
+    """(C, h, w) maps of normals → mean (rings, C) and whitening (rings, C, C). A ring with few fibres leans on the
+    covariance within all rings."""
+    channels = len(features[0])
+    counts = torch.zeros(config.rings, dtype=torch.float64)
+    sums = torch.zeros(config.rings, channels, dtype=torch.float64)
+    products = torch.zeros(config.rings, channels, channels, dtype=torch.float64)
+    for one in features:
+        ring = rings(*one.shape[1:], config.rings, config.ring_cells).flatten()
+        fibres = one.flatten(start_dim=1).T.double()
+        for index in torch.unique(ring).tolist():
+            own = fibres[ring == index]
+            counts[index] += len(own)
+            sums[index] += own.sum(dim=0)
+            products[index] += own.T @ own
+    seen = counts > 0
+    held = counts.clamp(min=1)
+    mean = sums / held[:, None]
+    covariance = products / held[:, None, None] - mean[:, :, None] * mean[:, None, :]
+    within = (covariance * counts[:, None, None]).sum(dim=0) / counts.sum()
+    pooled = (_FIBRES_PER_DEGREE * channels / held).clamp(_LEAST_POOLED, _MOST_POOLED)[:, None, None]
+    covariance = torch.where(seen[:, None, None], (1 - pooled) * covariance + pooled * within, within)
+    # Frames so small that they have no such inside leave it the mean of what they have.
+    mean = torch.where(seen[:, None], mean, sums.sum(dim=0) / counts.sum())
+    return mean.float(), torch.stack([_whitening_of(one) for one in covariance])
+
+
+def _whitening_of(covariance: Tensor) -> Tensor:
+    """Symmetric (ZCA): a channel stays near itself."""
+    deviation = covariance.diag().clamp(min=_TINY**2).sqrt()
+    variances, directions = torch.linalg.eigh(covariance / torch.outer(deviation, deviation))
+    whitening: Tensor = directions / (variances.clamp(min=0) + _FLOOR).sqrt() @ directions.T / deviation
+    return whitening.float()
+
+
+def whiten(features: Tensor, mean: Tensor, whitening: Tensor, config: RadarConfig) -> Tensor:
+    """(N, C, h, w) → the same shape: each fibre by the statistics of its ring."""
+    height, width = features.shape[-2:]
+    ring = rings(height, width, len(mean), config.ring_cells).flatten().to(features.device)
+    fibres = features.flatten(start_dim=2)
+    white = whitening[-1] @ (fibres - mean[-1][:, None])
+    for index in range(len(mean) - 1):
+        at = (ring == index).nonzero()[:, 0]
+        white[:, :, at] = whitening[index] @ (fibres[:, :, at] - mean[index][:, None])
+    return white.view_as(features)
 
 
 def front_from_tensors(config: RadarConfig, image_channels: int, tensors: Mapping[str, NDArray[Any]]) -> Front:
@@ -110,5 +184,5 @@ def front_from_tensors(config: RadarConfig, image_channels: int, tensors: Mappin
     if config.space == "pixels":
         return PixelFront(config, image_channels)
     own = {name.removeprefix(_ENCODER): array for name, array in tensors.items() if name.startswith(_ENCODER)}
-    mean, whitening = (torch.from_numpy(tensors[f"front.{name}"]) for name in ("mean", "whitening"))
-    return FeatureFront(encoder_from_tensors(config.encoder, own), image_channels, mean, whitening)
+    mean, whitening = (torch.from_numpy(tensors[f"front.{name}"]).float() for name in ("mean", "whitening"))
+    return FeatureFront(encoder_from_tensors(config.encoder, own), config, image_channels, mean, whitening)

@@ -7,8 +7,18 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def joined(levels: Sequence[Tensor], height: int, width: int) -> Tensor:
-    """Maps (N, C_i, h_i, w_i) → (N, ΣC_i, height, width), each averaged over 3 × 3 of its own cells first, so that a
-    fibre knows its surroundings (as in PatchCore, arXiv 2106.08265, eq. 3)."""
-    near = [functional.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False) for level in levels]
-    return torch.cat([functional.interpolate(level, size=[height, width], mode="bilinear") for level in near], dim=1)
+def joined(levels: Sequence[Tensor], strides: Sequence[int], cell_px: int, height: int, width: int) -> Tensor:
+    """Maps (N, C_i, h_i, w_i) at these strides → (N, ΣC_i, height, width) at `cell_px` frame pixels a cell.
+
+    Levels at the grid's stride or finer are averaged over 3 × 3 of their own cells first, so that a fibre knows its
+    surroundings (as in PatchCore, arXiv 2106.08265, eq. 3). Coarser ones know theirs, and a small hole would drown.
+    Strides differ from `cell_px` by powers of two, so every level is brought over exactly, whatever the frame's size.
+    """
+    brought = []
+    for level, stride in zip(levels, strides, strict=True):
+        if stride <= cell_px:
+            near = functional.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False)
+            brought.append(functional.avg_pool2d(near, cell_px // stride, ceil_mode=True))
+        else:
+            brought.append(functional.interpolate(level, scale_factor=stride // cell_px, mode="bilinear"))
+    return torch.cat([level[..., :height, :width] for level in brought], dim=1)

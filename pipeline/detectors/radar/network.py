@@ -1,6 +1,14 @@
-"""The noise predictor: diffusers' U-Net, self-attention at the bottleneck alone, and its noise schedule."""
+"""The noise predictor: a small U-Net with attention whose every output depends on its neighbourhood alone.
 
+diffusers' U-Net was used before. Its group normalisation and its global attention see the frame as a whole: trained on
+patches, it met other statistics in every larger frame, and a frame scored in tiles got other values than in one piece.
+Here normalisation is over the channels of one position, attention over the 7 × 7 positions around, and borders repeat.
+A frame of any size is then one pass without seams, and tiles that overlap by `reach_cells` merge to exactly that pass.
+"""
+
+import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -8,42 +16,151 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.radar.preprocess import pad_to_stride
 
-_GROUPS = 8
+_TIME_WAVES = 8
+_TIME_CHANNELS = 64
+_HEADS = 4
+_WINDOW = 7
+_BORDERS = 4
 
 
 class NoisePredictor(nn.Module):
-    """(N, C, h, w) noisy frames and (N,) timesteps → (N, C, h, w) predicted noise; h, w are multiples of `stride_px`.
+    """(N, C, h, w) noisy frames, (N,) timesteps and (N, 4, h, w) closeness to the borders → (N, C, h, w) predicted
+    noise.
 
-    The U-Net works on folded frames (space to depth): a position holds fold × fold pixels as channels. Full resolution
-    goes in and comes out, while the costly first level runs on fold² fewer positions.
+    The answer starts as √(1 − ᾱ_t)·x_t, the best linear guess for white data: an untrained network measures distance
+    as a plain Gaussian would (Mahalanobis, when its input is whitened), and what is learnt is how normals differ from
+    that. h, w are multiples of `RadarConfig.stride_px`.
     """
 
     def __init__(self, config: RadarConfig, image_channels: int) -> None:
         super().__init__()
-        from diffusers import UNet2DModel
-
-        levels = len(config.channels)
-        folded = image_channels * config.fold**2
         self.fold = config.fold
-        self.unet: nn.Module = UNet2DModel(  # type: ignore[no-untyped-call, assignment]
-            in_channels=folded,
-            out_channels=folded,
-            block_out_channels=config.channels,
-            layers_per_block=1,
-            down_block_types=("DownBlock2D",) * levels,
-            up_block_types=("UpBlock2D",) * levels,
-            add_attention=True,
-            attention_head_dim=16,
-            norm_num_groups=_GROUPS,
+        folded = image_channels * config.fold**2
+        self.register_buffer("noise_share", (1 - cumulative_alphas(config)).sqrt(), persistent=False)
+        self.time = nn.Sequential(
+            nn.Linear(2 * _TIME_WAVES, _TIME_CHANNELS), nn.SiLU(), nn.Linear(_TIME_CHANNELS, _TIME_CHANNELS), nn.SiLU()
         )
+        widths = config.channels
+        self.enter = nn.Conv2d(folded + _BORDERS, widths[0], 1)
+        self.down = nn.ModuleList(_Block(width, width) for width in widths[:-1])
+        self.shrink = nn.ModuleList(nn.Conv2d(here, below, 2, stride=2) for here, below in pairwise(widths))
+        self.bottom = nn.ModuleList([_Block(widths[-1], widths[-1]), _Attention(widths[-1]), _Block(*widths[-1:] * 2)])
+        self.grow = nn.ModuleList(nn.Conv2d(below, here, 1) for here, below in pairwise(widths))
+        self.up = nn.ModuleList(_Block(2 * width, width) for width in widths[:-1])
+        self.leave_norm = _Norm(widths[0])
+        self.leave = nn.Conv2d(widths[0], folded, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, timesteps: Tensor, borders: Tensor) -> Tensor:
         folded = functional.pixel_unshuffle(noisy, self.fold) if self.fold > 1 else noisy
-        predicted = self.unet(as_channels_last(folded), timesteps, return_dict=False)[0]
+        borders = functional.avg_pool2d(borders, self.fold) if self.fold > 1 else borders
+        noise_share: Tensor = self.noise_share[timesteps].view(-1, 1)  # type: ignore[index]
+        moment = self.time(_waves(noise_share))
+        flow = self.enter(as_channels_last(torch.cat([folded, borders], dim=1)))
+        passed = []
+        for block, shrink in zip(self.down, self.shrink, strict=True):
+            flow = block(flow, moment)
+            passed.append(flow)
+            flow = shrink(flow)
+        for part in self.bottom:
+            flow = part(flow, moment)
+        for block, grow, beside in zip(reversed(self.up), reversed(self.grow), reversed(passed), strict=True):
+            flow = functional.interpolate(grow(flow), scale_factor=2, mode="nearest")
+            flow = block(torch.cat([flow, beside], dim=1), moment)
+        learnt = self.leave(functional.silu(self.leave_norm(flow)))
+        predicted = learnt + folded * noise_share[..., None, None]
         return functional.pixel_shuffle(predicted, self.fold) if self.fold > 1 else predicted
+
+
+def predict(network: NoisePredictor, noisy: Tensor, timesteps: Tensor, config: RadarConfig) -> Tensor:
+    """(N, C, h, w) whole frames of any size → (N, C, h, w) predicted noise."""
+    height, width = noisy.shape[-2:]
+    borders = closeness(height, width, config.ring_cells).to(noisy.device).expand(len(noisy), -1, -1, -1)
+    padded, borders = (pad_to_stride(part, config.stride_px) for part in (noisy, borders))
+    predicted: Tensor = network(padded, timesteps, borders)
+    return predicted[..., :height, :width].contiguous()
+
+
+def reach_cells(config: RadarConfig) -> int:
+    """How far, in positions, an input can change an output: blocks of two 3 × 3 convolutions and the attention."""
+    levels = len(config.channels)
+    blocks = sum((4 << level) for level in range(levels - 1))
+    bottom = (1 << (levels - 1)) * (4 + _WINDOW // 2)
+    return config.fold * (blocks + bottom + (1 << levels))
+
+
+class _Norm(nn.Module):
+    """Layer normalisation over the channels of each position."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = functional.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias)
+        return positions.permute(0, 3, 1, 2)
+
+
+class _Block(nn.Module):
+    """A residual block; the timestep scales and shifts its middle. It starts as the identity (or a projection)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.norm_in = _Norm(channels_in)
+        self.conv_in = nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="replicate")
+        self.time = nn.Linear(_TIME_CHANNELS, 2 * channels_out)
+        self.norm_out = _Norm(channels_out)
+        self.conv_out = nn.Conv2d(channels_out, channels_out, 3, padding=1, padding_mode="replicate")
+        nn.init.zeros_(self.conv_out.weight)
+        self.skip = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: Tensor, moment: Tensor) -> Tensor:
+        scale, shift = self.time(moment)[:, :, None, None].chunk(2, dim=1)
+        inner = self.norm_out(self.conv_in(functional.silu(self.norm_in(x)))) * (1 + scale) + shift
+        through: Tensor = self.skip(x) + self.conv_out(functional.silu(inner))
+        return through
+
+
+class _Attention(nn.Module):
+    """Self-attention of each position to the 7 × 7 around it, with a learnt bias for each offset."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _Norm(channels)
+        self.ask = nn.Conv2d(channels, 3 * channels, 1)
+        self.offsets = nn.Parameter(torch.zeros(_HEADS, _WINDOW**2))
+        self.answer = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.answer.weight)
+
+    def forward(self, x: Tensor, moment: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        query, key, value = self.ask(self.norm(x)).chunk(3, dim=1)
+        per_head = channels // _HEADS
+        around_keys, around_values = (
+            functional.unfold(functional.pad(part, (_WINDOW // 2,) * 4, mode="replicate"), _WINDOW).view(
+                n, _HEADS, per_head, _WINDOW**2, height * width
+            )
+            for part in (key, value)
+        )
+        query = query.reshape(n, _HEADS, per_head, 1, height * width)
+        weights = (query * around_keys).sum(dim=2) / math.sqrt(per_head) + self.offsets[None, :, :, None]
+        found = (around_values * weights.softmax(dim=2)[:, :, None]).sum(dim=3)
+        through: Tensor = x + self.answer(found.view(n, channels, height, width))
+        return through
+
+
+def _waves(noise_share: Tensor) -> Tensor:
+    """(N, 1) √(1 − ᾱ) → (N, 16): sines and cosines of the logarithm of the noise-to-signal ratio."""
+    ratio = (noise_share / (1 - noise_share.square()).clamp(min=1e-6).sqrt()).clamp(min=1e-3).log()
+    angles = 4 * ratio * torch.exp(-0.5 * torch.arange(_TIME_WAVES, device=ratio.device))
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def as_channels_last(images: Tensor) -> Tensor:

@@ -9,6 +9,14 @@ _DARK = 4.0
 """Gray levels added to the local mean before dividing, so that black regions do not blow sensor noise up."""
 
 
+_USUAL_LEVEL = 110.0
+
+
+def even_exposure(images: Tensor) -> Tensor:
+    """(N, C, H, W) gray levels → the same, each frame scaled to a mean of 110. Twice the light, the same image."""
+    return images * (_USUAL_LEVEL / (images.mean(dim=(1, 2, 3), keepdim=True) + _DARK))
+
+
 def normalise(images: Tensor, config: RadarConfig) -> Tensor:
     """(N, C, H, W) gray levels → (N, C, ceil(H / scale), ceil(W / scale)) with normals at about unit variance.
 

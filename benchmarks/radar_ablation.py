@@ -1,0 +1,388 @@
+"""What each of RADAR's open choices is worth, measured on synthetic defects alone.
+
+    python -m benchmarks.radar_ablation --data ../shared/data/magnetic-tile
+
+Normals of train/good are split by part. The networks learn from one share, what is usual at each place from another,
+and a third, with and without synthetic defects, is scored. Test images are never read. The trainings are kept in
+--work, so a second run only scores. Prints a Markdown table and writes benchmarks/results/radar-ablation.json.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.machine import this_machine
+from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_magnitude, usual_norms
+from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.radar.features import loud_norm, peak
+from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, predict
+from pipeline.detectors.radar.preprocess import box_mean
+from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.data import Frame, load_frames
+from pipeline.training.forest import fit_judgement
+from pipeline.training.layouts import find_layout
+from pipeline.training.noise_training import NoisePlan, fingerprint, train_noise_predictor
+from pipeline.training.radar import RadarPlan, fit_front
+from pipeline.training.split import Shares, split_by_number
+from pipeline.training.synthetic import Defect, synthetic_defects
+
+RESULT = Path(__file__).parent / "results" / "radar-ablation.json"
+SHARES = Shares(fit=0.6, forest=0.15, calibration=0.0, validation=0.25)
+DEFECTS_PER_NORMAL = 2
+RECONSTRUCTED = 16
+"""Images of each side that the multi-step rows score: 250 passes each."""
+NOT_MEASURED = (
+    "other beta schedules in training",
+    "other patch sizes",
+    "training without the border channels",
+    "RGB",
+)
+Maps = Callable[[Tensor], Tensor]
+"""(1, C, h, w) front's view of a frame → (h, w)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    group: str
+    choice: str
+    auroc: float
+    """Image AUROC, mean over the kinds of defects."""
+    per_kind: Mapping[str, float]
+    pixel_auroc: float | None
+    ms: float
+    """Median time of the network and what follows, for one frame; the encoder comes on top."""
+    images: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is scored, as one front sees it."""
+
+    config: RadarConfig
+    held_out: list[Tensor]
+    normals: list[Tensor]
+    damaged: list[Tensor]
+    defects: list[Defect]
+
+    def first(self, count: int) -> "Scene":
+        """A subset of about so many normals, and as many defects, evenly drawn."""
+        n, d = (max(1, len(part) // count) for part in (self.normals, self.damaged))
+        return replace(
+            self, normals=self.normals[::n], damaged=self.damaged[::d], defects=self.defects[::d],
+            held_out=self.held_out[:: max(1, len(self.held_out) // count)],
+        )  # fmt: skip
+
+
+class Measure:
+    """Collects rows."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    @torch.inference_mode()
+    def maps(
+        self, group: str, choice: str, scene: Scene, one: Maps, share: float = 0.03, by_place: bool = True
+    ) -> None:
+        """A row whose image score is the L2 norm of the highest `share` of the map."""
+        usual = usual_norms([one(x[None].float()) for x in scene.held_out], scene.config) if by_place else None
+
+        def scored(x: Tensor) -> tuple[float, Tensor]:
+            found = one(x[None].float())
+            if usual is not None:
+                found = over_normal(found[None, None], usual, scene.config)[0, 0]
+            return float(loud_norm(found[None], share)), found
+
+        times, normal, damaged, pixels = [], [], [], []
+        for x in scene.normals:
+            started = time.perf_counter()
+            normal.append(scored(x)[0])
+            times.append(time.perf_counter() - started)
+        for x, defect in zip(scene.damaged, scene.defects, strict=True):
+            value, found = scored(x)
+            damaged.append(value)
+            pixels.append(_sampled(found, defect))
+        self._add(group, choice, np.array(normal), np.array(damaged), scene, pixels, times)
+
+    def scores(
+        self, group: str, choice: str, scene: Scene, normal: NDArray[np.float64], damaged: NDArray[np.float64]
+    ) -> None:
+        self._add(group, choice, normal, damaged, scene, [], [0.0])
+
+    def _add(self, group: str, choice: str, normal: NDArray[np.float64], damaged: NDArray[np.float64], scene: Scene,
+             pixels: list[tuple[NDArray[np.float64], NDArray[np.bool_]]], times: list[float]) -> None:  # fmt: skip
+        kinds = np.array([defect.kind for defect in scene.defects])
+        per_kind = {
+            str(kind): round(
+                float(roc_auc_score(np.r_[np.zeros(len(normal)), np.ones((kinds == kind).sum())],
+                                    np.r_[normal, damaged[kinds == kind]])), 4)
+            for kind in dict.fromkeys(kinds)
+        }  # fmt: skip
+        pixel = (
+            round(
+                float(roc_auc_score(np.concatenate([m for _, m in pixels]), np.concatenate([v for v, _ in pixels]))), 4
+            )
+            if pixels
+            else None
+        )
+        row = Row(group, choice, round(float(np.mean(list(per_kind.values()))), 4), per_kind, pixel,
+                  round(float(np.median(times)) * 1e3, 1), len(normal) + len(damaged))  # fmt: skip
+        self.rows.append(row)
+        print(line(row), flush=True)
+
+
+def _sampled(found: Tensor, defect: Defect, count: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Values and truth at some pixels of the frame."""
+    whole = functional.interpolate(found[None, None], size=defect.mask.shape, mode="bilinear")[0, 0].numpy().ravel()
+    picks = np.random.default_rng(0).choice(whole.size, min(count, whole.size), replace=False)
+    return whole[picks].astype(np.float64), defect.mask.ravel()[picks]
+
+
+def line(row: Row) -> str:
+    pixel = "–" if row.pixel_auroc is None else f"{row.pixel_auroc:.3f}"
+    lowest = min(row.per_kind, key=lambda kind: row.per_kind[kind])
+    weakest = f"{lowest} {row.per_kind[lowest]:.2f}"
+    return f"| {row.group} | {row.choice} | {row.auroc:.3f} | {pixel} | {weakest} | {row.ms:.0f} |"
+
+
+class Studied:
+    """One trained network and the ways of asking it."""
+
+    def __init__(self, network: NoisePredictor, config: RadarConfig) -> None:
+        self.network, self.config, self.alphas = network.eval(), config, cumulative_alphas(config)
+
+    def noise(self, x: Tensor, t: int | None = None, seed: int | None = None, residual: bool = False) -> Tensor:
+        t = self.config.timestep if t is None else t
+        alpha = self.alphas[t]
+        noisy = x * alpha.sqrt()
+        drawn = torch.zeros_like(x)
+        if seed is not None:
+            drawn = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+            noisy = noisy + (1 - alpha).sqrt() * drawn
+        predicted = predict(self.network, noisy, torch.tensor([t]), self.config)
+        return box_mean(predicted - drawn if residual else predicted, self.config.blur_px)
+
+    def norm(self, t: int | None = None) -> Maps:
+        return lambda x: noise_norm(self.noise(x, t))[0]
+
+    def reconstructed(self, x: Tensor, depth: int, steps: int, seed: int = 0) -> Tensor:
+        """AnoDDPM (CVPRW 2022): noise to `depth`, then back in so many steps (DDIM, arXiv 2010.02502, η = 1); the
+        squared difference to the input, per position."""
+        generator = torch.Generator().manual_seed(seed)
+        times = np.linspace(depth, 0, steps + 1).round().astype(int)
+        a = self.alphas[times[0]]
+        z = a.sqrt() * x + (1 - a).sqrt() * torch.randn(x.shape, generator=generator)
+        for here, there in pairwise(times):
+            a, b = self.alphas[here], self.alphas[there]
+            noise = predict(self.network, z, torch.tensor([int(here)]), self.config)
+            clean = (z - (1 - a).sqrt() * noise) / a.sqrt()
+            spread = (((1 - b) / (1 - a)) * (1 - a / b)).clamp(min=0).sqrt()
+            z = b.sqrt() * clean + (1 - b - spread**2).clamp(min=0).sqrt() * noise
+            z = z + spread * torch.randn(x.shape, generator=generator)
+        return noise_norm(z - x)[0]
+
+
+def ablate_scoring(measure: Measure, studied: Studied, scene: Scene, name: str) -> None:
+    """Rows that need no other training."""
+    config = studied.config
+    best = config.timestep
+    measure.maps(f"{name}: default", f"t = {best}, noise-free, norm of the prediction", scene, studied.norm())
+    for t in (20, 100, 250, 500, 700):
+        if t != best:
+            measure.maps(f"{name}: timestep", f"t = {t}", scene, studied.norm(t))
+    for choice, draws, residual in (
+        ("one seeded draw, prediction", 1, False),
+        ("one seeded draw, residual", 1, True),
+        ("four seeded draws, mean residual", 4, True),
+    ):
+
+        def drawn(x: Tensor, draws: int = draws, residual: bool = residual) -> Tensor:
+            noises = [studied.noise(x, seed=seed, residual=residual) for seed in range(draws)]
+            return noise_norm(torch.stack(noises).mean(dim=0))[0]
+
+        measure.maps(f"{name}: forward step", choice, scene, drawn)
+    for share in (0.003, 0.01, 0.1, 1.0):
+        measure.maps(f"{name}: reduction", f"norm of the loudest {share:.1%}", scene, studied.norm(), share)
+    measure.maps(f"{name}: places", "not divided by what is usual", scene, studied.norm(), by_place=False)
+    for blur in (1, 3, 5):
+        measure.maps(f"{name}: Sobel", f"first order, blur {blur}", scene,
+                     lambda x, blur=blur: sobel_magnitude(box_mean(studied.noise(x), blur))[0])  # fmt: skip
+    laplace = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
+
+    def second_order(x: Tensor) -> Tensor:
+        noise = functional.pad(box_mean(studied.noise(x), 3), (1, 1, 1, 1), mode="replicate")
+        kernel = laplace[None, None].repeat(noise.shape[1], 1, 1, 1)
+        return noise_norm(functional.conv2d(noise, kernel, groups=noise.shape[1]))[0]
+
+    measure.maps(f"{name}: Sobel", "second order (Laplace), blur 3", scene, second_order)
+    measure.maps(f"{name}: multi-scale", "mean of the norms at t = 100, 250, 500", scene,
+                 lambda x: torch.stack([studied.norm(t)(x) for t in (100, 250, 500)]).mean(dim=0))  # fmt: skip
+    measure.maps(f"{name}: density", "inner product of frame and prediction", scene,
+                 lambda x: (x * studied.noise(x)).mean(dim=1)[0].clamp(min=0))  # fmt: skip
+    measure.maps(f"{name}: density", "Gaussian over the inverse residual field (arXiv 2604.18393)", scene,
+                 gaussian_of(studied, scene))  # fmt: skip
+
+
+def gaussian_of(studied: Studied, scene: Scene) -> Maps:
+    """Negative log density of the predicted noise at a position, under one Gaussian of the held-out normals."""
+    with torch.inference_mode():
+        fibres = torch.cat([studied.noise(x[None].float()).flatten(2)[0].T[::7] for x in scene.held_out]).double()
+    mean, covariance = fibres.mean(dim=0), torch.cov(fibres.T)
+    deviation = covariance.diag().mean().sqrt()
+    factor = torch.linalg.cholesky(covariance + 0.01 * deviation**2 * torch.eye(len(mean), dtype=torch.float64))
+
+    def density(x: Tensor) -> Tensor:
+        noise = studied.noise(x)
+        centred = noise.flatten(2)[0].double() - mean[:, None]
+        distance = torch.linalg.solve_triangular(factor, centred, upper=False).square().mean(dim=0).sqrt()
+        return distance.float().view(noise.shape[-2:])
+
+    return density
+
+
+def ablate_judgement(measure: Measure, studied: Studied, scene: Scene, name: str) -> None:
+    """The two features and the forest, as a bundle has them."""
+    config = studied.config
+    with torch.inference_mode():
+        usual = usual_norms([studied.norm()(x[None].float()) for x in scene.held_out], config)
+
+        def features(xs: Sequence[Tensor]) -> NDArray[np.float64]:
+            found = []
+            for x in xs:
+                noise = over_normal(studied.noise(x[None].float()), usual, config)
+                found.append(
+                    [float(loud_norm(noise_norm(noise), config.norm_fraction)),
+                     float(peak(sobel_magnitude(noise), config.top_fraction, config.over_median))]
+                )  # fmt: skip
+            return np.array(found)
+
+        held_out, normal, damaged = (features(part) for part in (scene.held_out, scene.normals, scene.damaged))
+    judgement = fit_judgement(held_out, 200, 0)
+    measure.scores(f"{name}: judgement", "global feature alone (norm)", scene, normal[:, 0], damaged[:, 0])
+    measure.scores(f"{name}: judgement", "local feature alone (Sobel)", scene, normal[:, 1], damaged[:, 1])
+    measure.scores(f"{name}: judgement", "Isolation Forest of both, one-sided with tail", scene,
+                   judgement.score(normal), judgement.score(damaged))  # fmt: skip
+    from sklearn.ensemble import IsolationForest
+
+    plain = IsolationForest(n_estimators=200, random_state=0).fit(np.log(held_out))
+    measure.scores(f"{name}: judgement", "plain Isolation Forest of both", scene,
+                   -plain.score_samples(np.log(normal)), -plain.score_samples(np.log(damaged)))  # fmt: skip
+
+
+def scene_of(
+    config: RadarConfig, parts: Mapping[str, list[Frame]], defects: list[Defect]
+) -> tuple[Scene, list[Tensor]]:
+    plan = RadarPlan(config=config)
+    config, front, fit = fit_front(parts["fit"], plan, 1, torch.device("cpu"))
+
+    def seen(frames: Sequence[Frame]) -> list[Tensor]:
+        return [front(frame[None], torch.device("cpu"))[0].half() for frame in frames]
+
+    damaged = seen([defect.frame for defect in defects])
+    return Scene(config, seen(parts["forest"]), seen(parts["validation"]), damaged, defects), fit
+
+
+def untrained(scene: Scene) -> Studied:
+    torch.manual_seed(0)
+    return Studied(NoisePredictor(scene.config, len(scene.normals[0])), scene.config)
+
+
+def study(
+    space: str, measure: Measure, parts: Mapping[str, list[Frame]], defects: list[Defect], steps: int, work: Path
+) -> None:
+    in_features = space == "features"
+    config = RadarConfig.in_features() if in_features else RadarConfig.in_pixels()
+    scene, fit = scene_of(config, parts, defects)
+    plan = NoisePlan(steps=steps, flips=not in_features)
+    folder = work / space
+    network, progress = train_noise_predictor(fit, scene.config, plan, folder)
+    print(f"{space}: {progress.step} steps in {progress.elapsed_s:.0f} s, loss {progress.loss:.4f}", flush=True)
+    studied = Studied(network, scene.config)
+    ablate_scoring(measure, studied, scene, space)
+    ablate_judgement(measure, studied, scene, space)
+    found = load_checkpoint(folder, fingerprint(fit, scene.config, plan))
+    if found:
+        last = NoisePredictor(scene.config, len(fit[0]))
+        last.load_state_dict(found[1]["network"])
+        measure.maps(
+            f"{space}: averaging", "last weights in place of their average", scene, Studied(last, scene.config).norm()
+        )
+    measure.maps(
+        f"{space}: training",
+        "none: distance under a Gaussian",
+        scene,
+        untrained(scene).norm(),
+    )
+    few = scene.first(RECONSTRUCTED)
+    measure.maps(
+        f"{space}: reconstruction",
+        f"one step, the same {RECONSTRUCTED} + {len(few.damaged)} images",
+        few,
+        studied.norm(),
+    )
+    few_held = replace(few, held_out=few.held_out[:4])
+    for depth, count in ((250, 50), (250, 250)):
+        measure.maps(f"{space}: reconstruction", f"AnoDDPM, depth {depth}, {count} steps", few_held,
+                     lambda x, depth=depth, count=count: studied.reconstructed(x, depth, count),
+                     by_place=False)  # fmt: skip
+    others: list[tuple[str, str, dict[str, object]]] = (
+        [("conditioning", "one ring: position unknown", {"rings": 1}),
+         ("conditioning", "gray levels as they are", {"even_exposure": False})]
+        if in_features
+        else []
+    )  # fmt: skip
+    for group, choice, change in others:
+        other, _ = scene_of(config.model_copy(update=change), parts, defects)
+        measure.maps(f"{space}: {group}", f"{choice} (untrained)", other, untrained(other).norm())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/magnetic-tile"))
+    parser.add_argument("--work", type=Path, default=Path("/tmp/radar-ablation"), help="where trainings are kept")
+    parser.add_argument("--steps", type=int, default=NoisePlan().steps)
+    parser.add_argument("--spaces", default="features,pixels")
+    parser.add_argument("--json", type=Path, default=RESULT)
+    asked = parser.parse_args()
+    started = time.monotonic()
+    split = split_by_number(find_layout(asked.data).normals, SHARES)
+    parts = {role: load_frames(paths, "gray") for role, paths in vars(split).items() if paths}
+    defects = synthetic_defects(parts["validation"], DEFECTS_PER_NORMAL, seed=0)
+    print(f"{ {role: len(part) for role, part in parts.items()} } and {len(defects)} synthetic defects", flush=True)
+    measure = Measure()
+    for space in asked.spaces.split(","):
+        study(space, measure, parts, defects, asked.steps, asked.work)
+        asked.json.write_text(
+            json.dumps(
+                {
+                    "data": asked.data.name,
+                    "images": {role: len(part) for role, part in parts.items()},
+                    "defects": len(defects),
+                    "steps": asked.steps,
+                    "threads": torch.get_num_threads(),
+                    "seconds": round(time.monotonic() - started),
+                    "machine": asdict(this_machine()),
+                    "not_measured": NOT_MEASURED,
+                    "rows": [asdict(row) for row in measure.rows],
+                },
+                indent=1,
+            )
+            + "\n"
+        )
+    print("\n| what | choice | image AUROC | pixel AUROC | weakest kind | ms |\n|---|---|---|---|---|---|")
+    print("\n".join(line(row) for row in measure.rows))
+    print(f"not measured: {', '.join(NOT_MEASURED)}")
+
+
+if __name__ == "__main__":
+    main()
