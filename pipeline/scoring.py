@@ -27,6 +27,7 @@ from pipeline.events import (
 from pipeline.frames import FrameError, decode, doubts_of_facts, doubts_of_pixels, to_gray
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapEntry, map_key, thumbnail
+from pipeline.ranks import rank
 from pipeline.recipes import Catalog, LoadedRecipe
 from pipeline.sightings import Sightings
 
@@ -138,6 +139,7 @@ class Scorer:
             doubts=opened.doubts,
             score=value,
             threshold=threshold,
+            rank=None if value is None else rank(value, info.calibration.score_quantiles),
             features={} if prediction is None else {name: float(v[0]) for name, v in prediction.features.items()},
             model=opened.recipe.model,
             map_key=key,
