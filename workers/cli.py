@@ -20,6 +20,7 @@ from workers.commands.evaluate import evaluate
 from workers.commands.export import export
 from workers.commands.local import local
 from workers.commands.map import map_command
+from workers.commands.plan import plan
 from workers.commands.plc import plc
 from workers.commands.predict import predict
 from workers.commands.subscribe import subscribe
@@ -45,6 +46,7 @@ app.add_typer(audit, name="audit", rich_help_panel=_LOOK)
 app.command("check", rich_help_panel=_LOOK)(check)
 app.command("contracts", rich_help_panel=_LOOK)(contracts)
 app.add_typer(dead, name="dead", rich_help_panel=_LOOK)
+app.command("plan", rich_help_panel=_LOOK)(plan)
 app.command("map", rich_help_panel=_LOOK)(map_command)
 app.add_typer(bundle, name="bundle", rich_help_panel=_LEARN)
 app.command("subscribe", rich_help_panel=_LOOK)(subscribe)

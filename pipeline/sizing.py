@@ -1,0 +1,191 @@
+"""How much of everything a factory needs: a few formulas, and the measured figures that they rest on.
+
+docs/scaling.md tells where each figure comes from. All are of this program, not of a vendor: measure your own replica
+(`andon` prints `infer` in every score's timings) and put that in.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+GIB = 1024**3
+_GBIT_BYTES_S = 125_000_000
+
+REPLICA_OVERHEAD_MS = 3.3
+"""Of a frame in a replica besides the model: poll, decode, Redis, Kafka, commit. The null detector's 306 frames/s."""
+FRAME_ENVELOPE_BYTES = 700
+"""Headers and record of a frame."""
+EVENT_BYTES = 1_300
+"""A score as JSON."""
+MAP_ENTRY_OVERHEAD_BYTES = 1_100
+"""Of one frame in Redis besides its map and its thumbnail: facts, key, expiry, its entry in the live stream."""
+REDIS_FRAMES_S = 15_000
+"""What one Redis takes from all replicas together: 64 frames in one pipeline took 3.6 ms, so 17,800 a second."""
+BROKER_PARTITIONS = 4_000
+"""Copies of partitions that one broker holds comfortably (Kafka's own advice)."""
+PARTITION_BYTES_S = 10_000_000
+"""What one partition carries without a thought; measured producers do eight times that into one."""
+BUSY = 0.7
+"""How full replicas, network cards and Redis are planned to be."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    cameras: int
+    fps: float
+    """Frames a second of one camera."""
+    frame_bytes: int
+    model_ms: float
+    """One frame in the model, in a full batch, on one replica's share of a GPU (or on its cores)."""
+    replicas_per_gpu: int = 1
+    """0: no GPUs."""
+    retention_h: float = 6
+    """How long Kafka keeps frames."""
+    replication: int = 3
+    map_bytes: int = 9_000
+    thumbnail_bytes: int = 5_000
+    map_ttl_s: int = 3600
+    outage_min: float = 30
+    """An outage of Kafka that the cameras' disks must bridge."""
+
+    @property
+    def frames_s(self) -> float:
+        return self.cameras * self.fps
+
+    @property
+    def bytes_s(self) -> float:
+        return self.frames_s * (self.frame_bytes + FRAME_ENVELOPE_BYTES)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one server offers."""
+
+    nic_gbit: float = 10
+    broker_disk_gib: float = 4_000
+    redis_gib: float = 64
+
+    @property
+    def nic_bytes_s(self) -> float:
+        return self.nic_gbit * _GBIT_BYTES_S * BUSY
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the workload needs. Bytes a second are of the whole factory unless said otherwise."""
+
+    replicas: int
+    gpus: int
+    frame_partitions: int
+    brokers: int
+    broker_disk_gib: float
+    """Each."""
+    broker_in_bytes_s: float
+    """Each, from cameras and from other brokers."""
+    broker_out_bytes_s: float
+    redis_gib: float
+    redis_servers: int
+    spool_gib_per_camera: float
+    warnings: tuple[str, ...] = ()
+
+
+def replica_frames_s(model_ms: float) -> float:
+    """What one replica scores in a second, always busy."""
+    return 1000 / (model_ms + REPLICA_OVERHEAD_MS)
+
+
+def plan(work: Workload, machine: Machine = Machine()) -> Plan:
+    replicas = math.ceil(work.frames_s / (replica_frames_s(work.model_ms) * BUSY))
+    # Twice the replicas, so that they can be doubled, and the loads of partitions even out.
+    partitions = max(8, 2 * replicas, math.ceil(work.bytes_s / PARTITION_BYTES_S))
+    stored = work.bytes_s * work.retention_h * 3600 * work.replication
+    redis_bytes = work.frames_s * work.map_ttl_s * _map_entry_bytes(work)
+    brokers = max(
+        work.replication,
+        math.ceil(work.bytes_s * work.replication / machine.nic_bytes_s),
+        math.ceil(stored / (machine.broker_disk_gib * GIB * BUSY)),
+        math.ceil(partitions * work.replication / BROKER_PARTITIONS),
+    )
+    redis_servers = max(
+        math.ceil(work.frames_s / REDIS_FRAMES_S),
+        math.ceil(redis_bytes / (machine.redis_gib * GIB * BUSY)),
+        math.ceil(work.frames_s * (work.map_bytes + work.thumbnail_bytes) / machine.nic_bytes_s),
+    )
+    return Plan(
+        replicas=replicas,
+        gpus=math.ceil(replicas / work.replicas_per_gpu) if work.replicas_per_gpu else 0,
+        frame_partitions=partitions,
+        brokers=brokers,
+        broker_disk_gib=stored / brokers / GIB / BUSY,
+        broker_in_bytes_s=work.bytes_s * work.replication / brokers,
+        broker_out_bytes_s=work.bytes_s * work.replication / brokers,  # to followers, and once to a replica
+        redis_gib=redis_bytes / GIB / BUSY,
+        redis_servers=redis_servers,
+        spool_gib_per_camera=work.fps * work.frame_bytes * work.outage_min * 60 / GIB,
+        warnings=tuple(_warnings(work, partitions, redis_servers)),
+    )
+
+
+def _map_entry_bytes(work: Workload) -> int:
+    return work.map_bytes + work.thumbnail_bytes + MAP_ENTRY_OVERHEAD_BYTES
+
+
+def _warnings(work: Workload, partitions: int, redis_servers: int) -> Sequence[str]:
+    found = []
+    alone = replica_frames_s(work.model_ms)
+    if work.fps > alone * BUSY:
+        found.append(
+            f"one camera sends {work.fps:g} frames/s, and one replica scores {alone:.0f}: a camera's frames all go "
+            "to one replica, so no number of replicas helps. A faster model, or fewer frames"
+        )
+    if partitions > 10_000:
+        found.append(
+            f"{partitions} partitions are more than a factory takes (10,000): split it into several, each with a topic "
+            "prefix or a Kafka of its own"
+        )
+    if redis_servers > 1:
+        found.append(
+            f"the maps need {redis_servers} Redis servers, and a replica writes to one: shorten map_ttl_s, or split "
+            "the factory into as many"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How far one unit of something carries a factory of such cameras."""
+
+    what: str
+    cameras: int
+    then: str
+
+
+def limits(work: Workload, machine: Machine = Machine()) -> list[Limit]:
+    """What is full first, in order."""
+    replica = replica_frames_s(work.model_ms) * BUSY
+    per_gpu = max(1, work.replicas_per_gpu)
+    frame = work.frame_bytes + FRAME_ENVELOPE_BYTES
+    brokers = work.replication
+    entry = _map_entry_bytes(work)
+    disk_s = work.retention_h * 3600 * frame
+    found = [
+        ("one GPU" if work.replicas_per_gpu else "one replica", replica * per_gpu, "another, up to the partitions"),
+        (f"the network cards of {brokers} brokers", machine.nic_bytes_s / frame, "another broker"),
+        (
+            f"the disks of {brokers} brokers",
+            machine.broker_disk_gib * GIB * BUSY / disk_s,
+            "another broker, or shorter retention",
+        ),
+        ("one Redis: commands", REDIS_FRAMES_S, "split the factory"),
+        (
+            "one Redis: memory",
+            machine.redis_gib * GIB * BUSY / (work.map_ttl_s * entry),
+            "a shorter map_ttl_s, or split the factory",
+        ),
+        ("one Redis: network card", machine.nic_bytes_s / entry, "split the factory"),
+        ("8 partitions", 8 / 2 * replica, "more partitions before more replicas"),
+        ("10,000 partitions", 10_000 / 2 * replica, "split the factory"),
+    ]
+    return sorted(
+        (Limit(what, int(frames_s / work.fps), then) for what, frames_s, then in found), key=lambda limit: limit.cameras
+    )

@@ -1,0 +1,155 @@
+"""The sizing formulas, held against what was measured."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+from support.stream import picture
+
+from pipeline.events import KafkaPosition
+from pipeline.frames import decode
+from pipeline.maps import MapEntry, MapStore, encode_map, thumbnail
+from pipeline.sizing import (
+    MAP_ENTRY_OVERHEAD_BYTES,
+    Machine,
+    Workload,
+    limits,
+    plan,
+    replica_frames_s,
+)
+
+RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*-*.json"))
+WORK = Workload(cameras=100, fps=10, frame_bytes=100_000, model_ms=5)
+
+
+def measured(name: str) -> dict[str, float]:
+    """Medians of the newest benchmark run that has this section."""
+    for file in reversed(RESULTS):
+        findings: list[dict[str, Any]] = json.loads(file.read_text()).get("findings", [])
+        for finding in findings:
+            if finding.get("name") == name and "medians" in finding["raw"]:
+                medians: dict[str, float] = finding["raw"]["medians"]
+                return medians
+    pytest.skip(f"no benchmark result has {name}")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("section", "replica"), [("pipeline_over_detector", "replica"), ("serve_over_detector", "Serve replica")]
+)
+def test_a_replicas_rate_follows_from_its_models(section: str, replica: str) -> None:
+    medians = measured(section)
+    model_ms = 1000 / medians["detector alone"]
+    assert replica_frames_s(model_ms) == pytest.approx(medians[replica], rel=0.2)
+
+
+@pytest.mark.unit
+def test_a_replica_without_a_model_is_not_planned_faster_than_it_was_measured() -> None:
+    assert replica_frames_s(0) <= measured("null_replica_over_bare_consumer")["replica"] * 1.05
+
+
+@pytest.mark.services
+def test_a_frame_in_redis_takes_what_the_formula_says(redis_url: str, unique: str) -> None:
+    pixels = decode(picture(seed=1, size=(300, 300)), "gray")
+    grid = (pixels[::4, ::4] / 255).astype("float32")
+    facts = {"verdict": "NOT_OK", "score": "0.123456789", "threshold": "0.1", "doubts": ""}
+    entries = [
+        MapEntry(
+            f"andon:map:{unique}:b1:{n}:0123456789abcdef",
+            f"{unique}:b1:{n}",
+            unique,
+            grid,
+            thumbnail(pixels),
+            facts,
+            KafkaPosition(topic="frames", partition=3, offset=123456 + n),
+        )
+        for n in range(64)
+    ]
+    store = MapStore(redis_url, ttl_s=60)
+    store.put(entries)
+    store.close()
+    client: Any = redis.Redis.from_url(redis_url)
+    keys = [*(entry.key for entry in entries), f"andon:live:{unique}"]
+    used = sum(client.memory_usage(key, samples=0) for key in keys)  # by default it guesses from five fields
+    client.close()
+    blobs = sum(map(len, encode_map(grid, lossless=False).values())) + len(thumbnail(pixels))
+    assert used / len(entries) == pytest.approx(blobs + MAP_ENTRY_OVERHEAD_BYTES, rel=0.25)
+
+
+@pytest.mark.unit
+def test_an_example_by_hand() -> None:
+    """1,000 frames/s; a replica does 1000 / 8.3 = 120, and 84 at 70 %."""
+    made = plan(WORK)
+    assert made.replicas == 12
+    assert made.gpus == 12
+    assert made.frame_partitions == 24
+    assert made.brokers == 3
+    # 100.7 MB/s × 6 h × 3 copies on 3 brokers, 70 % full.
+    assert made.broker_disk_gib == pytest.approx(100.7e6 * 21_600 / 1024**3 / 0.7, rel=0.001)
+    assert made.broker_in_bytes_s == pytest.approx(100.7e6, rel=0.001)
+    assert made.redis_gib == pytest.approx(1000 * 3600 * 15_100 / 1024**3 / 0.7, rel=0.001)
+    assert made.spool_gib_per_camera == pytest.approx(1.68, abs=0.01)
+
+
+@pytest.mark.unit
+@given(
+    cameras=st.integers(1, 100_000),
+    fps=st.floats(0.1, 60),
+    frame_bytes=st.integers(1_000, 4_000_000),
+    model_ms=st.floats(0.1, 200),
+)
+def test_what_is_planned_carries_the_load(cameras: int, fps: float, frame_bytes: int, model_ms: float) -> None:
+    work, machine = Workload(cameras, fps, frame_bytes, model_ms), Machine()
+    made = plan(work, machine)
+    assert made.replicas * replica_frames_s(model_ms) * 0.7 >= work.frames_s * 0.999
+    assert made.replicas <= made.frame_partitions
+    assert made.broker_in_bytes_s <= machine.nic_bytes_s * 1.001
+    assert made.broker_disk_gib <= machine.broker_disk_gib * 1.001
+    more = plan(replace(work, cameras=cameras * 2), machine)
+    assert more.replicas >= made.replicas
+    assert more.brokers >= made.brokers
+
+
+@pytest.mark.unit
+def test_a_camera_too_fast_for_one_replica_is_told() -> None:
+    (warning,) = plan(Workload(1, 60, 10_000, 20)).warnings
+    assert "no number of replicas helps" in warning
+
+
+@pytest.mark.unit
+def test_limits_agree_with_the_plan() -> None:
+    """At the number of cameras that fills one GPU the plan has one, and beyond it two."""
+    (gpu,) = (limit for limit in limits(WORK) if limit.what == "one GPU")
+    assert plan(replace(WORK, cameras=gpu.cameras)).gpus == 1
+    assert plan(replace(WORK, cameras=gpu.cameras + 1)).gpus == 2
+    (memory,) = (limit for limit in limits(WORK) if limit.what == "one Redis: memory")
+    assert plan(replace(WORK, cameras=memory.cameras)).redis_servers == 1
+    assert plan(replace(WORK, cameras=math.ceil(memory.cameras * 1.01))).redis_servers == 2
+    (partitions,) = (limit for limit in limits(WORK) if limit.what == "8 partitions")
+    assert plan(replace(WORK, cameras=partitions.cameras)).frame_partitions == 8
+    assert plan(replace(WORK, cameras=math.ceil(partitions.cameras * 1.3))).frame_partitions > 8
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("cameras", [1, 100, 10_000])
+def test_its_values_are_taken_by_the_charts(cameras: int, tmp_path: Path) -> None:
+    from support.charts import Mode, template
+
+    from workers.planning import chart_values
+
+    work = replace(WORK, cameras=cameras)
+    for values, mode in zip(
+        chart_values(work, plan(work)).split("---\n"),
+        (Mode("factory", "minimal"), Mode("factory-kafka", "plant")),
+        strict=True,
+    ):
+        file = tmp_path / f"{mode.chart}.yaml"
+        file.write_text(values)
+        done = template(mode, "--values", file)
+        assert done.returncode == 0, done.stderr

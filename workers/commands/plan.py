@@ -1,0 +1,52 @@
+"""`andon plan`: how much of everything a factory needs."""
+
+from typing import Annotated
+
+import typer
+
+
+def plan(
+    cameras: Annotated[int, typer.Option(min=1, help="How many cameras.")],
+    fps: Annotated[float, typer.Option(min=0.001, help="Frames a second of one camera.")],
+    frame_kb: Annotated[float, typer.Option(min=0.1, help="One encoded frame, in kB.")],
+    model_ms: Annotated[float, typer.Option(min=0.01, help="One frame in the model, in a full batch, on one replica.")],
+    replicas_per_gpu: Annotated[int, typer.Option(min=0, max=64, help="0: no GPUs.")] = 1,
+    retention_h: Annotated[float, typer.Option(min=0.1, help="How long Kafka keeps frames.")] = 6,
+    map_ttl_s: Annotated[int, typer.Option(min=1, help="How long Redis keeps maps.")] = 3600,
+    nic_gbit: Annotated[float, typer.Option(min=0.1, help="Network card of one server.")] = 10,
+    broker_disk_gib: Annotated[float, typer.Option(min=1, help="Disk of one broker.")] = 4000,
+    redis_gib: Annotated[float, typer.Option(min=0.1, help="Memory of one Redis.")] = 64,
+    as_values: Annotated[bool, typer.Option("--values", help="Print values for the two charts instead.")] = False,
+) -> None:
+    """Say what a factory needs, and what is full first when it grows.
+
+    Example: andon plan --cameras 100 --fps 10 --frame-kb 100 --model-ms 5
+
+    model-ms is `timings_ms.infer` of a score divided by the frames of its batch. docs/scaling.md has the formulas.
+    """
+    from pipeline.sizing import Machine, Workload, limits
+    from pipeline.sizing import plan as make_plan
+
+    work = Workload(
+        cameras,
+        fps,
+        int(frame_kb * 1000),
+        model_ms,
+        replicas_per_gpu=replicas_per_gpu,
+        retention_h=retention_h,
+        map_ttl_s=map_ttl_s,
+    )
+    machine = Machine(nic_gbit, broker_disk_gib, redis_gib)
+    if as_values:
+        from workers.planning import chart_values
+
+        typer.echo(chart_values(work, make_plan(work, machine)), nl=False)
+        return
+    from workers.commands.audit import wide_console
+    from workers.planning import limits_table, needs_table
+
+    console = wide_console()
+    console.print(needs_table(work, made := make_plan(work, machine)))
+    for warning in made.warnings:
+        console.print(f"[yellow]{warning}")
+    console.print(limits_table(work, limits(work, machine)))

@@ -1,0 +1,77 @@
+"""A plan for people (tables) and for the charts (values)."""
+
+from collections.abc import Sequence
+
+import yaml
+from rich import box
+from rich.table import Table
+
+from pipeline.sizing import Limit, Plan, Workload, replica_frames_s
+
+
+def needs_table(work: Workload, plan: Plan) -> Table:
+    table = Table(title=f"{work.cameras:,} cameras × {work.fps:g} frames/s", box=box.SIMPLE)
+    table.add_column("what")
+    table.add_column("how much", justify="right")
+    table.add_column("why")
+    alone = replica_frames_s(work.model_ms)
+    table.add_row("frames/s", f"{work.frames_s:,.0f}", f"{work.bytes_s / 1e6:,.1f} MB/s into Kafka")
+    table.add_row("replicas", f"{plan.replicas:,}", f"one scores {alone:,.0f} frames/s, planned 70 % busy")
+    if work.replicas_per_gpu:
+        table.add_row("GPUs", f"{plan.gpus:,}", f"{work.replicas_per_gpu} replicas share one")
+    table.add_row("partitions of frames", f"{plan.frame_partitions:,}", "room to double the replicas")
+    table.add_row("brokers", f"{plan.brokers:,}", f"each record {work.replication} times")
+    table.add_row("disk a broker", f"{plan.broker_disk_gib:,.0f} GiB", f"{work.retention_h:g} h of frames")
+    network = f"{plan.broker_in_bytes_s / 1e6:,.0f} + {plan.broker_out_bytes_s / 1e6:,.0f} MB/s"
+    table.add_row("network a broker", network, "in and out")
+    table.add_row("Redis memory", f"{plan.redis_gib:,.1f} GiB", f"maps of {work.map_ttl_s} s")
+    table.add_row("spool a camera", f"{plan.spool_gib_per_camera:,.1f} GiB", f"{work.outage_min:g} min without Kafka")
+    return table
+
+
+def limits_table(work: Workload, limits: Sequence[Limit]) -> Table:
+    table = Table(title="What is full first, as cameras are added", box=box.SIMPLE)
+    table.add_column("full")
+    table.add_column("at cameras", justify="right")
+    table.add_column("then")
+    for limit in limits:
+        reached = limit.cameras < work.cameras
+        table.add_row(limit.what, f"{limit.cameras:,}", limit.then, style="yellow" if reached else None)
+    return table
+
+
+def chart_values(work: Workload, plan: Plan) -> str:
+    """YAML with a part for each chart; what they share is equal."""
+    spool_mib = max(64, round(plan.spool_gib_per_camera * 1024))
+    factory = {
+        "kafka": {"framePartitions": plan.frame_partitions},
+        "cameras": {"spool": {"maxMib": spool_mib}},
+        "inference": {
+            "mapTtlS": work.map_ttl_s,
+            "autoscaling": {
+                "enabled": True,
+                "minReplicas": max(1, plan.replicas // 2),
+                "maxReplicas": min(plan.frame_partitions, plan.replicas * 3 // 2 + 1),
+            },
+        },
+    }
+    kafka = {
+        "brokers": {"replicas": plan.brokers, "storage": f"{max(1, round(plan.broker_disk_gib))}Gi"},
+        "topics": {
+            "framePartitions": plan.frame_partitions,
+            "retention": {
+                "frames": {
+                    "hours": max(1, round(work.retention_h)),
+                    "gibPerPartition": max(
+                        1, round(plan.broker_disk_gib * plan.brokers / plan.frame_partitions / work.replication)
+                    ),
+                }
+            },
+        },
+    }
+    return (
+        "# values of the chart factory\n"
+        + yaml.safe_dump(factory)
+        + "---\n# values of the chart factory-kafka\n"
+        + yaml.safe_dump(kafka)
+    )
