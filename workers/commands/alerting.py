@@ -51,6 +51,10 @@ def check(policies: PoliciesFile) -> None:
         return (
             f"{policy.k} of {policy.n} parts NOT_OK: {policy.action}, within {policy.max_age_s:g} s of capture; "
             f"{blind.limit} of {blind.of_last} frames NOT_DECIDABLE: {blind.action}"
+            + (f"; at most {policy.stop_budget.stops} stops a shift" if policy.stop_budget else "")
+            + (f"; PLC {policy.actuator.address}, {policy.on_loss}" if policy.actuator else "")
+            + ("; SHADOW: nothing is stopped" if policy.shadow else "")
+            + (f"; candidates {', '.join(policy.candidates)}" if policy.candidates else "")
         )
 
     for line_id, policy in found.lines.items():

@@ -23,8 +23,9 @@ def demo(
 ) -> None:
     """Run cameras, Kafka, Ray Serve with RADAR, Redis, alerting and the audit on real images, and draw a report.
 
-    Two lines of solar cells; each gets a burst of defective cells, and must be held. Exit code 0 only if every frame
-    is accounted for and both lines were held. KAFKA_BOOTSTRAP and REDIS_URL name services to use instead of our own.
+    Two lines of solar cells; each gets a burst of defective cells, and must be stopped at a simulated PLC: one by
+    Modbus TCP, one by OPC UA. Exit code 0 only if every frame is accounted for and both lines stand stopped by the
+    coils that are read back. KAFKA_BOOTSTRAP and REDIS_URL name services to use instead of our own.
     """
     import signal
 
@@ -46,9 +47,11 @@ def demo(
         console.print(account_table(run.accounts))
         console.print(
             f"{summary.planted_found} of {summary.planted} planted defects found, {summary.false_alarms} false alarms; "
-            f"{summary.frames_per_s} frames/s; lines held: {', '.join(summary.lines_held) or 'none'}; report: {page}"
+            f"{summary.frames_per_s} frames/s; stopped at the PLC: {', '.join(run.stopped) or 'none'}; report: {page}"
         )
     if not summary.succeeded:
-        console.print("[bold red]The demo failed:[/] every frame must be accounted for, and both lines held.")
+        console.print(
+            "[bold red]The demo failed:[/] every frame must be accounted for, and both lines stopped at the PLC."
+        )
         raise typer.Exit(1)
-    console.print("[bold green]Every frame is accounted for, and both lines were held.")
+    console.print("[bold green]Every frame is accounted for, and both lines stand stopped by read-back.")

@@ -4,7 +4,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +16,14 @@ from pipeline.accounting import CameraAccount
 from pipeline.kafka.admin import delete_topics, ensure_topics
 from pipeline.settings import Settings, read_settings
 from pipeline.take_stock import take_stock
-from workers.demo.stage import LINES, Options, Stage, set_stage
+from workers.demo.line_side import LineSide
+from workers.demo.stage import LINES, Options, PlcPorts, Stage, set_stage
 from workers.demo.view import live_view, one_line
 from workers.demo.watch import Watch
 from workers.local.data_folder import DataFolder
 from workers.local.errors import ServiceError
 from workers.local.inference import Inference
+from workers.local.ports import free_ports
 from workers.local.process import ChildProcess
 from workers.local.services import services
 
@@ -29,7 +31,7 @@ _PREFIX = "demo-"
 _NO_PROGRESS_S = 90.0
 """Nothing new for so long means that something hangs."""
 _ALARMS_FOLLOW_S = 15.0
-"""From the last score to the last command."""
+"""From the last score to the last stop that is read back."""
 _STOP_GRACE_S = 20.0
 
 
@@ -41,6 +43,8 @@ class Run:
     stage: Stage
     watch: Watch
     accounts: list[CameraAccount]
+    stopped: list[str]
+    """Lines that were seen running at the PLC, and then stopped by a command that was read back."""
     settings: Settings
     started_at: datetime
     seconds_to_ready: float
@@ -61,12 +65,13 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
     with services(home, say) as running:
         folder.create()
         say("laying out solar cells that the models have never seen")
-        stage = set_stage(folder.runs / "demo", options)
+        plc = PlcPorts(*free_ports(2))
+        stage = set_stage(folder.runs / "demo", options, plc)
         prefix = f"{_PREFIX}{secrets.token_hex(4)}."
         settings = read_settings().model_copy(
             update={
                 "kafka_bootstrap": running.kafka_bootstrap,
-                "redis_url": running.redis_url,
+                "redis_address": running.redis_url,
                 "andon_topic_prefix": prefix,
             }
         )
@@ -76,6 +81,8 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
         ensure_topics(settings, settings.topics)
         say("starting Ray Serve with the two RADAR bundles (half a minute)")
         with (
+            _child("plc", _plc_arguments(plc), folder, environment),
+            closing(LineSide(plc.modbus, list(LINES))) as lines,
             _child(
                 "alerting", ["alerting", "run", "--policies", str(stage.policies_file)], folder, environment
             ) as alerting,
@@ -89,10 +96,16 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
             if options.seconds is not None:
                 command += ["--seconds", str(options.seconds)]
             with _child("cameras", command, folder, environment) as cameras:
-                _follow(watch, options, cameras, alerting, inference, console)
-            _let_alarms_follow(watch)
+                _follow(watch, options, cameras, alerting, inference, lines, console)
+            _let_stops_follow(watch)
+            stopped = _read_back(watch, lines)
         say("reading the topics for the audit")
-        yield Run(options, stage, watch, take_stock(settings), settings, started_at, seconds_to_ready)
+        yield Run(options, stage, watch, take_stock(settings), stopped, settings, started_at, seconds_to_ready)
+
+
+def _plc_arguments(ports: PlcPorts) -> list[str]:
+    arguments = ["plc", "run", "--plain", "--modbus-port", str(ports.modbus), "--opcua-port", str(ports.opcua)]
+    return [*arguments, *(part for line_id in LINES for part in ("--line", line_id))]
 
 
 @contextmanager
@@ -112,6 +125,7 @@ def _follow(
     cameras: ChildProcess,
     alerting: ChildProcess,
     inference: Inference,
+    lines: LineSide,
     console: Console,
 ) -> None:
     """Shows the live view until every frame has an end."""
@@ -120,6 +134,7 @@ def _follow(
     with Live(console=console, refresh_per_second=4, auto_refresh=False, transient=False) as live:
         while True:
             time.sleep(0.25)
+            lines.start_what_may_run()
             now_s = time.monotonic()
             if console.is_terminal:
                 live.update(live_view(watch, expected), refresh=True)
@@ -146,7 +161,14 @@ def _check(cameras: ChildProcess, alerting: ChildProcess, inference: Inference) 
         raise ServiceError(f"Ray Serve ended; see {inference.log}")
 
 
-def _let_alarms_follow(watch: Watch) -> None:
+def _let_stops_follow(watch: Watch) -> None:
     deadline = time.monotonic() + _ALARMS_FOLLOW_S
-    while {hold.line_id for hold in watch.holds} != set(LINES) and time.monotonic() < deadline:
+    while {proof.line_id for proof in watch.proofs} != set(LINES) and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+def _read_back(watch: Watch, lines: LineSide) -> list[str]:
+    """Andon's own word and the coils must both say it."""
+    proved = {proof.line_id for proof in watch.proofs}
+    looks = {line_id: lines.look(line_id) for line_id in LINES}
+    return [line for line, look in looks.items() if look and look.stands_stopped and line in proved & lines.started]

@@ -35,6 +35,7 @@ def write_report(run: Run, summary: Summary, folder: Path) -> Path:
                 "line_id": line_id,
                 "recipe": recipe,
                 "hold": next(iter(run.watch.lines[line_id].holds), None) if line_id in run.watch.lines else None,
+                "proof": run.watch.lines[line_id].proof if line_id in run.watch.lines else None,
                 "histogram": histogram,
                 "worst": _draw_worst(run, seen, pictures),
             }

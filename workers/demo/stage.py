@@ -39,6 +39,14 @@ class Options:
 
 
 @dataclass(frozen=True)
+class PlcPorts:
+    """Of the simulated PLC. One line is driven by each protocol."""
+
+    modbus: int
+    opcua: int
+
+
+@dataclass(frozen=True)
 class Stage:
     cameras_file: Path
     policies_file: Path
@@ -51,7 +59,7 @@ def is_planted(part_id: str) -> bool:
     return "defective" in part_id
 
 
-def set_stage(folder: Path, options: Options) -> Stage:
+def set_stage(folder: Path, options: Options, plc: PlcPorts) -> Stage:
     """Lays out cells that the shipped bundles have never seen, good ones with one burst of defective ones per line.
 
     Which cells are taken is drawn by chance from all unseen ones, with a fixed seed; none is picked for its score.
@@ -76,7 +84,7 @@ def set_stage(folder: Path, options: Options) -> Stage:
                 cell = defective[i % len(defective)] if bad else good[(i * options.cameras + number) % len(good)]
                 os.link(cell, target / f"{i:06d}-{'defective' if bad else 'good'}-{cell.name}")
             planted += len(burst)
-    return Stage(_write_cameras(folder, options), _write_policies(folder), planted)
+    return Stage(_write_cameras(folder, options), _write_policies(folder, plc), planted)
 
 
 def camera_id(line: str, number: int) -> str:
@@ -112,9 +120,31 @@ def _write_cameras(folder: Path, options: Options) -> Path:
     return _write(folder / "cameras.yaml", config)
 
 
-def _write_policies(folder: Path) -> Path:
-    # 60 s: on a laptop that also trains or compiles, scoring may lag; the demo shall still stop its lines.
-    return _write(folder / "policies.yaml", {"defaults": {"k": 3, "n": 8, "action": "HOLD", "max_age_s": 60}})
+def _write_policies(folder: Path, plc: PlcPorts) -> Path:
+    modbus, opcua = LINES
+    names = ("Command", "Stop", "RunPermit", "Epoch", "Heartbeat", "Held")
+    keys = ("command", "stop", "run_permit", "epoch", "heartbeat", "held")
+    actuators: dict[str, dict[str, object]] = {
+        modbus: {
+            "type": "modbus",
+            "host": "127.0.0.1",
+            "port": plc.modbus,
+            "unit": list(LINES).index(modbus) + 1,
+            "block": 0,
+            "coils": {"stop": 0, "run_permit": 1, "held": 8},
+        },
+        opcua: {
+            "type": "opcua",
+            "url": f"opc.tcp://127.0.0.1:{plc.opcua}/andon",
+            "nodes": {key: f"ns=2;s={opcua}.{name}" for key, name in zip(keys, names, strict=True)},
+        },
+    }
+    content = {
+        # 60 s: on a laptop that also trains or compiles, scoring may lag; the demo shall still stop its lines.
+        "defaults": {"k": 3, "n": 8, "action": "HOLD", "max_age_s": 60, "on_loss": "hold-on-loss"},
+        "lines": {line: {"actuator": actuator | {"timeout_s": 3}} for line, actuator in actuators.items()},
+    }
+    return _write(folder / "policies.yaml", content)
 
 
 def _write(path: Path, content: object) -> Path:

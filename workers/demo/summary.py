@@ -25,6 +25,10 @@ class Summary:
     capture_to_score_ms: dict[str, float]
     capture_to_hold_ms: float
     """From the capture of the part that completed the evidence to the command; the slower line."""
+    plc_stops_proved: int
+    """Lines that ran, and stand stopped at the PLC by the coils that we read there ourselves."""
+    capture_to_coil_ms: dict[str, float]
+    """From the capture of the part that completed the evidence to the stop read back from the PLC, over the lines."""
     frames_per_s: float
     """Scored, from the first capture to the last score."""
     duplicates: int
@@ -39,7 +43,7 @@ class Summary:
 
     @property
     def succeeded(self) -> bool:
-        return self.audit_balanced and set(self.lines_held) == set(LINES)
+        return self.audit_balanced and set(self.lines_held) == set(LINES) and self.plc_stops_proved == len(LINES)
 
     def to_dict(self) -> dict[str, object]:
         """For JSON, which has no NaN: null where nothing was measured."""
@@ -60,6 +64,7 @@ def summarise(run: Run) -> Summary:
     first = min((seen.captured_at.timestamp() for seen in watch.seen), default=0.0)
     last = max((seen.captured_at.timestamp() + seen.latency_ms / 1000 for seen in watch.seen), default=0.0)
     holds = watch.holds
+    coil_ms = [(proof.observed_at - proof.captured_at).total_seconds() * 1000 for proof in watch.proofs]
     delays_ms = [(hold.issued_at - hold.captured_at).total_seconds() * 1000 for hold in holds]
     return Summary(
         captured=sum(a.captured for a in accounts),
@@ -72,6 +77,8 @@ def summarise(run: Run) -> Summary:
         holds=len(holds),
         capture_to_score_ms={"p50": percentile(latencies, 0.5), "p99": percentile(latencies, 0.99)},
         capture_to_hold_ms=max(delays_ms, default=float("nan")),
+        plc_stops_proved=len(run.stopped),
+        capture_to_coil_ms={"p50": percentile(coil_ms, 0.5), "p99": percentile(coil_ms, 0.99)},
         frames_per_s=round(len(watch.seen) / (last - first), 2) if last > first else 0.0,
         duplicates=sum(a.duplicates for a in accounts),
         audit_balanced=bool(accounts) and all(a.balanced for a in accounts),

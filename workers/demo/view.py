@@ -49,14 +49,21 @@ def one_line(watch: Watch, expected_frames: int) -> str:
     """For logs, where nothing can be redrawn."""
     not_ok = sum(camera.not_ok for camera in watch.cameras.values())
     held = sorted({hold.line_id for hold in watch.holds})
-    return f"{watch.finished} of {expected_frames} frames, {not_ok} NOT_OK, lines held: {', '.join(held) or 'none'}"
+    proved = sorted(proof.line_id for proof in watch.proofs)
+    return (
+        f"{watch.finished} of {expected_frames} frames, {not_ok} NOT_OK, lines held: {', '.join(held) or 'none'}, "
+        f"read back from the PLC: {', '.join(proved) or 'none'}"
+    )
 
 
 def _line(line_id: str, line: LineView) -> Text:
     if line.holds:
         hold = line.holds[0]
         evidence = f"{hold.evidence.k} of {hold.evidence.n} parts NOT_OK at {hold.camera_id}"
-        return Text(f" ■ line {line_id}: HOLD, {evidence}", style="bold white on red")
+        proof = line.proof
+        took_ms = (proof.observed_at - proof.captured_at).total_seconds() * 1000 if proof else 0
+        told = f"; the PLC stands stopped, {took_ms:.0f} ms after capture" if proof else ""
+        return Text(f" ■ line {line_id}: HOLD, {evidence}{told}", style="bold white on red")
     if line.alarms:
         kinds = ", ".join(sorted({str(alarm.kind) for alarm in line.alarms.values()}))
         return Text(f" ▲ line {line_id}: ALARM, {kinds}", style="bold yellow")

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipeline.events import Action, Alarm, ContractError, Heartbeat, LineCommand, Score, Verdict, to_ms
+from pipeline.events import (
+    Action,
+    Alarm,
+    CommandReply,
+    ContractError,
+    Heartbeat,
+    LineCommand,
+    Outcome,
+    Score,
+    Verdict,
+    to_ms,
+)
 from pipeline.kafka.reading import follow
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
@@ -55,6 +66,14 @@ class LineView:
     alarms: dict[str, Alarm] = field(default_factory=dict)
     """Alarm id → its newest state."""
     holds: list[LineCommand] = field(default_factory=list)
+    replies: list[CommandReply] = field(default_factory=list)
+    """What was read back from the PLC."""
+
+    @property
+    def proof(self) -> CommandReply | None:
+        """The reply that tells the stop stands at the line."""
+        stops = (r for r in self.replies if r.outcome is Outcome.ACCEPTED and r.action is not Action.UNHOLD_PERMITTED)
+        return next(stops, None)
 
 
 class Watch:
@@ -74,6 +93,7 @@ class Watch:
             topics.heartbeats.name: self._heartbeat,
             topics.alarms.name: self._alarm,
             topics.line_commands.name: self._command,
+            topics.command_replies.name: self._reply,
             topics.frames_dead.name: lambda record: self.dead.update([(record.key or b"?").decode(errors="replace")]),
         }
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -94,6 +114,10 @@ class Watch:
     @property
     def captured(self) -> int:
         return sum(camera.captured for camera in self.cameras.values())
+
+    @property
+    def proofs(self) -> list[CommandReply]:
+        return [line.proof for line in self.lines.values() if line.proof]
 
     @property
     def holds(self) -> list[LineCommand]:
@@ -146,6 +170,10 @@ class Watch:
     def _alarm(self, record: Incoming) -> None:
         alarm = Alarm.from_json(record.value)
         self.lines.setdefault(alarm.line_id, LineView()).alarms[str(alarm.alarm_id)] = alarm
+
+    def _reply(self, record: Incoming) -> None:
+        reply = CommandReply.from_json(record.value)
+        self.lines.setdefault(reply.line_id, LineView()).replies.append(reply)
 
     def _command(self, record: Incoming) -> None:
         command = LineCommand.from_json(record.value)

@@ -1,0 +1,98 @@
+"""The whole alerting worker with a PLC: what reaches the line, and what does not."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from alerting.factory import score
+from alerting.plc_peers import wait_for
+from alerting.running import alarms, burst, commands, publish, wait_for_commands, worker
+from support.stream import wait_until
+
+from pipeline.events import Act, Action, AlarmKind, CommandReply, Outcome, Verdict, now
+from pipeline.kafka.reading import read_to_end
+from pipeline.settings import Settings
+from workers.alerting.asking import ask
+from workers.alerting.policy import Policies
+from workers.local.ports import free_ports
+from workers.plc.ladder import HOLD, Ladder
+from workers.plc.station import Station
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def plc() -> Iterator[tuple[Ladder, int]]:
+    (port,) = free_ports(1)
+    ladder = Ladder("line-1", watchdog_s=2)
+    with Station([ladder], modbus_port=port):
+        yield ladder, port
+
+
+def policies(port: int, **changes: object) -> Policies:
+    coils = {"stop": 0, "run_permit": 1, "held": 8}
+    actuator = {"type": "modbus", "host": "127.0.0.1", "port": port, "block": 0, "coils": coils, "cycle_s": 0.1}
+    return Policies.model_validate(
+        {
+            "defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 30, "silent_after_s": 20, **changes},
+            "lines": {"line-1": {"actuator": actuator, "on_loss": "hold-on-loss"}},
+        }
+    )
+
+
+def replies(settings: Settings) -> list[CommandReply]:
+    records = read_to_end(settings, [settings.topics.command_replies.name])
+    return [CommandReply.from_json(record.value) for record in records]
+
+
+def test_a_burst_is_stopped_at_the_plc_proved_and_freed_by_people_alone(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    ladder, port = plc
+    with worker(settings, policies(port)):
+        publish(settings, burst(count=1, verdict=Verdict.OK))
+        wait_for(lambda: ladder.permit and ladder.inputs.heartbeat > 2, "heartbeats once a frame is scored")
+        ladder.press_start()
+        publish(settings, burst(first=1))
+        wait_until(lambda: any(reply.outcome is Outcome.ACCEPTED for reply in replies(settings)))
+        assert (ladder.held, ladder.running) == (True, False)
+        for act in (Act.ACKNOWLEDGE, Act.RESET):
+            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        wait_for(lambda: not ladder.stop, "the release")
+        assert (ladder.held, ladder.running) == (True, False)
+    (stop, *_) = replies(settings)
+    (command, _) = commands(settings)
+    assert (stop.command_id, stop.action, stop.epoch) == (command.command_id, Action.HOLD, command.epoch)
+    assert "stop=1" in (stop.value_read_back or "")
+    assert stop.captured_at <= stop.issued_at <= stop.observed_at
+
+
+def test_a_ten_minute_backlog_stops_no_line(settings: Settings, plc: tuple[Ladder, int]) -> None:
+    ladder, port = plc
+    old = now() - timedelta(minutes=10)
+    publish(settings, [score(n, captured_at=old + timedelta(seconds=n)) for n in range(20)])
+    with worker(settings, policies(port)):
+        wait_until(lambda: [alarm.kind for alarm in alarms(settings)] == [AlarmKind.LATE])
+        wait_for(lambda: ladder.inputs.epoch > 0, "the first write")
+        publish(settings, burst(first=20, line="line-2"))
+        wait_for_commands(settings, 1)
+        assert HOLD not in [written.command for written in ladder.written]
+        assert [command.line_id for command in commands(settings)] == ["line-2"]
+
+
+def test_a_line_that_is_watched_no_more_loses_its_heartbeat_and_is_held_by_its_own_plc(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    ladder, port = plc
+    with worker(settings, policies(port, silent_after_s=1)):
+        publish(settings, burst(count=1, verdict=Verdict.OK))
+        wait_for(lambda: ladder.inputs.heartbeat > 2, "heartbeats")
+        wait_until(lambda: [alarm.kind for alarm in alarms(settings)] == [AlarmKind.CAMERA_SILENT])
+        wait_for(lambda: ladder.watchdog_lost and ladder.held, "the PLC's own hold")
+        assert not ladder.stop
+        assert not ladder.permit
+        assert commands(settings) == []
+        publish(settings, burst(first=1, count=1, verdict=Verdict.OK))
+        wait_until(lambda: alarms(settings)[-1].act is Act.CLEAR)
+        wait_for(lambda: not ladder.watchdog_lost and ladder.permit, "the heartbeat's return")
+        assert (ladder.held, ladder.running) == (True, False)
