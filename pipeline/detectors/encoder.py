@@ -1,5 +1,6 @@
 """The frozen encoder whose feature maps detectors look at instead of pixels: any of timm's, by name."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.errors import AndonError
 
 LEVELS = (1, 2, 3)
 """timm's feature levels at strides 4, 8 and 16. Deeper ones know objects, not surfaces, and weigh far more."""
+
+_ROUNDING = 1e-4
 
 
 class Encoder(nn.Module):
@@ -46,9 +50,34 @@ class Encoder(nn.Module):
         mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (self._mean, self._std))
         return (images * 0.5 + 0.5 - mean) / std
 
+    def folded(self) -> "Encoder":
+        """The same maps to float rounding, in about half the time on a CPU: every batch normalisation becomes part of
+        the convolution in front of it. Itself, where that changes what comes out: timm's networks keep an order that
+        makes it right, but nothing promises it. Only for scoring: a bundle stores the encoder as it was published."""
+        folded = copy.deepcopy(self)
+        _fold(folded.net)
+        folded.to(memory_format=torch.channels_last)
+        device = next(self.parameters()).device
+        probe = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1).to(device)
+        with torch.no_grad():
+            pairs = zip(self(probe), folded(probe), strict=True)
+            same = all(bool((a - b).abs().max() <= _ROUNDING * (a.abs().max() + _ROUNDING)) for a, b in pairs)
+        return folded if same else self
+
     def train(self, mode: bool = True) -> "Encoder":
         """Stays in evaluation mode: its batch statistics are part of what it knows."""
         return super().train(False)
+
+
+def _fold(network: nn.Module) -> None:
+    before: tuple[str, nn.Module] | None = None
+    for name, module in list(network.named_children()):
+        if before and isinstance(before[1], nn.Conv2d) and isinstance(module, nn.BatchNorm2d):
+            setattr(network, before[0], fuse_conv_bn_eval(before[1], module))
+            setattr(network, name, getattr(module, "act", nn.Identity()))  # timm's normalisations hold the activation
+        else:
+            _fold(module)
+        before = name, module
 
 
 def _drop_unused_stages(net: Any) -> None:

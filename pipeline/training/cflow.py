@@ -27,7 +27,7 @@ from pipeline.training.checkpoint import Progress
 from pipeline.training.data import DataError, detect_mode, input_spec, load_frames
 from pipeline.training.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
 from pipeline.training.layouts import find_layout
-from pipeline.training.split import Shares, Split, split_contiguous
+from pipeline.training.split import Shares, Split, split_by_number
 
 _PACKAGES = ("torch", "timm", "numpy")
 _HELD_OUT_FIBRES = 20_000
@@ -66,7 +66,7 @@ def train_cflow(
     """
     started = time.monotonic()
     normals = find_layout(data).normals
-    split = split_contiguous(normals, plan.shares)
+    split = split_by_number(normals, plan.shares)
     _check_counts(split, plan)
     mode = detect_mode(normals[0])
     frames = load_frames(normals, mode)
@@ -132,7 +132,7 @@ def fit_model(
     fibres = gather_fibres(encoder, fit, mode, config, plan.flow)
     few = replace(plan.flow, rotations=0, fibres_per_level=_HELD_OUT_FIBRES)
     held_out = gather_fibres(encoder, validation, mode, config, few) if validation else [None] * len(fibres)
-    whitenings = [fit_whitening(level.values.float()) for level in fibres]
+    whitenings = [fit_whitening(level.values.float(), config.channels) for level in fibres]
     on_start(sum(steps_of(level, plan.flow) for level in fibres))
     flows: list[ConditionalFlow] = []
     references: list[Reference] = []

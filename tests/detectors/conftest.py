@@ -23,7 +23,7 @@ TINY_CONFIG = RadarConfig(patch_px=32, contrast_px=15, channels=(8, 16), blur_px
 TINY_FEATURES = RadarConfig.in_features(patch_px=32, channels=(8, 16), train_timesteps=500, timestep=50)
 TINY_PLAN = RadarPlan(noise=NoisePlan(steps=3, batch=2), config=TINY_CONFIG, trees=20, false_alarm_rate=0.1)
 
-TINY_CFLOW = CflowConfig(levels=(1, 2), blocks=2, condition=8)
+TINY_CFLOW = CflowConfig(levels=(1, 2), channels=32, blocks=2, condition=8)
 TINY_CFLOW_PLAN = CflowPlan(flow=FlowPlan(epochs=2, fibres_per_level=2000), config=TINY_CFLOW, false_alarm_rate=0.1)
 
 

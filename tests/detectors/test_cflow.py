@@ -153,9 +153,16 @@ def test_no_two_places_share_an_encoding() -> None:
 def test_whitened_normals_have_unit_covariance() -> None:
     mix = torch.tensor([[1.0, 1, 0, 0], [0, 50, 20, 0], [0, 0, 30, 0], [0.02, 0, 0, 0.01]])
     fibres = torch.randn(5000, 4, generator=torch.Generator().manual_seed(0)) @ mix + 7
-    white = fit_whitening(fibres)(fibres)
+    white = fit_whitening(fibres, most=4)(fibres)
     assert_allclose(white.mean(dim=0), 0, atol=1e-3)
     assert_allclose(white.T @ white / len(white), np.eye(4), atol=0.15)
+
+
+def test_of_many_directions_those_of_most_variance_are_kept() -> None:
+    fibres = torch.randn(500, 3) @ torch.tensor([[1.0, 1, 0], [0.1, -0.1, 0], [0, 0, 1]])
+    white = fit_whitening(fibres, most=2)(fibres)
+    assert white.shape == (500, 2)
+    assert abs(torch.corrcoef(torch.stack([white[:, 1], fibres[:, 0] + fibres[:, 1]]))[0, 1]) > 0.99
 
 
 def test_exposure_cancels_out() -> None:

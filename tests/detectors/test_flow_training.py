@@ -24,7 +24,7 @@ from pipeline.training.checkpoint import Progress
 from pipeline.training.data import load_frames
 from pipeline.training.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
 from pipeline.training.layouts import find_layout
-from pipeline.training.split import split_contiguous
+from pipeline.training.split import split_by_number
 
 pytestmark = pytest.mark.unit
 
@@ -148,7 +148,7 @@ def test_a_bundle_tells_where_it_comes_from_and_is_stored_in_half_precision(bund
 def test_the_threshold_is_of_the_model_in_the_bundle(bundles: dict[str, Path], normals_folder: Path) -> None:
     """The calibration normals, scored by the loaded bundle, give the very threshold."""
     info = read_info(bundles["cflow"])
-    split = split_contiguous(find_layout(normals_folder).normals, TINY_CFLOW_PLAN.shares)
+    split = split_by_number(find_layout(normals_folder).normals, TINY_CFLOW_PLAN.shares)
     scores = load_detector(bundles["cflow"], "cpu").predict(np.stack(load_frames(split.calibration, "gray"))).scores
     assert np.nextafter(info.calibration.threshold, -np.inf) in scores
 

@@ -15,7 +15,7 @@ class CflowConfig(BaseModel):
 
     encoder: str = "tf_efficientnet_lite0"
     """timm's name of it."""
-    levels: tuple[int, ...] = (2, 3)
+    levels: tuple[int, ...] = (2, 3, 4)
     """timm's feature levels; level i has stride 2^(i + 1) in most encoders."""
     patch_px: int = Field(default=32, ge=8)
     """The shortest side of a frame that can be scored. Frames are never cut up: the flow takes any number of fibres."""
@@ -24,6 +24,8 @@ class CflowConfig(BaseModel):
     taken as they are."""
     neighbourhood: int = Field(default=3, ge=1)
     """Each level is averaged over so many of its own cells along each side before it meets the flow."""
+    channels: int = Field(default=128, ge=2)
+    """A flow is given at most so many channels of a level: the leading directions of its whitened fibres."""
 
     blocks: int = Field(default=8, ge=1)
     """Coupling blocks per level."""

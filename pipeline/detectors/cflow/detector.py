@@ -1,6 +1,7 @@
 """The trained model as a detector: frames in, scores, maps and features out."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class CflowScorer:
     """
 
     def __init__(self, model: CflowModel) -> None:
-        self.model = model
+        self.model = replace(model, encoder=model.encoder.folded())
         self._frames_per_pass = _FRAMES_PER_PASS.get(model.device.type, _FRAMES_PER_PASS_ELSEWHERE)
 
     def measure(self, batch: NDArray[np.uint8]) -> Prediction:

@@ -34,7 +34,7 @@ class Whitening:
     mean: Tensor
     """(C,)"""
     matrix: Tensor
-    """(C, C): a whitened fibre is (fibre − mean) @ matrix."""
+    """(C, K): a whitened fibre is (fibre − mean) @ matrix."""
 
     def __call__(self, fibres: Tensor) -> Tensor:
         return (fibres - self.mean) @ self.matrix
@@ -43,14 +43,14 @@ class Whitening:
         return Whitening(self.mean.to(device), self.matrix.to(device))
 
 
-def fit_whitening(fibres: Tensor) -> Whitening:
-    """fibres (F, C) of normals."""
+def fit_whitening(fibres: Tensor, most: int) -> Whitening:
+    """fibres (F, C) of normals. Of more than `most` directions those in which normals vary most are kept."""
     mean = fibres.mean(dim=0)
     deviation = (fibres - mean).square().mean(dim=0).sqrt().clamp(min=_TINY)
     standard = (fibres - mean) / deviation
     variances, directions = torch.linalg.eigh((standard.T @ standard / len(fibres)).double())
     matrix = (directions / (variances.clamp(min=0) + _FLOOR).sqrt()).float() / deviation[:, None]
-    return Whitening(mean, matrix)
+    return Whitening(mean, matrix[:, -most:].contiguous())  # variances rise
 
 
 def light(batch: NDArray[np.uint8], image_channels: int, contrast_px: int, device: torch.device) -> Tensor:

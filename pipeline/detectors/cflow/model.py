@@ -95,14 +95,14 @@ class CflowModel:
     def from_tensors(cls, config: CflowConfig, mode: str, tensors: Mapping[str, NDArray[Any]]) -> "CflowModel":
         """Undoes `tensors`. Raises KeyError or RuntimeError when one is missing or of another shape."""
         encoder = encoder_from_tensors(config.encoder, _below(_ENCODER, tensors), config.levels)
+        whitenings = [whitening_from_tensors(level, tensors) for level in config.levels]
         flows = []
-        for level, channels in zip(config.levels, encoder.channels, strict=True):
-            flow = ConditionalFlow(channels, config.condition, config.blocks, config.clamp)
+        for level, whitening in zip(config.levels, whitenings, strict=True):
+            flow = ConditionalFlow(whitening.matrix.shape[1], config.condition, config.blocks, config.clamp)
             flow.load_state_dict(
                 {name: torch.from_numpy(value) for name, value in _below(f"flow.{level}.", tensors).items()}
             )
             flows.append(flow.requires_grad_(False).eval())
-        whitenings = [whitening_from_tensors(level, tensors) for level in config.levels]
         references = [
             Reference(*(torch.from_numpy(tensors[f"reference.{level}.{one.name}"]) for one in _REFERENCE))
             for level in config.levels

@@ -1,0 +1,1 @@
+"""Detectors under test. Each module is run as a process of its own by `benchmarks.detectors`."""

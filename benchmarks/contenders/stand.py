@@ -1,0 +1,96 @@
+"""What every contender's process does, whichever environment it runs in: standard library, numpy and Pillow alone.
+
+python CONTENDER.py train JOB.json      trains, scores the test images, writes result.json and scores.npz
+python CONTENDER.py time JOB.json       loads the model; for each batch size on stdin prints ms per image
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+_MOMENT_S = 0.5
+"""Each answer of `time` covers at least so long."""
+
+
+@dataclass(frozen=True)
+class Job:
+    method: str
+    train: list[str]
+    """Images of good parts, all of one size, gray."""
+    test: list[str]
+    encoder: str
+    encoder_weights: str
+    """State dict of timm's features_only network, as safetensors."""
+    levels: list[int]
+    minutes: float
+    """Training may take about so long."""
+    threads: int
+    out: str
+
+    def frames(self, paths: list[str]) -> np.ndarray:
+        """(N, H, W) uint8."""
+        return np.stack([np.asarray(Image.open(path).convert("L")) for path in paths])
+
+
+class Contender(Protocol):
+    def train(self, job: Job) -> dict[str, Any]:
+        """Trains and stores the model below job.out. Returns its settings and `model_bytes`."""
+        ...
+
+    def load(self, job: Job) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """A function from (N, H, W) uint8 to raw scores (N,) and raw maps (N, h, w)."""
+        ...
+
+
+def main(contender: Contender) -> None:
+    import torch
+
+    what, job = sys.argv[1], Job(**json.loads(Path(sys.argv[2]).read_text()))
+    torch.set_num_threads(job.threads)
+    if what == "train":
+        _train(contender, job)
+    else:
+        _time(contender, job)
+
+
+def _train(contender: Contender, job: Job) -> None:
+    started = time.perf_counter()
+    facts = contender.train(job)
+    facts["training_s"] = time.perf_counter() - started
+    facts["training_peak_mb"] = _peak_mb()
+    predict = contender.load(job)
+    scores, maps = [], []
+    for frame in job.frames(job.test):
+        score, anomaly_map = predict(frame[None])
+        scores.append(score[0])
+        maps.append(anomaly_map[0])
+    np.savez(Path(job.out) / "scores.npz", scores=np.array(scores, np.float64), maps=np.array(maps, np.float32))
+    (Path(job.out) / "result.json").write_text(json.dumps(facts))
+
+
+def _time(contender: Contender, job: Job) -> None:
+    predict = contender.load(job)
+    frames = job.frames((job.test * 16)[:16])
+    predict(frames)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        batch = int(line)
+        begun, images = time.perf_counter(), 0
+        while (spent := time.perf_counter() - begun) < _MOMENT_S:
+            predict(frames[:batch])
+            images += batch
+        print(f"{spent / images * 1e3} {_peak_mb()}", flush=True)
+
+
+def _peak_mb() -> float:
+    """The most memory that this process has held so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

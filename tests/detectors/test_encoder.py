@@ -1,0 +1,72 @@
+"""The frozen encoder: any of timm's, by name."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
+
+pytestmark = pytest.mark.unit
+
+IMAGES = torch.rand(1, 3, 70, 90, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def with_statistics(encoder: Encoder) -> Encoder:
+    """As after training: fresh batch normalisations do nothing, and folding nothing would prove nothing."""
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 2)
+    return encoder
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_100"])
+def test_levels_have_their_channels_and_strides(name: str) -> None:
+    encoder = Encoder(name)
+    for level, channels, stride in zip(encoder(IMAGES), encoder.channels, encoder.strides, strict=True):
+        assert level.shape == (1, channels, -(-70 // stride), -(-90 // stride))
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18"])
+def test_folded_it_sees_the_same_and_normalises_no_more(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = with_statistics(Encoder(name))
+    folded = encoder.folded()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    for before, after in zip(encoder(IMAGES), folded(IMAGES), strict=True):
+        assert (before - after).abs().max() <= 1e-4 * before.abs().max()
+
+
+def test_an_encoder_that_cannot_be_folded_is_left_alone() -> None:
+    """A normalisation that is registered behind a convolution, but runs before it."""
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+            return [self.conv(self.norm(images))]
+
+    encoder = Encoder("tf_efficientnet_lite0")
+    encoder.net = Odd()
+    assert with_statistics(encoder.eval()).folded() is encoder
+
+
+def test_half_precision_in_the_bundle_hardly_moves_a_map() -> None:
+    encoder = pretrained_encoder("tf_efficientnet_lite0", None)
+    stored = encoder_from_tensors("tf_efficientnet_lite0", encoder_tensors(encoder))
+    for before, after in zip(encoder(IMAGES), stored(IMAGES), strict=True):
+        assert (before - after).abs().max() <= 5e-3 * before.abs().max()
+
+
+def test_images_are_brought_to_the_scale_that_the_encoder_was_taught_on() -> None:
+    """[−1, 1] to ImageNet's mean and deviation, for those that were taught with them."""
+    encoder = Encoder("resnet18")
+    seen: list[torch.Tensor] = []
+    encoder.net.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    encoder(torch.zeros(1, 3, 64, 64))
+    expected = [(0.5 - mean) / std for mean, std in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)]
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx(expected, rel=1e-5)
