@@ -4,15 +4,29 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from alerting.plc_peers import FENCED, PROTOCOLS, TIMEOUT_S, Peer, config, running_peer, wait_for
+from alerting.plc_peers import (
+    FENCED,
+    LINE,
+    PROTOCOLS,
+    TIMEOUT_S,
+    Peer,
+    config,
+    running_peer,
+    secret_file,
+    start_broker,
+    wait_for,
+)
 
 from pipeline.events import Action
 from workers.alerting.actuators.base import Actuator, ActuatorError, Image, LeaseLostError, ReadBack, matches
 from workers.alerting.actuators.open import open_actuator
+from workers.local.ports import free_ports
+from workers.plc.ladder import Ladder
+from workers.plc.sides import Sides
 
 pytestmark = pytest.mark.services
 
@@ -128,10 +142,31 @@ def test_a_peer_that_answers_garbage_is_an_error_within_the_time(protocol: str, 
         server.shutdown()
 
 
-def test_a_peer_that_takes_everything_and_does_nothing_is_found_out(peer: Peer, tmp_path: Path) -> None:
-    with running_peer(peer.protocol, tmp_path, "--stuck") as stuck:
-        actuator = stuck.actuator()
-        found = write(actuator, HOLD)
-        actuator.close()
+@pytest.mark.parametrize("protocol", ["modbus", "opcua", "mqtt", "webhook"])
+def test_a_peer_that_takes_everything_and_does_nothing_is_found_out(protocol: str, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    ports = {"modbus_port": None, "opcua_port": None, "mqtt": None, "webhook_port": None}
+    ports |= {"mqtt": f"127.0.0.1:{port}"} if protocol == "mqtt" else {f"{protocol}_port": port}
+    with ExitStack() as open_:
+        if protocol == "mqtt":
+            broker = start_broker(tmp_path, port)
+            open_.callback(broker.stop, 5)
+        ladder = Ladder(LINE, stuck=True)
+        open_.enter_context(Sides([ladder], "127.0.0.1", webhook_secret=secret_file(tmp_path), **ports))
+        actuator = open_actuator(LINE, config(protocol, port, tmp_path, timeout_s=1))
+        open_.callback(actuator.close)
+        found = until_answered(actuator)
     assert not matches(HOLD, found)
     assert found.stop is False
+
+
+def until_answered(actuator: Actuator) -> ReadBack:
+    found: list[ReadBack] = []
+
+    def answered() -> bool:
+        with suppress(ActuatorError):  # a gateway that has just started may still be subscribing
+            found.append(write(actuator, HOLD))
+        return bool(found)
+
+    wait_for(answered, "an answer")
+    return found[0]

@@ -67,7 +67,8 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     keeper = Keeper(lease)
     made = rig_with(tmp_path, lease, Ladder("line-1", watchdog_s=0.5))
     yield made
-    made.driver.stop(5)
+    made.driver.end()
+    made.driver.join(5)
     made.station.stop()
     keeper.stop()
 

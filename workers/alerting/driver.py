@@ -84,11 +84,13 @@ class Driver:
         with self._changed:
             self._alive_until_s = 0.0
 
-    def stop(self, timeout_s: float) -> None:
-        """Leaves the signals as they are: the PLC's watchdog tells the line."""
+    def end(self) -> None:
+        """Begins no write any more. Leaves the signals as they are: the PLC's watchdog tells the line."""
         with self._changed:
             self._ended = True
             self._changed.notify()
+
+    def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:

@@ -15,7 +15,8 @@ from workers.alerting.policy import OnLoss, Policies
 from workers.alerting.reports import Report
 from workers.alerting.state import LineState
 
-STOP_TIMEOUT_S = 5.0
+JOIN_S = 0.5
+"""One that hangs at its PLC is not waited for: it has been told to write nothing any more."""
 
 
 class Plant:
@@ -45,8 +46,11 @@ class Plant:
 
     def hold_only(self, lines: Collection[str]) -> None:
         """Lets go of every other line. Raises ActuatorSetupError for a new one that can't be set up."""
-        for line_id in self._drivers.keys() - set(lines):
-            self._drivers.pop(line_id).stop(STOP_TIMEOUT_S)
+        leaving = [self._drivers.pop(line_id) for line_id in self._drivers.keys() - set(lines)]
+        for driver in leaving:
+            driver.end()
+        for driver in leaving:
+            driver.join(JOIN_S)
         for line_id in lines:
             config = self._policies.of(line_id).actuator
             if config is not None and line_id not in self._drivers:

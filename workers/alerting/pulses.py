@@ -3,7 +3,6 @@
 import logging
 import threading
 
-from pipeline.errors import AndonError
 from pipeline.events import ContractError, Heartbeat
 from pipeline.kafka.reading import follow
 from pipeline.settings import Settings
@@ -35,7 +34,8 @@ class PulseReader:
                     self._settings, [self._settings.topics.heartbeats.name], self._stop, from_beginning=True
                 ):
                     self._take(record.value)
-            except AndonError as error:
+            except Exception as error:
+                # Whatever it was, a reader in the background must not end for good.
                 log.warning("heartbeats: %s", error)
                 self._stop.wait(RETRY_S)
 
