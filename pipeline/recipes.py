@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +26,10 @@ class Recipe(BaseModel):
     bundle: str = Field(description="An absolute path, or a name below ANDON_BUNDLES or among the shipped bundles.")
     cameras: tuple[str, ...] = Field(
         min_length=1, description="Camera ids that may ask for this recipe; * and ? match."
+    )
+    runtime: Literal["torch", "onnx", "openvino"] = Field(
+        default="torch",
+        description="What runs the networks. onnx and openvino: on the CPU, once `andon export` has made the graphs.",
     )
     late_after_s: float = Field(default=60, gt=0, description="Capture to broker; a later frame is NOT_DECIDABLE.")
     future_after_s: float = Field(default=5, ge=0, description="How far a camera's clock may run ahead.")
@@ -70,21 +75,25 @@ def load_catalog(recipes: Mapping[str, Recipe], device: str = "auto", before: Ca
 
     Raises BundleError, also for a bundle with another hash than its recipe accepts.
     """
-    held = {old.detector.info.model_hash: old.detector for old in before.recipes.values()} if before else {}
-    detectors: dict[str, Detector] = {}
+    old = before.recipes.values() if before else ()
+    held = {(one.detector.info.model_hash, one.recipe.runtime): one.detector for one in old}
+    detectors: dict[tuple[str, str], Detector] = {}
     for recipe in recipes.values():
-        if recipe.bundle not in detectors:
+        wanted = recipe.bundle, recipe.runtime
+        if wanted not in detectors:
             folder = bundle_folder(recipe.bundle)
-            unchanged = held.get(read_info(folder).model_hash)
-            detectors[recipe.bundle] = unchanged or load_detector(folder, device)
+            unchanged = held.get((read_info(folder).model_hash, recipe.runtime))
+            detectors[wanted] = unchanged or load_detector(folder, device, recipe.runtime)
     for name, recipe in recipes.items():
-        found = detectors[recipe.bundle].info.model_hash
+        found = detectors[recipe.bundle, recipe.runtime].info.model_hash
         if recipe.model_hash not in (None, found):
             raise BundleError(
                 f"recipe {name!r} accepts only model {recipe.model_hash} of bundle {recipe.bundle!r}, but the one that "
                 f"is there is {found}: deliver the right bundle, or accept this one in the recipe"
             )
-    return Catalog({name: LoadedRecipe(name, recipe, detectors[recipe.bundle]) for name, recipe in recipes.items()})
+    return Catalog(
+        {name: LoadedRecipe(name, recipe, detectors[recipe.bundle, recipe.runtime]) for name, recipe in recipes.items()}
+    )
 
 
 def bundle_folder(bundle: str) -> Path:

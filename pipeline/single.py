@@ -1,10 +1,13 @@
 """One image, scored on request: the same decode, checks and `predict` as in the stream, but no event."""
 
 import base64
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.detectors.base import Detector, Prediction
 from pipeline.events import Doubt, ModelRef, Verdict
 from pipeline.frames import decode, doubts_of_pixels, to_gray
 from pipeline.maps import encode_map
@@ -28,36 +31,43 @@ class SingleScore(BaseModel):
     map_high: float | None
 
 
+@dataclass(frozen=True)
+class Judged:
+    """One frame's verdict and what it rests on."""
+
+    verdict: Verdict
+    doubts: tuple[Doubt, ...]
+    prediction: Prediction | None
+    """Of this one frame; None where its size is not one that the model judges."""
+
+
+def judge(pixels: NDArray[np.uint8], detector: Detector) -> Judged:
+    """(H, W[, 3]) → the verdict that the stream would give, but for doubts about clocks and hung cameras."""
+    info = detector.info
+    doubts = doubts_of_pixels(to_gray(pixels), info.calibration.quality)
+    if not info.input.accepts(*pixels.shape[:2]):
+        return Judged(Verdict.NOT_DECIDABLE, (*doubts, Doubt.WRONG_SIZE), None)
+    found = detector.predict(pixels[np.newaxis])
+    if doubts:
+        return Judged(Verdict.NOT_DECIDABLE, tuple(doubts), found)
+    verdict = Verdict.NOT_OK if found.scores[0] >= info.calibration.threshold else Verdict.OK
+    return Judged(verdict, (), found)
+
+
 def score_image(value: bytes, recipe: LoadedRecipe) -> SingleScore:
     """Raises FrameError for bytes that are no image."""
     info = recipe.detector.info
-    pixels = decode(value, info.input.mode)
-    doubts = doubts_of_pixels(to_gray(pixels), info.calibration.quality)
-    threshold = info.calibration.threshold
-    if not info.input.accepts(*pixels.shape[:2]):
-        return SingleScore(
-            verdict=Verdict.NOT_DECIDABLE,
-            doubts=(*doubts, Doubt.WRONG_SIZE),
-            score=None,
-            threshold=threshold,
-            features={},
-            model=recipe.model,
-            map_png=None,
-            map_low=None,
-            map_high=None,
-        )
-    found = recipe.detector.predict(pixels[np.newaxis])
-    score = float(found.scores[0])
-    judged = Verdict.NOT_OK if score >= threshold else Verdict.OK
-    encoded = encode_map(found.maps[0], lossless=False)
+    judged = judge(decode(value, info.input.mode), recipe.detector)
+    found = judged.prediction
+    encoded = None if found is None else encode_map(found.maps[0], lossless=False)
     return SingleScore(
-        verdict=Verdict.NOT_DECIDABLE if doubts else judged,
-        doubts=tuple(doubts),
-        score=score,
-        threshold=threshold,
-        features={name: float(values[0]) for name, values in found.features.items()},
+        verdict=judged.verdict,
+        doubts=judged.doubts,
+        score=None if found is None else float(found.scores[0]),
+        threshold=info.calibration.threshold,
+        features={} if found is None else {name: float(values[0]) for name, values in found.features.items()},
         model=recipe.model,
-        map_png=base64.b64encode(encoded["map_u8"]).decode(),
-        map_low=float(encoded["low"]),
-        map_high=float(encoded["high"]),
+        map_png=base64.b64encode(encoded["map_u8"]).decode() if encoded else None,
+        map_low=float(encoded["low"]) if encoded else None,
+        map_high=float(encoded["high"]) if encoded else None,
     )

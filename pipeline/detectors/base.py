@@ -38,3 +38,11 @@ class Detector(Protocol):
         Raises ValueError when H or W is below the model's patch size.
         """
         ...
+
+    def networks(self) -> Mapping[str, tuple[object, str]]:
+        """The torch modules that take most of the time: name → (object, attribute) where one sits.
+
+        `pipeline.detectors.runtimes` puts another engine there. Called with tensors alone, by position; each gives a
+        tensor or a list of tensors.
+        """
+        ...

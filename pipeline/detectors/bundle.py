@@ -144,7 +144,9 @@ def copy_bundle(source: Path, folder: Path, info: BundleInfo) -> None:
     if folder.resolve() != source.resolve():
         folder.mkdir(parents=True, exist_ok=True)
         for path in source.iterdir():
-            if path.is_file() and path.name not in (MANIFEST, CARD):
+            if path.is_dir():  # exported graphs: they are of the weights, which stay
+                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+            elif path.name not in (MANIFEST, CARD):
                 shutil.copyfile(path, folder / path.name)
     _write_manifest(folder, info)
 

@@ -1,5 +1,6 @@
 """A detector without a network. Benchmarks run it to time everything around a detector."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,9 @@ class NullDetector:
         rows, columns = (-(-side // _MAP_CELLS) for side in gray.shape[1:3])
         maps = (gray[:, ::rows, ::columns] / np.float32(255)).astype(np.float32)
         return Prediction(scores=levels, maps=maps, features={"mean_level": levels})
+
+    def networks(self) -> Mapping[str, tuple[object, str]]:
+        return {}
 
 
 def from_bundle(info: BundleInfo) -> NullDetector:

@@ -12,6 +12,8 @@ from pipeline.detectors.bundle import BundleError, BundleInfo, load_bundle
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.detectors.runtimes import Runtime
+
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -42,19 +44,27 @@ _BUILDERS: Mapping[str, Callable[[BundleInfo, Tensors, str], Detector]] = {
 METHODS = tuple(_BUILDERS)
 
 
-def load_detector(folder: Path, device: str = "auto") -> Detector:
+def load_detector(folder: Path, device: str = "auto", runtime: "Runtime" = "torch") -> Detector:
     """Reads a bundle and builds its detector.
 
-    device: 'auto' (a GPU when there is one), 'cpu', 'cuda' or 'cuda:1'.
-    Raises BundleError when the bundle is incomplete, damaged, or of an unknown method or version.
+    device: 'auto' (a GPU when there is one), 'cpu', 'cuda' or 'cuda:1'. Other runtimes than torch run on the CPU.
+    Raises BundleError when the bundle is incomplete, damaged, or of an unknown method or version;
+    RuntimeMissingError when it was not exported for the runtime, or the runtime is not installed.
     """
+    if runtime != "torch" and device not in ("auto", "cpu"):
+        raise BundleError(f"runtime {runtime!r} runs on the CPU, not on {device}: leave out the runtime or the device")
     info, tensors = load_bundle(folder)
     if info.method not in _BUILDERS:
         raise BundleError(f"bundle {folder} is of method {info.method!r}; this program knows {', '.join(METHODS)}")
     try:
-        return _BUILDERS[info.method](info, tensors, device)
+        detector = _BUILDERS[info.method](info, tensors, device if runtime == "torch" else "cpu")
     except BundleError as error:
         raise BundleError(f"cannot use bundle {folder}: {error}") from error
+    if runtime != "torch":
+        from pipeline.detectors.runtimes import use_runtime
+
+        use_runtime(detector, folder, runtime)
+    return detector
 
 
 def torch_device(name: str) -> "torch.device":

@@ -1,11 +1,14 @@
 """The commands around a model, as a person meets them."""
 
+import csv
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from detectors.conftest import normal_frames, write_images
+from PIL import Image
 
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
@@ -78,3 +81,38 @@ def test_calibrate_leaves_out_what_the_model_was_fitted_on(
     assert read_info(tmp_path / "c").calibration.normals == 20
     assert andon(monkeypatch, *command, "--false-stops-per-shift", 1) == 2
     assert "20 held-out normals cannot promise 1 false stops" in capsys.readouterr().err
+
+
+def test_predict_writes_what_the_model_says_and_skips_what_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    info = make_null_bundle(tmp_path / "b", 48, 56)
+    write_images(photos / "sub", normal_frames(2))
+    write_images(photos, np.full((1, 40, 40), 255, np.uint8))
+    assert andon(monkeypatch, "predict", tmp_path / "b", photos, "--out", out) == 0
+    (photos / "torn.png").write_bytes(b"torn")
+    assert andon(monkeypatch, "predict", tmp_path / "b", photos, "--out", out) == 1
+    assert "torn.png: cannot be read" in capsys.readouterr().err
+    lines = {line["file"]: line for line in map(json.loads, (out / "results.jsonl").read_text().splitlines())}
+    assert lines["part0000.png"]["verdict"] == "NOT_DECIDABLE"
+    assert lines["part0000.png"]["doubts"] == ["wrong_size"]
+    assert "cannot be read" in lines["torn.png"]["error"]
+    expected = load_detector(tmp_path / "b").predict(normal_frames(2))
+    found = lines["sub/part0001.png"]
+    assert found["score"] == expected.scores[1]
+    assert found["verdict"] == ("NOT_OK" if expected.scores[1] >= info.calibration.threshold else "OK")
+    levels = np.asarray(Image.open(out / "maps" / "sub" / "part0001.png.png")) / 65535
+    raw = found["map_low"] + levels * (found["map_high"] - found["map_low"])
+    np.testing.assert_allclose(raw, expected.maps[1], atol=1e-4)
+    assert Image.open(out / "overlays" / "sub" / "part0001.png.jpg").size == (3 * 56 + 8, 48 + 22)
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert [row["file"] for row in rows] == sorted(lines)
+    assert float(rows[1]["mean_level"]) == expected.features["mean_level"][0]
+
+
+def test_predict_of_nothing_is_refused(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert andon(monkeypatch, "predict", bundles["null"], tmp_path, "--out", tmp_path / "out") == 2
+    assert "holds no PNG or JPEG" in capsys.readouterr().err

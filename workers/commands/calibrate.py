@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.options import Runtime
+
 
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
@@ -26,6 +28,9 @@ def calibrate(
     in_place: Annotated[bool, typer.Option("--in-place", help="Change the bundle itself, in place of --out.")] = False,
     name: Annotated[str, typer.Option(help="Of the new bundle. Left out: the name of --out.")] = "",
     device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+    runtime: Annotated[
+        Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
+    ] = Runtime.TORCH,
 ) -> None:
     """Set a bundle's threshold so that good parts stop the line at most so often.
 
@@ -63,7 +68,7 @@ def calibrate(
     def show(numbers: range, doing: str) -> Iterable[int]:
         return track(numbers, doing, console=console)
 
-    detector = load_detector(bundle, device)
+    detector = load_detector(bundle, device, runtime.value)
     info = detector.info
     normals = held_out_normals(data, info)
     if normals.fitted:

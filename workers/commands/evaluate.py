@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.commands.options import Runtime
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,6 +30,9 @@ def evaluate(
     card: Annotated[bool, typer.Option("--card", help="Write the model card, README.md, into the bundle.")] = False,
     masks: Annotated[bool, typer.Option(help="Evaluate pixels, too, where defects are marked.")] = True,
     device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+    runtime: Annotated[
+        Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
+    ] = Runtime.TORCH,
 ) -> None:
     """Measure a bundle on test images, beside baselines that use the raw image alone.
 
@@ -54,7 +59,7 @@ def evaluate(
     def show(numbers: range, doing: str) -> Iterable[int]:
         return track(numbers, doing, console=console)
 
-    detector = load_detector(bundle, device)
+    detector = load_detector(bundle, device, runtime.value)
     with MapShelf() as shelf:
         found = measure(detector, data, machine_facts(device), shelf, show, masks)
         if report:

@@ -180,6 +180,8 @@ def _waves(noise_share: Tensor) -> Tensor:
 def as_channels_last(images: Tensor) -> Tensor:
     """Channels-last memory, which convolves faster on CPUs. With one channel torch cannot tell the formats apart and
     would take the slow one, so the strides are set by hand."""
+    if torch.compiler.is_exporting():
+        return images  # a graph for another engine, which has formats of its own
     images = images.contiguous(memory_format=torch.channels_last)
     n, c, h, w = images.shape
     return images.as_strided((n, c, h, w), (h * w * c, 1, w * c, c))

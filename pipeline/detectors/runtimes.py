@@ -1,0 +1,167 @@
+"""Other engines than torch for the networks of a detector: ONNX Runtime and OpenVINO, on the CPU.
+
+A detector names its networks and where they sit (`Detector.networks`). Export writes each as a graph below the bundle;
+loading puts an engine that runs the graph in the network's place. Everything around the networks stays as it is, so
+all engines share preprocessing, map, features and judgement.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from pipeline.detectors.base import Detector
+from pipeline.detectors.bundle import BundleError, BundleInfo
+from pipeline.errors import AndonError
+
+Runtime = Literal["torch", "onnx", "openvino"]
+GraphRuntime = Literal["onnx", "openvino"]
+RUNTIMES: Final[tuple[str, ...]] = get_args(Runtime)
+EXPORT = "export.json"
+SUFFIX: Final[Mapping[str, str]] = {"onnx": ".onnx", "openvino": ".xml"}
+_PACKAGE: Final[Mapping[str, str]] = {"onnx": "onnxruntime", "openvino": "openvino"}
+
+Arrays = list[NDArray[np.float32]]
+
+
+class RuntimeMissingError(AndonError):
+    """The engine that a recipe or a command names is not installed, or the bundle was not exported for it."""
+
+
+class Graph(BaseModel):
+    """One network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: Mapping[str, str]
+    """Name → SHA-256."""
+    single: bool
+    """Whether the network gives one tensor, not a list."""
+
+
+class Export(BaseModel):
+    """export.json, beside the graphs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: GraphRuntime
+    weights_sha256: str
+    """Of the bundle whose networks these are. A new threshold leaves them valid; new weights do not."""
+    graphs: Mapping[str, Graph]
+    """By network."""
+    parity: Mapping[str, float]
+    """How far scores and maps were from torch's when it was written."""
+    versions: Mapping[str, str]
+
+
+class Engine(nn.Module):
+    """A graph in the place of a network: the same tensors in, the same tensors out."""
+
+    def __init__(self, run: Callable[[Sequence[NDArray[Any]]], Arrays], single: bool) -> None:
+        super().__init__()
+        self._run = run
+        self._single = single
+        # Some ask a network's parameters where it runs.
+        self.place = nn.Parameter(torch.zeros(0), requires_grad=False)
+
+    def forward(self, *inputs: Tensor) -> Tensor | list[Tensor]:
+        found = [torch.from_numpy(array) for array in self._run([tensor.contiguous().numpy() for tensor in inputs])]
+        return found[0] if self._single else found
+
+
+def open_graph(path: Path, runtime: GraphRuntime, single: bool, threads: int | None = None) -> Engine:
+    """threads: torch's own number where none is given. Raises RuntimeMissingError."""
+    threads = threads or torch.get_num_threads()
+    try:
+        run = _onnx(path, threads) if runtime == "onnx" else _openvino(path, threads)
+    except ImportError as error:
+        raise RuntimeMissingError(
+            f"runtime {runtime!r} needs the package {_PACKAGE[runtime]}: pip install 'andon[runtimes]'"
+        ) from error
+    return Engine(run, single)
+
+
+def _onnx(path: Path, threads: int) -> Callable[[Sequence[NDArray[Any]]], Arrays]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle threads that spin would take the cores from whoever decodes the next frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+
+    def run(inputs: Sequence[NDArray[Any]]) -> Arrays:
+        found: Arrays = session.run(None, dict(zip(names, inputs, strict=False)))
+        return found
+
+    return run
+
+
+def _openvino(path: Path, threads: int) -> Callable[[Sequence[NDArray[Any]]], Arrays]:
+    import openvino
+
+    # Single precision by name: by default OpenVINO rounds to bfloat16 where the processor can, and scores move.
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    model = openvino.Core().compile_model(str(path), "CPU", settings)
+    request = model.create_infer_request()
+    count = len(model.inputs)
+
+    def run(inputs: Sequence[NDArray[Any]]) -> Arrays:
+        found = request.infer(list(inputs)[:count], share_inputs=True, share_outputs=False)
+        return [np.array(value) for value in found.values()]
+
+    return run
+
+
+def use_runtime(detector: Detector, folder: Path, runtime: GraphRuntime) -> None:
+    """Puts the engines of the bundle at `folder` in the place of the detector's networks.
+
+    Raises RuntimeMissingError when the bundle was not exported or the package is missing, BundleError when the export
+    is damaged or of other weights.
+    """
+    place = folder / runtime
+    slots = detector.networks()
+    if not slots:
+        return
+    export = read_export(place, detector.info, runtime, folder)
+    for name, (owner, attribute) in slots.items():
+        graph = export.graphs.get(name)
+        if graph is None:
+            raise BundleError(f"{place} holds no graph of network {name!r}: export the bundle again")
+        for file, expected in graph.files.items():
+            if sha256_of(place / file) != expected:
+                raise BundleError(f"{place / file} is damaged or missing: export the bundle again")
+        setattr(owner, attribute, open_graph(place / (name + SUFFIX[runtime]), runtime, graph.single))
+
+
+def read_export(place: Path, info: BundleInfo, runtime: str, folder: Path) -> Export:
+    """Raises RuntimeMissingError or BundleError."""
+    try:
+        export = Export.model_validate_json((place / EXPORT).read_bytes())
+    except FileNotFoundError as error:
+        raise RuntimeMissingError(
+            f"bundle {folder} was not exported for runtime {runtime!r}: run `andon export {folder} --to {runtime}`, "
+            "or leave out the runtime"
+        ) from error
+    except ValueError as error:
+        raise BundleError(f"{place / EXPORT} does not describe an export: {error}") from error
+    if export.weights_sha256 != info.weights_sha256:
+        raise BundleError(f"{place} was exported from other weights: run `andon export {folder} --to {runtime}` again")
+    return export
+
+
+def sha256_of(path: Path) -> str:
+    """Empty where there is no such file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

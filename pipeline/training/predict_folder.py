@@ -1,0 +1,147 @@
+"""A folder of images → verdicts, anomaly maps and overlays on disk. Files that cannot be used are told, not fatal."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.detectors.base import Detector
+from pipeline.drawing import side_by_side
+from pipeline.single import judge
+from pipeline.training.data import SUFFIXES, DataError, read_frame
+from pipeline.training.measure import Track, untracked
+from pipeline.training.shelf import MapShelf
+
+MapFormat = Literal["png", "npy", "none"]
+_LEVELS = 65535
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is said of one image."""
+
+    file: str
+    """Relative to the folder."""
+    error: str = ""
+    verdict: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    doubts: tuple[str, ...] = ()
+    features: dict[str, float] | None = None
+    map_low: float | None = None
+    """What 0 stands for in the 16-bit map."""
+    map_high: float | None = None
+    """What 65535 stands for."""
+
+    def as_dict(self) -> dict[str, Any]:
+        facts = {name: value for name, value in vars(self).items() if value is not None and name != "error"}
+        return {"file": self.file, "error": self.error} if self.error else facts
+
+
+def images_below(folder: Path) -> list[Path]:
+    """PNG and JPEG files in the folder and its sub-folders, by path. Raises DataError when there are none."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise DataError(f"{folder} holds no PNG or JPEG, nor does a folder below it")
+    return found
+
+
+def predict_folder(
+    detector: Detector,
+    folder: Path,
+    out: Path,
+    maps: MapFormat = "png",
+    overlays: bool = True,
+    track: Track = untracked,
+) -> list[Line]:
+    """Writes results.csv and results.jsonl, maps/… and overlays/… with the images' own paths below `out`.
+
+    Maps have the model's own grid: 16-bit PNG between the image's own extremes, or the raw float32 as .npy. Overlays
+    share one scale of colours. Raises DataError when there is nothing to predict.
+    """
+    paths = images_below(folder)
+    lines: list[Line] = []
+    with MapShelf() as shelf:
+        for number in track(range(len(paths)), "scoring"):
+            line, anomaly_map = _line(detector, paths[number], folder)
+            lines.append(line)
+            if anomaly_map is not None:
+                shelf.put(number, anomaly_map)
+                _write_map(out / "maps" / line.file, anomaly_map, maps)
+        if overlays:
+            _draw(detector, paths, lines, shelf, out / "overlays", track)
+    _write_tables(lines, out)
+    return lines
+
+
+def _line(detector: Detector, path: Path, folder: Path) -> tuple[Line, NDArray[np.float32] | None]:
+    name = path.relative_to(folder).as_posix()
+    try:
+        judged = judge(read_frame(path, detector.info.input.mode), detector)
+    except DataError as error:
+        return Line(name, error=str(error)), None
+    found = judged.prediction
+    facts = Line(
+        name,
+        verdict=judged.verdict.value,
+        score=None if found is None else float(found.scores[0]),
+        threshold=detector.info.calibration.threshold,
+        doubts=tuple(doubt.value for doubt in judged.doubts),
+        features={} if found is None else {key: float(values[0]) for key, values in found.features.items()},
+        map_low=None if found is None else float(found.maps[0].min()),
+        map_high=None if found is None else float(found.maps[0].max()),
+    )
+    return facts, None if found is None else found.maps[0]
+
+
+def _write_map(place: Path, anomaly_map: NDArray[np.float32], maps: MapFormat) -> None:
+    if maps == "none":
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # The image's whole name stays: a.png and a.jpg may lie side by side.
+    if maps == "npy":
+        np.save(place.with_name(place.name + ".npy"), anomaly_map, allow_pickle=False)
+        return
+    low, high = float(anomaly_map.min()), float(anomaly_map.max())
+    levels = (anomaly_map.astype(np.float64) - low) / ((high - low) or 1.0) * _LEVELS
+    Image.fromarray(np.round(levels).astype(np.uint16)).save(place.with_name(place.name + ".png"))
+
+
+def _draw(
+    detector: Detector, paths: Sequence[Path], lines: Sequence[Line], shelf: MapShelf, place: Path, track: Track
+) -> None:
+    drawn = [number for number, line in enumerate(lines) if line.map_high is not None]
+    if not drawn:
+        return
+    low = float(np.median([lines[number].map_low or 0.0 for number in drawn]))
+    high = float(np.quantile([lines[number].map_high or 0.0 for number in drawn], 0.95))
+    for step in track(range(len(drawn)), "drawing"):
+        number = drawn[step]
+        line = lines[number]
+        facts = {"verdict": line.verdict, "score": str(line.score), "threshold": str(line.threshold)}
+        pixels = read_frame(paths[number], detector.info.input.mode)
+        target = place / (line.file + ".jpg")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        side_by_side(pixels, shelf.get(number), facts, scale=(low, high)).save(target, quality=90)
+
+
+def _write_tables(lines: Sequence[Line], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "results.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(line.as_dict()) + "\n" for line in lines)
+    features = list(dict.fromkeys(name for line in lines for name in line.features or ()))
+    columns = ["file", "verdict", "score", "threshold", "doubts", *features, "map_low", "map_high", "error"]
+    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, columns, restval="")
+        table.writeheader()
+        for line in lines:
+            facts = {name: value for name, value in line.as_dict().items() if name in columns}
+            table.writerow({**facts, **(line.features or {}), "doubts": " ".join(line.doubts)})

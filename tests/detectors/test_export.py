@@ -1,0 +1,158 @@
+"""Other engines say what torch says, or the export refuses; a recipe runs them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectors.conftest import normal_frames
+from numpy.testing import assert_allclose, assert_array_equal
+from torch import Tensor, nn
+
+from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
+from pipeline.detectors.registry import load_detector
+from pipeline.detectors.runtimes import EXPORT, Engine, GraphRuntime, RuntimeMissingError
+from pipeline.recipes import Recipe, load_catalog
+from pipeline.training import export as export_module
+from pipeline.training.export import ExportError, compare, export_bundle, synthetic_frames
+
+pytestmark = pytest.mark.unit
+pytest.importorskip("onnxruntime")
+pytest.importorskip("openvino")
+
+CASES: tuple[tuple[str, GraphRuntime], ...] = (
+    ("radar in features", "onnx"),
+    ("radar in pixels", "openvino"),
+    ("cflow", "onnx"),
+)
+"""Not every pair: the exporter takes seconds for each."""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Path]) -> Callable[[str, GraphRuntime], Path]:
+    """A method's bundle, exported once."""
+    folder, done = tmp_path_factory.mktemp("exported"), {}
+
+    def of(method: str, runtime: GraphRuntime) -> Path:
+        if (method, runtime) not in done:
+            place = folder / f"{method} {runtime}"
+            export_bundle(bundles[method], place, runtime)
+            done[method, runtime] = place
+        return done[method, runtime]
+
+    return of
+
+
+def assert_alike(folder: Path, runtime: GraphRuntime, sizes: Sequence[tuple[int, int]]) -> None:
+    torches, engine = load_detector(folder, "cpu"), load_detector(folder, "cpu", runtime)
+    assert any(isinstance(getattr(owner, at), Engine) for owner, at in engine.networks().values())
+    for height, width in sizes:
+        frames = normal_frames(2, height, width, seed=height)
+        expected, found = torches.predict(frames), engine.predict(frames)
+        assert_allclose(found.maps, expected.maps, atol=2e-2 * np.ptp(expected.maps))
+        assert_array_equal(found.scores, engine.predict(frames[::-1]).scores[::-1])
+        for name, values in expected.features.items():
+            assert_allclose(found.features[name], values, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(("method", "runtime"), CASES)
+def test_an_engine_scores_as_torch_does(
+    method: str, runtime: GraphRuntime, exported: Callable[[str, GraphRuntime], Path]
+) -> None:
+    assert_alike(exported(method, runtime), runtime, [(48, 56)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["radar in pixels", "radar in features", "cflow"])
+def test_graphs_take_any_size_where_the_bundle_does(method: str, bundles: dict[str, Path], tmp_path: Path) -> None:
+    """Slow: the exporter reasons about sizes for a minute."""
+    info, tensors = load_bundle(bundles[method])
+    any_size = info.input.model_copy(update={"min_side_px": 32})
+    save_bundle(tmp_path, info.model_copy(update={"input": any_size}), tensors)
+    export_bundle(tmp_path, tmp_path, "onnx")
+    assert_alike(tmp_path, "onnx", [(48, 56), (33, 100), (64, 32)])
+
+
+def test_a_recipe_names_the_engine_and_a_replica_keeps_both_apart(
+    exported: Callable[[str, GraphRuntime], Path],
+) -> None:
+    folder = str(exported("radar in features", "onnx"))
+    recipes = {
+        "plain": Recipe(bundle=folder, cameras=("*",)),
+        "quick": Recipe(bundle=folder, cameras=("*",), runtime="onnx"),
+    }
+    catalog = load_catalog(recipes, "cpu")
+    plain, quick = (catalog.recipes[name].detector for name in ("plain", "quick"))
+    assert [isinstance(getattr(*one.networks()["encoder"]), Engine) for one in (plain, quick)] == [False, True]
+    again = load_catalog(recipes, "cpu", catalog)
+    assert again.recipes["quick"].detector is quick
+    assert again.recipes["plain"].detector is plain
+
+
+def test_a_bundle_without_graphs_says_how_to_make_them(bundles: dict[str, Path]) -> None:
+    with pytest.raises(RuntimeMissingError, match=r"andon export .* --to openvino"):
+        load_detector(bundles["radar in pixels"], "cpu", "openvino")
+    with pytest.raises(BundleError, match="runs on the CPU"):
+        load_detector(bundles["radar in pixels"], "cuda", "onnx")
+
+
+def test_damaged_graphs_and_graphs_of_other_weights_are_refused(
+    exported: Callable[[str, GraphRuntime], Path], tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(exported("radar in features", "onnx"), tmp_path / "copy"))
+    graph = folder / "onnx" / "noise.onnx"
+    graph.write_bytes(graph.read_bytes() + b"x")
+    with pytest.raises(BundleError, match="is damaged"):
+        load_detector(folder, "cpu", "onnx")
+    manifest = folder / "onnx" / EXPORT
+    manifest.write_text(manifest.read_text().replace(load_bundle(folder)[0].weights_sha256, "0" * 64))
+    with pytest.raises(BundleError, match="other weights"):
+        load_detector(folder, "cpu", "onnx")
+
+
+def test_an_engine_that_says_something_else_is_refused(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault is planted: the exporter is given a network that doubles its answer."""
+
+    class Doubled(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, noisy: Tensor, timesteps: Tensor, borders: Tensor) -> Tensor:
+            return self.inner(noisy, timesteps, borders) * 2
+
+    record = export_module.record_calls
+    monkeypatch.setattr(
+        export_module,
+        "record_calls",
+        lambda *given: {name: (Doubled(call[0]), *call[1:]) for name, call in record(*given).items()},
+    )
+    with pytest.raises(ExportError, match="differ from torch"):
+        export_bundle(bundles["radar in pixels"], tmp_path / "out", "onnx")
+    assert not (tmp_path / "out" / "onnx").exists()
+
+
+def test_comparison_sees_a_changed_rank(bundles: dict[str, Path]) -> None:
+    detector = load_detector(bundles["null"])
+
+    class Turned:
+        info = detector.info
+
+        def predict(self, batch: np.ndarray):  # type: ignore[no-untyped-def, type-arg]
+            found = detector.predict(batch)
+            return replace(found, scores=-found.scores)
+
+    found = compare(detector, Turned(), synthetic_frames(detector.info))  # type: ignore[arg-type]
+    assert found.swapped > 0
+    assert not found.holds
+    assert compare(detector, detector, synthetic_frames(detector.info)).holds
+
+
+def test_a_method_without_networks_has_nothing_to_export(bundles: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no network"):
+        export_bundle(bundles["null"], tmp_path, "onnx")

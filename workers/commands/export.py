@@ -1,0 +1,50 @@
+"""`andon export`: a bundle's networks for ONNX Runtime or OpenVINO."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Target(StrEnum):
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+
+
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    to: Annotated[Target, typer.Option(help="What shall run the networks.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle to write. Left out: the bundle itself.", file_okay=False)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Images to compare on, up to 64. Left out: synthetic ones.", file_okay=False)
+    ] = None,
+) -> None:
+    """Write a bundle with its networks as graphs, and compare what they say with what torch says.
+
+    The graphs go into onnx/ or openvino/ below the bundle; threshold, forest and everything else around the networks
+    stay as they are. Refuses when scores or maps differ by more than rounding, or when frames change their rank. A
+    recipe with `runtime: onnx` or `runtime: openvino` then runs them, on the CPU.
+
+    Needs the packages of andon[runtimes].
+
+    Example: andon export mono-radar --to openvino --data cells/mono/test/good
+    """
+    from pipeline.detectors.bundle import read_info
+    from pipeline.training.data import read_frame
+    from pipeline.training.export import export_bundle
+    from pipeline.training.predict_folder import images_below
+
+    info = read_info(bundle)
+    frames = [read_frame(path, info.input.mode) for path in images_below(data)[:64]] if data else []
+    frames = [frame for frame in frames if info.input.accepts(*frame.shape[:2])]
+    found = export_bundle(bundle, out or bundle, to.value, frames)
+    parity = found.parity
+    typer.echo(
+        f"wrote {(out or bundle) / to.value}: {', '.join(sorted(found.graphs))}\n"
+        f"beside torch, on {parity['frames']:.0f} frames: scores differ by at most {parity['score']:.3g} "
+        f"({parity['score_share']:.3%} of the normals' spread), maps by {parity['map_share']:.3%} of their range; "
+        "ranks are the same"
+    )

@@ -1,0 +1,60 @@
+"""`andon predict`: verdicts, maps and overlays for a folder of images."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers.commands.options import Runtime
+
+
+class Maps(StrEnum):
+    PNG = "png"
+    NPY = "npy"
+    NONE = "none"
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    folder: Annotated[Path, typer.Argument(help="Images (PNG or JPEG), also in sub-folders.")],
+    out: Annotated[Path, typer.Option(help="Folder to write into.", file_okay=False)],
+    maps: Annotated[
+        Maps, typer.Option(help="Raw maps: 16-bit PNG, whose range is in the results, or float32 .npy.")
+    ] = Maps.PNG,
+    overlays: Annotated[bool, typer.Option(help="Draw frame, heat map and both together.")] = True,
+    device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+    runtime: Annotated[
+        Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
+    ] = Runtime.TORCH,
+) -> None:
+    """Judge every image of a folder as the stream would, and write what was found.
+
+    Writes results.csv and results.jsonl (score, verdict, doubts and features of each image), maps/ and overlays/. Files
+    that cannot be read are named, and skipped; the exit code is then 1.
+
+    Example: andon predict mono-radar photos --out judged
+    """
+    from collections import Counter
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from pipeline.detectors.registry import load_detector
+    from pipeline.training.predict_folder import predict_folder
+
+    console = Console()
+
+    def show(numbers: range, doing: str) -> Iterable[int]:
+        return track(numbers, doing, console=console)
+
+    lines = predict_folder(load_detector(bundle, device, runtime.value), folder, out, maps.value, overlays, show)
+    verdicts = Counter(line.verdict for line in lines if not line.error)
+    typer.echo(f"{out}: " + (", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())) or "no verdicts"))
+    faults = [line.error for line in lines if line.error]
+    if faults:
+        typer.echo(f"{len(faults)} of {len(lines)} files were skipped:", err=True)
+        for fault in faults:
+            typer.echo(f"  {fault}", err=True)
+        raise typer.Exit(1)
