@@ -1,0 +1,214 @@
+import uuid
+from datetime import timedelta
+
+import pytest
+from alerting.factory import Line, operation
+from alerting.factory import score as alerting_score
+from console.plant import BOOT, score
+
+from pipeline.events import Act, Action, AuditEntry, BootEnd, Doubt, Heartbeat, Score, Verdict, now
+from pipeline.kafka.records import Incoming
+from pipeline.topics import topics
+from workers.alerting.policy import LinePolicy, Response
+from workers.console import lines
+from workers.console.gauges import Backlog, Gauges
+from workers.console.lines import Lamp, Mood
+from workers.console.memory import MAX_CAMERAS, SCORES_PER_CAMERA, Memory
+from workers.console.tiles import TileState, bar_share, tile
+
+pytestmark = pytest.mark.unit
+TOPICS = topics()
+
+
+def memory_of(*events: object) -> Memory:
+    memory = Memory(TOPICS)
+    for event in events:
+        tell(memory, event)
+    return memory
+
+
+def tell(memory: Memory, event: object) -> None:
+    by_type = {
+        "Score": TOPICS.scores, "Heartbeat": TOPICS.heartbeats, "Alarm": TOPICS.alarms,
+        "LineCommand": TOPICS.line_commands, "AuditEntry": TOPICS.audit_log,
+    }  # fmt: skip
+    topic = by_type[type(event).__name__].name
+    memory.read(Incoming(topic, 0, 0, 0, b"key", event.to_json()))  # type: ignore[attr-defined]
+
+
+def beat(**changes: object) -> Heartbeat:
+    return Heartbeat(
+        camera_id="cam-1", line_id="line-1", boot_id=BOOT, captured=9, published=9, buffered=0, spooled=0,
+        source_connected=True, sent_at=now(),
+    ).model_copy(update=changes)  # fmt: skip
+
+
+def stopped() -> Line:
+    return Line().burst()
+
+
+def test_a_frame_that_was_scored_twice_counts_once_and_what_is_kept_is_bounded() -> None:
+    memory = memory_of(*(score(number) for number in (0, 1, 1, 0, 2)))
+    camera = memory.camera("cam-1")
+    assert camera
+    assert camera.scored == {BOOT: 3}
+    for number in range(3, SCORES_PER_CAMERA + 50):
+        tell(memory, score(number))
+    assert len(memory.recent("cam-1")) == SCORES_PER_CAMERA
+    for number in range(MAX_CAMERAS + 10):
+        tell(memory, score(0, camera=f"other-{number}"))
+    assert len(memory.cameras()) == MAX_CAMERAS
+
+
+def test_a_record_against_its_contract_is_counted_and_harms_nothing() -> None:
+    memory = Memory(TOPICS)
+    memory.read(Incoming(TOPICS.scores.name, 0, 0, 0, b"k", b"{not json"))
+    memory.read(Incoming(TOPICS.alarms.name, 0, 0, 0, b"k", None))
+    assert memory.unreadable.total() == 2
+    assert memory.cameras() == []
+
+
+def test_the_life_of_an_alarm_is_whole_although_its_end_was_learnt_first() -> None:
+    line = stopped()
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET))
+    last, *earlier = reversed(line.alarms)
+    memory = memory_of(last, *earlier, last)
+    assert memory.alarms()[0].revision == 3
+    assert [change.act for change in memory.history(last.alarm_id)] == [Act.RAISE, Act.ACKNOWLEDGE, Act.RESET]
+    assert memory.standing() == []
+
+
+def test_what_became_of_an_operation_is_told_from_the_alarm_or_from_the_audit_log() -> None:
+    line = stopped()
+    early, seen = operation(Act.RESET), operation(Act.ACKNOWLEDGE)
+    line.see(early)
+    line.see(seen)
+    memory = memory_of(*line.alarms)
+    refused, done = memory.outcome(early.operation_id), memory.outcome(seen.operation_id)
+    assert refused
+    assert not refused.done
+    assert "acknowledge the alarm before" in refused.words
+    assert done
+    assert done.done
+    nowhere = uuid.uuid4()
+    entry = AuditEntry(
+        number=1, line_id="line-1", at=now(), actor="ada", act="refuse", subject="reset", reason="no such alarm stands",
+        epoch=1, operation_id=nowhere,
+    )  # fmt: skip
+    tell(memory, entry)
+    told = memory.outcome(nowhere)
+    assert told
+    assert told.words == "reset refused: no such alarm stands"
+
+
+def test_a_simulated_command_never_shows_as_a_stop() -> None:
+    command = stopped().commands[0]
+    memory = memory_of(command.model_copy(update={"simulated": True}))
+    assert memory.line("line-1").level is None
+    tell(memory, command)
+    assert memory.line("line-1").level is Action.HOLD
+    given_free = command.model_copy(
+        update={
+            "action": Action.UNHOLD_PERMITTED,
+            "command_id": uuid.uuid4(),
+            "issued_at": command.issued_at + timedelta(seconds=5),
+        }
+    )
+    tell(memory, given_free)
+    tell(memory, command)  # read again after a restart
+    assert memory.line("line-1").level is None
+
+
+def state_of(*events: object, **options: bool) -> tuple[TileState, str]:
+    camera = memory_of(*events).camera("cam-1")
+    assert camera
+    found = tile(camera, now(), stale_after_s=10, **options)
+    return found.state, found.words
+
+
+def old(seconds: float) -> Score:
+    return score(0, captured_at=now() - timedelta(seconds=seconds))
+
+
+def test_a_tile_tells_what_the_camera_sees_or_why_it_does_not() -> None:
+    assert state_of(score(0))[0] is TileState.OK
+    assert state_of(score(0, Verdict.NOT_OK))[0] is TileState.NOT_OK
+    assert state_of(score(0, Verdict.NOT_DECIDABLE)) == (TileState.NOT_INSPECTED, "not inspected: dark")
+    assert state_of(score(0, Verdict.NOT_DECIDABLE, doubts=(Doubt.FROZEN,)))[0] is TileState.FROZEN
+    assert state_of(old(11))[0] is TileState.STALE
+    assert state_of(old(11), triggered=True)[0] is TileState.OK  # no part, no frame
+    assert state_of(beat()) == (TileState.WAITING, "no frame scored yet")
+    assert state_of(score(0), beat(source_connected=False)) == (TileState.OFFLINE, "source not reachable")
+    assert state_of(score(0), beat(sent_at=now() - timedelta(seconds=11)))[0] is TileState.OFFLINE
+    assert state_of(score(0), beat(end=BootEnd.DIED)) == (TileState.OFFLINE, "its worker died")
+    assert state_of(old(500), beat(end=BootEnd.CLEAN))[0] is TileState.ENDED
+    assert state_of(score(0, boot_id="20261123T000000"), beat(end=BootEnd.DIED))[0] is TileState.OK  # an earlier boot
+
+
+def test_the_bar_has_its_threshold_in_the_middle() -> None:
+    assert [bar_share(value, 2.0) for value in (0.0, 2.0, 3.0, 99.0, -1.0, None)] == [0.0, 0.5, 0.75, 1.0, 0.0, 0.0]
+    assert bar_share(-3.0, -5.0) > 0.5 > bar_share(-6.0, -5.0)
+
+
+HOLDS = LinePolicy(k=3, n=5, action=Response.HOLD)
+CALM = Gauges(Backlog(), Backlog())
+
+
+def banner(line: Line, policy: LinePolicy | None = None, gauges: Gauges = CALM, late_s: float = 1) -> lines.LineView:
+    memory = memory_of(*line.alarms, *line.commands)
+    at = line.commands[0].issued_at + timedelta(seconds=late_s) if line.commands else now()
+    return lines.look(memory.line("line-1"), memory.standing("line-1"), [], policy, gauges, at)
+
+
+def test_a_stop_is_loud_until_reset_and_what_is_offered_follows_the_life_of_its_alarms() -> None:
+    line = stopped()
+    first = banner(line)
+    assert (first.mood, first.acknowledge, first.reset) == (Mood.STOPPED, True, False)
+    assert first.headline == "HOLD: 3 of 5 parts at camera cam-1"
+    assert first.evidence
+    assert len(first.evidence.evidence.frame_ids) == 3
+    line.see(operation(Act.ACKNOWLEDGE))
+    assert (banner(line).acknowledge, banner(line).reset) == (False, True)
+    line.see(operation(Act.RESET))
+    after = banner(line)
+    assert (after.mood, after.acknowledge, after.reset) == (Mood.CALM, False, False)
+
+
+def test_a_stop_that_no_plc_confirms_says_so() -> None:
+    assert banner(stopped()).detail == "waiting for the PLC to confirm"
+    assert "NOT CONFIRMED" in banner(stopped(), late_s=30).detail
+    assert "No PLC is connected" in banner(stopped(), HOLDS).detail
+    assert banner(stopped(), HOLDS).modes == ("NO PLC: commands are published only",)
+
+
+def test_a_shelved_stop_stays_loud_and_a_shelved_alarm_does_not() -> None:
+    line = stopped()
+    line.see(operation(Act.SHELVE))
+    assert banner(line).mood is Mood.STOPPED
+    assert banner(line).acknowledge  # beneath the shelf
+    only = Line(policy=HOLDS.model_copy(update={"action": Response.ALARM_ONLY})).burst()
+    assert banner(only).mood is Mood.ALARM
+    only.see(operation(Act.SHELVE))
+    assert banner(only).mood is Mood.CALM
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"shadow": True}, "SHADOW"), ({"action": Response.ALARM_ONLY}, "ALARM ONLY")],
+)
+def test_a_line_that_is_never_stopped_says_so(change: dict[str, object], words: str) -> None:
+    assert words in banner(Line(), HOLDS.model_copy(update=change)).modes[0]
+
+
+def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:
+    def lamp(gauges: Gauges, fault: str | None = None) -> Lamp:
+        memory = memory_of(alerting_score(0))
+        view = lines.look(memory.line("line-1"), [], [], None, gauges, now(), fault)
+        return next(light.lamp for light in view.lights if light.name == "Judging")
+
+    assert lamp(CALM) is Lamp.GOOD
+    assert lamp(Gauges(Backlog(), Backlog(9, 60))) is Lamp.BAD
+    assert lamp(Gauges(Backlog(9, 60), Backlog())) is Lamp.BAD
+    assert lamp(Gauges(Backlog(9, 2), Backlog())) is Lamp.GOOD
+    assert lamp(CALM, "Kafka is away") is Lamp.UNKNOWN

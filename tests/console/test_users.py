@@ -1,0 +1,129 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from workers.console.identity import ProxyError, TrustedProxy, of_session
+from workers.console.limits import PER_NAME_AND_PEER, PER_PEER, WINDOW_S, LoginLimits
+from workers.console.sessions import Session, Sessions, new_session, read_secret
+from workers.console.users import Role, Users, UsersError
+
+pytestmark = pytest.mark.unit
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Users:
+    found = Users(tmp_path / "users.json")
+    found.add("ada", Role.OPERATOR, PASSWORD)
+    return found
+
+
+def test_each_role_may_what_those_before_it_may() -> None:
+    assert [[role.covers(other) for other in Role] for role in Role] == [
+        [True, False, False],
+        [True, True, False],
+        [True, True, True],
+    ]
+
+
+def test_a_password_is_kept_as_argon2id_for_its_owner_alone(users: Users) -> None:
+    text = users.path.read_text()
+    assert "$argon2id$" in text
+    assert PASSWORD not in text
+    assert stat.S_IMODE(users.path.stat().st_mode) == 0o600
+    assert users.check("ada", PASSWORD)
+    assert users.check("ada", PASSWORD + "!") is None
+    assert users.check("nobody", PASSWORD) is None
+
+
+@pytest.mark.parametrize("name", ["andon", "Andon", "", "a b", "x" * 65, "<b>", "../x"])
+def test_a_name_that_could_mislead_is_refused(users: Users, name: str) -> None:
+    with pytest.raises(UsersError, match="no name"):
+        users.add(name, Role.VIEWER, PASSWORD)
+
+
+def test_what_another_process_writes_counts_at_once(users: Users) -> None:
+    Users(users.path).add("grace", Role.VIEWER, PASSWORD)
+    assert users.find("grace")
+    Users(users.path).remove("ada")
+    assert users.check("ada", PASSWORD) is None
+
+
+def test_the_first_run_makes_one_engineer_whose_password_is_good_for_one_login(tmp_path: Path) -> None:
+    users = Users(tmp_path / "users.json")
+    first = users.bootstrap()
+    assert first
+    user = users.check(first.name, first.password)
+    assert user
+    assert (user.role, user.must_change) == (Role.ENGINEER, True)
+    assert users.bootstrap() is None
+    users.change_password(first.name, "another, longer one")
+    assert users.check(first.name, first.password) is None
+    changed = users.find(first.name)
+    assert changed
+    assert (changed.role, changed.must_change) == (Role.ENGINEER, False)
+
+
+def test_a_users_file_that_is_broken_lets_nobody_in(users: Users) -> None:
+    users.path.write_text('{"users": {"ada": {"role": "king", "password": "x"}}}')
+    with pytest.raises(UsersError, match=r"users\.json"):
+        users.check("ada", PASSWORD)
+
+
+def test_a_session_survives_a_restart_and_no_forgery(tmp_path: Path) -> None:
+    before, after = (Sessions(read_secret(tmp_path / "key")) for _ in range(2))
+    sealed = before.seal(new_session("ada", "print"))
+    opened = after.open(sealed)
+    assert opened
+    assert (opened.user, opened.fingerprint) == ("ada", "print")
+    assert after.is_csrf_token(opened, before.csrf_token(opened))
+    assert Sessions(b"another key").open(sealed) is None
+    assert after.open(sealed[:-2] + "xx") is None
+    assert after.open(None) is None
+    assert not after.is_csrf_token(new_session("ada"), before.csrf_token(opened))
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+def test_a_session_ends_with_its_user_or_password(users: Users) -> None:
+    user = users.find("ada")
+    assert user
+    session = new_session("ada", user.fingerprint)
+    known = of_session(session, users)
+    assert known
+    assert known.role is Role.OPERATOR
+    users.add("ada", Role.OPERATOR, "something else 1", replace=True)
+    assert of_session(session, users) is None
+    assert of_session(Session("sid"), users) is None
+
+
+def test_only_the_named_proxy_is_believed(users: Users) -> None:
+    proxy = TrustedProxy.at(["10.0.0.5"], "X-Forwarded-User", "X-Forwarded-Role")
+
+    def vouched(peer: str | None, **headers: str) -> object:
+        found = proxy.vouches(peer, {name.replace("_", "-"): value for name, value in headers.items()}, users)
+        return found and (found.name, found.role)
+
+    assert vouched("10.0.0.5", x_forwarded_user="ada", x_forwarded_role="engineer") == ("ada", Role.OPERATOR)
+    assert vouched("10.0.0.5", x_forwarded_user="eve", x_forwarded_role="staff, viewer") == ("eve", Role.VIEWER)
+    assert vouched("10.0.0.5", x_forwarded_user="eve", x_forwarded_role="staff") is None  # no role, no entry
+    assert vouched("10.0.0.5", x_forwarded_role="engineer") is None
+    assert vouched("10.0.0.6", x_forwarded_user="ada") is None
+    assert vouched(None, x_forwarded_user="ada") is None
+    with pytest.raises(ProxyError, match="one address"):
+        TrustedProxy.at(["10.0.0.0/8"], "a", "b")
+
+
+def test_failed_logins_are_slowed_by_name_and_by_peer_and_nobody_locks_another_out() -> None:
+    at = [0.0]
+    limits = LoginLimits(lambda: at[0])
+    for _ in range(PER_NAME_AND_PEER):
+        assert limits.wait_s("ada", "evil") == 0
+        limits.failed("ada", "evil")
+    assert limits.wait_s("ada", "evil") == WINDOW_S
+    assert limits.wait_s("ada", "home") == 0
+    for number in range(PER_PEER):
+        limits.failed(f"user-{number}", "evil")
+    assert limits.wait_s("grace", "evil") > 0
+    at[0] = WINDOW_S + 1
+    assert limits.wait_s("ada", "evil") == 0

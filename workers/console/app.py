@@ -1,0 +1,63 @@
+"""The web application: pages behind one guard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+from pipeline.errors import AndonError
+from pipeline.kafka.connection import KafkaUnavailableError
+from pipeline.maps import MapStoreError
+from workers.console.desk import Desk
+from workers.console.guard import Guard
+from workers.console.pages import acts, alarms, dead, events, health, login, model, part, pictures, wall
+from workers.console.pages.common import Refused, message, page
+
+_STATIC = Path(__file__).parent / "static"
+_AWAY = (KafkaUnavailableError, MapStoreError)
+
+
+def create_app(desk: Desk) -> FastAPI:
+    app = FastAPI(title="Andon", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.desk = desk
+    for part_ in (wall, events, acts, alarms, part, pictures, model, health, dead, login):
+        app.include_router(part_.router)
+    app.mount("/static", StaticFiles(directory=_STATIC))
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(AndonError, _fault)
+    app.add_exception_handler(404, _missing)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        """503 for what only a restart mends. That Kafka is away is none of it: the page says so itself."""
+        fault = None if desk.reader.alive else "the reading thread is dead"
+        return PlainTextResponse((fault or "well") + "\n", 503 if fault else 200)
+
+    options = desk.options
+    app.add_middleware(
+        Guard,
+        users=desk.users,
+        sessions=desk.sessions,
+        proxy=options.proxy,
+        hosts=options.hosts,
+        secure=options.secure,
+    )
+    return app
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return message(request, error.title, str(error), error.status)
+
+
+def _fault(request: Request, error: Exception) -> Response:
+    return message(request, "That did not work", str(error), 503 if isinstance(error, _AWAY) else 400)
+
+
+def _missing(request: Request, error: Exception) -> Response:
+    if request.state.identity is None:
+        return PlainTextResponse("There is no such page.", 404)
+    return page(request, "message.html", title="There is no such page", text=request.url.path, status=404)

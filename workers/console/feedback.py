@@ -1,0 +1,196 @@
+"""What people say of verdicts: correct, a false alarm, a missed defect, unsure. Kept with the image, for retraining.
+
+One SQLite file: Kafka forgets a frame after a day, and a judgement without its image teaches nothing
+(docs/decisions/0009-feedback-in-a-file.md). Rows are only ever added; the newest of a frame counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.errors import AndonError
+from pipeline.events import Score, Verdict, now
+
+MAX_NOTE = 1000
+DEFAULT_MAX_MIB = 4096
+
+
+class FeedbackError(AndonError):
+    """A judgement that can't be kept, or a store that can't be read."""
+
+
+class Judgement(StrEnum):
+    CORRECT = "correct"
+    FALSE_ALARM = "false_alarm"
+    """NOT_OK, and the part is good."""
+    MISSED = "missed"
+    """OK, and the part is bad."""
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True)
+class Said:
+    frame_id: str
+    judgement: Judgement
+    actor: str
+    note: str
+    at: datetime
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS feedback (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    frame_id TEXT NOT NULL, judgement TEXT NOT NULL, actor TEXT NOT NULL, role TEXT NOT NULL, note TEXT NOT NULL,
+    at TEXT NOT NULL, camera_id TEXT NOT NULL, line_id TEXT NOT NULL, part_id TEXT NOT NULL, recipe TEXT NOT NULL,
+    captured_at TEXT NOT NULL, verdict TEXT NOT NULL, score REAL, threshold REAL NOT NULL, bundle TEXT NOT NULL,
+    model_hash TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS feedback_frame ON feedback (frame_id, number);
+CREATE TABLE IF NOT EXISTS image (frame_id TEXT PRIMARY KEY, content_type TEXT NOT NULL, bytes BLOB NOT NULL);
+"""
+
+
+class FeedbackStore:
+    """Any thread; several pages may share the file."""
+
+    def __init__(self, path: Path, max_mib: int = DEFAULT_MAX_MIB) -> None:
+        self.path = path
+        self._max_bytes = max_mib * 1024 * 1024
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as database:
+            database.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
+        path.chmod(0o600)
+
+    def add(
+        self, score: Score, judgement: Judgement, actor: str, role: str, note: str, image: tuple[bytes, str]
+    ) -> Said:
+        """`image`: bytes and content type. Raises FeedbackError."""
+        if judgement not in fitting(score.verdict):
+            raise FeedbackError(f"{judgement.value!r} does not fit a frame that is {score.verdict}")
+        said = Said(score.frame_id, judgement, actor, note.strip()[:MAX_NOTE], now())
+        if self.path.stat().st_size + len(image[0]) > self._max_bytes:
+            raise FeedbackError(
+                f"{self.path} has reached its limit of {self._max_bytes >> 20} MiB: export it with `andon feedback "
+                "export`, move it away, or raise --feedback-mib"
+            )
+        with self._open() as database:
+            database.execute("INSERT OR IGNORE INTO image VALUES (?, ?, ?)", (score.frame_id, image[1], image[0]))
+            database.execute(
+                "INSERT INTO feedback (frame_id, judgement, actor, role, note, at, camera_id, line_id, part_id, recipe,"
+                " captured_at, verdict, score, threshold, bundle, model_hash) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    score.frame_id, judgement.value, actor, role, said.note, said.at.isoformat(), score.camera_id,
+                    score.line_id, score.part_id, score.recipe, score.captured_at.isoformat(), score.verdict.value,
+                    score.score, score.threshold, score.model.bundle, score.model.hash,
+                ),
+            )  # fmt: skip
+        return said
+
+    def of(self, frame_id: str) -> list[Said]:
+        """Newest first."""
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT frame_id, judgement, actor, note, at FROM feedback WHERE frame_id = ? ORDER BY number DESC"
+                " LIMIT 20",
+                (frame_id,),
+            ).fetchall()
+        return [
+            Said(frame, Judgement(said), who, note, datetime.fromisoformat(at)) for frame, said, who, note, at in rows
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Judgement → frames, by the newest word on each."""
+        with self._open() as database:
+            return dict(database.execute(f"SELECT judgement, count(*) FROM ({_NEWEST}) GROUP BY judgement").fetchall())
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=10)) as database, database:
+                yield database
+        except sqlite3.Error as error:
+            raise FeedbackError(f"the feedback file {self.path} can't be used: {error}") from error
+
+
+_NEWEST = "SELECT * FROM feedback WHERE number IN (SELECT max(number) FROM feedback GROUP BY frame_id)"
+
+
+def fitting(verdict: Verdict) -> tuple[Judgement, ...]:
+    """What one can say of a verdict."""
+    match verdict:
+        case Verdict.NOT_OK:
+            return Judgement.CORRECT, Judgement.FALSE_ALARM, Judgement.UNSURE
+        case Verdict.OK:
+            return Judgement.CORRECT, Judgement.MISSED, Judgement.UNSURE
+        case Verdict.NOT_DECIDABLE:
+            return Judgement.UNSURE, Judgement.FALSE_ALARM, Judgement.MISSED
+
+
+@dataclass(frozen=True)
+class Exported:
+    good: int
+    defects: int
+    left_out: int
+    """People were unsure."""
+
+
+def export(path: Path, out: Path) -> dict[str, Exported]:
+    """MVTec layout, a folder a recipe: `train/good` and `test/defect`, with `feedback.csv` beside them.
+
+    Returns recipe → counts. Raises FeedbackError, also when `out` holds something already.
+    """
+    if not path.is_file():
+        raise FeedbackError(f"there is no feedback file {path}: name the one of `andon console` with --feedback")
+    if out.exists() and any(out.iterdir()):
+        raise FeedbackError(f"{out} is not empty: give another folder, so that old and new do not mix")
+    counts: dict[str, Counter[str]] = {}
+    with closing(sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True, timeout=10)) as database:
+        database.row_factory = sqlite3.Row
+        rows = database.execute(
+            f"SELECT * FROM ({_NEWEST}) AS said JOIN image ON image.frame_id = said.frame_id ORDER BY said.number"
+        )
+        for row in rows:
+            recipe = out / row["recipe"]
+            place = _place(Judgement(row["judgement"]), Verdict(row["verdict"]))
+            counts.setdefault(row["recipe"], Counter())[place or "left out"] += 1
+            if place is None:
+                continue
+            suffix = ".png" if row["content_type"] == "image/png" else ".jpg"
+            file = recipe / place / (re.sub(r"[^A-Za-z0-9_.-]", "_", row["frame_id"]) + suffix)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(row["bytes"])
+            _note(recipe / "feedback.csv", file.relative_to(recipe), row)
+    return {
+        recipe: Exported(of["train/good"], of["test/defect"], of["left out"]) for recipe, of in sorted(counts.items())
+    }
+
+
+def _place(judgement: Judgement, verdict: Verdict) -> str | None:
+    """The truth of the part, as far as a person vouches for it."""
+    if judgement is Judgement.UNSURE:
+        return None
+    if judgement is Judgement.CORRECT:
+        return "test/defect" if verdict is Verdict.NOT_OK else "train/good"
+    return "train/good" if judgement is Judgement.FALSE_ALARM else "test/defect"
+
+
+_FACTS = ("frame_id", "part_id", "camera_id", "line_id", "captured_at", "verdict", "score", "threshold", "bundle",
+          "model_hash", "judgement", "actor", "role", "at", "note")  # fmt: skip
+
+
+def _note(table: Path, file: Path, row: sqlite3.Row) -> None:
+    new = not table.exists()
+    with table.open("a", newline="") as handle:
+        writer = csv.writer(handle)
+        if new:
+            writer.writerow(("file", *_FACTS))
+        writer.writerow((file, *(row[name] for name in _FACTS)))

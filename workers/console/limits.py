@@ -1,0 +1,49 @@
+"""How often a login may fail. In memory, and bounded."""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from threading import Lock
+
+WINDOW_S = 300.0
+PER_NAME_AND_PEER = 5
+PER_PEER = 20
+PER_NAME = 50
+"""Higher: nobody shall lock another one out from elsewhere."""
+_REMEMBERED = 10_000
+
+
+class LoginLimits:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed: OrderedDict[tuple[str, ...], deque[float]] = OrderedDict()
+        self._lock = Lock()
+
+    def wait_s(self, name: str, peer: str) -> float:
+        """0 where a try is allowed; else how long until the next."""
+        with self._lock:
+            return max(self._wait(key, limit) for key, limit in _keys(name, peer))
+
+    def failed(self, name: str, peer: str) -> None:
+        with self._lock:
+            for key, limit in _keys(name, peer):
+                times = self._failed.setdefault(key, deque(maxlen=limit))
+                times.append(self._clock())
+                self._failed.move_to_end(key)
+            while len(self._failed) > _REMEMBERED:
+                self._failed.popitem(last=False)
+
+    def succeeded(self, name: str, peer: str) -> None:
+        with self._lock:
+            self._failed.pop(("both", name, peer), None)
+
+    def _wait(self, key: tuple[str, ...], limit: int) -> float:
+        times = self._failed.get(key)
+        if times is None or len(times) < limit:
+            return 0.0
+        return max(0.0, times[0] + WINDOW_S - self._clock())
+
+
+def _keys(name: str, peer: str) -> list[tuple[tuple[str, ...], int]]:
+    name = name[:64]
+    return [(("both", name, peer), PER_NAME_AND_PEER), (("peer", peer), PER_PEER), (("name", name), PER_NAME)]

@@ -1,0 +1,216 @@
+"""One line as its banner shows it: what stands, why, and how well it is watched. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pipeline.events import Action, Alarm, AlarmKind, AlarmState, CommandReply, LineCommand, Outcome
+from workers.alerting.policy import LinePolicy, Response
+from workers.console.gauges import Gauges
+from workers.console.memory import LineMemory
+from workers.console.tiles import Tile, TileState
+
+UNACKNOWLEDGED = frozenset({AlarmState.UNACK_ACTIVE, AlarmState.UNACK_RTN, AlarmState.UNACK_LATCHED})
+_HIDDEN = frozenset({AlarmState.SHELVED, AlarmState.SUPPRESSED})
+PROOF_WITHIN = timedelta(seconds=5)
+"""So long a PLC may take to confirm before the banner says that it has not."""
+_RANK = (
+    AlarmKind.NOT_STOPPED,
+    AlarmKind.DEFECTS,
+    AlarmKind.PLC,
+    AlarmKind.STOPS_SPENT,
+    AlarmKind.COMMON_CAUSE,
+    AlarmKind.LATE,
+    AlarmKind.NOT_INSPECTED,
+    AlarmKind.CAMERA_SILENT,
+    AlarmKind.FLOOD,
+    AlarmKind.DRIFT,
+)
+
+
+class Mood(StrEnum):
+    """How loud the banner is."""
+
+    STOPPED = "stopped"
+    ALARM = "alarm"
+    SEEN = "seen"
+    """Alarms stand, and all were acknowledged."""
+    CALM = "calm"
+
+
+class Lamp(StrEnum):
+    GOOD = "good"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Light:
+    name: str
+    lamp: Lamp
+    words: str
+
+    @property
+    def shape(self) -> str:
+        return {Lamp.GOOD: "●", Lamp.BAD: "■", Lamp.UNKNOWN: "○"}[self.lamp]
+
+
+@dataclass(frozen=True)
+class LineView:
+    line_id: str
+    mood: Mood
+    headline: str
+    detail: str
+    """What the line itself has confirmed."""
+    command: LineCommand | None
+    """In force now."""
+    alarms: tuple[Alarm, ...]
+    """That stand, the gravest first."""
+    lights: tuple[Light, ...]
+    modes: tuple[str, ...]
+    """Degraded or unusual ways of working. Loud."""
+    acknowledge: bool
+    reset: bool
+    tally: dict[str, int]
+    """Tile state → cameras."""
+
+    @property
+    def evidence(self) -> Alarm | None:
+        """What to show first of why."""
+        return next((alarm for alarm in self.alarms if alarm.evidence.frame_ids), None)
+
+    @property
+    def announcement(self) -> str:
+        """For a screen reader, when it changes."""
+        return "" if self.mood is Mood.CALM else f"Line {self.line_id}: {self.headline}. {self.detail}"
+
+
+def look(
+    line: LineMemory, standing: Sequence[Alarm], tiles: Sequence[Tile], policy: LinePolicy | None, gauges: Gauges,
+    now: datetime, reading_fault: str | None = None,
+) -> LineView:  # fmt: skip
+    alarms = tuple(sorted(standing, key=lambda alarm: (alarm.state in _HIDDEN, _RANK.index(alarm.kind))))
+    open_ = [alarm for alarm in alarms if alarm.state not in _HIDDEN]
+    fresh = [alarm for alarm in open_ if alarm.state in UNACKNOWLEDGED]
+    mood = Mood.STOPPED if line.level else Mood.ALARM if fresh else Mood.SEEN if open_ else Mood.CALM
+    latched = [alarm for alarm in alarms if alarm.latching]
+    tally: dict[str, int] = {}
+    for tile in tiles:
+        tally[tile.state.value] = tally.get(tile.state.value, 0) + 1
+    return LineView(
+        line_id=line.line_id,
+        mood=mood,
+        headline=_headline(line, open_),
+        detail=_proof(line, policy, now),
+        command=line.command if line.level else None,
+        alarms=alarms,
+        lights=_lights(line, alarms, tiles, policy, gauges, reading_fault),
+        modes=_modes(line, alarms, policy),
+        acknowledge=any((alarm.beneath or alarm.state) in UNACKNOWLEDGED for alarm in alarms),
+        reset=bool(latched) and all((alarm.beneath or alarm.state) not in UNACKNOWLEDGED for alarm in latched),
+        tally=tally,
+    )
+
+
+def _headline(line: LineMemory, open_: Sequence[Alarm]) -> str:
+    if line.level and line.command:
+        proof = line.command.evidence
+        asked = {"HOLD": "HOLD", "STOP": "STOP", "REJECT": "REJECT (parts go to the rejects)"}[line.level.value]
+        return f"{asked}: {proof.k} of {proof.n} parts at camera {line.command.camera_id}"
+    if open_:
+        more = f", and {len(open_) - 1} more" if len(open_) > 1 else ""
+        return f"{words(open_[0].kind)}: {open_[0].reason}{more}"
+    return "running, no alarm" if line.command is None else "no alarm; Andon asks for nothing"
+
+
+def _proof(line: LineMemory, policy: LinePolicy | None, now: datetime) -> str:
+    """Whether the line really stands is the line's to say."""
+    command, reply = line.command, line.reply
+    if command is None:
+        return ""
+    if reply is not None:
+        return _reply_words(reply)
+    if policy is not None and policy.actuator is None:
+        return "" if line.level is None else "No PLC is connected: the command was published, and nobody confirms it"
+    if line.level is None:
+        return ""
+    if now - command.issued_at > PROOF_WITHIN:
+        return "NOT CONFIRMED by a PLC: look at the line itself"
+    return "waiting for the PLC to confirm"
+
+
+def _reply_words(reply: CommandReply) -> str:
+    value = f" ({reply.value_read_back})" if reply.value_read_back else ""
+    if reply.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
+        took_ms = (reply.observed_at - reply.captured_at).total_seconds() * 1000
+        after = f", {took_ms:.0f} ms after capture" if reply.action is not Action.UNHOLD_PERMITTED else ""
+        return f"{reply.action.value} read back from the PLC{value}{after}"
+    return f"{reply.action.value} {reply.outcome.value.upper()} at the PLC{value}: {reply.detail}. Look at the line"
+
+
+def _lights(
+    line: LineMemory, alarms: Sequence[Alarm], tiles: Sequence[Tile], policy: LinePolicy | None, gauges: Gauges,
+    reading_fault: str | None,
+) -> tuple[Light, ...]:  # fmt: skip
+    kinds = {alarm.kind: alarm for alarm in alarms}
+    if AlarmKind.PLC in kinds:
+        link = Light("PLC link", Lamp.BAD, kinds[AlarmKind.PLC].reason)
+    elif policy is not None and policy.actuator is None:
+        link = Light("PLC link", Lamp.UNKNOWN, "no PLC configured")
+    elif line.replies or policy is not None:
+        link = Light("PLC link", Lamp.GOOD, "no fault reported")
+    else:
+        link = Light("PLC link", Lamp.UNKNOWN, "not known here")
+    watched = [tile for tile in tiles if tile.state is not TileState.ENDED]
+    unwatched = [tile.camera_id for tile in watched if tile.state in (TileState.OFFLINE, TileState.WAITING)]
+    if AlarmKind.CAMERA_SILENT in kinds:
+        beat = Light("Heartbeat", Lamp.BAD, f"stands: {kinds[AlarmKind.CAMERA_SILENT].reason}")
+    elif unwatched:
+        beat = Light("Heartbeat", Lamp.BAD, f"not watched: {', '.join(unwatched[:3])}")
+    elif not watched:
+        beat = Light("Heartbeat", Lamp.UNKNOWN, "no camera runs")
+    else:
+        beat = Light("Heartbeat", Lamp.GOOD, f"{len(watched)} cameras scored and read")
+    judged = gauges.alerting
+    if reading_fault or gauges.fault:
+        judge = Light("Judging", Lamp.UNKNOWN, reading_fault or gauges.fault or "")
+    elif judged.stuck:
+        judge = Light("Judging", Lamp.BAD, f"alerting does not read: {judged.waiting} scores wait")
+    elif gauges.inspection.stuck:
+        judge = Light("Judging", Lamp.BAD, f"frames are not scored: {gauges.inspection.waiting} wait")
+    else:
+        judge = Light("Judging", Lamp.GOOD, f"{gauges.inspection.waiting} frames, {judged.waiting} scores wait")
+    return link, beat, judge
+
+
+def _modes(line: LineMemory, alarms: Sequence[Alarm], policy: LinePolicy | None) -> tuple[str, ...]:
+    found = []
+    if any(alarm.kind is AlarmKind.STOPS_SPENT for alarm in alarms):
+        found.append("STOPS SPENT: alarms only until the next shift")
+    if policy is not None and policy.shadow:
+        found.append("SHADOW: decides, and stops nothing")
+    elif policy is not None and policy.action is Response.ALARM_ONLY:
+        found.append("ALARM ONLY: this line is never stopped")
+    elif policy is not None and policy.actuator is None:
+        found.append("NO PLC: commands are published only")
+    elif policy is None and line.shadows and line.shadows[-1].candidate is None:
+        found.append("SHADOW: the last stop was only told, not made")
+    return tuple(found)
+
+
+def words(kind: AlarmKind) -> str:
+    return {
+        AlarmKind.DEFECTS: "Defects",
+        AlarmKind.NOT_INSPECTED: "Not inspected",
+        AlarmKind.LATE: "Late defects",
+        AlarmKind.COMMON_CAUSE: "Many cameras at once",
+        AlarmKind.FLOOD: "Alarm flood",
+        AlarmKind.CAMERA_SILENT: "Camera silent",
+        AlarmKind.DRIFT: "Drift",
+        AlarmKind.STOPS_SPENT: "Stops spent",
+        AlarmKind.NOT_STOPPED: "NOT STOPPED",
+        AlarmKind.PLC: "PLC",
+    }[kind]

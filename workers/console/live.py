@@ -1,0 +1,92 @@
+"""The factory as it stands now: computed at most every half second, however many people look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+
+from pipeline.events import now
+from workers.alerting.policy import LinePolicy
+from workers.console import lines, tiles
+from workers.console.gauges import GaugeReader
+from workers.console.lines import UNACKNOWLEDGED, LineView
+from workers.console.memory import Memory
+from workers.console.reader import Reader
+from workers.console.tiles import Tile
+
+EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    at: datetime
+    tiles: dict[str, Tile]
+    lines: tuple[LineView, ...]
+    unacknowledged: int
+    alarm_changes: int
+    fault: str | None
+    """Why this may be old."""
+    rendered: dict[str, str] = field(default_factory=dict)
+    """What was drawn of it, for all who look."""
+
+    def of_line(self, line_id: str) -> list[Tile]:
+        return [tile for tile in self.tiles.values() if tile.line_id == line_id]
+
+
+class Live:
+    def __init__(
+        self,
+        memory: Memory,
+        reader: Reader,
+        gauges: GaugeReader,
+        policy: Callable[[str], LinePolicy | None],
+        stale_after_s: float,
+    ) -> None:
+        self._memory = memory
+        self._reader = reader
+        self._gauges = gauges
+        self._policy = policy
+        self._stale_after_s = stale_after_s
+        self._lock = Lock()
+        self._latest: Snapshot | None = None
+        self._made_s = 0.0
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            if self._latest is None or time.monotonic() - self._made_s > EVERY_S:
+                self._latest = self._look()
+                self._made_s = time.monotonic()
+            return self._latest
+
+    def _look(self) -> Snapshot:
+        memory, at = self._memory, now()
+        found = {}
+        for camera in memory.cameras():
+            policy = self._policy(camera.line_id)
+            found[camera.camera_id] = tiles.tile(
+                camera, at, stale_after_s=self._stale_after_s, triggered=policy is not None and policy.triggered
+            )
+        standing = memory.standing()
+        views = tuple(
+            lines.look(
+                memory.line(line_id),
+                [alarm for alarm in standing if alarm.line_id == line_id],
+                [one for one in found.values() if one.line_id == line_id],
+                self._policy(line_id),
+                self._gauges.now,
+                at,
+                self._reader.fault,
+            )
+            for line_id in memory.lines()
+        )
+        return Snapshot(
+            at=at,
+            tiles=found,
+            lines=views,
+            unacknowledged=sum(alarm.state in UNACKNOWLEDGED for alarm in standing),
+            alarm_changes=memory.alarm_changes,
+            fault=self._reader.fault or self._reader.standing_fault,
+        )

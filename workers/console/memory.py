@@ -1,0 +1,338 @@
+"""What the page remembers of the factory: folded from Kafka, bounded everywhere. Thread-safe."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+from uuid import UUID
+
+from pipeline.events import (
+    Act,
+    Action,
+    Alarm,
+    AlarmState,
+    AuditEntry,
+    BootEnd,
+    CommandReply,
+    ContractError,
+    Heartbeat,
+    LineCommand,
+    Score,
+    from_ms,
+)
+from pipeline.kafka.dead_letters import cause_of_death
+from pipeline.kafka.records import Incoming
+from pipeline.topics import Topics
+
+MAX_CAMERAS = 1024
+MAX_LINES = 256
+SCORES_PER_CAMERA = 60
+MAX_BOOTS = 4
+MAX_ALARMS = 2000
+"""That are over. Standing ones are never forgotten."""
+CHANGES_PER_ALARM = 60
+PER_LINE = 50
+AUDIT = 2000
+DEAD = 300
+OUTCOMES = 1000
+
+
+@dataclass
+class CameraMemory:
+    camera_id: str
+    line_id: str
+    scores: deque[Score] = field(default_factory=lambda: deque(maxlen=SCORES_PER_CAMERA))
+    beats: OrderedDict[str, Heartbeat] = field(default_factory=OrderedDict)
+    """Boot → its newest heartbeat."""
+    scored: dict[str, int] = field(default_factory=dict)
+    """Boot → frames with a score, each once, since this page watches it."""
+    counted_to: dict[str, int] = field(default_factory=dict)
+    watched_from: dict[str, int] = field(default_factory=dict)
+    """Boot → the first sequence that this page saw scored."""
+    dead: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def last(self) -> Score | None:
+        return self.scores[-1] if self.scores else None
+
+    @property
+    def beat(self) -> Heartbeat | None:
+        """Of the newest boot. Boots sort by their start."""
+        return self.beats[max(self.beats)] if self.beats else None
+
+
+@dataclass
+class AlarmMemory:
+    latest: Alarm
+    changes: dict[int, Alarm] = field(default_factory=dict)
+    """By revision: what stood before this page began is learnt before its history."""
+
+    @property
+    def over(self) -> bool:
+        return self.latest.state is AlarmState.NORMAL
+
+
+@dataclass
+class LineMemory:
+    line_id: str
+    command: LineCommand | None = None
+    """The last that was meant for the line."""
+    commands: deque[LineCommand] = field(default_factory=lambda: deque(maxlen=PER_LINE))
+    replies: deque[CommandReply] = field(default_factory=lambda: deque(maxlen=PER_LINE))
+    shadows: deque[LineCommand] = field(default_factory=lambda: deque(maxlen=PER_LINE))
+
+    @property
+    def level(self) -> Action | None:
+        """What Andon asks of the line now."""
+        if self.command is None or self.command.action is Action.UNHOLD_PERMITTED:
+            return None
+        return self.command.action
+
+    @property
+    def reply(self) -> CommandReply | None:
+        """To the command in force."""
+        if self.command is None:
+            return None
+        found = [reply for reply in self.replies if reply.command_id == self.command.command_id]
+        return found[-1] if found else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an operation that a person asked for."""
+
+    done: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class DeadFrame:
+    place: tuple[int, int]
+    """(partition, offset) in `frames.dead`"""
+    died_at: datetime
+    camera_id: str
+    reason: str
+    detail: str
+    size: int
+
+
+class Memory:
+    """One writer (the reader's thread), many readers."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._lock = Lock()
+        self._cameras: OrderedDict[str, CameraMemory] = OrderedDict()
+        self._alarms: OrderedDict[UUID, AlarmMemory] = OrderedDict()
+        self._lines: dict[str, LineMemory] = {}
+        self._audit: deque[AuditEntry] = deque(maxlen=AUDIT)
+        self._dead: deque[DeadFrame] = deque(maxlen=DEAD)
+        self._outcomes: OrderedDict[UUID, Outcome] = OrderedDict()
+        self.dead_by_reason: Counter[str] = Counter()
+        self.unreadable: Counter[str] = Counter()
+        self.alarm_changes = 0
+        """Counts up with every change: pages compare it."""
+        self._folds: dict[str, Callable[[Incoming], None]] = {
+            topics.scores.name: lambda record: self._score(Score.from_json(record.value)),
+            topics.heartbeats.name: lambda record: self._beat(Heartbeat.from_json(record.value)),
+            topics.alarms.name: lambda record: self.tell_alarm(Alarm.from_json(record.value)),
+            topics.line_commands.name: lambda record: self.tell_command(LineCommand.from_json(record.value)),
+            topics.shadow_commands.name: lambda record: self._shadow(LineCommand.from_json(record.value)),
+            topics.command_replies.name: lambda record: self._reply(CommandReply.from_json(record.value)),
+            topics.audit_log.name: lambda record: self._entry(AuditEntry.from_json(record.value)),
+            topics.frames_dead.name: self._dead_frame,
+        }
+
+    @property
+    def topics(self) -> Sequence[str]:
+        return list(self._folds)
+
+    def read(self, record: Incoming) -> None:
+        """A record that does not keep its contract is counted and skipped; `andon audit` judges."""
+        try:
+            self._folds[record.topic](record)
+        except ContractError:
+            self.unreadable[record.topic] += 1
+
+    # What pages ask
+
+    def cameras(self) -> list[CameraMemory]:
+        with self._lock:
+            return sorted(self._cameras.values(), key=lambda camera: (camera.line_id, camera.camera_id))
+
+    def camera(self, camera_id: str) -> CameraMemory | None:
+        return self._cameras.get(camera_id)
+
+    def recent(self, camera_id: str) -> list[Score]:
+        """Oldest first."""
+        with self._lock:
+            camera = self._cameras.get(camera_id)
+            return list(camera.scores) if camera else []
+
+    def score_of(self, frame_id: str) -> Score | None:
+        camera_id = frame_id.split(":", 1)[0]
+        return next((score for score in self.recent(camera_id) if score.frame_id == frame_id), None)
+
+    def lines(self) -> list[str]:
+        with self._lock:
+            cameras = {camera.line_id for camera in self._cameras.values()}
+            alarms = {known.latest.line_id for known in self._alarms.values()}
+            return sorted(cameras | alarms | set(self._lines))
+
+    def line(self, line_id: str) -> LineMemory:
+        with self._lock:
+            return self._lines.get(line_id) or LineMemory(line_id)
+
+    def standing(self, line_id: str | None = None) -> list[Alarm]:
+        """Oldest first."""
+        with self._lock:
+            found = [
+                known.latest
+                for known in self._alarms.values()
+                if not known.over and line_id in (None, known.latest.line_id)
+            ]
+        return sorted(found, key=lambda alarm: alarm.raised_at)
+
+    def alarms(self) -> list[Alarm]:
+        """All that are remembered, newest change first."""
+        with self._lock:
+            found = [known.latest for known in self._alarms.values()]
+        return sorted(found, key=lambda alarm: alarm.changed_at, reverse=True)
+
+    def history(self, alarm_id: UUID) -> list[Alarm]:
+        with self._lock:
+            known = self._alarms.get(alarm_id)
+            return [known.changes[number] for number in sorted(known.changes)] if known else []
+
+    def audit(self) -> list[AuditEntry]:
+        """Newest first."""
+        with self._lock:
+            return sorted(self._audit, key=lambda entry: entry.at, reverse=True)
+
+    def dead(self) -> list[DeadFrame]:
+        """Newest first."""
+        with self._lock:
+            return sorted(self._dead, key=lambda frame: frame.died_at, reverse=True)
+
+    def outcome(self, operation_id: UUID) -> Outcome | None:
+        with self._lock:
+            return self._outcomes.get(operation_id)
+
+    # Folds. Those without an underscore also take what is stored with a line's state.
+
+    def tell_alarm(self, alarm: Alarm) -> None:
+        with self._lock:
+            known = self._alarms.setdefault(alarm.alarm_id, AlarmMemory(alarm))
+            if alarm.revision in known.changes:
+                return
+            known.changes[alarm.revision] = alarm
+            if len(known.changes) > CHANGES_PER_ALARM:
+                known.changes.pop(min(known.changes))
+            if alarm.revision >= known.latest.revision:
+                known.latest = alarm
+            self._alarms.move_to_end(alarm.alarm_id)
+            self.alarm_changes += 1
+            if alarm.operation_id is not None:
+                refused = alarm.act is Act.NOTE
+                words = alarm.reason if refused else f"{alarm.kind.value}: now {alarm.state.value}"
+                self._settle(alarm.operation_id, Outcome(not refused, words))
+            if len(self._alarms) > MAX_ALARMS:
+                _forget_oldest(self._alarms)
+
+    def tell_command(self, command: LineCommand) -> None:
+        if command.simulated:
+            return
+        with self._lock:
+            line = self._line(command.line_id)
+            if any(known.command_id == command.command_id for known in line.commands):
+                return
+            line.commands.append(command)
+            if line.command is None or command.issued_at >= line.command.issued_at:
+                line.command = command
+
+    def _shadow(self, command: LineCommand) -> None:
+        with self._lock:
+            self._line(command.line_id).shadows.append(command)
+
+    def _reply(self, reply: CommandReply) -> None:
+        with self._lock:
+            self._line(reply.line_id).replies.append(reply)
+
+    def _entry(self, entry: AuditEntry) -> None:
+        with self._lock:
+            self._audit.append(entry)
+            if entry.operation_id is not None and entry.act == "refuse":
+                self._settle(entry.operation_id, Outcome(False, f"{entry.subject} refused: {entry.reason}"))
+
+    def _score(self, score: Score) -> None:
+        with self._lock:
+            camera = self._camera(score.camera_id, score.line_id)
+            counted_to = camera.counted_to.get(score.boot_id, -1)
+            if score.sequence <= counted_to:
+                return  # scored twice: a batch was read again
+            camera.counted_to[score.boot_id] = score.sequence
+            camera.watched_from.setdefault(score.boot_id, score.sequence)
+            camera.scored[score.boot_id] = camera.scored.get(score.boot_id, 0) + 1
+            for counts in (camera.counted_to, camera.scored, camera.watched_from):
+                while len(counts) > MAX_BOOTS:
+                    counts.pop(min(counts))
+            camera.scores.append(score)
+
+    def _beat(self, beat: Heartbeat) -> None:
+        with self._lock:
+            camera = self._camera(beat.camera_id, beat.line_id)
+            known = camera.beats.get(beat.boot_id)
+            if known is None or known.sent_at <= beat.sent_at or beat.end is not BootEnd.RUNNING:
+                camera.beats[beat.boot_id] = beat
+            while len(camera.beats) > MAX_BOOTS:
+                camera.beats.pop(min(camera.beats))
+
+    def _dead_frame(self, record: Incoming) -> None:
+        cause = cause_of_death(record.headers)
+        headers = dict(record.headers)
+        camera_id = (headers.get("camera_id") or record.key or b"?").decode(errors="replace")[:64]
+        reason = cause.get("reason", "unknown")
+        with self._lock:
+            self.dead_by_reason[reason] += 1
+            if camera_id in self._cameras:
+                self._cameras[camera_id].dead[reason] += 1
+            self._dead.append(
+                DeadFrame(
+                    (record.partition, record.offset),
+                    from_ms(record.timestamp_ms),
+                    camera_id,
+                    reason,
+                    cause.get("detail", "")[:500],
+                    len(record.value or b""),
+                )
+            )
+
+    def _camera(self, camera_id: str, line_id: str) -> CameraMemory:
+        camera = self._cameras.setdefault(camera_id, CameraMemory(camera_id, line_id))
+        camera.line_id = line_id
+        self._cameras.move_to_end(camera_id)
+        while len(self._cameras) > MAX_CAMERAS:
+            self._cameras.popitem(last=False)
+        return camera
+
+    def _line(self, line_id: str) -> LineMemory:
+        if line_id not in self._lines and len(self._lines) >= MAX_LINES:
+            self._lines.pop(next(iter(self._lines)))
+        return self._lines.setdefault(line_id, LineMemory(line_id))
+
+    def _settle(self, operation_id: UUID, outcome: Outcome) -> None:
+        """One act may move several alarms: what was done goes before what was refused on the way."""
+        known = self._outcomes.get(operation_id)
+        if known is None or not known.done:
+            self._outcomes[operation_id] = outcome
+        while len(self._outcomes) > OUTCOMES:
+            self._outcomes.popitem(last=False)
+
+
+def _forget_oldest(alarms: OrderedDict[UUID, AlarmMemory]) -> None:
+    """Never one that stands."""
+    oldest = next((key for key, known in alarms.items() if known.over), None)
+    if oldest is not None:
+        del alarms[oldest]

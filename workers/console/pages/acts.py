@@ -1,0 +1,91 @@
+"""Acknowledge, reset, shelve, unshelve: a form, and what became of it."""
+
+from __future__ import annotations
+
+import uuid
+from urllib.parse import urlencode, urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+
+from workers.console.acts import PERSONS_ACTS
+from workers.console.pages.common import (
+    Form,
+    Operator,
+    Refused,
+    Someone,
+    TheDesk,
+    number,
+    page,
+    safe_next,
+    text,
+)
+
+router = APIRouter()
+
+EXPLAINED = {
+    "acknowledge": "Says that you have seen the alarms and are on your way. They stay, and the line stays as it is.",
+    "reset": "Says that the cause is dealt with. Andon takes back what it asked of the line. The line does not start: "
+    "a person starts it, at the line.",
+    "shelve": "Puts the alarm aside for a while. It changes nothing at the line.",
+    "unshelve": "Shows the alarm again.",
+}
+
+
+@router.get("/lines/{line_id}/acts/{act}")
+def form(
+    request: Request, who: Operator, desk: TheDesk, line_id: str, act: str, alarm: uuid.UUID | None = None,
+    next: str = "/", fragment: bool = False,
+) -> Response:  # fmt: skip
+    _known(act)
+    meant = [found for found in desk.memory.standing(line_id) if alarm in (None, found.alarm_id)]
+    return page(
+        request,
+        "_act_form.html" if fragment else "act.html",
+        line_id=line_id,
+        act=act,
+        alarm_id=alarm,
+        alarms=meant,
+        explained=EXPLAINED[act],
+        operation_id=uuid.uuid4(),
+        next=safe_next(next),
+    )
+
+
+@router.post("/lines/{line_id}/acts/{act}")
+def ask(request: Request, who: Operator, desk: TheDesk, line_id: str, act: str, form: Form) -> Response:
+    _known(act)
+    try:
+        operation_id = uuid.UUID(text(form, "operation_id"))
+        alarm_id = uuid.UUID(text(form, "alarm_id")) if text(form, "alarm_id") else None
+    except ValueError as error:
+        raise Refused("Not done", "The form was not one of ours. Load the page again.", 400) from error
+    if line_id not in desk.memory.lines():
+        raise Refused("Not done", f"There is no line {line_id}.", 404)
+    desk.acts.ask(
+        who,
+        line_id,
+        PERSONS_ACTS[act],
+        operation_id=operation_id,
+        reason=text(form, "reason"),
+        alarm_id=alarm_id,
+        shelve_for_s=number(form, "minutes") * 60 if act == "shelve" else None,
+    )
+    desk.acts.await_outcome(operation_id)
+    target = urlsplit(safe_next(text(form, "next")))
+    query = [target.query] if target.query and "operation=" not in target.query else []
+    asked = urlencode({"operation": operation_id, "act": act, "line": line_id})
+    return RedirectResponse(f"{target.path}?{'&'.join([*query, asked])}", 303)
+
+
+@router.get("/operations/{operation_id}")
+def outcome(who: Someone, desk: TheDesk, operation_id: uuid.UUID) -> Response:
+    found = desk.memory.outcome(operation_id)
+    if found is None:
+        return JSONResponse({"state": "waiting"})
+    return JSONResponse({"state": "done" if found.done else "refused", "words": found.words})
+
+
+def _known(act: str) -> None:
+    if act not in PERSONS_ACTS:
+        raise Refused("There is no such act", act, 404)

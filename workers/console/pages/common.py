@@ -1,0 +1,143 @@
+"""What all pages share: who asks, the token that an act needs, and the frame around a page."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import Response
+from fastapi.templating import Jinja2Templates
+from starlette.datastructures import FormData
+
+from pipeline.events import now, to_ms
+from workers.console import lines
+from workers.console.desk import Desk
+from workers.console.identity import Identity
+from workers.console.users import Role
+
+templates = Jinja2Templates(directory=Path(__file__).parents[1] / "templates")
+FRAME_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}:[A-Za-z0-9][A-Za-z0-9_.-]{0,63}:\d{1,15}")
+MODEL = re.compile(r"[A-Za-z0-9]{1,64}")
+
+
+class Refused(Exception):
+    """Something that this person, or anybody, can't have. Shown as a page."""
+
+    def __init__(self, title: str, text: str, status: int = 403) -> None:
+        super().__init__(text)
+        self.title = title
+        self.status = status
+
+
+def the_desk(request: Request) -> Desk:
+    found: Desk = request.app.state.desk
+    return found
+
+
+def someone(request: Request) -> Identity:
+    """Who is logged in. The guard lets nobody else through."""
+    found: Identity | None = request.state.identity
+    if found is None:
+        raise Refused("Log in first", "Nobody is logged in.", 401)
+    return found
+
+
+def operator(who: Annotated[Identity, Depends(someone)]) -> Identity:
+    return _as(who, Role.OPERATOR)
+
+
+def engineer(who: Annotated[Identity, Depends(someone)]) -> Identity:
+    return _as(who, Role.ENGINEER)
+
+
+def _as(who: Identity, role: Role) -> Identity:
+    if not who.may(role):
+        raise Refused("Not in your role", f"{who.name} is {who.role.value}; this needs the role {role.value}.")
+    return who
+
+
+async def checked_form(request: Request) -> FormData:
+    """The fields of an act, once its token has shown that it comes from our own page."""
+    form = await request.form()
+    if not the_desk(request).sessions.is_csrf_token(request.state.session, text(form, "csrf")):
+        raise Refused("Not done", "The page was too old, or the request came from elsewhere. Load it again and retry.")
+    return form
+
+
+TheDesk = Annotated[Desk, Depends(the_desk)]
+Someone = Annotated[Identity, Depends(someone)]
+Operator = Annotated[Identity, Depends(operator)]
+Engineer = Annotated[Identity, Depends(engineer)]
+Form = Annotated[FormData, Depends(checked_form)]
+
+
+def text(form: FormData, name: str, at_most: int = 2000) -> str:
+    value = form.get(name, "")
+    return value[:at_most] if isinstance(value, str) else ""
+
+
+def number(form: FormData, name: str) -> float:
+    """Raises Refused for what is no number."""
+
+    try:
+        value = float(text(form, name))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Refused("Not done", f"{name.replace('_', ' ')} must be a number.", 400)
+    return value
+
+
+def safe_next(target: str) -> str:
+    """A place on this page, and never elsewhere."""
+    ours = target.startswith("/") and not target.startswith(("//", "/\\")) and "\n" not in target and "\r" not in target
+    return target if ours else "/"
+
+
+def page(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
+    desk, who = the_desk(request), request.state.identity
+    everywhere = {
+        "who": who,
+        "csrf": desk.sessions.csrf_token(request.state.session),
+        "notice": desk.options.notice,
+        "may_operate": bool(who and who.may(Role.OPERATOR)),
+        "may_engineer": bool(who and who.may(Role.ENGINEER)),
+        "now_ms": to_ms(now()),
+        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "snapshot": desk.live.snapshot() if who and not who.must_change else None,
+    }
+    return templates.TemplateResponse(request, template, everywhere | context, status_code=status)
+
+
+def message(request: Request, title: str, words: str, status: int) -> Response:
+    if "application/json" in request.headers.get("accept", ""):
+        from fastapi.responses import JSONResponse
+
+        return JSONResponse({"error": words}, status)
+    return page(request, "message.html", title=title, text=words, status=status)
+
+
+def _clock(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
+
+
+def _short(moment: datetime | None) -> str:
+    return moment.strftime("%H:%M:%S") if moment else "–"
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def pictures_of(frame_id: str, map_key: str | None) -> str | None:
+    """The folder of a frame's pictures; the key names frame and model."""
+    model = map_key.rsplit(":", 1)[-1] if map_key else ""
+    return f"/pictures/{frame_id}/{model}" if MODEL.fullmatch(model) and FRAME_ID.fullmatch(frame_id) else None
+
+
+templates.env.filters |= {"clock": _clock, "short": _short, "figure": _figure, "ms": to_ms}
+templates.env.globals |= {"kind_words": lines.words, "pictures_of": pictures_of}

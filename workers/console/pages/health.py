@@ -1,0 +1,104 @@
+"""How well the factory sees: accounts, backlog, time by stage, drops, dead letters, and which camera alarms most."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from pipeline.events import Act, Heartbeat
+from workers.console.desk import Desk
+from workers.console.memory import CameraMemory
+from workers.console.pages.common import Form, Operator, Someone, TheDesk, page
+
+router = APIRouter()
+
+SHOWN_DEAD = 50
+PARETO = 12
+
+
+@dataclass(frozen=True)
+class Running:
+    """A camera's running count: its own words beside what was seen scored."""
+
+    camera_id: str
+    line_id: str
+    captured: int
+    published: int
+    scored: int
+    """Of this boot, since this page watches it."""
+    from_start: bool
+    """Whether the page has watched this boot from its first frame."""
+    dropped: dict[str, int]
+    dead: dict[str, int]
+    with_camera: int
+    in_flight: int | None
+
+    @classmethod
+    def of(cls, camera: CameraMemory, beat: Heartbeat) -> Running:
+        first = camera.watched_from.get(beat.boot_id)
+        scored, dead = camera.scored.get(beat.boot_id, 0), dict(camera.dead)
+        from_start = first == 0 or (first is None and beat.captured == 0)
+        rest = beat.captured - scored - sum(beat.dropped.values()) - sum(dead.values())
+        return cls(
+            camera.camera_id, camera.line_id, beat.captured, beat.published, scored, from_start, dict(beat.dropped),
+            dead, beat.buffered + beat.spooled, max(0, rest) if from_start else None,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    p50: float
+    p99: float
+
+
+@router.get("/health")
+def health(request: Request, who: Someone, desk: TheDesk) -> Response:
+    cameras = desk.memory.cameras()
+    alarms: Counter[str] = Counter()
+    for alarm in desk.memory.alarms():
+        alarms[alarm.camera_id] += sum(change.act is Act.RAISE for change in desk.memory.history(alarm.alarm_id))
+    drops: Counter[str] = Counter()
+    for camera in cameras:
+        if camera.beat:
+            drops.update(camera.beat.dropped)
+    return page(
+        request,
+        "health.html",
+        running=[Running.of(camera, camera.beat) for camera in cameras if camera.beat],
+        gauges=desk.gauges.now,
+        stages=stages(desk),
+        drops=drops.most_common(),
+        dead=desk.memory.dead()[:SHOWN_DEAD],
+        dead_by_reason=desk.memory.dead_by_reason.most_common(),
+        pareto=alarms.most_common(PARETO),
+        account=desk.accountant.latest,
+        reader_fault=desk.reader.fault,
+        standing_fault=desk.reader.standing_fault,
+        unreadable=sum(desk.memory.unreadable.values()),
+        audit=desk.memory.audit()[:20],
+    )
+
+
+@router.post("/health/account")
+def account(who: Operator, desk: TheDesk, form: Form) -> Response:
+    desk.accountant.draw()
+    return RedirectResponse("/health#account", 303)
+
+
+def stages(desk: Desk) -> list[Stage]:
+    """Of the frames that this page remembers."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for camera in desk.memory.cameras():
+        for score in desk.memory.recent(camera.camera_id):
+            for name, value in score.timings_ms.items():
+                found[name].append(value)
+            found["capture to score"].append((score.scored_at - score.captured_at).total_seconds() * 1000)
+    return [Stage(name, _at(values, 0.5), _at(values, 0.99)) for name, values in found.items()]
+
+
+def _at(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]

@@ -1,0 +1,77 @@
+"""One part: picture, heat map, what came before and after, which model judged, and what people say of it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from pipeline.errors import AndonError
+from pipeline.events import ContractError, Frame, Score
+from pipeline.kafka.reading import read_one
+from workers.console.desk import Desk
+from workers.console.feedback import FeedbackError, Judgement, fitting
+from workers.console.pages.common import FRAME_ID, Form, Operator, Refused, Someone, TheDesk, page, text
+from workers.console.pages.pictures import place_of
+from workers.console.tiles import bar_share
+
+router = APIRouter()
+
+NEIGHBOURS = 6
+"""On each side."""
+
+
+@router.get("/parts/{frame_id}")
+def part(request: Request, who: Someone, desk: TheDesk, frame_id: str) -> Response:
+    score = find(desk, frame_id)
+    line = [one for one in desk.memory.recent(score.camera_id) if one.frame_id != frame_id]
+    before = [one for one in line if one.captured_at <= score.captured_at][-NEIGHBOURS:]
+    after = [one for one in line if one.captured_at > score.captured_at][:NEIGHBOURS]
+    return page(
+        request,
+        "part.html",
+        score=score,
+        share=bar_share(score.score, score.threshold),
+        before=before,
+        after=after,
+        said=desk.feedback.of(frame_id),
+        judgements=fitting(score.verdict),
+        alarms=[alarm for alarm in desk.memory.alarms() if frame_id in alarm.evidence.frame_ids],
+    )
+
+
+@router.post("/parts/{frame_id}/feedback")
+def judge(request: Request, who: Operator, desk: TheDesk, frame_id: str, form: Form) -> Response:
+    score = find(desk, frame_id)
+    try:
+        judgement = Judgement(text(form, "judgement"))
+    except ValueError as error:
+        raise Refused("Not kept", "Say whether the verdict is right.", 400) from error
+    at = place_of(desk, frame_id) or score.position
+    image = desk.pictures.whole(at)
+    if image is None:
+        raise FeedbackError("Kafka has forgotten this frame, so there is nothing to train from")
+    desk.feedback.add(score, judgement, who.name, who.role.value, text(form, "note"), image)
+    return RedirectResponse(f"/parts/{frame_id}?kept={judgement.value}", 303)
+
+
+def find(desk: Desk, frame_id: str) -> Score:
+    """From this page's memory, else from Kafka. Raises Refused."""
+    if not FRAME_ID.fullmatch(frame_id):
+        raise Refused("There is no such part", frame_id[:200], 404)
+    score = desk.memory.score_of(frame_id)
+    at = None if score else place_of(desk, frame_id)
+    if at is not None:
+        try:
+            record = read_one(desk.settings, at.topic, at.partition, at.offset)
+            if record is not None:
+                frame = Frame.from_headers(record.headers)
+                score = desk.histories.find(frame_id, frame.line_id, frame.captured_at)
+        except (AndonError, ContractError):
+            score = None
+    if score is None:
+        raise Refused(
+            "This part is not kept any more",
+            f"Neither this page nor Redis knows {frame_id} any more: its map has expired.",
+            404,
+        )
+    return score

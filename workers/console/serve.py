@@ -1,0 +1,61 @@
+"""Serves the page until told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from pipeline.errors import AndonError
+from workers.console.app import create_app
+from workers.console.desk import Desk
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+_MOST_CONNECTIONS = 500
+_END_S = 3
+"""Streams of events never end by themselves."""
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            self._on_ready()
+
+
+def serve(
+    desk: Desk,
+    host: str,
+    port: int,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Returns after SIGTERM or Ctrl-C. Raises AndonError when the port is taken."""
+    config = uvicorn.Config(
+        create_app(desk),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        # Whoever the peer is, it is the real one: the guard alone decides whose headers count.
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=_END_S,
+        ssl_certfile=tls_certificate,
+        ssl_keyfile=tls_key,
+        ws="none",
+    )
+    try:
+        _Server(config, on_ready).run()
+    except SystemExit as error:
+        raise AndonError(f"can't listen on {host}:{port}: is the port taken? Choose another with --port") from error

@@ -1,0 +1,66 @@
+"""Signed cookies: a session outlives a restart of the server, and holds nothing but a name and a random number."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from itsdangerous import BadData, URLSafeTimedSerializer
+
+COOKIE = "andon_session"
+MAX_AGE_S = 12 * 3600
+"""A long shift. Then one logs in again."""
+
+
+@dataclass(frozen=True)
+class Session:
+    sid: str
+    """Random; what the CSRF token is bound to."""
+    user: str | None = None
+    fingerprint: str = ""
+    """Of the password that it was opened with."""
+
+
+def new_session(user: str | None = None, fingerprint: str = "") -> Session:
+    return Session(secrets.token_urlsafe(16), user, fingerprint)
+
+
+class Sessions:
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._signer = URLSafeTimedSerializer(secret, salt="andon-console-session")
+
+    def seal(self, session: Session) -> str:
+        return self._signer.dumps([session.sid, session.user, session.fingerprint])
+
+    def open(self, cookie: str | None) -> Session | None:
+        """None for a cookie that is missing, forged or too old."""
+        if not cookie:
+            return None
+        try:
+            sid, user, fingerprint = self._signer.loads(cookie, max_age=MAX_AGE_S)
+        except (BadData, ValueError, TypeError):
+            return None
+        return Session(sid, user, fingerprint)
+
+    def csrf_token(self, session: Session) -> str:
+        """What every act must bring along. Another site can send the cookie, but can't know this."""
+        return hmac.new(self._secret, f"csrf {session.sid} {session.user}".encode(), sha256).hexdigest()
+
+    def is_csrf_token(self, session: Session, token: str) -> bool:
+        return hmac.compare_digest(self.csrf_token(session).encode(), token.encode())
+
+
+def read_secret(path: Path) -> bytes:
+    """Makes it at the first run, readable by its owner alone."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_bytes()
+    with os.fdopen(handle, "wb") as file:
+        file.write(secrets.token_bytes(32))
+    return path.read_bytes()

@@ -1,0 +1,34 @@
+// The list renews itself, and is worked with the keyboard alone.
+import { swap } from "./live.js";
+
+const rows = document.getElementById("rows");
+let first = true;
+
+document.addEventListener("andon:alarms", async () => {
+  if (first) { first = false; return; } // the page was drawn just now
+  const address = new URL(location.href);
+  address.pathname = "/alarms";
+  address.searchParams.set("rows", "true");
+  try {
+    const answer = await fetch(address, { headers: { accept: "text/html" } });
+    if (answer.ok && !answer.redirected) swap(rows, await answer.text());
+  } catch { /* the bar at the top says that the server is away */ }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("dialog[open], input, select, textarea")) return;
+  const links = [...rows.querySelectorAll("a.row")];
+  const row = document.activeElement.closest?.("tr[data-alarm]");
+  const at = links.findIndex((link) => link.closest("tr") === row);
+  const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
+  if (step && links.length) {
+    event.preventDefault();
+    links[Math.min(links.length - 1, Math.max(0, at < 0 ? 0 : at + step))].focus();
+    return;
+  }
+  const act = { a: "acknowledge", s: "shelve" }[event.key];
+  const button = act && row?.querySelector(`[data-act="${act}"]`);
+  if (button) { event.preventDefault(); button.click(); }
+});
+
+for (const choice of document.querySelectorAll("#filters select")) choice.addEventListener("change", () => choice.form.requestSubmit());

@@ -1,0 +1,35 @@
+// An act opens in a dialog where one stands. Without this file the same links lead to the same form on its own page.
+const dialog = document.getElementById("act");
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-act]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const here = new URL(location.href);
+  for (const name of ["operation", "act"]) here.searchParams.delete(name);
+  if (location.pathname !== "/alarms" && location.pathname !== "/model") here.searchParams.delete("line");
+  const target = new URL(link.href);
+  target.searchParams.set("next", here.pathname + here.search);
+  target.searchParams.set("fragment", "true");
+  try {
+    const answer = await fetch(target, { headers: { accept: "text/html" } });
+    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+    dialog.innerHTML = await answer.text();
+    dialog.showModal();
+    dialog.querySelector("[autofocus]")?.select();
+  } catch {
+    location.href = link.href;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  // These links are buttons to a screen reader, so the space bar must press them.
+  if (event.key === " " && event.target.matches?.("a[role=button]")) { event.preventDefault(); event.target.click(); }
+});
+dialog?.addEventListener("click", (event) => {
+  if (event.target.closest("[data-cancel]")) { event.preventDefault(); dialog.close(); }
+});
+document.addEventListener("submit", (event) => {
+  const button = event.target.querySelector("button:not(.quiet)");
+  if (button) setTimeout(() => { button.disabled = true; });
+});
+addEventListener("pageshow", () => { for (const button of document.querySelectorAll("button:disabled")) button.disabled = false; });

@@ -1,0 +1,63 @@
+// Keeps the lines, the counts and the clock of every page true, and says loud when it can't.
+const WAIT_MS = 6000;
+const body = document.body;
+const wall = body.classList.contains("wall");
+const connection = document.getElementById("connection");
+const holder = document.getElementById("lines");
+const said = document.getElementById("said");
+const badge = document.getElementById("unacknowledged");
+let heardAt = performance.now();
+let fault = connection.textContent;
+export const clock = { offset: Number(body.dataset.now) - Date.now() };
+
+/** Replaces what a box holds, and leaves the focus where it was. */
+export function swap(box, html) {
+  const key = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  box.innerHTML = html;
+  if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+function showConnection() {
+  const lost = performance.now() - heardAt > WAIT_MS;
+  body.classList.toggle("lost", lost || Boolean(fault));
+  const words = lost ? "NO CONNECTION to this page's server: what you see is old." : fault ? `WHAT YOU SEE MAY BE OLD: ${fault}` : "";
+  if (connection.textContent !== words) connection.textContent = words;
+  connection.hidden = !words;
+}
+
+const source = new EventSource(wall ? "/events?tiles=true" : "/events");
+const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); act(JSON.parse(event.data)); showConnection(); });
+heard("beat", ({ now_ms, fault: why }) => { clock.offset = now_ms - Date.now(); fault = why; });
+heard("lines", ({ html, said: words, unacknowledged }) => {
+  swap(holder, html);
+  if (said.textContent !== words) said.textContent = words;
+  badge.hidden = unacknowledged === 0;
+  badge.querySelector(".number").textContent = unacknowledged;
+});
+heard("alarms", (detail) => document.dispatchEvent(new CustomEvent("andon:alarms", { detail })));
+heard("tiles", (detail) => document.dispatchEvent(new CustomEvent("andon:tiles", { detail })));
+source.addEventListener("error", () => {
+  // A closed source (the server refused: logged out, or too many) does not come back by itself.
+  if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+});
+setInterval(showConnection, 1000);
+
+const outcome = document.getElementById("outcome");
+if (outcome) {
+  const words = outcome.querySelector(".words");
+  const until = performance.now() + 60000;
+  const ask = async () => {
+    try {
+      const answer = await fetch(`/operations/${outcome.dataset.operation}`);
+      const found = answer.ok ? await answer.json() : { state: "waiting" };
+      if (found.state !== "waiting") {
+        outcome.classList.add(found.state);
+        words.textContent = `${found.state === "done" ? "done" : "REFUSED"} – ${found.words}`;
+        return;
+      }
+    } catch { /* the server is away; asked again */ }
+    if (performance.now() > until - 55000) words.textContent = "no answer yet: is the alerting worker up? The request is kept, and will be carried out when it is back.";
+    if (performance.now() < until) setTimeout(ask, 700);
+  };
+  ask();
+}

@@ -1,0 +1,35 @@
+// Dragging the threshold asks the server what it would have stopped. The server counts as alerting does.
+const box = document.getElementById("trial");
+if (box) {
+  const slider = document.getElementById("threshold"), marker = document.getElementById("marker"), chosen = document.getElementById("chosen");
+  const low = Number(box.dataset.low), high = Number(box.dataset.high);
+  let asked = 0, timer = 0;
+
+  const show = (value) => {
+    document.getElementById("tried").textContent = Number(value).toPrecision(4);
+    marker.setAttribute("x", Math.min(1, Math.max(0, (value - low) / (high - low || 1))) * 600 - 1);
+  };
+  const ask = async (value) => {
+    const turn = ++asked;
+    const { line, hours, model, k, n } = box.dataset;
+    const query = new URLSearchParams({ line, hours, model, k, n, threshold: value });
+    try {
+      const answer = await fetch(`/model/trial?${query}`, { headers: { accept: "application/json" } });
+      if (!answer.ok || turn !== asked) return;
+      const found = await answer.json();
+      document.getElementById("stops").textContent = found.stops;
+      document.getElementById("not-ok").textContent = found.not_ok;
+      document.getElementById("shown").replaceChildren(...found.shown.map((stop) => {
+        const item = document.createElement("li"), link = document.createElement("a");
+        link.href = `/parts/${stop.frame_id}`;
+        link.textContent = `${stop.at} ${stop.camera}`;
+        item.append(link);
+        return item;
+      }));
+    } catch { /* the bar at the top says that the server is away */ }
+  };
+  const moved = (value) => { show(value); clearTimeout(timer); timer = setTimeout(() => ask(value), 150); };
+
+  slider.addEventListener("input", () => { if (chosen) chosen.value = slider.value; moved(slider.value); });
+  chosen?.addEventListener("input", () => { slider.value = chosen.value; if (chosen.value) moved(chosen.value); });
+}

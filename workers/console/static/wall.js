@@ -1,0 +1,91 @@
+// The tiles. Facts of all cameras come in; only tiles that are in sight are painted and load pictures.
+import { clock } from "./live.js";
+import "./opacity.js";
+
+const root = document.getElementById("tiles");
+const tiles = new Map();
+const elements = new Map();
+const seen = new Set();
+
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const camera = entry.target.dataset.camera;
+    if (entry.isIntersecting) { seen.add(camera); paint(camera); } else seen.delete(camera);
+  }
+}, { rootMargin: "120px" });
+
+for (const element of root.querySelectorAll(".tile")) adopt(element);
+
+function adopt(element) {
+  elements.set(element.dataset.camera, element);
+  watcher.observe(element);
+}
+
+document.addEventListener("andon:tiles", ({ detail }) => {
+  for (const tile of detail.tiles) {
+    tiles.set(tile.camera_id, tile);
+    if (!elements.has(tile.camera_id)) { location.reload(); return; }
+    if (seen.has(tile.camera_id)) paint(tile.camera_id);
+    // Its state shows even out of sight, so that hiding what is normal stays right.
+    else elements.get(tile.camera_id).className = `tile ${tile.state}`;
+  }
+  for (const camera of detail.gone) { elements.get(camera)?.remove(); elements.delete(camera); tiles.delete(camera); }
+});
+
+function paint(camera) {
+  const tile = tiles.get(camera), element = elements.get(camera);
+  if (!tile || !element) return;
+  element.className = `tile ${tile.state}${element.dataset.nothing === tile.frame_id ? " nothing" : ""}`;
+  const link = element.querySelector(".picture");
+  if (tile.frame_id) link.href = `/parts/${tile.frame_id}`;
+  text(link.querySelector(".visually-hidden"), `Last part of camera ${camera}`);
+  text(element.querySelector(".shape"), tile.shape);
+  text(element.querySelector(".words"), tile.words);
+  text(element.querySelector(".value"), tile.score);
+  text(element.querySelector(".limit-value"), tile.threshold);
+  element.querySelector(".score").setAttribute("width", tile.share * 100);
+  age(camera);
+  if (tile.model && element.dataset.shown !== tile.frame_id && !element.dataset.loading) load(camera);
+}
+
+async function load(camera) {
+  const tile = tiles.get(camera), element = elements.get(camera), link = element.querySelector(".picture");
+  element.dataset.loading = "yes";
+  const folder = `/pictures/${tile.frame_id}/${tile.model}`;
+  const [thumbnail, heat] = await Promise.all([fetched(`${folder}/thumbnail`, ""), fetched(`${folder}/heat`, "heat")]);
+  delete element.dataset.loading;
+  element.dataset.shown = tile.frame_id;
+  if (thumbnail) {
+    link.querySelectorAll("img").forEach((old) => old.remove());
+    link.append(thumbnail, ...(heat ? [heat] : []));
+    delete element.dataset.nothing;
+  } else element.dataset.nothing = tile.frame_id;
+  if (seen.has(camera)) paint(camera); // what came meanwhile
+}
+
+async function fetched(address, kind) {
+  const image = new Image();
+  image.alt = "";
+  image.className = kind;
+  image.src = address;
+  try { await image.decode(); return image; } catch { return null; }
+}
+
+function age(camera) {
+  const tile = tiles.get(camera);
+  if (!tile?.captured_ms) return;
+  const seconds = Math.max(0, Math.round((Date.now() + clock.offset - tile.captured_ms) / 1000));
+  text(elements.get(camera).querySelector(".age"), seconds < 100 ? `${seconds} s ago` : seconds < 6000 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`);
+}
+
+function text(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+setInterval(() => { for (const camera of seen) age(camera); }, 1000);
+
+const abnormal = document.getElementById("abnormal");
+const filter = () => document.body.classList.toggle("only-abnormal", abnormal.checked);
+abnormal.checked = localStorage.getItem("andon.abnormal") === "yes";
+abnormal.addEventListener("change", () => { filter(); localStorage.setItem("andon.abnormal", abnormal.checked ? "yes" : "no"); });
+filter();

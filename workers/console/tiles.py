@@ -1,0 +1,118 @@
+"""One camera as its tile shows it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pipeline.events import BootEnd, Doubt, Score, Verdict, to_ms
+from workers.console.memory import CameraMemory
+
+SILENT_WORKER = timedelta(seconds=10)
+"""Heartbeats come every second."""
+
+
+class TileState(StrEnum):
+    OK = "ok"
+    NOT_OK = "not-ok"
+    NOT_INSPECTED = "not-inspected"
+    FROZEN = "frozen"
+    STALE = "stale"
+    OFFLINE = "offline"
+    ENDED = "ended"
+    WAITING = "waiting"
+
+
+SHAPES = {
+    TileState.OK: "●",
+    TileState.NOT_OK: "■",
+    TileState.NOT_INSPECTED: "◆",
+    TileState.FROZEN: "❚❚",
+    TileState.STALE: "▽",
+    TileState.OFFLINE: "✕",
+    TileState.ENDED: "○",
+    TileState.WAITING: "…",
+}
+"""A shape for each: who can't tell the colours can tell these."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    camera_id: str
+    line_id: str
+    state: TileState
+    shape: str
+    words: str
+    frame_id: str | None
+    model: str | None
+    """Hash; with the frame id it names the pictures."""
+    part_id: str | None
+    captured_ms: int | None
+    score: str
+    threshold: str
+    share: float
+    """Of the score bar: the threshold lies in its middle."""
+
+    @property
+    def greyed(self) -> bool:
+        return self.state in (TileState.STALE, TileState.OFFLINE, TileState.ENDED, TileState.WAITING)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"greyed": self.greyed}
+
+
+def tile(camera: CameraMemory, now: datetime, *, stale_after_s: float, triggered: bool = False) -> Tile:
+    """`triggered`: no part, no frame; an old frame is then no bad sign."""
+    last = camera.last
+    state, words = _state(camera, last, now, stale_after_s, triggered)
+    return Tile(
+        camera_id=camera.camera_id,
+        line_id=camera.line_id,
+        state=state,
+        shape=SHAPES[state],
+        words=words,
+        frame_id=last.frame_id if last else None,
+        model=last.model.hash if last and last.map_key else None,
+        part_id=last.part_id if last else None,
+        captured_ms=to_ms(last.captured_at) if last else None,
+        score="–" if last is None or last.score is None else f"{last.score:.4g}",
+        threshold=f"{last.threshold:.4g}" if last else "–",
+        share=bar_share(last.score if last else None, last.threshold if last else 0.0),
+    )
+
+
+def bar_share(score: float | None, threshold: float) -> float:
+    """0 … 1 for a bar whose middle is the threshold and whose end is twice the threshold. For a threshold that is not
+    above zero a score can't be set in proportion: the bar then only tells the side."""
+    if score is None:
+        return 0.0
+    if threshold <= 0:
+        return 0.75 if score >= threshold else 0.25
+    return round(min(1.0, max(0.0, score / (2 * threshold))), 3)
+
+
+def _state(
+    camera: CameraMemory, last: Score | None, now: datetime, stale_after_s: float, triggered: bool
+) -> tuple[TileState, str]:
+    beat = camera.beat
+    newest = beat is not None and (last is None or beat.boot_id >= last.boot_id)
+    if beat is not None and newest:
+        if beat.end is BootEnd.CLEAN:
+            return TileState.ENDED, "ended in good order"
+        if beat.end is BootEnd.DIED:
+            return TileState.OFFLINE, "its worker died"
+        if now - beat.sent_at > SILENT_WORKER:
+            return TileState.OFFLINE, "no sign of its worker"
+        if not beat.source_connected:
+            return TileState.OFFLINE, "source not reachable"
+    if last is None:
+        return TileState.WAITING, "no frame scored yet"
+    if (now - last.captured_at).total_seconds() > stale_after_s and not triggered:
+        return TileState.STALE, "no new frame"
+    if Doubt.FROZEN in last.doubts:
+        return TileState.FROZEN, "frozen: the same picture again and again"
+    if last.verdict is Verdict.NOT_DECIDABLE:
+        return TileState.NOT_INSPECTED, "not inspected: " + ", ".join(last.doubts)
+    return (TileState.NOT_OK, "NOT OK") if last.verdict is Verdict.NOT_OK else (TileState.OK, "OK")

@@ -1,0 +1,155 @@
+"""Who may log in, and as what. A local file with argon2 hashes; nothing of it ever leaves the machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import AndonError
+from workers.alerting.lifecycle import ANDON
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
+MIN_PASSWORD = 10
+MAX_PASSWORD = 256
+_AT_ONCE = 2
+"""Each check of a password takes 64 MiB and a core for a moment."""
+
+
+class UsersError(AndonError):
+    """A users file or a user that can't be used. The message says what to do."""
+
+
+class Role(StrEnum):
+    """Each may do what those before it may."""
+
+    VIEWER = "viewer"
+    """Looks."""
+    OPERATOR = "operator"
+    """Acknowledges, resets, shelves, and says whether a verdict was right."""
+    ENGINEER = "engineer"
+    """Writes new versions of a model's threshold, and has the account drawn."""
+
+    def covers(self, other: Role) -> bool:
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class User(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    password: str = Field(repr=False)
+    """argon2id, with its salt and costs."""
+    must_change: bool = False
+    """A one-time password: good for one login, to choose another."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the password, so that a new one ends the sessions of the old."""
+        return self.password[-12:]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    users: Mapping[str, User] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OneTime:
+    """What a first run prints, once."""
+
+    name: str
+    password: str
+
+
+class Users:
+    """Reads the file anew when it has changed, so `andon console user …` works while the page runs. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._hasher = PasswordHasher()
+        self._hashing = BoundedSemaphore(_AT_ONCE)
+        self._read: tuple[tuple[int, int, int] | None, _File] = (None, _File())
+        self._nobody = self._hasher.hash(secrets.token_urlsafe())
+
+    @property
+    def all(self) -> Mapping[str, User]:
+        """Raises UsersError."""
+        try:
+            facts = self.path.stat()
+        except FileNotFoundError:
+            return {}
+        stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        if self._read[0] != stamp:
+            try:
+                self._read = (stamp, _File.model_validate_json(self.path.read_bytes()))
+            except (OSError, ValidationError) as error:
+                raise UsersError(
+                    f"the users file {self.path} can't be read: mend it, or remove it and start anew"
+                ) from error
+        return self._read[1].users
+
+    def find(self, name: str) -> User | None:
+        return self.all.get(name)
+
+    def check(self, name: str, password: str) -> User | None:
+        """The user, where the password is right. Takes as long for a name that nobody has."""
+        user = self.find(name)
+        with self._hashing:
+            try:
+                self._hasher.verify(user.password if user else self._nobody, password[:MAX_PASSWORD])
+            except (VerificationError, InvalidHashError):
+                return None
+        return user
+
+    def add(self, name: str, role: Role, password: str, *, must_change: bool = False, replace: bool = False) -> None:
+        """Raises UsersError for a name or a password that won't do."""
+
+        if not re.fullmatch(NAME, name) or name.lower() == ANDON:
+            raise UsersError(f"{name!r} is no name for a user: letters, digits, '_', '.', '@', '-', and not 'andon'")
+        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+            raise UsersError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        if name in self.all and not replace:
+            raise UsersError(f"there is a user {name!r} already; --replace gives a new role and password")
+        with self._hashing:
+            hashed = self._hasher.hash(password)
+        self._write({**self.all, name: User(role=role, password=hashed, must_change=must_change)})
+
+    def change_password(self, name: str, password: str) -> None:
+        user = self.find(name)
+        if user is None:
+            raise UsersError(f"there is no user {name!r}")
+        self.add(name, user.role, password, replace=True)
+
+    def remove(self, name: str) -> None:
+        if name not in self.all:
+            raise UsersError(f"there is no user {name!r}")
+        self._write({other: user for other, user in self.all.items() if other != name})
+
+    def bootstrap(self) -> OneTime | None:
+        """Where nobody can log in yet: an engineer with a password for one login."""
+        if self.all:
+            return None
+        first = OneTime("engineer", secrets.token_urlsafe(12))
+        self.add(first.name, Role.ENGINEER, first.password, must_change=True)
+        return first
+
+    def _write(self, users: Mapping[str, User]) -> None:
+        """By rename: a reader sees the old file or the new one. For its owner alone."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=".users-")  # made with mode 0600
+        with os.fdopen(handle, "wb") as file:
+            file.write(_File(users=users).model_dump_json(indent=2).encode() + b"\n")
+        os.replace(draft, self.path)
