@@ -12,12 +12,14 @@ from workers.commands.bundle import bundle
 from workers.commands.calibrate import calibrate
 from workers.commands.camera import camera
 from workers.commands.check import check
+from workers.commands.console import console
 from workers.commands.contracts import contracts
 from workers.commands.dataset import dataset
 from workers.commands.dead import dead
 from workers.commands.demo import demo
 from workers.commands.evaluate import evaluate
 from workers.commands.export import export
+from workers.commands.feedback import feedback
 from workers.commands.local import local
 from workers.commands.map import map_command
 from workers.commands.plan import plan
@@ -37,6 +39,7 @@ app = typer.Typer(
 _RUN, _LOOK, _LEARN = "Run", "Look", "Learn"
 app.add_typer(alerting, name="alerting", rich_help_panel=_RUN)
 app.add_typer(camera, name="camera", rich_help_panel=_RUN)
+app.add_typer(console, name="console", rich_help_panel=_RUN)
 app.command("demo", rich_help_panel=_RUN)(demo)
 app.add_typer(local, name="local", rich_help_panel=_RUN)
 app.add_typer(plc, name="plc", rich_help_panel=_RUN)
@@ -53,6 +56,7 @@ app.command("subscribe", rich_help_panel=_LOOK)(subscribe)
 app.add_typer(dataset, name="dataset", rich_help_panel=_LEARN)
 app.command("calibrate", rich_help_panel=_LEARN)(calibrate)
 app.command("evaluate", rich_help_panel=_LEARN)(evaluate)
+app.add_typer(feedback, name="feedback", rich_help_panel=_LEARN)
 app.command("export", rich_help_panel=_LEARN)(export)
 app.command("predict", rich_help_panel=_LEARN)(predict)
 app.add_typer(train, name="train", rich_help_panel=_LEARN)
