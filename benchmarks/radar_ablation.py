@@ -61,6 +61,9 @@ class Row:
     auroc: float
     """Image AUROC, mean over the kinds of defects."""
     per_kind: Mapping[str, float]
+    alone: float | None
+    """The same, but a damaged frame counts only where it was damaged: elsewhere its map is capped at its median. A
+    frame's own marks raise the score of its damaged copy, and real defects need not come with them."""
     pixel_auroc: float | None
     ms: float
     """Median time of the network and what follows, for one frame, where the row needs a pass of its own, else of what
@@ -106,7 +109,7 @@ class Measure:
                 found = over_normal(found[None, None], usual, scene.config)[0, 0]
             return float(loud_norm(found[None], share)), found
 
-        times, normal, damaged, pixels = [], [], [], []
+        times, normal, damaged, alone, pixels = [], [], [], [], []
         for x in scene.normals:
             started = time.perf_counter()
             normal.append(scored(x)[0])
@@ -114,8 +117,9 @@ class Measure:
         for x, defect in zip(scene.damaged, scene.defects, strict=True):
             value, found = scored(x)
             damaged.append(value)
+            alone.append(float(loud_norm(_only_damage(found, defect)[None], share)))
             pixels.append(_sampled(found, defect))
-        self._add(group, choice, np.array(normal), np.array(damaged), scene, pixels, times)
+        self._add(group, choice, np.array(normal), np.array(damaged), scene, pixels, times, np.array(alone))
 
     def scores(
         self, group: str, choice: str, scene: Scene, normal: NDArray[np.float64], damaged: NDArray[np.float64]
@@ -123,14 +127,20 @@ class Measure:
         self._add(group, choice, normal, damaged, scene, [], [0.0])
 
     def _add(self, group: str, choice: str, normal: NDArray[np.float64], damaged: NDArray[np.float64], scene: Scene,
-             pixels: list[tuple[NDArray[np.float64], NDArray[np.bool_]]], times: list[float]) -> None:  # fmt: skip
+             pixels: list[tuple[NDArray[np.float64], NDArray[np.bool_]]], times: list[float],
+             alone: NDArray[np.float64] | None = None) -> None:  # fmt: skip
         kinds = np.array([defect.kind for defect in scene.defects])
-        per_kind = {
-            str(kind): round(
-                float(roc_auc_score(np.r_[np.zeros(len(normal)), np.ones((kinds == kind).sum())],
-                                    np.r_[normal, damaged[kinds == kind]])), 4)
-            for kind in dict.fromkeys(kinds)
-        }  # fmt: skip
+
+        def by_kind(scores: NDArray[np.float64]) -> dict[str, float]:
+            found = {}
+            for kind in dict.fromkeys(kinds):
+                own = scores[kinds == kind]
+                labels = np.r_[np.zeros(len(normal)), np.ones(len(own))]
+                found[str(kind)] = round(float(roc_auc_score(labels, np.r_[normal, own])), 4)
+            return found
+
+        per_kind = by_kind(damaged)
+        of_damage = None if alone is None else round(float(np.mean(list(by_kind(alone).values()))), 4)
         pixel = (
             round(
                 float(roc_auc_score(np.concatenate([m for _, m in pixels]), np.concatenate([v for v, _ in pixels]))), 4
@@ -138,10 +148,17 @@ class Measure:
             if pixels
             else None
         )
-        row = Row(group, choice, round(float(np.mean(list(per_kind.values()))), 4), per_kind, pixel,
+        row = Row(group, choice, round(float(np.mean(list(per_kind.values()))), 4), per_kind, of_damage, pixel,
                   round(float(np.median(times)) * 1e3, 1), len(normal) + len(damaged))  # fmt: skip
         self.rows.append(row)
         print(line(row), flush=True)
+
+
+def _only_damage(found: Tensor, defect: Defect) -> Tensor:
+    mask = torch.from_numpy(defect.mask.astype(np.float32))[None, None]
+    cells = functional.adaptive_max_pool2d(mask, found.shape[-2:])
+    near = functional.max_pool2d(cells, 3, stride=1, padding=1)[0, 0] > 0
+    return torch.where(near, found, found.clamp(max=found.median()))
 
 
 def _sampled(found: Tensor, defect: Defect, count: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -154,8 +171,9 @@ def _sampled(found: Tensor, defect: Defect, count: int = 2000) -> tuple[NDArray[
 def line(row: Row) -> str:
     pixel = "–" if row.pixel_auroc is None else f"{row.pixel_auroc:.3f}"
     lowest = min(row.per_kind, key=lambda kind: row.per_kind[kind])
+    alone = "–" if row.alone is None else f"{row.alone:.3f}"
     weakest = f"{lowest} {row.per_kind[lowest]:.2f}"
-    return f"| {row.group} | {row.choice} | {row.auroc:.3f} | {pixel} | {weakest} | {row.ms:.0f} |"
+    return f"| {row.group} | {row.choice} | {row.auroc:.3f} | {alone} | {pixel} | {weakest} | {row.ms:.0f} |"
 
 
 class Studied:
@@ -346,7 +364,9 @@ def study(
                      by_place=False)  # fmt: skip
     others: list[tuple[str, str, dict[str, object]]] = (
         [("conditioning", "one ring: position unknown", {"rings": 1}),
-         ("conditioning", "gray levels as they are", {"even_exposure": False})]
+         ("views", "native size alone", {"shrinks": (1,)}),
+         ("views", "half size alone", {"shrinks": (2,)}),
+         ("conditioning", "frames divided by their mean gray level", {"even_exposure": True})]
         if in_features
         else []
     )  # fmt: skip
@@ -389,7 +409,9 @@ def main() -> None:
             )
             + "\n"
         )
-    print("\n| what | choice | image AUROC | pixel AUROC | weakest kind | ms |\n|---|---|---|---|---|---|")
+    print(
+        "\n| what | choice | image AUROC | of the damage alone | pixel AUROC | weakest kind | ms |\n|---|---|---|---|---|---|---|"
+    )
     print("\n".join(line(row) for row in measure.rows))
     print(f"not measured: {', '.join(NOT_MEASURED)}")
 

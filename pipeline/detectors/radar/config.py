@@ -32,7 +32,10 @@ class RadarConfig(BaseModel):
     """What is diffused: the frame itself, as in the paper, or the feature maps of a frozen encoder."""
     encoder: str = "tf_efficientnet_lite0"
     """timm's name of it; in the feature space only."""
-    even_exposure: bool = True
+    shrinks: tuple[int, ...] = Field(default=(1,), min_length=1)
+    """The encoder sees the frame shrunk by each of these (powers of two), and all it says is diffused together: at
+    native size thin cracks show, at half size wide unevenness; in the feature space only."""
+    even_exposure: bool = False
     """Whether frames are divided by their mean gray level before the encoder; in the feature space only."""
     scale: int = Field(default=1, ge=1)
     """Frame pixels per position, along each side: in pixels the frame is averaged down by this first."""
@@ -73,7 +76,15 @@ class RadarConfig(BaseModel):
     @classmethod
     def in_features(cls, **settings: Any) -> Self:
         """Defaults for the feature space: the encoder has done the folding and averaging already."""
-        own = {"scale": STRIDE_PX, "fold": 1, "contrast_px": 0, "timestep": 500, "blur_px": 1, "top_fraction": 0.03}
+        own: dict[str, Any] = {
+            "scale": STRIDE_PX,
+            "fold": 1,
+            "shrinks": (1, 2),
+            "contrast_px": 0,
+            "timestep": 500,
+            "blur_px": 1,
+            "top_fraction": 0.003,
+        }
         return cls.model_validate({"space": "features", **own, **settings})
 
     @classmethod
@@ -100,6 +111,8 @@ class RadarConfig(BaseModel):
             )
         if self.blur_px % 2 == 0 or (self.contrast_px and self.contrast_px % 2 == 0):
             raise ValueError("blur_px and contrast_px must be odd, so that the window has a centre")
+        if any(shrink < 1 or shrink & (shrink - 1) for shrink in self.shrinks):
+            raise ValueError("shrinks must be powers of two, so that every view lies on the same grid")
         if any(channel % 8 for channel in self.channels):
             raise ValueError("channels must be multiples of 8, so that attention splits into heads")
         return self

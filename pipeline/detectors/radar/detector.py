@@ -1,6 +1,7 @@
 """The trained model: frames in, scores, maps and features out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class RadarFeatures:
 
     def __init__(self, front: Front, network: NoisePredictor, config: RadarConfig, device: torch.device) -> None:
         self.config = config
-        self.front = front
+        self.front = replace(front, encoder=front.encoder.folded()) if isinstance(front, FeatureFront) else front
         self.device = device
         self.usual = torch.ones(config.rings**2)
         """(rings²,): what the noise is divided by at each place of a frame; ones until `fit_usual`."""

@@ -70,7 +70,7 @@ class FeatureFront:
 
     @property
     def channels(self) -> int:
-        return sum(self.encoder.channels)
+        return len(self.config.shrinks) * sum(self.encoder.channels)
 
     @torch.no_grad()
     def __call__(self, frames: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -96,22 +96,29 @@ def _encoded(
 ) -> Tensor:
     """Frames are mirrored outwards by one cell of the coarsest level, since encoders fill up with zeros, which are
     unlike any surface; and up to a multiple of it, so that every level lies on the same grid at every size."""
-    height, width = frame.shape[1:3]
+    height, width = (-(-side // STRIDE_PX) for side in frame.shape[1:3])
     images = to_images(frame, image_channels).to(device)
     if config.even_exposure:
         images = even_exposure(images)
+    images = images / 127.5 - 1.0
+    return torch.cat([_view(encoder, images, shrink, height, width) for shrink in config.shrinks], dim=1)
+
+
+def _view(encoder: Encoder, images: Tensor, shrink: int, height: int, width: int) -> Tensor:
+    """One view of the frame, on the grid of `height` × `width` cells."""
+    if shrink > 1:
+        images = functional.avg_pool2d(images, shrink, ceil_mode=True)
     coarsest = max(encoder.strides)
-    below, right = (coarsest + -side % coarsest for side in (height, width))
-    images = functional.pad(images / 127.5 - 1.0, (coarsest, right, coarsest, below), mode="reflect")
-    levels = [
-        level[..., coarsest // stride :, coarsest // stride :]
-        for level, stride in zip(encoder(images.expand(-1, 3, -1, -1)), encoder.strides, strict=True)
-    ]
-    levels = [
-        level[..., : -(-height // stride), : -(-width // stride)]
-        for level, stride in zip(levels, encoder.strides, strict=True)
-    ]
-    return joined(levels, encoder.strides, STRIDE_PX, -(-height // STRIDE_PX), -(-width // STRIDE_PX))
+    sides = images.shape[-2:]
+    below, right = (coarsest + -side % coarsest for side in sides)
+    mode = "reflect" if min(sides) > max(below, right) else "replicate"  # nothing mirrors further than it reaches
+    images = functional.pad(images, (coarsest, right, coarsest, below), mode=mode)
+    levels = []
+    for level, stride in zip(encoder(images.expand(-1, 3, -1, -1)), encoder.strides, strict=True):
+        margin = coarsest // stride
+        own_height, own_width = (-(-side // stride) for side in sides)
+        levels.append(level[..., margin : margin + own_height, margin : margin + own_width])
+    return joined(levels, [stride * shrink for stride in encoder.strides], STRIDE_PX, height, width)
 
 
 def fit_feature_front(
