@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from support.charts import Mode, Render
 from support.stream import wait_until
 
@@ -35,7 +37,7 @@ class Server:
         )
 
     def client(self, **login: Any) -> Any:
-        return redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=5, **login)
+        return redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0), **login)
 
 
 @pytest.fixture(scope="module", params=["", "andon"], ids=["default user", "named user"])

@@ -1,0 +1,249 @@
+"""Kafka with the users and rights of factory-kafka, on a real broker: a line is stopped, and nobody may do more.
+
+Strimzi turns each KafkaUser into such ACLs; here the test does. Passwords travel by SASL PLAIN: it is the rights that
+are tried, not the way of proving who one is.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kafka import KafkaAdminClient
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+)
+from support.charts import Mode, Render
+from support.stream import picture, wait_until
+
+from pipeline.detectors.null import make_null_bundle
+from pipeline.errors import AndonError
+from pipeline.events import Act, Action, LineCommand
+from pipeline.groups import INSPECTION
+from pipeline.inspection import Inspection
+from pipeline.kafka.admin import check_topics, ensure_topics
+from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
+from pipeline.kafka.publisher import Publisher, PublishError
+from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
+from pipeline.maps import MapStore
+from pipeline.recipes import Recipe, load_catalog
+from pipeline.scoring import Scored, Scorer
+from pipeline.settings import Settings
+from pipeline.take_stock import take_stock
+from workers.alerting.asking import ask
+from workers.local import kafka_broker
+from workers.local.kafka_settings import broker_properties
+from workers.local.ports import LOOPBACK, free_ports
+from workers.local.process import ChildProcess
+from workers.trying import try_recipe
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+
+USERS = ("camera", "inference", "alerting", "operator", "check")
+
+
+@dataclass(frozen=True)
+class Factory:
+    port: int
+    redis_url: str
+    folder: Path
+
+    def environment(self, user: str) -> dict[str, str]:
+        return {
+            "KAFKA_BOOTSTRAP": f"{LOOPBACK}:{self.port}",
+            "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "KAFKA_SASL_MECHANISM": "PLAIN",
+            "KAFKA_SASL_USERNAME": f"kafka-{user}",
+            "KAFKA_SASL_PASSWORD": f"of-{user}",
+            "ANDON_TOPIC_PREFIX": "plant1.",
+            "REDIS_URL": self.redis_url,
+        }
+
+    def settings(self, user: str) -> Settings:
+        return Settings(**{name.lower(): value for name, value in self.environment(user).items()})
+
+    @contextmanager
+    def process(self, user: str, *words: str) -> Iterator[ChildProcess]:
+        command = [sys.executable, "-m", "workers", *words]
+        environment = os.environ | self.environment(user)
+        process = ChildProcess(user, command, self.folder / f"{user}.log", Path.cwd(), environment)
+        try:
+            yield process
+        finally:
+            process.stop(20)
+
+
+@pytest.fixture(scope="module")
+def factory(renders: dict[Mode, Render], redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
+    folder = tmp_path_factory.mktemp("rights")
+    (port,) = free_ports(1)
+
+    def secured(ports: Any, data: Path) -> dict[str, str]:
+        plain = broker_properties(ports, data)
+        users = " ".join(f'user_kafka-{user}="of-{user}"' for user in USERS)
+        login = f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
+        return plain | {
+            "listeners": f"{plain['listeners']},USERS://{LOOPBACK}:{port}",
+            "advertised.listeners": f"{plain['advertised.listeners']},USERS://{LOOPBACK}:{port}",
+            "listener.security.protocol.map": f"{plain['listener.security.protocol.map']},USERS:SASL_PLAINTEXT",
+            "listener.name.users.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.users.plain.sasl.jaas.config": login,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",  # the broker itself, and this test's set-up
+        }
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kafka_broker, "broker_properties", secured)
+        with kafka_broker.KafkaBroker(folder / "kafka", folder / "kafka.log") as broker:
+            admin = Settings(kafka_bootstrap=broker.bootstrap, andon_topic_prefix="plant1.")
+            ensure_topics(admin, admin.topics)
+            grant(broker.bootstrap, renders[Mode("factory-kafka", "scram")])
+            yield Factory(port, redis_url, folder)
+
+
+def grant(bootstrap: str, render: Render) -> None:
+    """As Strimzi's user operator does."""
+    acls = [
+        ACL(
+            f"User:{user['metadata']['name']}",
+            "*",
+            ACLOperation[operation.upper() if operation != "DescribeConfigs" else "DESCRIBE_CONFIGS"],
+            ACLPermissionType.ALLOW,
+            ResourcePattern(
+                ResourceType[acl["resource"]["type"].upper()],
+                acl["resource"]["name"],
+                ACLResourcePatternType["PREFIXED" if acl["resource"]["patternType"] == "prefix" else "LITERAL"],
+            ),
+        )
+        for user in render.of_kind("KafkaUser")
+        for acl in user["spec"]["authorization"]["acls"]
+        for operation in acl["operations"]
+    ]
+    client = KafkaAdminClient(bootstrap_servers=[bootstrap])
+    try:
+        assert not client.create_acls(acls)["failed"]
+        every = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+        everything = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, every)
+        # The controller has them; the broker learns of them a moment later.
+        wait_until(lambda: len(client.describe_acls(everything)[0]) == len(acls))
+    finally:
+        client.close()
+
+
+class _NoMeters:
+    def delivered(self, scored: Scored, deliver_s: float) -> None: ...
+
+
+@contextmanager
+def replica(factory: Factory) -> Iterator[None]:
+    """What pipeline/serving.py runs, without Ray."""
+    settings = factory.settings("inference")
+    check_topics(settings, settings.topics)
+    make_null_bundle(factory.folder / "null", 32, 32)
+    catalog = load_catalog(
+        {"null": Recipe(bundle=str(factory.folder / "null"), cameras=("*",), late_after_s=600)}, "cpu"
+    )
+    store, publisher, stop = MapStore(settings.redis_url), Publisher(settings, INSPECTION), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        scorer = Scorer(pool, store.expires_at)
+        step = Inspection(scorer, lambda: catalog, store, publisher, settings.topics, _NoMeters())
+        options = ConsumerOptions(settings.group(INSPECTION), (settings.topics.frames.name,))
+        thread = threading.Thread(target=ConsumerLoop(settings, options, step, stop).run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(30)
+            publisher.close()
+            store.close()
+
+
+def holds(settings: Settings) -> list[LineCommand]:
+    records = read_to_end(settings, [settings.topics.line_commands.name])
+    commands = [LineCommand.from_json(record.value) for record in records]
+    return [command for command in commands if command.action is Action.HOLD]
+
+
+def test_each_user_may_do_what_its_component_does(factory: Factory) -> None:
+    images = factory.folder / "images"
+    images.mkdir()
+    for number in range(12):
+        (images / f"{number:03d}.png").write_bytes(picture(220, seed=number))
+    cameras = {
+        "when_full": "block",
+        "cameras": [
+            {
+                "camera_id": "cam-1",
+                "line_id": "line-1",
+                "station_id": "s",
+                "recipe": "null",
+                "source": {"type": "folder", "path": str(images), "fps": 10},
+            }
+        ],
+    }
+    (factory.folder / "cameras.yaml").write_text(yaml.safe_dump(cameras))
+    policies = {"defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 600}}
+    (factory.folder / "policies.yaml").write_text(yaml.safe_dump(policies))
+    person = factory.settings("operator")
+    with (
+        replica(factory),
+        factory.process("alerting", "alerting", "run", "--policies", str(factory.folder / "policies.yaml")) as alerting,
+        factory.process("camera", "camera", "run", "--config", str(factory.folder / "cameras.yaml")) as camera,
+    ):
+        assert try_recipe(factory.settings("check"), "null", timeout_s=60).score.recipe == "null"
+        wait_until(lambda: len(holds(person)) == 1 or not alerting.running, timeout_s=60)
+        assert alerting.running, alerting.log_tail()
+        answer = ask(person, "line-1", Act.ACKNOWLEDGE, actor="anna", reason="seen", timeout_s=30)
+        assert answer.changes
+        assert not answer.refused
+        wait_until(lambda: not camera.running, timeout_s=30)
+        assert camera.exit_code == 0, camera.log_tail()
+        wait_until(lambda: all(account.in_flight == 0 for account in take_stock(person)), timeout_s=60)
+    accounts = {account.camera_id: account for account in take_stock(person)}
+    assert accounts["cam-1"].scored == 12
+    assert all(account.balanced for account in accounts.values())
+
+
+@pytest.mark.parametrize(
+    ("user", "topic"),
+    [
+        ("camera", "line-commands"),
+        ("camera", "scores"),
+        ("inference", "line-commands"),
+        ("inference", "operations"),
+        ("alerting", "operations"),
+        ("alerting", "frames"),
+        ("operator", "line-commands"),
+        ("operator", "frames"),
+        ("check", "scores"),
+    ],
+)
+def test_no_user_may_write_what_is_anothers(factory: Factory, user: str, topic: str) -> None:
+    publisher = Publisher(factory.settings(user), "intruder", delivery_timeout_s=16)
+    try:
+        with pytest.raises(PublishError, match=r"(?i)authoriz"):
+            publisher.publish([Outgoing(f"plant1.{topic}", b"key", b"{}")], timeout_s=17)
+    finally:
+        publisher.close(flush_timeout_s=0)
+
+
+@pytest.mark.parametrize(("user", "topic"), [("camera", "frames"), ("inference", "scores"), ("check", "frames")])
+def test_no_user_may_read_what_it_does_not_need(factory: Factory, user: str, topic: str) -> None:
+    with pytest.raises(AndonError, match=r"(?i)authoriz"):
+        list(read_to_end(factory.settings(user), [f"plant1.{topic}"], timeout_s=5))
