@@ -61,6 +61,17 @@ class ConsoleProcess:
             return False
 
 
+def first_run(settings: Settings, data: Path) -> str:
+    """What the first run in an empty folder prints."""
+    command = [sys.executable, "-m", "workers", "console", "--port", str(free_ports(1)[0]), "--data", str(data)]
+    child = ChildProcess(
+        "console", command, data.parent / "log", Path.cwd(), {**environment(settings), "REDIS_URL": settings.redis_url}
+    )
+    wait_until(lambda: "the page is at" in child.log_tail() or not child.running, 60)
+    child.stop(15)
+    return child.log_tail()
+
+
 @pytest.fixture(scope="session")
 def plant(kafka_bootstrap: str, redis_url: str) -> Iterator[Plant]:
     settings = settings_for(kafka_bootstrap, f"console-{uuid.uuid4().hex[:8]}.", redis_url)

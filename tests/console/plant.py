@@ -9,6 +9,7 @@ import numpy as np
 from alerting.running import environment
 from PIL import Image, ImageDraw
 
+from pipeline.detectors.bundle import read_info
 from pipeline.events import (
     Doubt,
     Frame,
@@ -23,10 +24,13 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.maps import MapEntry, MapStore, map_key, thumbnail
+from pipeline.recipes import SHIPPED_BUNDLES
 from pipeline.settings import Settings
 
 BOOT = "20261122T110000"
-MODEL = ModelRef(bundle="elpv-mono-radar", method="radar", hash="feedc0de12345678")
+_SHIPPED = read_info(SHIPPED_BUNDLES / "elpv-mono-radar")
+MODEL = ModelRef(bundle=_SHIPPED.name, method=_SHIPPED.method, hash=_SHIPPED.model_hash)
+"""A model whose bundle is on this machine, so that a version of it can be written."""
 LETTERS = {"x": Verdict.NOT_OK, ".": Verdict.OK, "?": Verdict.NOT_DECIDABLE}
 
 __all__ = ["BOOT", "MODEL", "Plant", "environment", "score"]
@@ -114,13 +118,20 @@ class Plant:
                 position=places[frame.frame_id], model=model, map_key=map_key(frame.frame_id, model.hash),
             )  # fmt: skip
             scores.append(made)
-            grid = np.abs(image[::4, ::4].astype(np.float32) - 150) / 150
-            facts = {"verdict": made.verdict.value, "score": str(made.score), "threshold": "0.5"}
-            self.maps.put(
-                [MapEntry(made.map_key or "", made.frame_id, camera, grid, thumbnail(image), facts, made.position)]
-            )
+            self.maps.put([_entry(made, image)])
         self.tell(scores)
         return scores
+
+    def crowd(self, line: str, count: int) -> list[str]:
+        """So many cameras with one picture each, which Kafka does not hold. Returns their names."""
+        cameras = [f"{line}-{number:03d}" for number in range(count)]
+        scores = [
+            score(0, camera=camera, line_id=line, map_key=map_key(f"{camera}:{BOOT}:0", MODEL.hash))
+            for camera in cameras
+        ]
+        self.maps.put([_entry(one, picture(False, number)) for number, one in enumerate(scores)])
+        self.tell(scores)
+        return cameras
 
     def tell(self, events: Sequence[Score]) -> None:
         topic = self.settings.topics.scores.name
@@ -143,6 +154,12 @@ class Plant:
             )
             for record in read_to_end(self.settings, [topic])
         }
+
+
+def _entry(made: Score, image: np.ndarray) -> MapEntry:
+    grid = np.abs(image[::4, ::4].astype(np.float32) - 150) / 150
+    facts = {"verdict": made.verdict.value, "score": str(made.score), "threshold": "0.5"}
+    return MapEntry(made.map_key or "", made.frame_id, made.camera_id, grid, thumbnail(image), facts, made.position)
 
 
 def _png(pixels: np.ndarray) -> bytes:

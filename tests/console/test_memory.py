@@ -165,7 +165,7 @@ def test_a_stop_is_loud_until_reset_and_what_is_offered_follows_the_life_of_its_
     line = stopped()
     first = banner(line)
     assert (first.mood, first.acknowledge, first.reset) == (Mood.STOPPED, True, False)
-    assert first.headline == "HOLD: 3 of 5 parts at camera cam-1"
+    assert first.headline == "HOLD: 3 of 5 parts bad, camera cam-1"
     assert first.evidence
     assert len(first.evidence.evidence.frame_ids) == 3
     line.see(operation(Act.ACKNOWLEDGE))

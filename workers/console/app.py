@@ -16,6 +16,7 @@ from workers.console.guard import Guard
 from workers.console.pages import acts, alarms, dead, events, health, login, model, part, pictures, wall
 from workers.console.pages.common import Refused, message, page
 
+ROUTERS = tuple(view.router for view in (wall, events, acts, alarms, part, pictures, model, health, dead, login))
 _STATIC = Path(__file__).parent / "static"
 _AWAY = (KafkaUnavailableError, MapStoreError)
 
@@ -23,8 +24,8 @@ _AWAY = (KafkaUnavailableError, MapStoreError)
 def create_app(desk: Desk) -> FastAPI:
     app = FastAPI(title="Andon", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = desk
-    for part_ in (wall, events, acts, alarms, part, pictures, model, health, dead, login):
-        app.include_router(part_.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC))
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(AndonError, _fault)

@@ -74,8 +74,6 @@ class LineView:
     """Degraded or unusual ways of working. Loud."""
     acknowledge: bool
     reset: bool
-    tally: dict[str, int]
-    """Tile state → cameras."""
 
     @property
     def evidence(self) -> Alarm | None:
@@ -97,9 +95,6 @@ def look(
     fresh = [alarm for alarm in open_ if alarm.state in UNACKNOWLEDGED]
     mood = Mood.STOPPED if line.level else Mood.ALARM if fresh else Mood.SEEN if open_ else Mood.CALM
     latched = [alarm for alarm in alarms if alarm.latching]
-    tally: dict[str, int] = {}
-    for tile in tiles:
-        tally[tile.state.value] = tally.get(tile.state.value, 0) + 1
     return LineView(
         line_id=line.line_id,
         mood=mood,
@@ -111,7 +106,6 @@ def look(
         modes=_modes(line, alarms, policy),
         acknowledge=any((alarm.beneath or alarm.state) in UNACKNOWLEDGED for alarm in alarms),
         reset=bool(latched) and all((alarm.beneath or alarm.state) not in UNACKNOWLEDGED for alarm in latched),
-        tally=tally,
     )
 
 
@@ -119,7 +113,7 @@ def _headline(line: LineMemory, open_: Sequence[Alarm]) -> str:
     if line.level and line.command:
         proof = line.command.evidence
         asked = {"HOLD": "HOLD", "STOP": "STOP", "REJECT": "REJECT (parts go to the rejects)"}[line.level.value]
-        return f"{asked}: {proof.k} of {proof.n} parts at camera {line.command.camera_id}"
+        return f"{asked}: {proof.k} of {proof.n} parts bad, camera {line.command.camera_id}"
     if open_:
         more = f", and {len(open_) - 1} more" if len(open_) > 1 else ""
         return f"{words(open_[0].kind)}: {open_[0].reason}{more}"
@@ -178,11 +172,11 @@ def _lights(
     if reading_fault or gauges.fault:
         judge = Light("Judging", Lamp.UNKNOWN, reading_fault or gauges.fault or "")
     elif judged.stuck:
-        judge = Light("Judging", Lamp.BAD, f"alerting does not read: {judged.waiting} scores wait")
+        judge = Light("Judging", Lamp.BAD, "scores wait, and alerting does not read them")
     elif gauges.inspection.stuck:
-        judge = Light("Judging", Lamp.BAD, f"frames are not scored: {gauges.inspection.waiting} wait")
+        judge = Light("Judging", Lamp.BAD, "frames wait, and none is scored")
     else:
-        judge = Light("Judging", Lamp.GOOD, f"{gauges.inspection.waiting} frames, {judged.waiting} scores wait")
+        judge = Light("Judging", Lamp.GOOD, "frames are scored, and scores are judged")
     return link, beat, judge
 
 

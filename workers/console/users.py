@@ -77,9 +77,10 @@ class OneTime:
 class Users:
     """Reads the file anew when it has changed, so `andon console user …` works while the page runs. Thread-safe."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hasher: PasswordHasher | None = None) -> None:
+        """hasher: of other costs than argon2-cffi's own choice."""
         self.path = path
-        self._hasher = PasswordHasher()
+        self._hasher = hasher or PasswordHasher()
         self._hashing = BoundedSemaphore(_AT_ONCE)
         self._read: tuple[tuple[int, int, int] | None, _File] = (None, _File())
         self._nobody = self._hasher.hash(secrets.token_urlsafe())

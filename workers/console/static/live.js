@@ -6,12 +6,17 @@ const connection = document.getElementById("connection");
 const holder = document.getElementById("lines");
 const said = document.getElementById("said");
 const badge = document.getElementById("unacknowledged");
+let pressed = null;
+addEventListener("pointerdown", (event) => { pressed = event.target; }, true);
+for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = null; }, true);
 let heardAt = performance.now();
 let fault = connection.textContent;
 export const clock = { offset: Number(body.dataset.now) - Date.now() };
 
 /** Replaces what a box holds, and leaves the focus where it was. */
 export function swap(box, html) {
+  // Not between the press and the release of a button: the click would fall into the void.
+  if (pressed && box.contains(pressed)) { addEventListener("pointerup", () => setTimeout(() => swap(box, html)), { once: true }); return; }
   const key = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   box.innerHTML = html;
   if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();

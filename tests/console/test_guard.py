@@ -1,0 +1,233 @@
+"""What stands before every page. The application is whole; Kafka and Redis are away, which no guard may care about."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
+
+from pipeline.kafka.publisher import Publisher
+from pipeline.maps import MapStore
+from pipeline.settings import Settings
+from workers.console.account import Accountant
+from workers.console.acts import Acts
+from workers.console.app import ROUTERS, create_app
+from workers.console.desk import Desk, Options
+from workers.console.feedback import FeedbackStore
+from workers.console.gauges import GaugeReader
+from workers.console.guard import MAX_BODY_BYTES
+from workers.console.history import Histories
+from workers.console.identity import TrustedProxy
+from workers.console.limits import PER_NAME_AND_PEER
+from workers.console.live import Live
+from workers.console.memory import Memory
+from workers.console.pages.common import safe_next
+from workers.console.pictures import Pictures
+from workers.console.reader import Reader
+from workers.console.sessions import COOKIE, Sessions
+from workers.console.users import Role, Users
+
+pytestmark = pytest.mark.unit
+PASSWORD = "correct horse"
+QUICK = PasswordHasher(time_cost=1, memory_cost=64)
+AWAY = Settings(kafka_bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:1/0")
+
+
+def desk_at(folder: Path, **options: Any) -> Desk:
+    """Nothing of it has been started."""
+    memory = Memory(AWAY.topics)
+    reader, gauges = Reader(AWAY, memory), GaugeReader(AWAY)
+    chosen = Options(data=folder, **options)
+    desk = Desk(
+        settings=AWAY,
+        options=chosen,
+        users=Users(folder / "users.json", QUICK),
+        sessions=Sessions(b"secret"),
+        memory=memory,
+        reader=reader,
+        gauges=gauges,
+        pictures=Pictures(AWAY, MapStore(AWAY.redis_url, timeout_s=0.2)),
+        acts=Acts(AWAY, Publisher(AWAY, "test"), memory),
+        feedback=FeedbackStore(folder / "feedback.sqlite"),
+        histories=Histories(AWAY),
+        accountant=Accountant(AWAY),
+        live=Live(memory, reader, gauges, chosen.policy, 10),
+    )
+    for role in Role:
+        desk.users.add(role.value, role, PASSWORD)
+    return desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return desk_at(tmp_path)
+
+
+@pytest.fixture
+def client(desk: Desk) -> Iterator[TestClient]:
+    with TestClient(create_app(desk), follow_redirects=False) as client:
+        yield client
+
+
+def token(client: TestClient, path: str = "/login") -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get(path, headers={"accept": "text/html"}).text)
+    assert found
+    return found[1]
+
+
+def log_in(client: TestClient, name: str, password: str = PASSWORD, **form: str) -> Any:
+    return client.post("/login", data={"csrf": token(client), "name": name, "password": password, "next": "/"} | form)
+
+
+ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+
+
+def filled(path: str) -> str:
+    for name, value in (("frame_id", "cam:b1:1"), ("act", "reset"), ("line_id", "l")):
+        path = path.replace(f"{{{name}}}", value)
+    return re.sub(r"{[^}]+}", "1", path)
+
+
+def test_nothing_is_shown_to_who_is_not_logged_in(client: TestClient) -> None:
+    assert len(ROUTES) > 15
+    for path in {filled(route.path) for route in ROUTES if not route.path.startswith("/login")}:
+        assert client.get(path).status_code == 401, path
+        sent_on = client.get(path, headers={"accept": "text/html"})
+        assert sent_on.status_code == 303, path
+        assert sent_on.headers["location"].startswith("/login?next="), path
+
+
+def test_no_act_without_its_token_and_none_from_another_site(client: TestClient) -> None:
+    log_in(client, "engineer")
+    paths = [filled(route.path) for route in ROUTES if "POST" in route.methods]
+    assert len(paths) >= 6
+    for path in paths:
+        assert client.post(path, data={"csrf": "0" * 64}).status_code == 403, path
+        assert client.post(path).status_code == 403, path
+        foreign = client.post(path, data={"csrf": token(client, "/password")}, headers={"sec-fetch-site": "cross-site"})
+        assert foreign.status_code == 403, path
+
+
+@pytest.mark.parametrize(
+    ("role", "path"),
+    [
+        ("viewer", "/lines/l/acts/reset"),
+        ("viewer", "/parts/cam:b1:1/feedback"),
+        ("viewer", "/health/account"),
+        ("operator", "/model/versions"),
+    ],
+)
+def test_no_role_no_act(client: TestClient, role: str, path: str) -> None:
+    log_in(client, role)
+    answer = client.post(path, data={"csrf": token(client, "/password")})
+    assert answer.status_code == 403
+    assert "needs the role" in answer.text
+
+
+def test_every_answer_tells_the_browser_what_it_may_not_do(client: TestClient) -> None:
+    log_in(client, "viewer")
+    for path in ("/", "/login", "/alarms", "/health", "/nowhere", "/static/console.css", "/healthz", "/parts/x"):
+        headers = client.get(path, headers={"accept": "text/html"}).headers
+        assert headers["content-security-policy"].startswith("default-src 'self';"), path
+        assert "unsafe" not in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert headers["x-frame-options"] == "DENY", path
+    assert client.get("/", headers={"accept": "text/html"}).headers["cache-control"] == "no-store"
+
+
+def test_no_page_holds_a_script_a_style_or_an_address_of_elsewhere() -> None:
+    for file in (Path(create_app.__code__.co_filename).parent / "templates").glob("*.html"):
+        text = file.read_text()
+        assert not re.search(r"<script(?![^>]*\bsrc=\"/static/)", text), file
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|https?:|//[a-z]", text), file
+
+
+def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(client: TestClient, tmp_path: Path) -> None:
+    cookie = log_in(client, "viewer").headers["set-cookie"]
+    assert cookie.startswith(f"{COOKIE}=")
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Secure" not in cookie
+    (tmp_path / "tls").mkdir()
+    with TestClient(create_app(desk_at(tmp_path / "tls", secure=True))) as by_tls:
+        assert "; Secure" in by_tls.get("/login").headers["set-cookie"]
+
+
+def test_a_login_changes_the_session_and_a_logout_ends_it(client: TestClient, desk: Desk) -> None:
+    client.get("/login")
+    before = client.cookies[COOKIE]
+    assert log_in(client, "viewer").headers["location"] == "/"
+    assert client.cookies[COOKIE] != before
+    assert client.get("/").status_code == 200
+    client.post("/logout", data={"csrf": token(client, "/password")})
+    assert client.get("/").status_code == 401
+
+
+def test_logins_that_fail_too_often_have_to_wait(client: TestClient) -> None:
+    for _ in range(PER_NAME_AND_PEER):
+        assert log_in(client, "operator", "wrong").status_code == 403
+    slowed = log_in(client, "operator")
+    assert slowed.status_code == 429
+    assert int(slowed.headers["retry-after"]) > 0
+    assert log_in(client, "viewer").status_code == 303
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "/a\r\nb: c"])
+def test_a_login_leads_nowhere_else(client: TestClient, target: str) -> None:
+    assert safe_next(target) == "/"
+    assert log_in(client, "viewer", next=target).headers["location"] == "/"
+
+
+def test_a_one_time_password_opens_nothing_but_the_choice_of_another(client: TestClient, desk: Desk) -> None:
+    desk.users.add("new", Role.ENGINEER, PASSWORD, must_change=True)
+    assert log_in(client, "new").headers["location"] == "/password"
+    assert client.get("/").headers["location"] == "/password"
+    assert client.get("/events").headers["location"] == "/password"
+    form = {
+        "csrf": token(client, "/password"),
+        "old": PASSWORD,
+        "new": "a better password",
+        "again": "a better password",
+    }
+    assert client.post("/password", data=form | {"again": "another one, oh"}).status_code == 400
+    assert client.post("/password", data=form | {"old": "x"}).status_code == 403
+    assert client.post("/password", data=form).headers["location"] == "/"
+    assert client.get("/").status_code == 200
+
+
+def test_more_bytes_than_an_act_needs_are_refused_unread(client: TestClient) -> None:
+    assert client.post("/login", content=b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
+    assert client.post("/login", content=iter([b"x"] * 3)).status_code == 413  # of unknown length
+
+
+def test_another_host_name_is_not_answered(tmp_path: Path) -> None:
+    app = create_app(desk_at(tmp_path, hosts=frozenset({"andon.plant"})))
+    assert TestClient(app, base_url="http://andon.plant:8484").get("/login").status_code == 200
+    assert TestClient(app, base_url="http://evil.example").get("/login").status_code == 421
+
+
+def test_the_header_of_a_proxy_counts_from_that_proxy_alone(tmp_path: Path) -> None:
+    proxy = TrustedProxy.at(["10.0.0.5"], "X-Forwarded-User", "X-Forwarded-Role")
+    app = create_app(desk_at(tmp_path, proxy=proxy))
+    headers = {"X-Forwarded-User": "eve", "X-Forwarded-Role": "engineer"}
+    assert "eve" in TestClient(app, client=("10.0.0.5", 1)).get("/", headers=headers).text
+    assert TestClient(app, client=("10.0.0.9", 1)).get("/", headers=headers).status_code == 401
+    nobody = {"X-Forwarded-User": "eve", "X-Forwarded-Role": "staff"}
+    assert TestClient(app, client=("10.0.0.5", 1)).get("/", headers=nobody).status_code == 401
+
+
+def test_a_page_without_kafka_says_that_it_shows_the_past(client: TestClient, desk: Desk) -> None:
+    log_in(client, "viewer")
+    desk.reader.fault = "no Kafka broker answers"
+    assert "no Kafka broker answers" in client.get("/").text
+
+
+def test_names_from_outside_are_text_and_never_markup(client: TestClient, desk: Desk) -> None:
+    log_in(client, "operator")
+    desk.reader.fault = "<script>alert(1)</script>"
+    assert "<script>alert" not in client.get("/").text
+    assert "<b>" not in client.get("/parts/<b>x</b>", headers={"accept": "text/html"}).text

@@ -1,0 +1,250 @@
+"""What the views show, in a real browser."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from console.conftest import ConsoleProcess
+from console.plant import MODEL, Plant
+from support.stream import frame, incoming, wait_until
+
+from pipeline.detectors.bundle import read_info
+from pipeline.events import BootEnd, DeadReason, Doubt, Verdict
+from pipeline.kafka.dead_letters import dead_letter
+from workers.console.feedback import FeedbackStore
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
+
+
+@pytest.fixture
+def line() -> str:
+    return f"view-{uuid.uuid4().hex[:6]}"
+
+
+def tile(page: Any, camera: str) -> Any:
+    return page.locator(f'.tile[data-camera="{camera}"]')
+
+
+def test_a_tile_shows_the_last_frame_its_map_and_where_the_score_lies(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    plant.shoot(line, f"{line}-a", ".")
+    page = login()
+    shown = tile(page, f"{line}-a")
+    shown.locator("img.heat").wait_for(state="attached")
+    assert shown.locator("img").first.evaluate("image => image.naturalWidth") == 96
+    assert "OK" in shown.inner_text()
+    assert "0.1 of 0.5" in shown.inner_text()
+    assert shown.locator("rect.score").get_attribute("width") == "10"
+    page.get_by_label("Heat map").fill("25")
+    assert shown.locator("img.heat").evaluate("image => getComputedStyle(image).opacity") == "0.25"
+    first = shown.locator("img").first.get_attribute("src")
+    plant.shoot(line, f"{line}-a", "x")
+    shown.filter(has_text="NOT OK").wait_for()
+    page.wait_for_function(
+        "([camera, old]) => document.querySelector(`[data-camera=\"${camera}\"] img`).getAttribute('src') !== old",
+        arg=[f"{line}-a", first],
+    )
+    assert shown.locator(".shape").inner_text() == "■"
+
+
+def test_what_is_not_seen_is_told_by_shape_and_word(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    plant.shoot(line, f"{line}-old", ".", age_s=60)
+    plant.shoot(line, f"{line}-away", ".")
+    plant.beat(line, f"{line}-away", source_connected=False)
+    plant.shoot(line, f"{line}-ended", ".", age_s=60)
+    plant.beat(line, f"{line}-ended", end=BootEnd.CLEAN)
+    (frozen,) = plant.shoot(line, f"{line}-hung", "?")
+    again = {"sequence": frozen.sequence + 1, "frame_id": f"{line}-hung:{frozen.boot_id}:{frozen.sequence + 1}"}
+    plant.tell([frozen.model_copy(update=again | {"doubts": (Doubt.FROZEN,), "verdict": Verdict.NOT_DECIDABLE})])
+    page = login("viewer-1")
+    for camera, words, shape in (
+        ("old", "no new frame", "▽"),
+        ("away", "source not reachable", "✕"),
+        ("ended", "ended in good order", "○"),
+        ("hung", "frozen", "❚❚"),
+    ):
+        shown = tile(page, f"{line}-{camera}")
+        shown.scroll_into_view_if_needed()
+        shown.filter(has_text=words).wait_for()
+        assert shown.locator(".shape").inner_text() == shape
+    grey = tile(page, f"{line}-old")
+    grey.locator("img").first.wait_for()
+    assert "grayscale" in grey.locator("img").first.evaluate("image => getComputedStyle(image).filter")
+    page.get_by_label("Only what is abnormal").check()
+    assert not tile(page, f"{line}-ended").is_visible()
+    assert tile(page, f"{line}-away").is_visible()
+
+
+def test_of_200_cameras_only_those_in_sight_load_pictures(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    cameras = plant.crowd(line, 200)
+    page = login("viewer-1", viewport={"width": 1280, "height": 720})
+    last = tile(page, cameras[-1])
+    last.wait_for(state="attached")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    last.scroll_into_view_if_needed()
+    last.locator("img").first.wait_for()
+    crowd = {url.split("/")[-3] for url in asked if f"/pictures/{line}-" in url}
+    assert 0 < len(crowd) < 80
+    assert tile(page, cameras[60]).locator("img").count() == 0
+
+
+def test_a_part_tells_all_and_takes_a_judgement_with_the_image(
+    plant: Plant, login: Callable[..., Any], console: ConsoleProcess, line: str
+) -> None:
+    scores = plant.shoot(line, f"{line}-a", "..x..")
+    page = login()
+    tile(page, f"{line}-a").wait_for()
+    page.goto(f"/parts/{scores[2].frame_id}")
+    assert page.locator("#whole").evaluate("image => image.decode().then(() => image.naturalWidth)") == 96
+    for words in ("NOT OK", "spread", "0.25", MODEL.hash, f"part-{scores[2].sequence}", "41.5 ms"):
+        assert page.get_by_text(words).first.is_visible(), words
+    assert page.locator(".strip li").count() == 5
+    page.get_by_label("False alarm").check()
+    page.get_by_label("Note").fill("dust on the lens")
+    page.get_by_role("button", name="Keep for retraining").click()
+    page.get_by_text("Kept, with the image").wait_for()
+    (said,) = FeedbackStore(console.folder / "feedback.sqlite").of(scores[2].frame_id)
+    assert (said.judgement.value, said.actor, said.note) == ("false_alarm", "operator-1", "dust on the lens")
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("heading", name=f"Part part-{scores[3].sequence}").wait_for()
+
+
+def test_a_part_that_the_page_has_forgotten_is_found_in_kafka(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    (first,) = plant.shoot(line, f"{line}-a", "x")
+    filler = [
+        first.model_copy(update={"sequence": number, "frame_id": f"{line}-a:{first.boot_id}:{number}"})
+        for number in range(1, 80)
+    ]
+    plant.tell(filler)
+    page = login("viewer-1")
+    tile(page, f"{line}-a").wait_for()
+    page.goto(f"/parts/{first.frame_id}")
+    page.get_by_role("heading", name=f"Part {first.part_id}").wait_for()
+    assert page.get_by_text("spread").is_visible()
+
+
+def test_a_dragged_threshold_tells_its_stops_and_is_saved_as_a_new_version(
+    plant: Plant, login: Callable[..., Any], console: ConsoleProcess, line: str
+) -> None:
+    plant.shoot(line, f"{line}-a", ".....xxx.....xxx.....")
+    page = login("engineer-1")
+    tile(page, f"{line}-a").wait_for()
+    page.goto(f"/model?line={line}&hours=1")
+    assert page.locator("#stops").inner_text() == "2"
+    threshold = page.get_by_label("Threshold to try")
+    threshold.focus()
+    page.keyboard.press("End")  # above every score
+    page.locator("#stops").filter(has_text="0").wait_for()
+    page.keyboard.press("Home")  # below every score: full from the third part on, and never over
+    page.locator("#stops").filter(has_text="1").wait_for()
+    assert page.locator("#not-ok").inner_text() == "21"
+    page.get_by_label("Threshold", exact=True).fill("0.7")
+    page.get_by_label("Why").fill("less dust")
+    page.get_by_role("button", name="Write a new version").click()
+    page.get_by_role("heading", name=f"{MODEL.bundle}-v").wait_for()
+    name = page.get_by_role("heading", level=1).inner_text()
+    info = read_info(console.folder / "bundles" / name)
+    assert info.calibration.threshold == 0.7
+    assert info.training["threshold_chosen"]["by"] == "engineer-1"
+    assert f"model_hash: {info.model_hash}" in page.inner_text("pre >> nth=0")
+
+
+def test_health_counts_frames_and_shows_dead_letters_and_what_is_in_them(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    camera = f"{line}-a"
+    plant.shoot(line, camera, "....")
+    plant.beat(line, camera, captured=7, published=6, buffered=1, dropped={"spool_full": 2})
+    facts = frame(99, camera=camera, line_id=line)
+    letter = dead_letter(
+        incoming(facts, b"not a picture at all"),
+        plant.settings.topics.frames_dead.name,
+        DeadReason.UNDECODABLE,
+        "broken",
+    )
+    plant.publisher.publish([letter])
+    page = login()
+    tile(page, camera).wait_for()
+
+    def row() -> str:
+        page.goto("/health")
+        return str(page.get_by_role("region", name="Frames of each camera").locator("tr", has_text=camera).inner_text())
+
+    wait_until(lambda: "undecodable" in row())
+    assert row().split("\t") == [camera, line, "7", "6", "4", "2 spool_full", "1 undecodable", "1", "0"]
+    page.get_by_role("region", name="Dead letters").locator("tr", has_text=camera).get_by_role("link").click()
+    page.get_by_text("not a picture").wait_for()
+    assert page.get_by_text("broken").is_visible()
+    page.goto("/health")
+    page.get_by_role("button", name="Draw the account").click()
+
+    def account() -> str:
+        page.goto("/health")
+        found = page.get_by_role("region", name="Account").locator("tr", has_text=camera)
+        return str(found.inner_text()) if found.count() else ""
+
+    wait_until(lambda: bool(account()))
+    assert account().split("\t")[:3] == [camera, "7", "4"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_any_view(plant: Plant, login: Callable[..., Any], line: str, scheme: str) -> None:
+    scores = plant.shoot(line, f"{line}-a", "..xxx")
+    plant.shoot(line, f"{line}-b", "?")
+    page = login("engineer-1", color_scheme=scheme)
+    page.locator(f'.line[data-line="{line}"]').filter(has_text="HOLD").wait_for()
+    found = {}
+    alarm = page.locator(".standing a").first.get_attribute("href")
+    part, shelve = f"/parts/{scores[2].frame_id}", f"/lines/{line}/acts/shelve"
+    lists = ["/alarms", "/alarms?show=all", alarm]
+    views = ["/", *lists, part, f"/model?line={line}", "/health", shelve, "/password", "/nowhere"]
+    for view in views:
+        page.goto(view)
+        found[view] = serious(page)
+    page.goto("/")
+    page.get_by_role("button", name=f"Acknowledge line {line}").click()
+    page.get_by_role("dialog").wait_for()
+    found["dialog"] = serious(page)
+    page.context.clear_cookies()
+    page.goto("/login")
+    found["/login"] = serious(page)
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+def serious(page: Any) -> list[str]:
+    return [
+        f"{rule['id']}: {rule['nodes'][0]['html'][:200]} {rule['nodes'][0].get('failureSummary', '')[:200]}"
+        for rule in Axe().run(page).response["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]
+
+
+def test_what_moves_stands_still_for_who_asks(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    plant.shoot(line, f"{line}-a", "xxx")
+    for motion, animation in (("reduce", "none"), ("no-preference", "pulse")):
+        page = login(reduced_motion=motion)
+        lamp = page.locator(f'.line.stopped[data-line="{line}"] .lamp')
+        lamp.wait_for()
+        assert lamp.evaluate("lamp => getComputedStyle(lamp).animationName") == animation
+
+
+def test_a_stop_is_announced_to_who_does_not_look(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    page = login()
+    plant.shoot(line, f"{line}-a", "xxx")
+    page.locator("#said").filter(has_text=f"Line {line}: HOLD: 3 of 5").wait_for(state="attached")
+    assert page.locator("#said").get_attribute("aria-live") == "assertive"
+
+
+def test_the_first_run_prints_a_password_for_one_login(plant: Plant, tmp_path: Path) -> None:
+    from console.conftest import first_run
+
+    said = first_run(plant.settings, tmp_path / "data")
+    assert "log in as 'engineer' with " in said
+    assert "the page is at http://127.0.0.1:" in said
