@@ -13,6 +13,8 @@ def demo(
     cameras: Annotated[int, typer.Option(min=1, max=100, help="Cameras per line; there are two lines.")] = 4,
     fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each camera.")] = 1.6,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
+    console_page: Annotated[bool, typer.Option("--console/--no-console", help="The operator's page.")] = True,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep all up after the last frame until Ctrl-C.")] = False,
     report: Annotated[Path, typer.Option(help="Folder of the report.", file_okay=False)] = Path("report"),
     home: Annotated[
         Path | None,
@@ -39,7 +41,7 @@ def demo(
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     console = wide_console()
-    with demo_run(Options(frames, seconds, cameras, fps), home, console) as run:
+    with demo_run(Options(frames, seconds, cameras, fps, console=console_page, stay=stay), home, console) as run:
         summary = summarise(run)
         page = write_report(run, summary, report)
         if json_file:

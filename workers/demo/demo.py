@@ -1,10 +1,9 @@
 """Runs the factory from the first frame to the audit."""
 
 import secrets
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pipeline.accounting import CameraAccount
 from pipeline.kafka.admin import delete_topics, ensure_topics
 from pipeline.settings import Settings, read_settings
 from pipeline.take_stock import take_stock
+from workers.demo.children import child, operator_page
 from workers.demo.line_side import LineSide
 from workers.demo.stage import LINES, Options, PlcPorts, Stage, set_stage
 from workers.demo.view import live_view, one_line
@@ -32,7 +32,6 @@ _NO_PROGRESS_S = 90.0
 """Nothing new for so long means that something hangs."""
 _ALARMS_FOLLOW_S = 15.0
 """From the last score to the last stop that is read back."""
-_STOP_GRACE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,13 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
         if running.broker:
             delete_topics(settings, _PREFIX)  # what earlier demos left on our own broker
         ensure_topics(settings, settings.topics)
+        page = operator_page(folder, stage.policies_file, environment, say) if options.console else nullcontext()
         say("starting Ray Serve with the two RADAR bundles (half a minute)")
         with (
-            _child("plc", _plc_arguments(plc), folder, environment),
+            page,
+            child("plc", _plc_arguments(plc), folder, environment),
             closing(LineSide(plc.modbus, list(LINES))) as lines,
-            _child(
+            child(
                 "alerting", ["alerting", "run", "--policies", str(stage.policies_file)], folder, environment
             ) as alerting,
             Inference(folder.runs / "demo", folder.logs / "serve.log", environment) as inference,
@@ -95,10 +96,13 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
             command = ["camera", "run", "--config", str(stage.cameras_file)]
             if options.seconds is not None:
                 command += ["--seconds", str(options.seconds)]
-            with _child("cameras", command, folder, environment) as cameras:
+            with child("cameras", command, folder, environment) as cameras:
                 _follow(watch, options, cameras, alerting, inference, lines, console)
             _let_stops_follow(watch)
             stopped = _read_back(watch, lines)
+            if options.stay:
+                say("everything stays up; Ctrl-C ends it and draws the report")
+                _until_interrupted()
         say("reading the topics for the audit")
         yield Run(options, stage, watch, take_stock(settings), stopped, settings, started_at, seconds_to_ready)
 
@@ -108,15 +112,10 @@ def _plc_arguments(ports: PlcPorts) -> list[str]:
     return [*arguments, *(part for line_id in LINES for part in ("--line", line_id))]
 
 
-@contextmanager
-def _child(name: str, arguments: list[str], folder: DataFolder, environment: dict[str, str]) -> Iterator[ChildProcess]:
-    command = [sys.executable, "-m", "workers", *arguments]
-    child = ChildProcess(name, command, folder.logs / f"{name}.log", Path.cwd(), environment)
-    try:
-        yield child
-    finally:
-        if child.running:
-            child.stop(_STOP_GRACE_S)
+def _until_interrupted() -> None:
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(0.5)
 
 
 def _follow(

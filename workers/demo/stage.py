@@ -32,6 +32,10 @@ class Options:
     """Per camera."""
     burst: int = 12
     """Defective cells in a row, for each line."""
+    console: bool = True
+    """Show the operator's page while it runs."""
+    stay: bool = False
+    """Keep everything up after the last frame until Ctrl-C, so that a person can act on the page."""
 
     @property
     def frames_per_camera(self) -> int:
