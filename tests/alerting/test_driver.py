@@ -14,6 +14,7 @@ from alerting.plc_peers import config, wait_for
 from pipeline.events import Action, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
 from workers.alerting import effects, reports
+from workers.alerting.actuators.base import Image, matches
 from workers.alerting.actuators.open import open_actuator
 from workers.alerting.drive import Order
 from workers.alerting.driver import Driver
@@ -21,7 +22,7 @@ from workers.alerting.policy import OnLoss
 from workers.alerting.reports import Answer, Link, Report
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, RUN, Inputs, Ladder
-from workers.plc.station import Station
+from workers.plc.station import SCAN_S, Station
 
 pytestmark = pytest.mark.services
 
@@ -134,6 +135,19 @@ def test_taking_the_stop_back_does_not_start_the_line(rig: Rig) -> None:
     assert not rig.ladder.running
     rig.ladder.press_start()
     assert rig.ladder.running
+
+
+def test_a_plc_with_two_protocols_does_what_the_one_in_use_says(tmp_path: Path) -> None:
+    modbus_port, opcua_port = free_ports(2)
+    ladder = Ladder("line-1")
+    images = [Image(1, n, Action.HOLD if n % 2 else None, run_permit=not n % 2) for n in range(40)]
+    with Station([ladder], modbus_port=modbus_port, opcua_port=opcua_port):
+        actuator = open_actuator("line-1", config("modbus", modbus_port, tmp_path))
+        for image in images:
+            assert matches(image, actuator.exchange(image, lambda: None))
+            time.sleep(SCAN_S * 1.5)
+        actuator.close()
+    assert [written.command for written in ladder.written] == [HOLD if image.stop else RUN for image in images]
 
 
 def test_a_void_stop_is_never_written(rig: Rig) -> None:

@@ -26,6 +26,8 @@ class OpcUaSide:
         self._url = f"opc.tcp://{host}:{port}/andon"
         self._server = Server()
         self._nodes: dict[str, dict[str, Any]] = {}
+        self._seen: dict[str, Inputs] = {}
+        """What the nodes of a line held after the last scan."""
 
     async def start(self) -> None:
         await self._server.init()
@@ -53,8 +55,11 @@ class OpcUaSide:
             nodes = self._nodes[line_id]
             epoch, heartbeat, command, permit = [await nodes[name].read_value() for name in _WRITTEN]
             new = Inputs(epoch, heartbeat, command, permit)
-            if new != ladder.inputs and not ladder.write(new):
-                was = ladder.inputs
+            # Only what a client has changed is a write. Otherwise the nodes follow: the line may be driven by Modbus.
+            if new != self._seen.get(line_id, Inputs()):
+                ladder.write(new)
+            was = self._seen[line_id] = ladder.inputs
+            if was != new:
                 for name, value in zip(_WRITTEN, (was.epoch, was.heartbeat, was.command, was.permit), strict=True):
                     await nodes[name].write_value(value, _WRITTEN[name])
             for name, press in (("Reset", ladder.press_reset), ("Start", ladder.press_start)):
