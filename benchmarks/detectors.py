@@ -67,7 +67,7 @@ def main(
     chosen = [name.strip() for name in methods.split(",")] if methods else [*OURS, *PEERS]
     if unknown := set(chosen) - {*OURS, *PEERS}:
         raise typer.BadParameter(f"no method {', '.join(sorted(unknown))}; there are {', '.join((*OURS, *PEERS))}")
-    console = Console()
+    console = Console(width=max(150, Console().width))  # a table cut short says nothing in a log
     facts = {
         "data": data.name,
         "size": size,
