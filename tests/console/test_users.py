@@ -119,11 +119,22 @@ def test_failed_logins_are_slowed_by_name_and_by_peer_and_nobody_locks_another_o
     limits = LoginLimits(lambda: at[0])
     for _ in range(PER_NAME_AND_PEER):
         assert limits.wait_s("ada", "evil") == 0
-        limits.failed("ada", "evil")
+        limits.tried("ada", "evil")
     assert limits.wait_s("ada", "evil") == WINDOW_S
     assert limits.wait_s("ada", "home") == 0
     for number in range(PER_PEER):
-        limits.failed(f"user-{number}", "evil")
+        limits.tried(f"user-{number}", "evil")
     assert limits.wait_s("grace", "evil") > 0
+    limits.tried("lin", "home")
+    limits.succeeded("lin", "home")
+    assert limits.wait_s("lin", "home") == 0
     at[0] = WINDOW_S + 1
     assert limits.wait_s("ada", "evil") == 0
+
+
+def test_a_whole_shift_may_log_in_from_one_address() -> None:
+    limits = LoginLimits()
+    for number in range(PER_PEER * 3):
+        assert limits.wait_s(f"user-{number}", "terminal") == 0
+        limits.tried(f"user-{number}", "terminal")
+        limits.succeeded(f"user-{number}", "terminal")

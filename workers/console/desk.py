@@ -77,7 +77,7 @@ class Desk:
 @contextmanager
 def open_desk(settings: Settings, options: Options) -> Iterator[Desk]:
     """Follows the factory until the block ends. Kafka and Redis may be away; the pages then say so."""
-    options.data.mkdir(parents=True, exist_ok=True)
+    options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     memory = Memory(settings.topics)
     publisher = Publisher(settings, "andon-console", delivery_timeout_s=20)
     maps = MapStore(settings.redis_url)

@@ -1,7 +1,7 @@
 """What people say of verdicts: correct, a false alarm, a missed defect, unsure. Kept with the image, for retraining.
 
 One SQLite file: Kafka forgets a frame after a day, and a judgement without its image teaches nothing
-(docs/decisions/0009-feedback-in-a-file.md). Rows are only ever added; the newest of a frame counts.
+(docs/decisions/0012-feedback-in-a-file.md). Rows are only ever added; the newest of a frame counts.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class FeedbackStore:
         self.path = path
         self._max_bytes = max_mib * 1024 * 1024
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         with self._open() as database:
             database.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
-        path.chmod(0o600)
 
     def add(
         self, score: Score, judgement: Judgement, actor: str, role: str, note: str, image: tuple[bytes, str]

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workers.console.identity import Identity, TrustedProxy, of_session
 from workers.console.sessions import COOKIE, MAX_AGE_S, Session, Sessions, new_session
-from workers.console.users import Users
+from workers.console.users import Users, UsersError
 
 MAX_BODY_BYTES = 64 * 1024
 OPEN = ("/login", "/static/", "/healthz")
@@ -61,7 +61,10 @@ class Guard:
         session = self._sessions.open(_cookie(headers))
         fresh = session is None
         session = session or new_session()
-        identity = self._identify(scope, headers, session)
+        try:
+            identity, fault = self._identify(scope, headers, session), None
+        except UsersError as error:
+            identity, fault = None, str(error)
         scope.setdefault("state", {}).update(session=session, identity=identity)
 
         async def send_guarded(message: Message) -> None:
@@ -75,7 +78,7 @@ class Guard:
                     out.append("set-cookie", self._cookie_for(opened))
             await send(message)
 
-        refusal = self._refusal(scope, headers, identity)
+        refusal = PlainTextResponse(fault, 503) if fault else self._refusal(scope, headers, identity)
         if refusal is not None:
             await refusal(scope, receive, send_guarded)
             return

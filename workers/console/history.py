@@ -15,7 +15,7 @@ from pipeline.kafka.reading import ends_of, places_at, read_to_end
 from pipeline.settings import Settings
 from workers.console.whatif import Shot, shot
 
-MAX_SHOTS = 30_000
+MAX_SHOTS = 20_000
 _KEPT = 4
 _FRESH_S = 60.0
 _CLOCKS_MAY_DIFFER = timedelta(minutes=2)

@@ -24,7 +24,8 @@ class LoginLimits:
         with self._lock:
             return max(self._wait(key, limit) for key, limit in _keys(name, peer))
 
-    def failed(self, name: str, peer: str) -> None:
+    def tried(self, name: str, peer: str) -> None:
+        """Before the password is looked at, so that tries side by side count, too."""
         with self._lock:
             for key, limit in _keys(name, peer):
                 times = self._failed.setdefault(key, deque(maxlen=limit))
@@ -34,8 +35,12 @@ class LoginLimits:
                 self._failed.popitem(last=False)
 
     def succeeded(self, name: str, peer: str) -> None:
+        """The last try was none that failed."""
         with self._lock:
-            self._failed.pop(("both", name, peer), None)
+            for key, _ in _keys(name, peer):
+                if times := self._failed.get(key):
+                    times.pop()
+            self._failed.pop(("both", name[:64], peer), None)
 
     def _wait(self, key: tuple[str, ...], limit: int) -> float:
         times = self._failed.get(key)

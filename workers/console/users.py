@@ -6,7 +6,8 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ MIN_PASSWORD = 10
 MAX_PASSWORD = 256
 _AT_ONCE = 2
 """Each check of a password takes 64 MiB and a core for a moment."""
+_WAIT_S = 5.0
 
 
 class UsersError(AndonError):
@@ -106,9 +108,10 @@ class Users:
         return self.all.get(name)
 
     def check(self, name: str, password: str) -> User | None:
-        """The user, where the password is right. Takes as long for a name that nobody has."""
+        """The user, where the password is right. Takes as long for a name that nobody has. Raises UsersError when too
+        many are being checked."""
         user = self.find(name)
-        with self._hashing:
+        with self._turn():
             try:
                 self._hasher.verify(user.password if user else self._nobody, password[:MAX_PASSWORD])
             except (VerificationError, InvalidHashError):
@@ -124,7 +127,7 @@ class Users:
             raise UsersError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
         if name in self.all and not replace:
             raise UsersError(f"there is a user {name!r} already; --replace gives a new role and password")
-        with self._hashing:
+        with self._turn():
             hashed = self._hasher.hash(password)
         self._write({**self.all, name: User(role=role, password=hashed, must_change=must_change)})
 
@@ -146,6 +149,15 @@ class Users:
         first = OneTime("engineer", secrets.token_urlsafe(12))
         self.add(first.name, Role.ENGINEER, first.password, must_change=True)
         return first
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._hashing.acquire(timeout=_WAIT_S):
+            raise UsersError("too many logins at once: try again in a moment")
+        try:
+            yield
+        finally:
+            self._hashing.release()
 
     def _write(self, users: Mapping[str, User]) -> None:
         """By rename: a reader sees the old file or the new one. For its owner alone."""

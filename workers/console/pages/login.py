@@ -36,9 +36,9 @@ def login(request: Request, desk: TheDesk, form: Form) -> Response:
         )  # fmt: skip
         answer.headers["retry-after"] = str(math.ceil(wait_s))
         return answer
+    desk.limits.tried(name, peer)
     user = desk.users.check(name, text(form, "password"))
     if user is None:
-        desk.limits.failed(name, peer)
         log.warning("login of %r from %s failed", name, peer)
         return page(request, "login.html", next=target, name=name, fault="Name or password is wrong.", status=403)
     desk.limits.succeeded(name, peer)

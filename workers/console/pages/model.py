@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from threading import Lock
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -21,6 +22,8 @@ HOURS = (1.0, 2.0, 8.0, 24.0)
 DEFAULT_K_N = (3, 8)
 MAX_N = 100
 _STOPS_SHOWN = 30
+_trying = Lock()
+"""A trial of many scores takes a second of one core; who drags asks for several."""
 
 
 @router.get("")
@@ -68,7 +71,9 @@ def trial(
     k, n = _k_n(desk, line, k, n)
     if not math.isfinite(threshold):
         raise Refused("Not tried", "The threshold must be a number.", 400)
-    return JSONResponse(_told(try_threshold(_shots(desk, line, hours, model), threshold, k, n)))
+    shots = _shots(desk, line, hours, model)
+    with _trying:
+        return JSONResponse(_told(try_threshold(shots, threshold, k, n)))
 
 
 @router.post("/versions")

@@ -46,8 +46,8 @@ def judge(request: Request, who: Operator, desk: TheDesk, frame_id: str, form: F
         judgement = Judgement(text(form, "judgement"))
     except ValueError as error:
         raise Refused("Not kept", "Say whether the verdict is right.", 400) from error
-    at = place_of(desk, frame_id) or score.position
-    image = desk.pictures.whole(at)
+    at = place_of(desk, frame_id)
+    image = desk.pictures.whole(at) if at else None
     if image is None:
         raise FeedbackError("Kafka has forgotten this frame, so there is nothing to train from")
     desk.feedback.add(score, judgement, who.name, who.role.value, text(form, "note"), image)

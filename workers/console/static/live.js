@@ -43,8 +43,19 @@ heard("alarms", (detail) => document.dispatchEvent(new CustomEvent("andon:alarms
 heard("tiles", (detail) => document.dispatchEvent(new CustomEvent("andon:tiles", { detail })));
 source.addEventListener("error", () => {
   // A closed source (the server refused: logged out, or too many) does not come back by itself.
-  if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+  if (source.readyState === EventSource.CLOSED) comeBack();
 });
+
+/** Loads the page anew once the server answers, and not under the hands of who fills in a form. */
+export function comeBack(after = 5000) {
+  setTimeout(async () => {
+    try {
+      const answer = await fetch("/healthz");
+      if (answer.ok && !document.querySelector("dialog[open]")) { location.reload(); return; }
+    } catch { /* still away */ }
+    comeBack();
+  }, after);
+}
 setInterval(showConnection, 1000);
 
 const outcome = document.getElementById("outcome");

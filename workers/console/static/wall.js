@@ -1,5 +1,5 @@
 // The tiles. Facts of all cameras come in; only tiles that are in sight are painted and load pictures.
-import { clock } from "./live.js";
+import { clock, comeBack } from "./live.js";
 import "./opacity.js";
 
 const root = document.getElementById("tiles");
@@ -24,13 +24,18 @@ function adopt(element) {
 document.addEventListener("andon:tiles", ({ detail }) => {
   for (const tile of detail.tiles) {
     tiles.set(tile.camera_id, tile);
-    if (!elements.has(tile.camera_id)) { location.reload(); return; }
+    if (!elements.has(tile.camera_id)) { grow(); continue; }
     if (seen.has(tile.camera_id)) paint(tile.camera_id);
     // Its state shows even out of sight, so that hiding what is normal stays right.
     else elements.get(tile.camera_id).className = `tile ${tile.state}`;
   }
   for (const camera of detail.gone) { elements.get(camera)?.remove(); elements.delete(camera); tiles.delete(camera); }
 });
+
+let growing = false;
+function grow() { // a new camera: drawn by the server, with all others that came with it
+  if (!growing) { growing = true; comeBack(1500); }
+}
 
 function paint(camera) {
   const tile = tiles.get(camera), element = elements.get(camera);
