@@ -24,7 +24,7 @@ from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_te
 from pipeline.detectors.images import to_images
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
 from pipeline.training.checkpoint import Progress
-from pipeline.training.data import DataError, detect_mode, input_spec, load_frames
+from pipeline.training.data import DataError, detect_mode, fingerprint, input_spec, load_frames
 from pipeline.training.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
 from pipeline.training.layouts import find_layout
 from pipeline.training.split import Shares, Split, split_by_number
@@ -91,6 +91,7 @@ def train_cflow(
         "data": str(data),
         "command": command,
         "images": {role: len(part) for role, part in parts.items()},
+        "fitted_on": [fingerprint(path) for path in (*split.fit, *split.validation)],
         "steps": sum(one.step for one in reached),
         "loss": [round(one.loss, 5) for one in reached],
         "plan": asdict(plan.flow),

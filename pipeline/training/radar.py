@@ -22,7 +22,7 @@ from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatur
 from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
-from pipeline.training.data import DataError, Frame, detect_mode, input_spec, load_frames
+from pipeline.training.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.forest import fit_judgement
 from pipeline.training.layouts import find_layout
@@ -87,6 +87,7 @@ def train_radar(
         "data": str(data),
         "command": command,
         "images": {role: len(part) for role, part in parts.items()},
+        "fitted_on": [fingerprint(path) for path in (*split.fit, *split.forest)],
         "steps": progress.step,
         "loss": round(progress.loss, 5),
         "plan": {**asdict(plan.noise), "trees": plan.trees},

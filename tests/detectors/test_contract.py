@@ -9,8 +9,10 @@ from detectors.conftest import DETECTORS, normal_frames
 from numpy.testing import assert_array_equal
 
 from pipeline.detectors.base import Detector, Prediction
-from pipeline.detectors.bundle import WEIGHTS, BundleError, load_bundle, save_bundle
+from pipeline.detectors.bundle import WEIGHTS, BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector
+from pipeline.training.data import fingerprint
+from pipeline.training.layouts import find_layout
 
 pytestmark = pytest.mark.unit
 
@@ -91,6 +93,18 @@ def test_any_size_from_the_patch_up(detector: Detector, height: int, width: int)
     found = detector.predict(normal_frames(1, height, width))
     assert np.isfinite(found.scores).all()
     assert found.maps[0].size > 0
+
+
+def test_a_trained_bundle_names_the_images_that_it_was_fitted_on(bundle: Path, normals_folder: Path) -> None:
+    """So that `andon calibrate` and `andon evaluate` can tell them from others."""
+    info = read_info(bundle)
+    if not info.training:
+        pytest.skip(f"{info.method} is not trained")
+    fitted = set(info.training["fitted_on"])
+    normals = {fingerprint(path) for path in find_layout(normals_folder).normals}
+    assert fitted < normals
+    assert len(fitted) >= info.training["images"]["fit"]
+    assert len(normals - fitted) >= info.training["images"]["calibration"]
 
 
 def test_a_black_frame_has_a_finite_score(detector: Detector) -> None:
