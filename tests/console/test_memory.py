@@ -6,7 +6,19 @@ from alerting.factory import Line, operation
 from alerting.factory import score as alerting_score
 from console.plant import BOOT, score
 
-from pipeline.events import Act, Action, AuditEntry, BootEnd, Doubt, Heartbeat, Score, Verdict, now
+from pipeline.events import (
+    Act,
+    Action,
+    AlarmKind,
+    AlarmState,
+    AuditEntry,
+    BootEnd,
+    Doubt,
+    Heartbeat,
+    Score,
+    Verdict,
+    now,
+)
 from pipeline.kafka.records import Incoming
 from pipeline.topics import topics
 from workers.alerting.policy import LinePolicy, Response
@@ -212,3 +224,33 @@ def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:
     assert lamp(Gauges(Backlog(9, 60), Backlog())) is Lamp.BAD
     assert lamp(Gauges(Backlog(9, 2), Backlog())) is Lamp.GOOD
     assert lamp(CALM, "Kafka is away") is Lamp.UNKNOWN
+
+
+def test_an_alarm_whose_cause_is_gone_is_quieter_and_no_lamp_stays_bad_for_it() -> None:
+    def view(state: AlarmState, cameras: int = 3) -> lines.LineView:
+        line = stopped()
+        memory = memory_of(
+            *(
+                line.alarms[0].model_copy(
+                    update={
+                        "alarm_id": uuid.uuid4(),
+                        "kind": AlarmKind.CAMERA_SILENT,
+                        "camera_id": f"cam-{number}",
+                        "state": state,
+                        "latching": False,
+                    }
+                )
+                for number in range(cameras)
+            )
+        )
+        return lines.look(memory.line("line-1"), memory.standing("line-1"), [], None, CALM, now())
+
+    active, over = view(AlarmState.UNACK_ACTIVE), view(AlarmState.UNACK_RTN)
+    assert (active.mood, over.mood) == (Mood.ALARM, Mood.SEEN)
+    assert over.acknowledge
+    assert "back to normal" in over.headline
+    heartbeats = [next(light.lamp for light in one.lights if light.name == "Heartbeat") for one in (active, over)]
+    assert heartbeats[0] is Lamp.BAD
+    assert heartbeats[1] is not Lamp.BAD
+    (group,) = active.groups  # told once
+    assert group.cameras == "cam-0, cam-1, cam-2"

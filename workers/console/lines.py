@@ -31,13 +31,16 @@ _RANK = (
 )
 
 
+_ACTIVE = frozenset({AlarmState.UNACK_ACTIVE, AlarmState.ACK_ACTIVE})
+
+
 class Mood(StrEnum):
     """How loud the banner is."""
 
     STOPPED = "stopped"
     ALARM = "alarm"
     SEEN = "seen"
-    """Alarms stand, and all were acknowledged."""
+    """What stands was acknowledged, or is over and only waits for that."""
     CALM = "calm"
 
 
@@ -59,16 +62,35 @@ class Light:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Alarms of one kind in one state: told once, however many cameras it is."""
+
+    alarms: tuple[Alarm, ...]
+    """Newest change first."""
+
+    @property
+    def newest(self) -> Alarm:
+        return self.alarms[0]
+
+    @property
+    def cameras(self) -> str:
+        return ", ".join(sorted({alarm.camera_id for alarm in self.alarms}))
+
+
+@dataclass(frozen=True)
 class LineView:
     line_id: str
     mood: Mood
     headline: str
     detail: str
     """What the line itself has confirmed."""
+    value: str
+    """As it was read back."""
     command: LineCommand | None
     """In force now."""
     alarms: tuple[Alarm, ...]
     """That stand, the gravest first."""
+    groups: tuple[Group, ...]
     lights: tuple[Light, ...]
     modes: tuple[str, ...]
     """Degraded or unusual ways of working. Loud."""
@@ -92,7 +114,7 @@ def look(
 ) -> LineView:  # fmt: skip
     alarms = tuple(sorted(standing, key=lambda alarm: (alarm.state in _HIDDEN, _RANK.index(alarm.kind))))
     open_ = [alarm for alarm in alarms if alarm.state not in _HIDDEN]
-    fresh = [alarm for alarm in open_ if alarm.state in UNACKNOWLEDGED]
+    fresh = [alarm for alarm in open_ if alarm.state in (AlarmState.UNACK_ACTIVE, AlarmState.UNACK_LATCHED)]
     mood = Mood.STOPPED if line.level else Mood.ALARM if fresh else Mood.SEEN if open_ else Mood.CALM
     latched = [alarm for alarm in alarms if alarm.latching]
     return LineView(
@@ -100,8 +122,10 @@ def look(
         mood=mood,
         headline=_headline(line, open_),
         detail=_proof(line, policy, now),
+        value=(line.reply.value_read_back or "") if line.reply else "",
         command=line.command if line.level else None,
         alarms=alarms,
+        groups=_grouped(alarms),
         lights=_lights(line, alarms, tiles, policy, gauges, reading_fault),
         modes=_modes(line, alarms, policy),
         acknowledge=any((alarm.beneath or alarm.state) in UNACKNOWLEDGED for alarm in alarms),
@@ -114,10 +138,23 @@ def _headline(line: LineMemory, open_: Sequence[Alarm]) -> str:
         proof = line.command.evidence
         asked = {"HOLD": "HOLD", "STOP": "STOP", "REJECT": "REJECT (parts go to the rejects)"}[line.level.value]
         return f"{asked}: {proof.k} of {proof.n} parts bad, camera {line.command.camera_id}"
+    active = [alarm for alarm in open_ if alarm.state is not AlarmState.UNACK_RTN]
+    if active:
+        more = f", and {len(active) - 1} more" if len(active) > 1 else ""
+        return f"{words(active[0].kind)}: {active[0].reason}{more}"
     if open_:
-        more = f", and {len(open_) - 1} more" if len(open_) > 1 else ""
-        return f"{words(open_[0].kind)}: {open_[0].reason}{more}"
+        kinds = ", ".join(dict.fromkeys(words(alarm.kind) for alarm in open_))
+        return f"back to normal, and not acknowledged: {kinds}"
     return "running, no alarm" if line.command is None else "no alarm; Andon asks for nothing"
+
+
+def _grouped(alarms: Sequence[Alarm]) -> tuple[Group, ...]:
+    found: dict[tuple[AlarmKind, AlarmState], list[Alarm]] = {}
+    for alarm in alarms:
+        found.setdefault((alarm.kind, alarm.state), []).append(alarm)
+    return tuple(
+        Group(tuple(sorted(group, key=lambda alarm: alarm.changed_at, reverse=True))) for group in found.values()
+    )
 
 
 def _proof(line: LineMemory, policy: LinePolicy | None, now: datetime) -> str:
@@ -137,19 +174,18 @@ def _proof(line: LineMemory, policy: LinePolicy | None, now: datetime) -> str:
 
 
 def _reply_words(reply: CommandReply) -> str:
-    value = f" ({reply.value_read_back})" if reply.value_read_back else ""
     if reply.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
         took_ms = (reply.observed_at - reply.captured_at).total_seconds() * 1000
         after = f", {took_ms:.0f} ms after capture" if reply.action is not Action.UNHOLD_PERMITTED else ""
-        return f"{reply.action.value} read back from the PLC{value}{after}"
-    return f"{reply.action.value} {reply.outcome.value.upper()} at the PLC{value}: {reply.detail}. Look at the line"
+        return f"{reply.action.value} read back from the PLC{after}"
+    return f"{reply.action.value} {reply.outcome.value.upper()} at the PLC: {reply.detail}. Look at the line"
 
 
 def _lights(
     line: LineMemory, alarms: Sequence[Alarm], tiles: Sequence[Tile], policy: LinePolicy | None, gauges: Gauges,
     reading_fault: str | None,
 ) -> tuple[Light, ...]:  # fmt: skip
-    kinds = {alarm.kind: alarm for alarm in alarms}
+    kinds = {alarm.kind: alarm for alarm in alarms if (alarm.beneath or alarm.state) in _ACTIVE}
     if AlarmKind.PLC in kinds:
         link = Light("PLC link", Lamp.BAD, kinds[AlarmKind.PLC].reason)
     elif policy is not None and policy.actuator is None:

@@ -236,7 +236,11 @@ class Memory:
             self.alarm_changes += 1
             if alarm.operation_id is not None:
                 refused = alarm.act is Act.NOTE
-                words = alarm.reason if refused else f"{alarm.kind.value}: now {alarm.state.value}"
+                words = (
+                    alarm.reason
+                    if refused
+                    else f"{alarm.kind.value.replace('_', ' ')} is {alarm.state.value.replace('_', ' ')}"
+                )
                 self._settle(alarm.operation_id, Outcome(not refused, words))
             if len(self._alarms) > MAX_ALARMS:
                 _forget_oldest(self._alarms)
@@ -325,7 +329,9 @@ class Memory:
     def _settle(self, operation_id: UUID, outcome: Outcome) -> None:
         """One act may move several alarms: what was done goes before what was refused on the way."""
         known = self._outcomes.get(operation_id)
-        if known is None or not known.done:
+        if known is not None and known.done and outcome.done and outcome.words not in known.words:
+            self._outcomes[operation_id] = Outcome(True, f"{known.words}; {outcome.words}"[:500])
+        elif known is None or not known.done:
             self._outcomes[operation_id] = outcome
         while len(self._outcomes) > OUTCOMES:
             self._outcomes.popitem(last=False)
