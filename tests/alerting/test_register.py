@@ -9,6 +9,7 @@ from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, BootEnd, 
 from workers.alerting import register, silence
 from workers.alerting.policy import CommonCause, LinePolicy, Response
 from workers.alerting.register import FLOOD_ALARMS
+from workers.alerting.silence import Pulse
 from workers.alerting.state import LineState
 
 pytestmark = pytest.mark.unit
@@ -182,7 +183,7 @@ def beat(captured: int = 1, sent_s: float = 60, *, connected: bool = True, end: 
 def test_a_silent_camera_is_told_with_where_it_breaks(pulse: Heartbeat | None, why: str) -> None:
     line = Line()
     line.see(score(0, Verdict.OK))
-    pulses = {"cam-1": pulse} if pulse else {}
+    pulses = {"cam-1": Pulse(pulse, NOON)} if pulse else {}
     assert silence.look(line.state, pulses, POLICY, NOON + 30 * S, NOON).silent == {}
     watch = silence.look(line.state, pulses, POLICY, NOON + 60 * S, NOON)
     assert why in watch.silent["cam-1"]
@@ -205,8 +206,19 @@ def test_some_silence_is_all_right(pulse: Heartbeat, triggered: bool, held: bool
         pulse = pulse.model_copy(update={"captured": 3})
     else:
         line.see(score(0, Verdict.OK))
-    watch = silence.look(line.state, {"cam-1": pulse}, policy(triggered=triggered), NOON + 60 * S, NOON)
+    watch = silence.look(line.state, {"cam-1": Pulse(pulse, NOON)}, policy(triggered=triggered), NOON + 60 * S, NOON)
     assert watch.silent == {}
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_a_camera_that_has_just_been_started_is_given_its_time(seen_before: bool) -> None:
+    line = Line()
+    if seen_before:
+        line.see(score(0, Verdict.OK))
+    pulse = Pulse(beat(captured=1, sent_s=60).model_copy(update={"boot_id": "20261122T120050"}), NOON + 50 * S)
+    early = silence.look(line.state, {"cam-1": pulse}, POLICY, NOON + 60 * S, NOON)
+    assert (early.watched, early.silent) == (1, {})
+    assert silence.look(line.state, {"cam-1": pulse}, POLICY, NOON + 81 * S, NOON).silent.keys() == {"cam-1"}
 
 
 def test_a_camera_taken_away_is_forgotten_after_a_day_and_then_nothing_is_watched() -> None:

@@ -6,6 +6,7 @@ import threading
 from pipeline.events import ContractError, Heartbeat
 from pipeline.kafka.reading import follow
 from pipeline.settings import Settings
+from workers.alerting.silence import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ class PulseReader:
     """Its thread alone writes; whoever asks takes what is there."""
 
     def __init__(self, settings: Settings) -> None:
-        self.newest: dict[str, Heartbeat] = {}
+        self.newest: dict[str, Pulse] = {}
         self._settings = settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulses", daemon=True)
@@ -46,7 +47,9 @@ class PulseReader:
             return
         before = self.newest.get(beat.camera_id)
         # A new worker reports the boots of its predecessors too, while it empties their spool.
-        if before is None or beat.boot_id >= before.boot_id:
+        if before is None or beat.boot_id >= before.beat.boot_id:
             if before is None and len(self.newest) >= MAX_CAMERAS:
-                del self.newest[min(self.newest, key=lambda name: self.newest[name].sent_at)]
-            self.newest[beat.camera_id] = beat
+                del self.newest[min(self.newest, key=lambda name: self.newest[name].beat.sent_at)]
+            same_boot = before is not None and before.beat.boot_id == beat.boot_id
+            since = before.since if before is not None and same_boot else beat.sent_at
+            self.newest[beat.camera_id] = Pulse(beat, since)

@@ -20,8 +20,18 @@ FORGOTTEN_AFTER = timedelta(days=1)
 PULSE_FRESH = timedelta(seconds=5)
 """Heartbeats come every second."""
 
-Pulses = Mapping[str, Heartbeat]
-"""Camera → its newest heartbeat."""
+
+@dataclass(frozen=True)
+class Pulse:
+    """A camera's newest heartbeat."""
+
+    beat: Heartbeat
+    since: datetime
+    """First heartbeat of this boot: a camera that has just been started can't have been scored before."""
+
+
+Pulses = Mapping[str, Pulse]
+"""By camera."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,14 @@ class Watch:
 def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
     """`since`: when this worker began to watch; nothing before it can be held against a camera."""
     watched, silent = 0, {}
-    names = {*state.cameras, *(name for name, beat in pulses.items() if beat.line_id == state.line_id)}
+    names = {*state.cameras, *(name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)}
     for name in sorted(names):
-        camera, beat = state.cameras.get(name), pulses.get(name)
+        camera, pulse = state.cameras.get(name), pulses.get(name)
+        beat = pulse.beat if pulse else None
         if beat is not None and beat.end is BootEnd.CLEAN and (camera is None or _is_newest(beat, camera)):
             continue
-        seen = max(camera.scored_at or camera.captured_at, since) if camera else since
+        began = [since, pulse.since] if pulse else [since]
+        seen = max(*began, camera.scored_at or camera.captured_at) if camera else max(began)
         heard = [one for one in (camera.captured_at if camera else None, beat.sent_at if beat else None) if one]
         if now - max(heard) > FORGOTTEN_AFTER:
             continue
