@@ -7,7 +7,8 @@ def rank(score: float, quantiles: Mapping[str, float]) -> float | None:
     """The share of the normals at or below the score, between the quantiles that the bundle stores.
 
     quantiles: level → score, as in `bundle.json`. 0 below the lowest, and 1 above the highest: what lies beyond is not
-    known; None where none are stored. Where several levels share one score, as with many equal normals, the highest of them counts.
+    known; None where none are stored. Where several levels share one score, as with many equal normals, the highest of
+    them counts.
     """
     if not quantiles:
         return None

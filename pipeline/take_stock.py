@@ -9,7 +9,6 @@ from pipeline.kafka.admin import committed_offsets
 from pipeline.kafka.reading import places_at, read_to_end
 from pipeline.settings import Settings
 
-
 _CLOCKS_MAY_DIFFER = timedelta(minutes=2)
 
 
