@@ -409,9 +409,8 @@ def main() -> None:
             )
             + "\n"
         )
-    print(
-        "\n| what | choice | image AUROC | of the damage alone | pixel AUROC | weakest kind | ms |\n|---|---|---|---|---|---|---|"
-    )
+    print("\n| what | choice | image AUROC | of the damage alone | pixel AUROC | weakest kind | ms |")
+    print("|---|---|---|---|---|---|---|")
     print("\n".join(line(row) for row in measure.rows))
     print(f"not measured: {', '.join(NOT_MEASURED)}")
 
