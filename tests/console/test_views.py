@@ -34,10 +34,11 @@ def test_a_tile_shows_the_last_frame_its_map_and_where_the_score_lies(
     plant.shoot(line, f"{line}-a", ".")
     page = login()
     shown = tile(page, f"{line}-a")
+    shown.scroll_into_view_if_needed()
     shown.locator("img.heat").wait_for(state="attached")
     assert shown.locator("img").first.evaluate("image => image.naturalWidth") == 96
-    assert "OK" in shown.inner_text()
-    assert "0.1 of 0.5" in shown.inner_text()
+    for words in ("OK", "0.1 of 0.5"):
+        shown.filter(has_text=words).wait_for()
     assert shown.locator("rect.score").get_attribute("width") == "10"
     page.get_by_label("Heat map").fill("25")
     assert shown.locator("img.heat").evaluate("image => getComputedStyle(image).opacity") == "0.25"
@@ -48,7 +49,7 @@ def test_a_tile_shows_the_last_frame_its_map_and_where_the_score_lies(
         "([camera, old]) => document.querySelector(`[data-camera=\"${camera}\"] img`).getAttribute('src') !== old",
         arg=[f"{line}-a", first],
     )
-    assert shown.locator(".shape").inner_text() == "■"
+    assert shown.locator(".shape").text_content() == "■"
 
 
 def test_what_is_not_seen_is_told_by_shape_and_word(plant: Plant, login: Callable[..., Any], line: str) -> None:
@@ -70,7 +71,7 @@ def test_what_is_not_seen_is_told_by_shape_and_word(plant: Plant, login: Callabl
         shown = tile(page, f"{line}-{camera}")
         shown.scroll_into_view_if_needed()
         shown.filter(has_text=words).wait_for()
-        assert shown.locator(".shape").inner_text() == shape
+        assert shown.locator(".shape").text_content() == shape
     grey = tile(page, f"{line}-old")
     grey.locator("img").first.wait_for()
     assert "grayscale" in grey.locator("img").first.evaluate("image => getComputedStyle(image).filter")
@@ -200,12 +201,13 @@ def test_axe_finds_nothing_serious_in_any_view(plant: Plant, login: Callable[...
     plant.shoot(line, f"{line}-b", "?")
     page = login("engineer-1", color_scheme=scheme)
     page.locator(f'.line[data-line="{line}"]').filter(has_text="HOLD").wait_for()
-    found = {}
+    found: dict[str, list[str]] = {}
     alarm = page.locator(".standing a").first.get_attribute("href")
     part, shelve = f"/parts/{scores[2].frame_id}", f"/lines/{line}/acts/shelve"
     lists = ["/alarms", "/alarms?show=all", alarm]
     views = ["/", *lists, part, f"/model?line={line}", "/health", shelve, "/password", "/nowhere"]
-    for view in views:
+    # The colours differ by scheme; what else axe looks at does not.
+    for view in views if scheme == "light" else ["/", "/alarms?show=all", part]:
         page.goto(view)
         found[view] = serious(page)
     page.goto("/")

@@ -119,6 +119,7 @@ def histogram(shots: Sequence[Shot], threshold: float, bins: int = 60) -> Histog
         return Histogram(threshold - 1, threshold + 1, (0,) * bins)
     low, high = np.quantile(scores, (0.0005, 0.9995))
     reach = max(float(high) - float(low), 1e-12)
-    low, high = min(float(low), threshold - 0.1 * reach), max(float(high), threshold + 0.1 * reach)
+    # A little beyond the outermost score, so that a threshold can be dragged past all of them.
+    low, high = min(float(low) - 0.02 * reach, threshold - 0.1 * reach), max(float(high), threshold) + 0.1 * reach
     counts, _ = np.histogram(np.clip(scores, low, high), bins=bins, range=(low, high))
     return Histogram(low, high, tuple(int(count) for count in counts))
