@@ -64,6 +64,7 @@ def test_an_engine_scores_as_torch_does(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("method", ["radar in pixels", "radar in features", "cflow"])
 def test_graphs_take_any_size_where_the_bundle_does(method: str, bundles: dict[str, Path], tmp_path: Path) -> None:
     """Slow: the exporter reasons about sizes for a minute."""
