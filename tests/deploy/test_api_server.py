@@ -15,6 +15,7 @@ import yaml
 from support import kube_tools
 from support.charts import MODES, Mode, Object, Render
 from support.kube_cluster import KubeCluster, running_cluster
+from support.stream import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -34,7 +35,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeCluster]:
     try:
         with running_cluster(tmp_path_factory.mktemp("kube")) as cluster:
             cluster.kubectl("apply", "--server-side", "--recursive", "--filename", CRDS)
-            cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+            # Not `kubectl wait`: it fails when it looks before the server has written the first condition.
+            wait_until(lambda: established(cluster), timeout_s=120)
             for found in (namespace(NAMESPACE), NVIDIA):
                 cluster.kubectl("apply", "--filename", "-", stdin=json.dumps(found))
             yield cluster
@@ -42,6 +44,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeCluster]:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
+
+
+def established(cluster: KubeCluster) -> bool:
+    crds = json.loads(cluster.kubectl("get", "crd", "--output", "json").stdout)["items"]
+    conditions = [crd.get("status", {}).get("conditions") or [] for crd in crds]
+    return all({"type": "Established", "status": "True"}.items() <= _named(each).items() for each in conditions)
+
+
+def _named(conditions: list[Object]) -> Object:
+    return next((each for each in conditions if each["type"] == "Established"), {})
 
 
 def namespace(name: str) -> Object:

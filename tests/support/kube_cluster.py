@@ -20,7 +20,7 @@ from support import kube_tools
 from workers.local.ports import LOOPBACK, free_ports
 from workers.local.process import ChildProcess
 
-READY_S = 90
+READY_S = 180
 
 
 @dataclass(frozen=True)
