@@ -92,7 +92,9 @@ def console(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("console")
     policies = folder / "policies.yaml"
     policies.write_text(str(POLICIES))  # a Python literal of these is YAML, too
-    process = ConsoleProcess(plant.settings, folder, "--policies", str(policies), "--notice", "Simulated plant")
+    process = ConsoleProcess(
+        plant.settings, folder, "--policies", str(policies), "--notice", "Simulated plant", "--stale-after-s", "45"
+    )
     yield process
     process.stop()
 
@@ -112,8 +114,14 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def cookies() -> dict[str, Any]:
+    """User → the cookies of their login. A login takes its time, as it should."""
+    return {}
+
+
 @pytest.fixture
-def login(chromium: Any, console: ConsoleProcess) -> Iterator[Callable[..., Any]]:
+def login(chromium: Any, console: ConsoleProcess, cookies: dict[str, Any]) -> Iterator[Callable[..., Any]]:
     """A page of its own for each call, as a browser of its own, logged in. Anything that the page asks of another
     host, or that its policy blocks, fails the test."""
     contexts, faults = [], []
@@ -129,11 +137,16 @@ def login(chromium: Any, console: ConsoleProcess) -> Iterator[Callable[..., Any]
             lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None,
         )
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto("/login")
+        if name in cookies:
+            context.add_cookies(cookies[name])
+            page.goto("/")
+            return page
+        page.goto("/")
         page.get_by_label("Name").fill(name)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url(console.url + "/")
+        cookies[name] = context.cookies()
         return page
 
     yield open_page

@@ -155,6 +155,7 @@ def test_a_tile_tells_what_the_camera_sees_or_why_it_does_not() -> None:
     assert state_of(score(0), beat(sent_at=now() - timedelta(seconds=11)))[0] is TileState.OFFLINE
     assert state_of(score(0), beat(end=BootEnd.DIED)) == (TileState.OFFLINE, "its worker died")
     assert state_of(old(500), beat(end=BootEnd.CLEAN))[0] is TileState.ENDED
+    assert state_of(score(0), beat(end=BootEnd.CLEAN))[0] is TileState.OK  # its last frames are still coming
     assert state_of(score(0, boot_id="20261123T000000"), beat(end=BootEnd.DIED))[0] is TileState.OK  # an earlier boot
 
 

@@ -98,18 +98,19 @@ def _state(
 ) -> tuple[TileState, str]:
     beat = camera.beat
     newest = beat is not None and (last is None or beat.boot_id >= last.boot_id)
+    fresh = last is not None and (now - last.captured_at).total_seconds() <= stale_after_s
     if beat is not None and newest:
-        if beat.end is BootEnd.CLEAN:
+        if beat.end is BootEnd.CLEAN and not fresh:
             return TileState.ENDED, "ended in good order"
         if beat.end is BootEnd.DIED:
             return TileState.OFFLINE, "its worker died"
-        if now - beat.sent_at > SILENT_WORKER:
+        if beat.end is BootEnd.RUNNING and now - beat.sent_at > SILENT_WORKER:
             return TileState.OFFLINE, "no sign of its worker"
-        if not beat.source_connected:
+        if beat.end is BootEnd.RUNNING and not beat.source_connected:
             return TileState.OFFLINE, "source not reachable"
     if last is None:
         return TileState.WAITING, "no frame scored yet"
-    if (now - last.captured_at).total_seconds() > stale_after_s and not triggered:
+    if not fresh and not triggered:
         return TileState.STALE, "no new frame"
     if Doubt.FROZEN in last.doubts:
         return TileState.FROZEN, "frozen: the same picture again and again"
