@@ -1,11 +1,9 @@
 """Fits CFLOW from a folder of normals and writes its bundle: flows, level maxima and threshold, on normals apart."""
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,12 @@ from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference
 from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
-from pipeline.detectors.images import to_images
-from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
+from pipeline.training.calibrate import calibrate
 from pipeline.training.checkpoint import Progress
-from pipeline.training.data import DataError, detect_mode, fingerprint, input_spec, load_frames
+from pipeline.training.data import DataError
 from pipeline.training.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
-from pipeline.training.layouts import find_layout
-from pipeline.training.split import Shares, Split, split_by_number
+from pipeline.training.normals import gray_levels, machine, read_normals
+from pipeline.training.split import Shares
 
 _PACKAGES = ("torch", "timm", "numpy")
 _HELD_OUT_FIBRES = 20_000
@@ -65,17 +62,11 @@ def train_cflow(
     Raises DataError, CalibrationError or AndonError (no encoder weights), all before the first training step.
     """
     started = time.monotonic()
-    normals = find_layout(data).normals
-    split = split_by_number(normals, plan.shares)
-    _check_counts(split, plan)
-    mode = detect_mode(normals[0])
-    frames = load_frames(normals, mode)
-    spec = input_spec(frames, mode, plan.config.patch_px)
-    index = {path: position for position, path in enumerate(normals)}
-    parts = {
-        role: [frames[index[path]] for path in getattr(split, role)] for role in ("fit", "calibration", "validation")
-    }
-    say(f"{len(normals)} normals: " + ", ".join(f"{len(part)} {role}" for role, part in parts.items()))
+    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px)
+    parts, mode = normals.parts, normals.mode
+    if not parts["fit"]:
+        raise DataError(f"{normals}: too few for flows and threshold; give at least 4")
+    say(str(normals))
 
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
     model, reached = fit_model(
@@ -86,25 +77,21 @@ def train_cflow(
     model = CflowModel.from_tensors(model.config, mode, model.tensors()).to(device)
     scorer = CflowScorer(model)
     scores = np.concatenate([scorer.measure(frame[None]).scores for frame in parts["calibration"]])
-    calibration = calibrate(scores, [_gray(frame) for frame in parts["calibration"]], plan.false_alarm_rate)
+    calibration = calibrate(scores, [gray_levels(frame) for frame in parts["calibration"]], plan.false_alarm_rate)
     facts: dict[str, Any] = {
-        "data": str(data),
-        "command": command,
-        "images": {role: len(part) for role, part in parts.items()},
-        "fitted_on": [fingerprint(path) for path in (*split.fit, *split.validation)],
+        **normals.facts(data, command, ("fit", "validation"), _PACKAGES),
         "steps": sum(one.step for one in reached),
         "loss": [round(one.loss, 5) for one in reached],
         "plan": asdict(plan.flow),
         "training_s": round(sum(one.elapsed_s for one in reached), 1),
         "total_s": round(time.monotonic() - started, 1),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}",
-        "packages": {package: version(package) for package in _PACKAGES},
+        "machine": machine(device),
     }
     info = BundleInfo(
         name=name,
         method=METHOD,
         method_version=METHOD_VERSION,
-        input=spec,
+        input=normals.spec,
         calibration=calibration,
         config=plan.config.model_dump(mode="json"),
         training=facts,
@@ -163,23 +150,3 @@ def with_highest(model: CflowModel, normals: Sequence[Frame]) -> CflowModel:
     return replace(
         model, references=[replace(one, highest=top) for one, top in zip(model.references, highest, strict=True)]
     )
-
-
-def _check_counts(split: Split[Path], plan: CflowPlan) -> None:
-    total = sum(len(part) for part in vars(split).values())
-    needed = normals_needed(plan.false_alarm_rate)
-    if len(split.calibration) < needed:
-        enough = int(np.ceil(needed / plan.shares.calibration)) + 1
-        reachable = 1 / (len(split.calibration) + 1)
-        raise CalibrationError(
-            f"{total} normals leave {len(split.calibration)} for the threshold, and a false alarm rate of "
-            f"{plan.false_alarm_rate:.2%} takes at least {needed}. Give about {enough} images of good parts, or ask "
-            f"for a rate of {reachable:.2%} or more."
-        )
-    if not split.fit:
-        raise DataError(f"{total} normals are too few to share out between flows and threshold: give at least 4")
-
-
-def _gray(frame: Frame) -> Frame:
-    gray: Frame = frame if frame.ndim == 2 else to_images(frame[None], 1)[0, 0].numpy().astype(np.uint8)
-    return gray

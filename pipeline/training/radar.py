@@ -1,11 +1,9 @@
 """Fits RADAR from a folder of normals and writes its bundle: network, forest, threshold, each on its own normals."""
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,13 @@ from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatures
 from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
 from pipeline.detectors.radar.preprocess import normalise
-from pipeline.training.calibrate import CalibrationError, calibrate, normals_needed
-from pipeline.training.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
+from pipeline.training.calibrate import calibrate
+from pipeline.training.data import DataError, Frame
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.forest import fit_judgement
-from pipeline.training.layouts import find_layout
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
-from pipeline.training.split import Shares, Split, split_by_number
+from pipeline.training.normals import gray_levels, machine, read_normals
+from pipeline.training.split import Shares
 from pipeline.training.synthetic import synthetic_defects
 
 _PACKAGES = ("torch", "diffusers", "timm", "scikit-learn", "numpy")
@@ -60,17 +58,13 @@ def train_radar(
 ) -> BundleInfo:
     """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
     started = time.monotonic()
-    normals = find_layout(data).normals
-    split = split_by_number(normals, plan.shares)
-    _check_counts(split, plan)
-    mode = detect_mode(normals[0])
-    frames = load_frames(normals, mode)
-    spec = input_spec(frames, mode, plan.config.patch_px)
-    index = {path: position for position, path in enumerate(normals)}
-    parts = {role: [frames[index[path]] for path in getattr(split, role)] for role in vars(split)}
-    say(f"{len(normals)} normals: " + ", ".join(f"{len(part)} {role}" for role, part in parts.items()))
+    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px)
+    parts = normals.parts
+    if len(parts["fit"]) < 2 or len(parts["forest"]) < 2:
+        raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
+    say(str(normals))
 
-    config, front, images = fit_front(parts["fit"], plan, 3 if mode == "rgb" else 1, device)
+    config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device)
     network, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
     # Rounded as the bundle will store it, before anything is fitted to what it says.
     network.half().float()
@@ -81,22 +75,18 @@ def train_radar(
     def score(batch: Sequence[Frame]) -> NDArray[np.float64]:
         return judgement.score(_features(extractor, batch))
 
-    grays = [_gray(frame) for frame in parts["calibration"]]
+    grays = [gray_levels(frame) for frame in parts["calibration"]]
     calibration = calibrate(score(parts["calibration"]), grays, plan.false_alarm_rate)
     facts: dict[str, Any] = {
-        "data": str(data),
-        "command": command,
-        "images": {role: len(part) for role, part in parts.items()},
-        "fitted_on": [fingerprint(path) for path in (*split.fit, *split.forest)],
+        **normals.facts(data, command, ("fit", "forest"), _PACKAGES),
         "steps": progress.step,
         "loss": round(progress.loss, 5),
         "plan": {**asdict(plan.noise), "trees": plan.trees},
         "training_s": round(progress.elapsed_s, 1),
         "total_s": round(time.monotonic() - started, 1),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}",
-        "packages": {package: version(package) for package in _PACKAGES},
+        "machine": machine(device),
     }
-    if mode == "gray" and len(parts["validation"]):
+    if normals.mode == "gray" and len(parts["validation"]):
         defects = synthetic_defects(parts["validation"], _SYNTHETIC_PER_NORMAL, plan.noise.seed)
         facts["validation_auroc_synthetic"] = round(
             evaluate_images(score(parts["validation"]), score([defect.frame for defect in defects])).auroc, 4
@@ -105,7 +95,7 @@ def train_radar(
         name=name,
         method=METHOD,
         method_version=METHOD_VERSION,
-        input=spec,
+        input=normals.spec,
         calibration=calibration,
         config=config.model_dump(mode="json"),
         training=facts,
@@ -139,26 +129,5 @@ def fit_gain(frames: Sequence[Frame], config: RadarConfig, channels: int) -> tup
     return config.model_copy(update={"gain": gain}), [image * gain for image in images]
 
 
-def _check_counts(split: Split[Path], plan: RadarPlan) -> None:
-    total = sum(len(part) for part in vars(split).values())
-    needed = normals_needed(plan.false_alarm_rate)
-    if len(split.calibration) < needed:
-        enough = int(np.ceil(needed / plan.shares.calibration)) + 1
-        reachable = 1 / (len(split.calibration) + 1)
-        raise CalibrationError(
-            f"{total} normals leave {len(split.calibration)} for the threshold, and a false alarm rate of "
-            f"{plan.false_alarm_rate:.2%} takes at least {needed}. Give about {enough} images of good parts, or ask "
-            f"for a rate of {reachable:.2%} or more."
-        )
-    if len(split.fit) < 2 or len(split.forest) < 2:
-        raise DataError(
-            f"{total} normals are too few to share out between network, forest and threshold: give at least 20"
-        )
-
-
 def _features(extractor: RadarFeatures, frames: Sequence[Frame]) -> NDArray[np.float64]:
     return np.concatenate([extractor.measure(frame[None])[0] for frame in frames])
-
-
-def _gray(frame: Frame) -> Frame:
-    return frame if frame.ndim == 2 else to_images(frame[None], 1)[0, 0].numpy().astype(np.uint8)

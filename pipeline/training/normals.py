@@ -1,0 +1,75 @@
+"""The normals of a data set, shared out among roles: what every method's training begins with."""
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.detectors.bundle import InputSpec
+from pipeline.detectors.images import to_images
+from pipeline.frames import Mode
+from pipeline.training.calibrate import CalibrationError, normals_needed
+from pipeline.training.data import Frame, detect_mode, fingerprint, input_spec, load_frames
+from pipeline.training.layouts import find_layout
+from pipeline.training.split import Shares, Split, split_by_number
+
+
+@dataclass(frozen=True)
+class Normals:
+    mode: Mode
+    spec: InputSpec
+    split: Split[Path]
+    parts: Mapping[str, Sequence[Frame]]
+    """Role → frames, in the order of their names."""
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{len(part)} {role}" for role, part in self.parts.items() if part)
+        return f"{sum(map(len, self.parts.values()))} normals: {shares}"
+
+    def facts(self, data: Path, command: str, fitted_on: Sequence[str], packages: Sequence[str]) -> dict[str, Any]:
+        """For the model card. fitted_on: the roles whose images must never set a threshold."""
+        return {
+            "data": str(data),
+            "command": command,
+            "images": {role: len(part) for role, part in self.parts.items() if part},
+            "fitted_on": [fingerprint(path) for role in fitted_on for path in getattr(self.split, role)],
+            "packages": {package: version(package) for package in packages},
+        }
+
+
+def read_normals(data: Path, shares: Shares, false_alarm_rate: float, min_side_px: int) -> Normals:
+    """data: see `find_layout`. Raises DataError, or CalibrationError where they can't promise the rate."""
+    paths = find_layout(data).normals
+    split = split_by_number(paths, shares)
+    _check_calibration(len(paths), len(split.calibration), shares, false_alarm_rate)
+    mode = detect_mode(paths[0])
+    frames = dict(zip(paths, load_frames(paths, mode), strict=True))
+    parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
+    return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts)
+
+
+def gray_levels(frame: Frame) -> Frame:
+    """(H, W) or (H, W, 3) → (H, W)."""
+    gray: Frame = frame if frame.ndim == 2 else to_images(frame[None], 1)[0, 0].numpy().astype(np.uint8)
+    return gray
+
+
+def machine(device: torch.device) -> str:
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}"
+
+
+def _check_calibration(total: int, calibration: int, shares: Shares, rate: float) -> None:
+    needed = normals_needed(rate)
+    if calibration < needed:
+        enough = math.ceil(needed / shares.calibration) + 1
+        raise CalibrationError(
+            f"{total} normals leave {calibration} for the threshold, and a false alarm rate of {rate:.2%} takes at "
+            f"least {needed}. Give about {enough} images of good parts, or ask for a rate of "
+            f"{1 / (calibration + 1):.2%} or more."
+        )
