@@ -52,6 +52,21 @@ def test_a_tile_shows_the_last_frame_its_map_and_where_the_score_lies(
     assert shown.locator(".shape").text_content() == "■"
 
 
+def test_what_a_slow_page_is_told_first_is_not_lost(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    plant.shoot(line, f"{line}-a", ".")
+    page = login()
+    tile(page, f"{line}-a").wait_for(state="attached")
+
+    def late(route: Any) -> None:
+        page.wait_for_timeout(1500)
+        route.continue_()
+
+    page.route("**/static/wall.js", late)
+    page.reload()
+    tile(page, f"{line}-a").scroll_into_view_if_needed()
+    tile(page, f"{line}-a").locator("img").first.wait_for()
+
+
 def test_what_is_not_seen_is_told_by_shape_and_word(plant: Plant, login: Callable[..., Any], line: str) -> None:
     plant.shoot(line, f"{line}-old", ".", age_s=60)
     plant.shoot(line, f"{line}-away", ".")

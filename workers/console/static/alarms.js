@@ -2,10 +2,10 @@
 import { swap } from "./live.js";
 
 const rows = document.getElementById("rows");
-let first = true;
 
-document.addEventListener("andon:alarms", async () => {
-  if (first) { first = false; return; } // the page was drawn just now
+document.addEventListener("andon:alarms", async ({ detail }) => {
+  if (rows.dataset.changes === String(detail.changes)) return; // as it was drawn
+  rows.dataset.changes = detail.changes;
   const address = new URL(location.href);
   address.pathname = "/alarms";
   address.searchParams.set("rows", "true");

@@ -30,21 +30,25 @@ function showConnection() {
   connection.hidden = !words;
 }
 
-const source = new EventSource(wall ? "/events?tiles=true" : "/events");
-const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); act(JSON.parse(event.data)); showConnection(); });
-heard("beat", ({ now_ms, fault: why }) => { clock.offset = now_ms - Date.now(); fault = why; });
-heard("lines", ({ html, said: words, unacknowledged }) => {
-  swap(holder, html);
-  if (said.textContent !== words) said.textContent = words;
-  badge.hidden = unacknowledged === 0;
-  badge.querySelector(".number").textContent = unacknowledged;
-});
-heard("alarms", (detail) => document.dispatchEvent(new CustomEvent("andon:alarms", { detail })));
-heard("tiles", (detail) => document.dispatchEvent(new CustomEvent("andon:tiles", { detail })));
-source.addEventListener("error", () => {
-  // A closed source (the server refused: logged out, or too many) does not come back by itself.
-  if (source.readyState === EventSource.CLOSED) comeBack();
-});
+function connect() {
+  const source = new EventSource(wall ? "/events?tiles=true" : "/events");
+  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); act(JSON.parse(event.data)); showConnection(); });
+  heard("beat", ({ now_ms, fault: why }) => { clock.offset = now_ms - Date.now(); fault = why; });
+  heard("lines", ({ html, said: words, unacknowledged }) => {
+    swap(holder, html);
+    if (said.textContent !== words) said.textContent = words;
+    badge.hidden = unacknowledged === 0;
+    badge.querySelector(".number").textContent = unacknowledged;
+  });
+  for (const name of ["alarms", "tiles"]) heard(name, (detail) => document.dispatchEvent(new CustomEvent(`andon:${name}`, { detail })));
+  source.addEventListener("error", () => {
+    // A closed source (the server refused: logged out, or too many) does not come back by itself.
+    if (source.readyState === EventSource.CLOSED) comeBack();
+  });
+}
+// Only now has every module of the page begun to listen: what comes first is all that stands, and comes once.
+document.addEventListener("DOMContentLoaded", connect);
+setInterval(showConnection, 1000);
 
 /** Loads the page anew once the server answers, and not under the hands of who fills in a form. */
 export function comeBack(after = 5000) {
@@ -56,8 +60,6 @@ export function comeBack(after = 5000) {
     comeBack();
   }, after);
 }
-setInterval(showConnection, 1000);
-
 const outcome = document.getElementById("outcome");
 if (outcome) {
   const words = outcome.querySelector(".words");
