@@ -269,7 +269,7 @@ def gaussian_of(studied: Studied, scene: Scene) -> Maps:
     """Negative log density of the predicted noise at a position, under one Gaussian of the held-out normals."""
     with torch.inference_mode():
         fibres = torch.cat([studied.noise(x).flatten(2)[0].T[::7] for x in scene.held_out]).double()
-    mean, covariance = fibres.mean(dim=0), torch.cov(fibres.T)
+    mean, covariance = fibres.mean(dim=0), torch.atleast_2d(torch.cov(fibres.T))
     deviation = covariance.diag().mean().sqrt()
     factor = torch.linalg.cholesky(covariance + 0.01 * deviation**2 * torch.eye(len(mean), dtype=torch.float64))
 
