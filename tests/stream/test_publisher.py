@@ -53,6 +53,7 @@ def test_what_a_closed_publisher_held_for_a_hanging_broker_never_overtakes_its_s
     publisher = Publisher(settings, "test")
     publisher.publish([Outgoing(topic, b"k", b"first")])
     own = set(threading.enumerate()) - others
+    assert own
     outcomes: list[BaseException | None] = []
     own_kafka.pause()
     # More than the sockets take, so that most of it is still with the producer when it is closed.
