@@ -4,9 +4,12 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
+
+if TYPE_CHECKING:
+    from pipeline.training.checkpoint import Progress as Reached
 
 train = typer.Typer(
     help="Learn what normal looks like from images of good parts alone, and write a model bundle.", no_args_is_help=True
@@ -71,11 +74,8 @@ def radar(
     """
     import shutil
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from pipeline.detectors.radar.config import RadarConfig
     from pipeline.detectors.registry import torch_device
-    from pipeline.training.checkpoint import Progress as Reached
     from pipeline.training.layouts import find_layout
     from pipeline.training.noise_training import NoisePlan
     from pipeline.training.radar import RadarPlan, train_radar
@@ -90,13 +90,7 @@ def radar(
     checkpoint = out.with_name(out.name + ".checkpoint")
     if not resume:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    loss = TextColumn("loss {task.fields[loss]:.4f}")
-    with Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn()) as bar:
-        task = bar.add_task("training", total=steps, loss=float("nan"))
-
-        def show(reached: Reached) -> None:
-            bar.update(task, completed=reached.step, loss=reached.loss)
-
+    with _TrainingBar(steps) as bar:
         info = train_radar(
             data,
             out,
@@ -105,8 +99,8 @@ def radar(
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
             checkpoint=checkpoint,
-            on_step=show,
-            say=bar.console.print,
+            on_step=bar.reached,
+            say=bar.say,
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
@@ -160,12 +154,9 @@ def cflow(
     """
     import shutil
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from pipeline.detectors.cflow.config import CflowConfig
     from pipeline.detectors.registry import torch_device
     from pipeline.training.cflow import CflowPlan, train_cflow
-    from pipeline.training.checkpoint import Progress as Reached
     from pipeline.training.flow_training import FlowPlan
 
     levels = len(CflowConfig().levels)
@@ -174,13 +165,7 @@ def cflow(
     checkpoint = out.with_name(out.name + ".checkpoint")
     if not resume:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    loss = TextColumn("loss {task.fields[loss]:.4f}")
-    with Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn()) as bar:
-        task = bar.add_task("training", total=None, loss=float("nan"))
-
-        def show(reached: Reached) -> None:
-            bar.update(task, completed=reached.step, loss=reached.loss)
-
+    with _TrainingBar(None) as bar:
         info = train_cflow(
             data,
             out,
@@ -189,10 +174,37 @@ def cflow(
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
             checkpoint=checkpoint,
-            on_start=lambda steps: bar.update(task, total=steps),
-            on_step=show,
-            say=bar.console.print,
+            on_start=bar.total,
+            on_step=bar.reached,
+            say=bar.say,
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
     typer.echo(f"next, with test/good and test/<defect> beside train/: andon evaluate {out} --data {data}")
+
+
+class _TrainingBar:
+    """Steps, loss and the time left, for any method."""
+
+    def __init__(self, steps: int | None) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        loss = TextColumn("loss {task.fields[loss]:.4f}")
+        self._bar = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
+        self._task = self._bar.add_task("training", total=steps, loss=float("nan"))
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def total(self, steps: int) -> None:
+        self._bar.update(self._task, total=steps)
+
+    def reached(self, progress: "Reached") -> None:
+        self._bar.update(self._task, completed=progress.step, loss=progress.loss)
+
+    def say(self, sentence: str) -> None:
+        self._bar.console.print(sentence)
