@@ -3,6 +3,7 @@ at the PLC. A stop latches; without this a line would give one sample and no mor
 
 import logging
 import threading
+import time
 import uuid
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from workers.plc.modbus_side import RESET_BUTTON, START_BUTTON
 log = logging.getLogger(__name__)
 
 _END_S = 10.0
+_ASK_AGAIN_S = 1.0
+"""A bad part between acknowledgement and reset, and the reset is refused: then both are asked for again."""
 
 
 class Attendant:
@@ -32,15 +35,19 @@ class Attendant:
         self._client = ModbusTcpClient("127.0.0.1", port=modbus_port, timeout=2, retries=1)
         self._publisher = Publisher(settings, "bench-attendant")
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
+        self._asked_at_s: dict[str, float] = {}
+        """Line that stands → when its reset was asked for last."""
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._ask_again)]
 
     def __enter__(self) -> "Attendant":
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(_END_S)
+        for thread in self._threads:
+            thread.join(_END_S)
         self._publisher.close()
         self._client.close()
 
@@ -50,9 +57,20 @@ class Attendant:
             reply = CommandReply.from_json(record.value)
             self.replies.append(reply)
             if reply.action is Action.UNHOLD_PERMITTED:
+                self._asked_at_s.pop(reply.line_id, None)
                 self._free(reply.line_id)
             elif reply.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
-                self._publisher.publish([self._asked(reply.line_id, act) for act in (Act.ACKNOWLEDGE, Act.RESET)])
+                self._ask(reply.line_id)
+
+    def _ask_again(self) -> None:
+        while not self._stop.wait(0.2):
+            for line_id, asked_at_s in list(self._asked_at_s.items()):
+                if time.monotonic() - asked_at_s > _ASK_AGAIN_S:
+                    self._ask(line_id)
+
+    def _ask(self, line_id: str) -> None:
+        self._asked_at_s[line_id] = time.monotonic()
+        self._publisher.publish([self._asked(line_id, act) for act in (Act.ACKNOWLEDGE, Act.RESET)])
 
     def _asked(self, line_id: str, act: Literal[Act.ACKNOWLEDGE, Act.RESET]) -> Outgoing:
         operation = Operation(

@@ -54,14 +54,14 @@ class Stops:
 
 
 def stops_of(plant: WholePlant, shift: Shift) -> Stops:
-    scores = sorted(plant.scores(shift.began), key=lambda score: score.captured_at)
+    scores = sorted(plant.scores(shift.settled), key=lambda score: score.captured_at)
     by_frame = {(score.camera_id, score.captured_at): score for score in scores}
     topic = plant.settings.topics.line_commands.name
     commands = [LineCommand.from_json(record.value) for record in read_to_end(plant.settings, [topic])]
     replies = {
         reply.command_id: reply
         for reply in plant.attendant.replies
-        if reply.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE) and reply.captured_at >= shift.began
+        if reply.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE) and reply.captured_at >= shift.settled
     }
     stops = [
         (by_frame[command.camera_id, command.captured_at], command, replies[command.command_id])

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import yaml
@@ -31,6 +31,7 @@ LINES = [f"line-{number}" for number in range(1, 9)]
 REPLICA_CPUS = 1
 MAX_AGE_S = 10.0
 """The default of a policy. What is older stops no line."""
+SETTLE_S = 10.0
 _START_S = 60.0
 _DRAIN_S = 300.0
 
@@ -43,6 +44,11 @@ class Shift:
     began: datetime
     ended: datetime
     """When the cameras stopped; what they had captured was scored later, if it waited."""
+
+    @property
+    def settled(self) -> datetime:
+        """From here on the cameras, which began at once, have parted."""
+        return self.began + min(timedelta(seconds=SETTLE_S), (self.ended - self.began) / 4)
 
 
 class WholePlant:
@@ -108,8 +114,8 @@ class WholePlant:
             if limit is not None:
                 source["limit"] = limit
             if frames_per_s is not None:
-                # Cameras run freely: no two have quite the same pace, so they meet and part.
-                source["fps"] = frames_per_s / count * (0.95 + 0.1 * number / max(1, count - 1))
+                # Cameras run freely: all begin at once, and no two have the same pace, so they soon part.
+                source["fps"] = frames_per_s / count * (0.75 + 0.5 * number / max(1, count - 1))
             cameras.append(
                 {
                     "camera_id": f"cam-{number}",
