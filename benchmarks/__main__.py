@@ -22,6 +22,7 @@ from benchmarks.sections.null_over_consumer import null_replica_over_bare_consum
 from benchmarks.sections.pipeline_over_detector import pipeline_over_detector
 from benchmarks.sections.replica_memory import replica_memory_flat
 from benchmarks.sections.serve_over_detector import serve_over_detector
+from benchmarks.sections.wall_of_200_cameras import wall_of_200_cameras
 from benchmarks.stage import Stage, stage
 
 # In this order: the broker's memory is measured after all others have used it.
@@ -34,6 +35,7 @@ SECTIONS: Mapping[str, Callable[[Stage, Say], list[Finding]]] = {
         camera_over_bare_producer,
         capture_to_coil,
         cameras_until_it_breaks,
+        wall_of_200_cameras,
         replica_memory_flat,
         camera_memory,
         broker_memory,

@@ -23,7 +23,7 @@ def capture_to_coil(stage: Stage, say: Say) -> list[Finding]:
     found: dict[str, Stops] = {}
     with whole_plant(stage, pictures, say) as plant:
         capacity = capacity_of(plant, stage, say)
-        for share, seconds in ((0.5, stage.sized(100, 30)), (0.8, stage.sized(60, 25))):
+        for share, seconds in ((0.5, stage.sized(90, 30)), (0.8, stage.sized(50, 25))):
             say(f"{seconds} s at {share:.0%} of {capacity:.1f} frames/s")
             found[f"{share:.0%}"] = stops_of(plant, plant.shift(CAMERAS, share * capacity, seconds))
     limit_ms = limit(bare_ms)
