@@ -51,9 +51,10 @@ def capacity_of(plant: WholePlant, stage: Stage, say: Say) -> float:
     frames = stage.sized(192, 96)
     say(f"capacity: {frames} frames at once")
     shift = plant.shift(CAMERAS, None, None, limit=frames // CAMERAS)
-    moments = sorted(to_ms(score.scored_at) for score in plant.scores(shift.began))
+    scores = plant.scores(shift.began)
     # Frames of one batch are stamped within milliseconds; the first batches end while cameras still send.
-    moments = [at_ms for at_ms in moments if at_ms > to_ms(shift.ended)]
+    sent_ms = max(to_ms(score.captured_at) for score in scores)
+    moments = sorted(at_ms for score in scores if (at_ms := to_ms(score.scored_at)) > sent_ms)
     first_batch = sum(at_ms - moments[0] < 20 for at_ms in moments)
     return (len(moments) - first_batch) / (moments[-1] - moments[0]) * 1000
 

