@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.arrivals import frames_arrived
 from benchmarks.attendant import Attendant
 from benchmarks.contest import Say
 from benchmarks.pictures import Mixed
@@ -34,6 +35,7 @@ MAX_AGE_S = 10.0
 SETTLE_S = 10.0
 _START_S = 60.0
 _DRAIN_S = 300.0
+_ANSWERS_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class WholePlant:
         command = [sys.executable, "-m", "workers", "camera", "run", "--config", str(config)]
         if seconds is not None:
             command += ["--seconds", str(seconds)]
-        before, began = self._records(), now()
+        began = now()
         child = ChildProcess("cameras", command, self._folder / "cameras.log", Path.cwd(), environment(self.settings))
         try:
             deadline = time.monotonic() + (seconds or 0) + _START_S
@@ -84,24 +86,22 @@ class WholePlant:
         finally:
             child.stop(10)
         ended = now()
-        self._drain(before)
+        self._drain()
         return Shift(cameras, began, ended)
 
     def scores(self, since: datetime) -> list[Score]:
         records = read_to_end(self.settings, [self.settings.topics.scores.name])
         return [score for record in records if (score := Score.from_json(record.value)).captured_at >= since]
 
-    def _drain(self, before: int) -> None:
-        """Until nothing new was scored for a moment, and alerting had time to answer."""
+    def _drain(self) -> None:
+        """Until every frame in the topic is scored or dead, and alerting had time to answer."""
         deadline = time.monotonic() + _DRAIN_S
-        done, moved_at = before, time.monotonic()
-        while time.monotonic() < deadline:
+        arrived = frames_arrived(self.settings)
+        while self._records() < arrived:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the replica did not finish {arrived} frames in {_DRAIN_S:g} s")
             time.sleep(0.25)
-            if (records := self._records()) != done:
-                done, moved_at = records, time.monotonic()
-            elif time.monotonic() - moved_at > 3 and done > before:
-                return
-        raise RuntimeError(f"the replica was still busy after {_DRAIN_S:g} s")
+        time.sleep(_ANSWERS_S)
 
     def _records(self) -> int:
         with urllib.request.urlopen(f"{self._inference.url}/healthz", timeout=30) as answer:

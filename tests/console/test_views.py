@@ -67,6 +67,29 @@ def test_what_a_slow_page_is_told_first_is_not_lost(plant: Plant, login: Callabl
     tile(page, f"{line}-a").locator("img").first.wait_for()
 
 
+def test_a_new_camera_appears_in_its_place_and_nothing_else_moves(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    plant.shoot(line, f"{line}-b", ".")
+    page = login()
+    tile(page, f"{line}-b").wait_for(state="attached")
+    page.evaluate("document.mark = 'the same page'")
+    page.get_by_label("Only what is abnormal").focus()
+    plant.shoot(line, f"{line}-c", ".")
+    plant.shoot(line, f"{line}-a", ".")
+    plant.shoot(f"{line}-2", f"{line}-d", ".")
+    for camera in "acd":
+        tile(page, f"{line}-{camera}").wait_for(state="attached")
+    order = "tiles => tiles.map(tile => tile.dataset.camera)"
+    assert page.locator(f'.group[data-line="{line}"] .tile').evaluate_all(order) == [f"{line}-{c}" for c in "abc"]
+    groups = page.locator(".group").evaluate_all("groups => groups.map(group => group.dataset.line)")
+    assert groups == sorted(groups)
+    tile(page, f"{line}-d").scroll_into_view_if_needed()
+    tile(page, f"{line}-d").locator("img").first.wait_for()
+    assert page.evaluate("document.mark") == "the same page"
+    assert page.evaluate("document.activeElement.id") == "abnormal"
+
+
 def test_what_is_not_seen_is_told_by_shape_and_word(plant: Plant, login: Callable[..., Any], line: str) -> None:
     plant.strange_cameras(line)
     page = login("viewer-1")
