@@ -89,11 +89,8 @@ def _findings(steps: list[Step], capacity: float, limit_ms: float) -> list[Findi
     stable = [step for step in steps if step.tier is Tier.STABLE]
     told = "; ".join(f"{step.cameras} {step.tier}, p99 {step.stops.percentiles_ms['p99']:.0f} ms" for step in steps)
     account = {name: sum(step.account[name] for step in steps) for name in steps[0].account}
-    unaccounted = (
-        account["missing"]
-        + account["captured"]
-        - sum(account[name] for name in ("scored", "dropped", "dead", "in_flight"))
-    )
+    ends = sum(account[name] for name in ("scored", "dropped", "dead", "in_flight"))
+    unaccounted = max(account["missing"], abs(account["captured"] - ends))
     return [
         Finding("cameras_until_it_breaks, stable", max((step.cameras for step in stable), default=0), "cameras",
                 None, f"at {CAMERA_FPS:g} frames/s each; capacity {capacity:.1f} frames/s; {told}", raw),
