@@ -16,10 +16,13 @@ from benchmarks.report import Run, load, table
 from benchmarks.sections.broker_memory import broker_memory
 from benchmarks.sections.camera_memory import camera_memory
 from benchmarks.sections.camera_over_producer import camera_over_bare_producer
+from benchmarks.sections.cameras_until_it_breaks import cameras_until_it_breaks
+from benchmarks.sections.capture_to_coil import capture_to_coil
 from benchmarks.sections.null_over_consumer import null_replica_over_bare_consumer
 from benchmarks.sections.pipeline_over_detector import pipeline_over_detector
 from benchmarks.sections.replica_memory import replica_memory_flat
 from benchmarks.sections.serve_over_detector import serve_over_detector
+from benchmarks.sections.wall_of_200_cameras import wall_of_200_cameras
 from benchmarks.stage import Stage, stage
 
 # In this order: the broker's memory is measured after all others have used it.
@@ -30,6 +33,9 @@ SECTIONS: Mapping[str, Callable[[Stage, Say], list[Finding]]] = {
         serve_over_detector,
         null_replica_over_bare_consumer,
         camera_over_bare_producer,
+        capture_to_coil,
+        cameras_until_it_breaks,
+        wall_of_200_cameras,
         replica_memory_flat,
         camera_memory,
         broker_memory,

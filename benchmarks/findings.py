@@ -34,22 +34,23 @@ class Finding:
     measured: float
     unit: str
     """Empty for a ratio."""
-    goal: Goal
+    goal: Goal | None
+    """None for what is only told."""
     how: str
     """The medians behind the number, for a person."""
     raw: Mapping[str, Any]
     """Every repetition."""
 
     @property
-    def met(self) -> bool:
-        return self.goal.met_by(self.measured)
+    def met(self) -> bool | None:
+        return self.goal.met_by(self.measured) if self.goal else None
 
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "measured": self.measured,
             "unit": self.unit,
-            "goal": f"{self.goal.relation} {self.goal.limit:g}",
+            "goal": f"{self.goal.relation} {self.goal.limit:g}" if self.goal else None,
             "met": self.met,
             "how": self.how,
             "raw": dict(self.raw),

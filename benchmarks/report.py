@@ -12,6 +12,8 @@ from rich.table import Table
 from benchmarks.findings import Finding
 from benchmarks.machine import Machine
 
+_MET = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -52,8 +54,8 @@ def table(findings: Sequence[Finding]) -> Table:
         shown.add_row(
             finding.name,
             f"{finding.measured:{digits}}{unit}",
-            f"{finding.goal.relation} {finding.goal.limit:g}{unit}",
-            "[green]yes[/]" if finding.met else "[red]no[/]",
+            f"{finding.goal.relation} {finding.goal.limit:g}{unit}" if finding.goal else "–",
+            _MET[finding.met],
             finding.how,
         )
     return shown

@@ -6,11 +6,8 @@ Ray gives a replica of one CPU one torch thread, so the bare detector gets one, 
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
-
+from benchmarks.bare_batches import torch_threads
 from benchmarks.contest import Contender, Say, in_turns
 from benchmarks.feed import feed
 from benchmarks.findings import Finding
@@ -41,7 +38,7 @@ def serve_over_detector(stage: Stage, say: Say) -> list[Finding]:
         say("starting Ray Serve")
         folder = stage.folder / "serve"
         with (
-            _torch_threads(_REPLICA_CPUS),
+            torch_threads(_REPLICA_CPUS),
             Inference(folder, stage.folder / "serve.log", environment(settings), changes) as inference,
         ):
             served = _Served(settings, inference, pictures, frames)
@@ -92,13 +89,3 @@ class _Served:
             time.sleep(0.5)
             with urllib.request.urlopen(f"{self._inference.url}/healthz", timeout=10) as answer:
                 done = json.load(answer)["records"]
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

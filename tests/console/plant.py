@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.detectors.bundle import read_info
 from pipeline.events import (
+    BootEnd,
     Doubt,
     Frame,
     Heartbeat,
@@ -132,6 +133,17 @@ class Plant:
         self.maps.put([_entry(one, picture(False, number)) for number, one in enumerate(scores)])
         self.tell(scores)
         return cameras
+
+    def strange_cameras(self, line: str) -> None:
+        """A camera for each way not to be seen: old, away, ended and hung."""
+        self.shoot(line, f"{line}-old", ".", age_s=60)
+        self.shoot(line, f"{line}-away", ".")
+        self.beat(line, f"{line}-away", source_connected=False)
+        self.shoot(line, f"{line}-ended", ".", age_s=60)
+        self.beat(line, f"{line}-ended", end=BootEnd.CLEAN)
+        (frozen,) = self.shoot(line, f"{line}-hung", "?")
+        again = {"sequence": frozen.sequence + 1, "frame_id": f"{line}-hung:{frozen.boot_id}:{frozen.sequence + 1}"}
+        self.tell([frozen.model_copy(update=again | {"doubts": (Doubt.FROZEN,), "verdict": Verdict.NOT_DECIDABLE})])
 
     def tell(self, events: Sequence[Score]) -> None:
         topic = self.settings.topics.scores.name

@@ -91,7 +91,7 @@ def test_an_alarm_is_shelved_for_a_while_and_unshelved(plant: Plant, login: Call
     page = login()
     banner = stopped(plant, page, line)
     act(page, banner, "Shelve", "known scratch, tooling ordered")
-    banner.filter(has_text="SHELVED").wait_for()
+    banner.filter(has_text="shelved").wait_for()
     assert operations(plant, line)[0].shelve_for_s == 600
     page.goto("/alarms?show=shelved")
     row = page.locator("tr", has_text=line)

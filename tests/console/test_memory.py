@@ -1,5 +1,6 @@
 import uuid
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from alerting.factory import Line, operation
@@ -25,6 +26,7 @@ from workers.alerting.policy import LinePolicy, Response
 from workers.console import lines
 from workers.console.gauges import Backlog, Gauges
 from workers.console.lines import Lamp, Mood
+from workers.console.live import Live
 from workers.console.memory import MAX_CAMERAS, SCORES_PER_CAMERA, Memory
 from workers.console.tiles import TileState, bar_share, tile
 
@@ -212,6 +214,37 @@ def test_a_shelved_stop_stays_loud_and_a_shelved_alarm_does_not() -> None:
 )
 def test_a_line_that_is_never_stopped_says_so(change: dict[str, object], words: str) -> None:
     assert words in banner(Line(), HOLDS.model_copy(update=change)).modes[0]
+
+
+def test_why_an_alarm_was_raised_stays_said_after_its_cause_is_gone() -> None:
+    line = Line(policy=HOLDS.model_copy(update={"action": Response.ALARM_ONLY})).burst()
+    raised = line.alarms[-1]
+    gone = raised.model_copy(
+        update={
+            "act": Act.CLEAR,
+            "revision": 2,
+            "reason": "no camera sees it any more",
+            "state": AlarmState.UNACK_LATCHED,
+        }
+    )
+    for order in ((raised, gone), (gone, raised)):  # what stands is learnt before its history
+        memory = memory_of(*order)
+        standing = memory.standing("line-1")
+        view = lines.look(memory.line("line-1"), standing, [], HOLDS, CALM, now(), causes=memory.causes())
+        assert "3 of the last 5 parts NOT_OK" in view.headline
+        assert "NOT_OK" in view.cause(standing[0])
+    only = memory_of(gone)
+    assert only.causes() == {gone.alarm_id: "no camera sees it any more"}
+
+
+def test_a_stopped_line_comes_before_all_others() -> None:
+    memory = memory_of(alerting_score(0, camera="a", line_id="a-line"), *stopped().alarms, *stopped().commands)
+    reader, gauges = SimpleNamespace(fault=None, standing_fault=None), SimpleNamespace(now=CALM)
+    live = Live(memory, reader, gauges, lambda line: None, 10)  # type: ignore[arg-type]
+    assert [(view.line_id, view.mood) for view in live.snapshot().lines] == [
+        ("line-1", Mood.STOPPED),
+        ("a-line", Mood.CALM),
+    ]
 
 
 def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from console.conftest import ConsoleProcess
 from console.plant import MODEL, Plant
 from support.stream import frame, incoming, wait_until
 
 from pipeline.detectors.bundle import read_info
-from pipeline.events import BootEnd, DeadReason, Doubt, Verdict
+from pipeline.events import DeadReason
 from pipeline.kafka.dead_letters import dead_letter
 from workers.console.feedback import FeedbackStore
 
@@ -68,15 +67,31 @@ def test_what_a_slow_page_is_told_first_is_not_lost(plant: Plant, login: Callabl
     tile(page, f"{line}-a").locator("img").first.wait_for()
 
 
+def test_a_new_camera_appears_in_its_place_and_nothing_else_moves(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    plant.shoot(line, f"{line}-b", ".")
+    page = login()
+    tile(page, f"{line}-b").wait_for(state="attached")
+    page.evaluate("document.mark = 'the same page'")
+    page.get_by_label("Only what is abnormal").focus()
+    plant.shoot(line, f"{line}-c", ".")
+    plant.shoot(line, f"{line}-a", ".")
+    plant.shoot(f"{line}-2", f"{line}-d", ".")
+    for camera in "acd":
+        tile(page, f"{line}-{camera}").wait_for(state="attached")
+    order = "tiles => tiles.map(tile => tile.dataset.camera)"
+    assert page.locator(f'.group[data-line="{line}"] .tile').evaluate_all(order) == [f"{line}-{c}" for c in "abc"]
+    groups = page.locator(".group").evaluate_all("groups => groups.map(group => group.dataset.line)")
+    assert groups == sorted(groups)
+    tile(page, f"{line}-d").scroll_into_view_if_needed()
+    tile(page, f"{line}-d").locator("img").first.wait_for()
+    assert page.evaluate("document.mark") == "the same page"
+    assert page.evaluate("document.activeElement.id") == "abnormal"
+
+
 def test_what_is_not_seen_is_told_by_shape_and_word(plant: Plant, login: Callable[..., Any], line: str) -> None:
-    plant.shoot(line, f"{line}-old", ".", age_s=60)
-    plant.shoot(line, f"{line}-away", ".")
-    plant.beat(line, f"{line}-away", source_connected=False)
-    plant.shoot(line, f"{line}-ended", ".", age_s=60)
-    plant.beat(line, f"{line}-ended", end=BootEnd.CLEAN)
-    (frozen,) = plant.shoot(line, f"{line}-hung", "?")
-    again = {"sequence": frozen.sequence + 1, "frame_id": f"{line}-hung:{frozen.boot_id}:{frozen.sequence + 1}"}
-    plant.tell([frozen.model_copy(update=again | {"doubts": (Doubt.FROZEN,), "verdict": Verdict.NOT_DECIDABLE})])
+    plant.strange_cameras(line)
     page = login("viewer-1")
     for camera, words, shape in (
         ("old", "no new frame", "▽"),
@@ -209,40 +224,6 @@ def test_health_counts_frames_and_shows_dead_letters_and_what_is_in_them(
 
     wait_until(lambda: bool(account()))
     assert account().split("\t")[:3] == [camera, "7", "4"]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_in_any_view(plant: Plant, login: Callable[..., Any], line: str, scheme: str) -> None:
-    scores = plant.shoot(line, f"{line}-a", "..xxx")
-    plant.shoot(line, f"{line}-b", "?")
-    page = login("engineer-1", color_scheme=scheme)
-    page.locator(f'.line[data-line="{line}"]').filter(has_text="HOLD").wait_for()
-    found: dict[str, list[str]] = {}
-    alarm = page.locator(".standing a").first.get_attribute("href")
-    part, shelve = f"/parts/{scores[2].frame_id}", f"/lines/{line}/acts/shelve"
-    lists = ["/alarms", "/alarms?show=all", alarm]
-    views = ["/", *lists, part, f"/model?line={line}", "/health", shelve, "/password", "/nowhere"]
-    # The colours differ by scheme; what else axe looks at does not.
-    for view in views if scheme == "light" else ["/", "/alarms?show=all", part]:
-        page.goto(view)
-        found[view] = serious(page, scheme)
-    page.goto("/")
-    page.get_by_role("button", name=f"Acknowledge line {line}").click()
-    page.get_by_role("dialog").wait_for()
-    found["dialog"] = serious(page, scheme)
-    page.context.clear_cookies()
-    page.goto("/login")
-    found["/login"] = serious(page, scheme)
-    assert {view: faults for view, faults in found.items() if faults} == {}
-
-
-def serious(page: Any, scheme: str) -> list[str]:
-    options = {"resultTypes": ["violations"]} | ({"runOnly": ["color-contrast"]} if scheme == "dark" else {})
-    return [
-        f"{rule['id']}: {rule['nodes'][0]['html'][:200]} {rule['nodes'][0].get('failureSummary', '')[:200]}"
-        for rule in Axe().run(page, options=options).response["violations"]
-        if rule["impact"] in ("serious", "critical")
-    ]
 
 
 def test_what_moves_stands_still_for_who_asks(plant: Plant, login: Callable[..., Any], line: str) -> None:

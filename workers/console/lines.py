@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from pipeline.events import Action, Alarm, AlarmKind, AlarmState, CommandReply, LineCommand, Outcome
 from workers.alerting.policy import LinePolicy, Response
@@ -31,6 +32,8 @@ _RANK = (
 )
 
 
+CONFIRMED = frozenset({Outcome.ACCEPTED, Outcome.DUPLICATE})
+"""What a PLC answers once the line stands as asked."""
 _ACTIVE = frozenset({AlarmState.UNACK_ACTIVE, AlarmState.ACK_ACTIVE})
 
 
@@ -42,6 +45,9 @@ class Mood(StrEnum):
     SEEN = "seen"
     """What stands was acknowledged, or is over and only waits for that."""
     CALM = "calm"
+
+
+LOUDEST_FIRST = tuple(Mood)
 
 
 class Lamp(StrEnum):
@@ -96,6 +102,11 @@ class LineView:
     """Degraded or unusual ways of working. Loud."""
     acknowledge: bool
     reset: bool
+    causes: Mapping[UUID, str] = field(default_factory=dict)
+
+    def cause(self, alarm: Alarm) -> str:
+        """Why it was raised; its own reason tells its last change."""
+        return self.causes.get(alarm.alarm_id, alarm.reason)
 
     @property
     def evidence(self) -> Alarm | None:
@@ -110,7 +121,7 @@ class LineView:
 
 def look(
     line: LineMemory, standing: Sequence[Alarm], tiles: Sequence[Tile], policy: LinePolicy | None, gauges: Gauges,
-    now: datetime, reading_fault: str | None = None,
+    now: datetime, reading_fault: str | None = None, causes: Mapping[UUID, str] | None = None,
 ) -> LineView:  # fmt: skip
     alarms = tuple(sorted(standing, key=lambda alarm: (alarm.state in _HIDDEN, _RANK.index(alarm.kind))))
     open_ = [alarm for alarm in alarms if alarm.state not in _HIDDEN]
@@ -120,7 +131,7 @@ def look(
     return LineView(
         line_id=line.line_id,
         mood=mood,
-        headline=_headline(line, open_),
+        headline=_headline(line, open_, causes or {}),
         detail=_proof(line, policy, now),
         value=(line.reply.value_read_back or "") if line.reply else "",
         command=line.command if line.level else None,
@@ -130,10 +141,11 @@ def look(
         modes=_modes(line, alarms, policy),
         acknowledge=any((alarm.beneath or alarm.state) in UNACKNOWLEDGED for alarm in alarms),
         reset=bool(latched) and all((alarm.beneath or alarm.state) not in UNACKNOWLEDGED for alarm in latched),
+        causes=causes or {},
     )
 
 
-def _headline(line: LineMemory, open_: Sequence[Alarm]) -> str:
+def _headline(line: LineMemory, open_: Sequence[Alarm], causes: Mapping[UUID, str]) -> str:
     if line.level and line.command:
         proof = line.command.evidence
         asked = {"HOLD": "HOLD", "STOP": "STOP", "REJECT": "REJECT (parts go to the rejects)"}[line.level.value]
@@ -141,7 +153,7 @@ def _headline(line: LineMemory, open_: Sequence[Alarm]) -> str:
     active = [alarm for alarm in open_ if alarm.state is not AlarmState.UNACK_RTN]
     if active:
         more = f", and {len(active) - 1} more" if len(active) > 1 else ""
-        return f"{words(active[0].kind)}: {active[0].reason}{more}"
+        return f"{words(active[0].kind)}: {causes.get(active[0].alarm_id, active[0].reason)}{more}"
     if open_:
         kinds = ", ".join(dict.fromkeys(words(alarm.kind) for alarm in open_))
         return f"back to normal, and not acknowledged: {kinds}"
@@ -174,11 +186,16 @@ def _proof(line: LineMemory, policy: LinePolicy | None, now: datetime) -> str:
 
 
 def _reply_words(reply: CommandReply) -> str:
-    if reply.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
-        took_ms = (reply.observed_at - reply.captured_at).total_seconds() * 1000
-        after = f", {took_ms:.0f} ms after capture" if reply.action is not Action.UNHOLD_PERMITTED else ""
-        return f"{reply.action.value} read back from the PLC{after}"
-    return f"{reply.action.value} {reply.outcome.value.upper()} at the PLC: {reply.detail}. Look at the line"
+    if reply.outcome not in CONFIRMED:
+        return f"{reply.action.value} {reply.outcome.value.upper()} at the PLC: {reply.detail}. Look at the line"
+    if reply.action is Action.UNHOLD_PERMITTED:
+        return f"{reply.action.value} read back from the PLC"
+    return f"{reply.action.value} read back from the PLC, {_span(reply.observed_at - reply.captured_at)} after capture"
+
+
+def _span(took: timedelta) -> str:
+    seconds = took.total_seconds()
+    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
 
 
 def _lights(

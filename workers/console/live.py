@@ -12,7 +12,7 @@ from pipeline.events import now
 from workers.alerting.policy import LinePolicy
 from workers.console import lines, tiles
 from workers.console.gauges import GaugeReader
-from workers.console.lines import UNACKNOWLEDGED, LineView
+from workers.console.lines import LOUDEST_FIRST, UNACKNOWLEDGED, LineView
 from workers.console.memory import Memory
 from workers.console.reader import Reader
 from workers.console.tiles import Tile
@@ -69,7 +69,7 @@ class Live:
             found[camera.camera_id] = tiles.tile(
                 camera, at, stale_after_s=self._stale_after_s, triggered=policy is not None and policy.triggered
             )
-        standing = memory.standing()
+        standing, causes = memory.standing(), memory.causes()
         views = tuple(
             lines.look(
                 memory.line(line_id),
@@ -79,9 +79,12 @@ class Live:
                 self._gauges.now,
                 at,
                 self._reader.fault,
+                causes,
             )
             for line_id in memory.lines()
         )
+        # What stands still comes first, wherever its line stands in the alphabet.
+        views = tuple(sorted(views, key=lambda view: LOUDEST_FIRST.index(view.mood)))
         return Snapshot(
             at=at,
             tiles=found,

@@ -39,6 +39,18 @@ AUDIT = 2000
 DEAD = 300
 OUTCOMES = 1000
 
+STATE_WORDS = {
+    AlarmState.NORMAL: "over",
+    AlarmState.UNACK_ACTIVE: "not acknowledged",
+    AlarmState.ACK_ACTIVE: "acknowledged",
+    AlarmState.UNACK_RTN: "over, not acknowledged",
+    AlarmState.UNACK_LATCHED: "latched, not acknowledged",
+    AlarmState.ACK_LATCHED: "latched, acknowledged",
+    AlarmState.SHELVED: "shelved",
+    AlarmState.SUPPRESSED: "hidden by another",
+}
+"""The states of ISA-18.2 for who never read it."""
+
 
 @dataclass
 class CameraMemory:
@@ -70,9 +82,24 @@ class AlarmMemory:
     changes: dict[int, Alarm] = field(default_factory=dict)
     """By revision: what stood before this page began is learnt before its history."""
 
+    cause: str = ""
+    """Why it was raised last; of one that was raised before this page's memory, the last word."""
+    _raised: int = 0
+
     @property
     def over(self) -> bool:
         return self.latest.state is AlarmState.NORMAL
+
+    def add(self, alarm: Alarm) -> None:
+        self.changes[alarm.revision] = alarm
+        if len(self.changes) > CHANGES_PER_ALARM:
+            self.changes.pop(min(self.changes))
+        if alarm.revision >= self.latest.revision:
+            self.latest = alarm
+        if alarm.act is Act.RAISE and alarm.revision > self._raised:
+            self.cause, self._raised = alarm.reason, alarm.revision
+        elif not self._raised:
+            self.cause = self.latest.reason
 
 
 @dataclass
@@ -206,6 +233,11 @@ class Memory:
             known = self._alarms.get(alarm_id)
             return [known.changes[number] for number in sorted(known.changes)] if known else []
 
+    def causes(self) -> dict[UUID, str]:
+        """Alarm → why it was raised last. Its own reason is that of its last change, which may be an answer to it."""
+        with self._lock:
+            return {alarm_id: known.cause for alarm_id, known in self._alarms.items()}
+
     def audit(self) -> list[AuditEntry]:
         """Newest first."""
         with self._lock:
@@ -227,20 +259,12 @@ class Memory:
             known = self._alarms.setdefault(alarm.alarm_id, AlarmMemory(alarm))
             if alarm.revision in known.changes:
                 return
-            known.changes[alarm.revision] = alarm
-            if len(known.changes) > CHANGES_PER_ALARM:
-                known.changes.pop(min(known.changes))
-            if alarm.revision >= known.latest.revision:
-                known.latest = alarm
+            known.add(alarm)
             self._alarms.move_to_end(alarm.alarm_id)
             self.alarm_changes += 1
             if alarm.operation_id is not None:
                 refused = alarm.act is Act.NOTE
-                words = (
-                    alarm.reason
-                    if refused
-                    else f"{alarm.kind.value.replace('_', ' ')} is {alarm.state.value.replace('_', ' ')}"
-                )
+                words = alarm.reason if refused else f"{alarm.kind.value.replace('_', ' ')}: {STATE_WORDS[alarm.state]}"
                 self._settle(alarm.operation_id, Outcome(not refused, words))
             if len(self._alarms) > MAX_ALARMS:
                 _forget_oldest(self._alarms)

@@ -46,6 +46,7 @@ def form(
         act=act,
         alarm_id=alarm,
         alarms=meant,
+        causes=desk.memory.causes(),
         explained=EXPLAINED[act],
         operation_id=uuid.uuid4(),
         next=safe_next(next),

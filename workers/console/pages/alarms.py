@@ -36,6 +36,7 @@ def alarms(
         kinds=list(AlarmKind),
         unacknowledged=UNACKNOWLEDGED,
         shown=SHOWN,
+        causes=desk.memory.causes(),
     )
 
 
@@ -46,7 +47,15 @@ def one(request: Request, who: Someone, desk: TheDesk, alarm_id: uuid.UUID) -> R
         raise Refused("There is no such alarm", "It is older than this page remembers: `andon audit log` has it.", 404)
     alarm = history[-1]
     episode = [entry for entry in desk.memory.audit() if entry.episode_id == alarm.episode_id]
-    return page(request, "alarm.html", alarm=alarm, history=history, episode=episode, unacknowledged=UNACKNOWLEDGED)
+    return page(
+        request,
+        "alarm.html",
+        alarm=alarm,
+        cause=desk.memory.causes().get(alarm_id, alarm.reason),
+        history=history,
+        episode=episode,
+        unacknowledged=UNACKNOWLEDGED,
+    )
 
 
 def _found(desk: Desk, show: str, line: str, kind: str) -> list[Alarm]:

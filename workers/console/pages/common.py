@@ -17,6 +17,7 @@ from pipeline.events import now, to_ms
 from workers.console import lines
 from workers.console.desk import Desk
 from workers.console.identity import Identity
+from workers.console.memory import STATE_WORDS
 from workers.console.users import Role
 
 templates = Jinja2Templates(directory=Path(__file__).parents[1] / "templates")
@@ -140,4 +141,4 @@ def pictures_of(frame_id: str, map_key: str | None) -> str | None:
 
 
 templates.env.filters |= {"clock": _clock, "short": _short, "figure": _figure, "ms": to_ms}
-templates.env.globals |= {"kind_words": lines.words, "pictures_of": pictures_of}
+templates.env.globals |= {"kind_words": lines.words, "state_words": STATE_WORDS, "pictures_of": pictures_of}

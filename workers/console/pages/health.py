@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from pipeline.events import Act, Heartbeat
+from pipeline.events import Act, Action, Heartbeat
 from workers.console.desk import Desk
+from workers.console.lines import CONFIRMED
 from workers.console.memory import CameraMemory
 from workers.console.pages.common import Form, Operator, Someone, TheDesk, page
 
@@ -74,13 +75,22 @@ def health(request: Request, who: Someone, desk: TheDesk) -> Response:
         drops=drops.most_common(),
         dead=desk.memory.dead()[:SHOWN_DEAD],
         dead_by_reason=desk.memory.dead_by_reason.most_common(),
-        pareto=alarms.most_common(PARETO),
+        pareto=pareto(alarms),
         account=desk.accountant.latest,
         reader_fault=desk.reader.fault,
         standing_fault=desk.reader.standing_fault,
         unreadable=sum(desk.memory.unreadable.values()),
         audit=desk.memory.audit()[:20],
     )
+
+
+def pareto(alarms: Counter[str]) -> list[tuple[str, int, float]]:
+    """Camera, how often it alarmed, and which share of all alarms it makes with those before it."""
+    total, sum_, found = alarms.total() or 1, 0, []
+    for camera, count in alarms.most_common(PARETO):
+        sum_ += count
+        found.append((camera, count, sum_ / total))
+    return found
 
 
 @router.post("/health/account")
@@ -97,6 +107,11 @@ def stages(desk: Desk) -> list[Stage]:
             for name, value in score.timings_ms.items():
                 found[name].append(value)
             found["capture to score"].append((score.scored_at - score.captured_at).total_seconds() * 1000)
+    for line_id in desk.memory.lines():
+        for reply in list(desk.memory.line(line_id).replies):
+            if reply.outcome in CONFIRMED and reply.action is not Action.UNHOLD_PERMITTED:
+                took = reply.observed_at - reply.captured_at
+                found["capture to stop read back"].append(took.total_seconds() * 1000)
     return [Stage(name, _at(values, 0.5), _at(values, 0.99)) for name, values in found.items()]
 
 

@@ -11,6 +11,7 @@ document.addEventListener("click", async (event) => {
   const target = new URL(link.href);
   target.searchParams.set("next", here.pathname + here.search);
   target.searchParams.set("fragment", "true");
+  document.body.dataset.asking = "yes"; // nobody may load the page anew now: the click would be lost
   try {
     const answer = await fetch(target, { headers: { accept: "text/html" } });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
@@ -19,6 +20,8 @@ document.addEventListener("click", async (event) => {
     dialog.querySelector("[autofocus]")?.select();
   } catch {
     location.href = link.href;
+  } finally {
+    delete document.body.dataset.asking;
   }
 });
 document.addEventListener("keydown", (event) => {

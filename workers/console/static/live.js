@@ -51,11 +51,11 @@ document.addEventListener("DOMContentLoaded", connect);
 setInterval(showConnection, 1000);
 
 /** Loads the page anew once the server answers, and not under the hands of who fills in a form. */
-export function comeBack(after = 5000) {
+function comeBack(after = 5000) {
   setTimeout(async () => {
     try {
       const answer = await fetch("/healthz");
-      if (answer.ok && !document.querySelector("dialog[open]")) { location.reload(); return; }
+      if (answer.ok && !document.querySelector("dialog[open]") && !body.dataset.asking) { location.reload(); return; }
     } catch { /* still away */ }
     comeBack();
   }, after);

@@ -1,5 +1,5 @@
 // The tiles. Facts of all cameras come in; only tiles that are in sight are painted and load pictures.
-import { clock, comeBack } from "./live.js";
+import { clock } from "./live.js";
 import "./opacity.js";
 
 const root = document.getElementById("tiles");
@@ -34,7 +34,33 @@ document.addEventListener("andon:tiles", ({ detail }) => {
 
 let growing = false;
 function grow() { // a new camera: drawn by the server, with all others that came with it
-  if (!growing) { growing = true; comeBack(1500); }
+  if (growing) return;
+  growing = true;
+  setTimeout(async () => {
+    growing = false;
+    try {
+      const answer = await fetch("/", { headers: { accept: "text/html" } });
+      if (!answer.ok || answer.redirected) return; // the stream of events ends, too, and comes back
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("tiles");
+      root.querySelector(".empty")?.remove();
+      merge(root, fresh.querySelectorAll(".group"), (group) => root.querySelector(`.group[data-line="${CSS.escape(group.dataset.line)}"]`));
+    } catch { /* the bar at the top says that the server is away; the next news of a new camera tries again */ }
+  }, 1000);
+}
+
+/** Puts in what is missing, in the server's order, and leaves what is there alone: no page is loaded anew under a hand. */
+function merge(box, fresh, ours) {
+  let at = box.firstElementChild;
+  for (const one of fresh) {
+    const known = ours(one);
+    if (!known) {
+      box.insertBefore(one, at);
+      for (const tile of one.matches(".tile") ? [one] : one.querySelectorAll(".tile")) adopt(tile);
+      continue;
+    }
+    if (one.matches(".group")) merge(known.querySelector(".grid"), one.querySelectorAll(".tile"), (tile) => elements.get(tile.dataset.camera));
+    at = known.nextElementSibling;
+  }
 }
 
 function paint(camera) {

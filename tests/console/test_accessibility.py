@@ -1,0 +1,73 @@
+"""What axe finds in every view, and whether a phone can show it. By its name the first of the page's tests: axe looks
+at every element, and the tests after it fill the plant with lines and cameras that are all alike."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from console.plant import Plant
+from support.stream import frame, incoming
+
+from pipeline.events import DeadReason
+from pipeline.kafka.dead_letters import dead_letter
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
+
+
+@pytest.fixture(scope="module")
+def line(plant: Plant) -> str:
+    """One line with everything that may be seen: a stop, each state of a camera, a dropped and a dead frame."""
+    line = f"axe-{uuid.uuid4().hex[:6]}"
+    plant.shoot(line, f"{line}-a", "..xxx")
+    plant.shoot(line, f"{line}-b", "?")
+    plant.strange_cameras(line)
+    plant.beat(line, f"{line}-a", captured=7, dropped={"spool_full": 2})
+    facts = frame(99, camera=f"{line}-a", line_id=line)
+    dead = plant.settings.topics.frames_dead.name
+    plant.publisher.publish([dead_letter(incoming(facts, b"no picture"), dead, DeadReason.UNDECODABLE, "broken")])
+    return line
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_any_view(login: Callable[..., Any], line: str, scheme: str) -> None:
+    page = login("engineer-1", color_scheme=scheme)
+    page.locator(f'.line[data-line="{line}"]').filter(has_text="HOLD").wait_for()
+    found: dict[str, list[str]] = {}
+    alarm = page.locator(".standing a").first.get_attribute("href")
+    part, shelve = page.locator(".evidence a").first.get_attribute("href"), f"/lines/{line}/acts/shelve"
+    lists = ["/alarms", "/alarms?show=all", alarm]
+    views = ["/", *lists, part, f"/model?line={line}", "/health", shelve, "/password", "/nowhere"]
+    # The colours differ by scheme; what else axe looks at does not.
+    for view in views if scheme == "light" else ["/", "/alarms?show=all", part]:
+        page.goto(view)
+        found[view] = serious(page, scheme)
+    page.goto("/")
+    page.get_by_role("button", name=f"Acknowledge line {line}").click()
+    page.get_by_role("dialog").wait_for()
+    found["dialog"] = serious(page, scheme)
+    page.context.clear_cookies()
+    page.goto("/login")
+    found["/login"] = serious(page, scheme)
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+def test_no_view_is_wider_than_a_phone(login: Callable[..., Any], line: str) -> None:
+    page = login("operator-1", viewport={"width": 360, "height": 740}, has_touch=True)
+    part = page.locator(".evidence a").first.get_attribute("href")
+    wide = {}
+    for view in ("/", "/alarms?show=all", part, f"/model?line={line}", "/health", f"/lines/{line}/acts/shelve"):
+        page.goto(view)
+        page.locator("#lines .line").first.wait_for()
+        wide[view] = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert {view: px for view, px in wide.items() if px > 0} == {}
+
+
+def serious(page: Any, scheme: str) -> list[str]:
+    options = {"resultTypes": ["violations"]} | ({"runOnly": ["color-contrast"]} if scheme == "dark" else {})
+    return [
+        f"{rule['id']}: {rule['nodes'][0]['html'][:200]} {rule['nodes'][0].get('failureSummary', '')[:200]}"
+        for rule in Axe().run(page, options=options).response["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]
