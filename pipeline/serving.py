@@ -32,6 +32,7 @@ from pipeline.maps import MapStore
 from pipeline.recipes import Catalog, Recipe, load_catalog
 from pipeline.scoring import Scored, Scorer
 from pipeline.settings import Settings, read_settings
+from pipeline.shadow import Shadows
 from pipeline.single import SingleScore, score_image
 from pipeline.topics import MAX_FRAME_BYTES
 
@@ -48,6 +49,9 @@ class ServingConfig(BaseModel):
     max_batch: int = Field(default=16, ge=1, le=1024, description="Frames a poll. Read at start.")
     map_ttl_s: int = Field(default=3600, ge=1, description="How long maps and thumbnails stay in Redis. Read at start.")
     lossless_maps: bool = Field(default=False, description="float16 instead of 8-bit maps. Read at start.")
+    shadow_within_ms: int = Field(
+        default=250, ge=1, le=10_000, description="The longest that a batch waits for its shadow bundle."
+    )
     stuck_after_s: float = Field(default=60, gt=0, description="A poll thread that stands still so long is unhealthy.")
 
 
@@ -56,6 +60,11 @@ class _Meters:
 
     def __init__(self) -> None:
         self._frames = metrics.Counter("andon_frames_scored", "Frames scored, by verdict.", ("camera", "verdict"))  # type: ignore[arg-type]
+        self._shadows = metrics.Counter(
+            "andon_frames_shadowed",
+            "Frames of recipes with a shadow bundle, by its verdict or why it did not look.",
+            ("recipe", "outcome"),  # type: ignore[arg-type]
+        )
         self._dead = metrics.Counter("andon_frames_dead", "Frames dead-lettered, by reason.", ("reason",))
         self._lag = metrics.Gauge("andon_frames_lag", "Frames of this replica's partitions that wait in Kafka.")
         self._waiting = metrics.Gauge("andon_replica_waiting", "1 while a delivery waits for Redis or Kafka.")
@@ -69,6 +78,9 @@ class _Meters:
     def delivered(self, scored: Scored, deliver_s: float) -> None:
         for score in scored.scores:
             self._frames.inc(tags={"camera": score.camera_id, "verdict": score.verdict.value})
+            if score.shadow is not None:
+                outcome = score.shadow.verdict or score.shadow.skipped
+                self._shadows.inc(tags={"recipe": score.recipe, "outcome": str(outcome)})
             for stage, ms in score.timings_ms.items():
                 self._stage.observe(ms, {"stage": stage})
         for dead in scored.dead:
@@ -115,6 +127,7 @@ class Inspector:
         self._failure: BaseException | None = None
         self._activity = Activity()
         self._meters = _Meters()
+        self._shadows = Shadows(behind=self._is_behind)
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Called with the user_config before the first request, and at every change of it. Raises what is wrong
@@ -123,6 +136,7 @@ class Inspector:
         # Loading takes seconds; meanwhile the poll thread goes on with the old models.
         self._catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, self._catalog)
         self._config = config
+        self._shadows.within_s = config.shadow_within_ms / 1000
         if self._thread is None:
             await asyncio.to_thread(check_topics, self._settings, self._settings.topics)
             self._start(config)
@@ -131,7 +145,7 @@ class Inspector:
         store = MapStore(self._settings.redis_url, ttl_s=config.map_ttl_s, lossless=config.lossless_maps)
         publisher = Publisher(self._settings, INSPECTION)
         topics = self._settings.topics
-        scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at)
+        scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at, shadows=self._shadows)
         inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, self._meters)
         options = ConsumerOptions(
             self._settings.group(INSPECTION), (topics.frames.name,), max_batch=config.max_batch, overlap=True
@@ -151,6 +165,14 @@ class Inspector:
         self._loop = loop
         self._thread = threading.Thread(target=run, name="poll", daemon=True)
         self._thread.start()
+
+    def _is_behind(self) -> bool:
+        """More waits in Kafka than one batch takes, or a delivery can't get through."""
+        loop, config = self._loop, self._config
+        if loop is None or config is None:
+            return False
+        state = loop.state
+        return sum(state.lag.values()) > config.max_batch or state.waiting_for is not None
 
     def check_health(self) -> None:
         """Raises when the poll thread is dead or stands still; Serve then replaces this replica."""
@@ -189,6 +211,11 @@ class Inspector:
         return {
             "pid": os.getpid(),
             "recipes": {name: loaded.model.model_dump() for name, loaded in self._catalog.recipes.items()},
+            "shadows": {
+                name: loaded.shadow.model.model_dump() if loaded.shadow.model else {"fault": loaded.shadow.fault}
+                for name, loaded in self._catalog.recipes.items()
+                if loaded.shadow
+            },
             "lag": sum(state.lag.values()) if state else None,
             "records": state.records if state else 0,
             "waiting_for": state.waiting_for if state else None,
