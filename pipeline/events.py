@@ -354,6 +354,8 @@ class Alarm(_Contract):
     score: float | None
     threshold: float | None
     model: ModelRef | None
+    traceparent: str | None = None
+    """Of the decision to raise it, where one frame led to it."""
 
 
 class Action(StrEnum):
@@ -476,6 +478,8 @@ class AuditEntry(_Contract):
     operation_id: uuid.UUID | None = None
     after: str | None = None
     """The state of the alarm, or the value read back from the line, after the act."""
+    traceparent: str | None = None
+    """Of the alarm, the command or the reply."""
 
 
 class BootEnd(StrEnum):

@@ -31,6 +31,7 @@ from pipeline.ranks import rank
 from pipeline.recipes import Catalog, LoadedRecipe
 from pipeline.shadow import Look, Shadows
 from pipeline.sightings import Sightings
+from pipeline.tracing import child
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Scored:
     scores: tuple[Score, ...] = ()
     maps: tuple[MapEntry, ...] = ()
     dead: tuple[Dead, ...] = ()
+    parents: tuple[str | None, ...] = ()
+    """The trace context of each score's frame."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,12 @@ class Scorer:
                     scores[i], maps[i] = self._judge(opened[i], found.get(i), timings)
         self._add_shadows(opened, scores)
         in_order = sorted(scores)
-        return Scored(tuple(scores[i] for i in in_order), tuple(maps[i] for i in in_order), tuple(dead))
+        return Scored(
+            tuple(scores[i] for i in in_order),
+            tuple(maps[i] for i in in_order),
+            tuple(dead),
+            tuple(opened[i].frame.traceparent for i in in_order),
+        )
 
     def _add_shadows(self, opened: Sequence[_Opened], scores: dict[int, Score]) -> None:
         """Last: every live verdict of the batch stands by now."""
@@ -167,7 +175,7 @@ class Scorer:
             map_expires_at=self.map_expires_at(),
             timings_ms={name: round(ms, 3) for name, ms in {"transit": transit_ms, **timings}.items()},
             position=position,
-            traceparent=frame.traceparent,
+            traceparent=child(frame.traceparent, f"score {info.model_hash}"),
         )
         facts = {
             "verdict": verdict.value,

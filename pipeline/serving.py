@@ -34,7 +34,9 @@ from pipeline.scoring import Scored, Scorer
 from pipeline.settings import Settings, read_settings
 from pipeline.shadow import Shadows
 from pipeline.single import SingleScore, score_image
+from pipeline.spans import score_spans
 from pipeline.topics import MAX_FRAME_BYTES
+from pipeline.tracing import Tracer, open_tracer
 
 log = logging.getLogger("ray.serve")
 
@@ -56,9 +58,10 @@ class ServingConfig(BaseModel):
 
 
 class _Meters:
-    """What Serve exports to Prometheus, tagged with deployment and replica by Ray."""
+    """What Serve exports to Prometheus, tagged with deployment and replica by Ray; and spans, where they are wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer | None) -> None:
+        self._tracer = tracer
         self._frames = metrics.Counter("andon_frames_scored", "Frames scored, by verdict.", ("camera", "verdict"))  # type: ignore[arg-type]
         self._shadows = metrics.Counter(
             "andon_frames_shadowed",
@@ -87,6 +90,8 @@ class _Meters:
             self._dead.inc(tags={"reason": dead.reason.value})
             log.warning("frame at %s is dead: %s: %s", dead.record.place, dead.reason, dead.detail)
         self._stage.observe(deliver_s * 1000, {"stage": "deliver"})
+        if self._tracer:
+            score_spans(self._tracer, scored)
 
     def standing(self, lag: int, waiting: bool) -> None:
         self._lag.set(lag)
@@ -126,7 +131,8 @@ class Inspector:
         self._loop: ConsumerLoop[Scored] | None = None
         self._failure: BaseException | None = None
         self._activity = Activity()
-        self._meters = _Meters()
+        self._tracer = open_tracer("andon-inspection")
+        self._meters = _Meters(self._tracer)
         self._shadows = Shadows(behind=self._is_behind)
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
@@ -161,6 +167,8 @@ class Inspector:
             finally:
                 publisher.close()
                 store.close()
+                if self._tracer:
+                    self._tracer.close()
 
         self._loop = loop
         self._thread = threading.Thread(target=run, name="poll", daemon=True)
