@@ -37,7 +37,7 @@ class Peer:
         if self.protocol == "mqtt" and (self.broker is None or not self.broker.running):
             self.broker = start_broker(self.folder, self.port)
         self.plc = self._child("plc", [sys.executable, "-m", "workers", "plc", "run", "--line", LINE, *self._options()])
-        wait_for(lambda: "ready" in self._log("plc"), f"the PLC: {self._log('plc')}")
+        wait_for(lambda: "ready" in self._log("plc"), f"the PLC: {self._log('plc')}", 120)
         return self
 
     def kill(self) -> None:
