@@ -188,6 +188,34 @@ class KafkaPosition(_Contract):
     offset: int
 
 
+class ShadowSkip(StrEnum):
+    """Why the shadow did not look at a frame. The live verdict stands all the same."""
+
+    BACKLOG = "backlog"
+    """Frames wait in Kafka: they go first."""
+    SLOW = "slow"
+    """It did not answer in time, or its last pass is not over yet or was so slow that it rests."""
+    FAILED = "failed"
+    """It raised."""
+    NOT_LOADED = "not_loaded"
+    """Its bundle is not there or does not fit."""
+
+
+class ShadowScore(_Contract):
+    """What the bundle that is tried beside the live one says of the same frame. It moves nothing."""
+
+    bundle: str
+    """As the recipe names it."""
+    verdict: Verdict | None
+    """None where it did not look, which `skipped` explains."""
+    skipped: ShadowSkip | None = None
+    doubts: tuple[Doubt, ...] = ()
+    score: float | None
+    threshold: float | None
+    model: ModelRef | None
+    """None where it was not loaded."""
+
+
 class Score(_Contract):
     """What was found in one frame."""
 
@@ -216,9 +244,12 @@ class Score(_Contract):
     """Redis hash with the anomaly map and the thumbnail."""
     map_expires_at: Moment | None
     timings_ms: Mapping[str, float] = Field(default_factory=dict)
-    """Stage → milliseconds: transit (capture to broker), queue (in Kafka), decode, wait, infer (the whole batch)."""
+    """Stage → milliseconds: transit (capture to broker), queue (in Kafka), decode, wait, infer (the whole batch),
+    shadow (waited for it, the whole batch)."""
     position: KafkaPosition
     """Of the frame's record."""
+    shadow: ShadowScore | None = None
+    """Where the recipe names a shadow bundle."""
     traceparent: str | None = None
 
 
@@ -323,6 +354,8 @@ class Alarm(_Contract):
     score: float | None
     threshold: float | None
     model: ModelRef | None
+    traceparent: str | None = None
+    """Of the decision to raise it, where one frame led to it."""
 
 
 class Action(StrEnum):
@@ -363,7 +396,7 @@ class LineCommand(_Contract):
     simulated: bool = False
     """What would have been asked for: by a line in shadow mode, or by a candidate. Nobody may act on it."""
     candidate: str | None = None
-    """Which candidate judged, where it was not the live threshold."""
+    """Which candidate judged, where it was not the live verdict: a threshold's name, or `shadow:` and the bundle's."""
     traceparent: str | None = None
 
 
@@ -445,6 +478,8 @@ class AuditEntry(_Contract):
     operation_id: uuid.UUID | None = None
     after: str | None = None
     """The state of the alarm, or the value read back from the line, after the act."""
+    traceparent: str | None = None
+    """Of the alarm, the command or the reply."""
 
 
 class BootEnd(StrEnum):

@@ -103,6 +103,10 @@ class TimingLimits:
     """So many equal frames before this one mean that the camera hangs."""
 
 
+DOUBTS_OF_FACTS = frozenset({Doubt.LATE, Doubt.FUTURE, Doubt.FROZEN})
+"""They hold whichever bundle judges."""
+
+
 def doubts_of_facts(frame: Frame, arrived_ms: int, limits: TimingLimits) -> list[Doubt]:
     """What the record alone says. Judged against the broker's arrival time, never against the present: the same
     record read again must get the same verdict."""

@@ -15,6 +15,7 @@ from pipeline.maps import MapStore, MapStoreError
 from pipeline.recipes import Catalog
 from pipeline.scoring import Scored, Scorer
 from pipeline.topics import Topics
+from pipeline.tracing import headers
 
 
 class TooManyDeadError(AndonError):
@@ -91,6 +92,9 @@ class Inspection:
         self._observer.delivered(scored, time.monotonic() - begun)
 
     def _records(self, scored: Scored) -> list[Outgoing]:
-        scores = [Outgoing(self._topics.scores.name, s.line_id.encode(), s.to_json()) for s in scored.scores]
+        scores = [
+            Outgoing(self._topics.scores.name, s.line_id.encode(), s.to_json(), headers(s.traceparent))
+            for s in scored.scores
+        ]
         dead = [dead_letter(d.record, self._topics.frames_dead.name, d.reason, d.detail) for d in scored.dead]
         return scores + dead

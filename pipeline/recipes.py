@@ -1,5 +1,6 @@
 """Recipes: which bundle judges which camera. Data, so a change needs no new process."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,29 +16,42 @@ from pipeline.detectors.registry import load_detector
 from pipeline.events import ModelRef
 from pipeline.frames import TimingLimits
 
+log = logging.getLogger(__name__)
+
 SHIPPED_BUNDLES = Path(__file__).parent / "bundles"
 
 
-class Recipe(BaseModel):
-    """One way to judge frames."""
+Runtime = Literal["torch", "onnx", "openvino"]
 
+
+class _WithBundle(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: str = Field(description="An absolute path, or a name below ANDON_BUNDLES or among the shipped bundles.")
-    cameras: tuple[str, ...] = Field(
-        min_length=1, description="Camera ids that may ask for this recipe; * and ? match."
-    )
-    runtime: Literal["torch", "onnx", "openvino"] = Field(
+    runtime: Runtime = Field(
         default="torch",
         description="What runs the networks. onnx and openvino: on the CPU, once `andon export` has made the graphs.",
     )
-    late_after_s: float = Field(default=60, gt=0, description="Capture to broker; a later frame is NOT_DECIDABLE.")
-    future_after_s: float = Field(default=5, ge=0, description="How far a camera's clock may run ahead.")
     model_hash: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{16}$",
         description="Accept only the bundle with this hash (`andon bundle check` tells it).",
     )
+
+
+class Shadow(_WithBundle):
+    """A bundle that is tried beside the live one: it looks at the same frames, and moves nothing."""
+
+
+class Recipe(_WithBundle):
+    """One way to judge frames."""
+
+    cameras: tuple[str, ...] = Field(
+        min_length=1, description="Camera ids that may ask for this recipe; * and ? match."
+    )
+    shadow: Shadow | None = Field(default=None, description="A bundle that is tried beside the live one.")
+    late_after_s: float = Field(default=60, gt=0, description="Capture to broker; a later frame is NOT_DECIDABLE.")
+    future_after_s: float = Field(default=5, ge=0, description="How far a camera's clock may run ahead.")
     frozen_after: int = Field(default=10, ge=1, description="So many equal frames in a row mean a hung camera.")
 
     @property
@@ -46,15 +60,32 @@ class Recipe(BaseModel):
 
 
 @dataclass(frozen=True)
+class LoadedShadow:
+    bundle: str
+    runtime: Runtime
+    detector: Detector | None
+    fault: str = ""
+    """Why there is no detector."""
+
+    @property
+    def model(self) -> ModelRef | None:
+        return None if self.detector is None else _model(self.detector)
+
+
+@dataclass(frozen=True)
 class LoadedRecipe:
     name: str
     recipe: Recipe
     detector: Detector
+    shadow: LoadedShadow | None = None
 
     @property
     def model(self) -> ModelRef:
-        info = self.detector.info
-        return ModelRef(bundle=info.name, method=info.method, hash=info.model_hash)
+        return _model(self.detector)
+
+
+def _model(detector: Detector) -> ModelRef:
+    return ModelRef(bundle=detector.info.name, method=detector.info.method, hash=detector.info.model_hash)
 
 
 @dataclass(frozen=True)
@@ -73,27 +104,64 @@ class Catalog:
 def load_catalog(recipes: Mapping[str, Recipe], device: str = "auto", before: Catalog | None = None) -> Catalog:
     """Loads each bundle once; those that `before` already holds unchanged are kept.
 
-    Raises BundleError, also for a bundle with another hash than its recipe accepts.
+    Raises BundleError, also for a bundle with another hash than its recipe accepts. A shadow that can't be loaded
+    raises nothing: its `fault` tells, since what is only tried must never keep a replica from its work.
     """
-    old = before.recipes.values() if before else ()
-    held = {(one.detector.info.model_hash, one.recipe.runtime): one.detector for one in old}
-    detectors: dict[tuple[str, str], Detector] = {}
-    for recipe in recipes.values():
-        wanted = recipe.bundle, recipe.runtime
-        if wanted not in detectors:
-            folder = bundle_folder(recipe.bundle)
-            unchanged = held.get((read_info(folder).model_hash, recipe.runtime))
-            detectors[wanted] = unchanged or load_detector(folder, device, recipe.runtime)
-    for name, recipe in recipes.items():
-        found = detectors[recipe.bundle, recipe.runtime].info.model_hash
-        if recipe.model_hash not in (None, found):
-            raise BundleError(
-                f"recipe {name!r} accepts only model {recipe.model_hash} of bundle {recipe.bundle!r}, but the one that "
-                f"is there is {found}: deliver the right bundle, or accept this one in the recipe"
-            )
+    shelf = _Shelf(device, before)
+    live = {name: shelf.take(recipe, f"recipe {name!r}") for name, recipe in recipes.items()}
     return Catalog(
-        {name: LoadedRecipe(name, recipe, detectors[recipe.bundle, recipe.runtime]) for name, recipe in recipes.items()}
+        {
+            name: LoadedRecipe(name, recipe, live[name], _load_shadow(name, recipe, live[name], shelf))
+            for name, recipe in recipes.items()
+        }
     )
+
+
+class _Shelf:
+    """Every bundle in memory once, however many recipes name it, live or as a shadow."""
+
+    def __init__(self, device: str, before: Catalog | None) -> None:
+        self._device = device
+        self._taken: dict[tuple[str, Runtime], Detector] = {}
+        self._held: dict[tuple[str, Runtime], Detector] = {}
+        for one in before.recipes.values() if before else ():
+            self._hold(one.detector, one.recipe.runtime)
+            if one.shadow and one.shadow.detector:
+                self._hold(one.shadow.detector, one.shadow.runtime)
+
+    def take(self, wanted: Recipe | Shadow, who: str) -> Detector:
+        """Raises BundleError."""
+        key = wanted.bundle, wanted.runtime
+        if key not in self._taken:
+            folder = bundle_folder(wanted.bundle)
+            unchanged = self._held.get((read_info(folder).model_hash, wanted.runtime))
+            self._taken[key] = unchanged or load_detector(folder, self._device, wanted.runtime)
+        found = self._taken[key].info.model_hash
+        if wanted.model_hash not in (None, found):
+            raise BundleError(
+                f"{who} accepts only model {wanted.model_hash} of bundle {wanted.bundle!r}, but the one that is there "
+                f"is {found}: deliver the right bundle, or accept this one in the recipe"
+            )
+        return self._taken[key]
+
+    def _hold(self, detector: Detector, runtime: Runtime) -> None:
+        self._held[detector.info.model_hash, runtime] = detector
+
+
+def _load_shadow(name: str, recipe: Recipe, live: Detector, shelf: _Shelf) -> LoadedShadow | None:
+    shadow = recipe.shadow
+    if shadow is None:
+        return None
+    try:
+        detector = shelf.take(shadow, f"the shadow of recipe {name!r}")
+    except Exception as error:  # torch, an engine or a file system may raise anything
+        fault = str(error) or type(error).__name__
+    else:
+        if (live.info.input.mode, detector.info.input.mode) != ("gray", "rgb"):
+            return LoadedShadow(shadow.bundle, shadow.runtime, detector)
+        fault = f"bundle {shadow.bundle!r} wants colour, but frames of recipe {name!r} are decoded to gray"
+    log.error("recipe %r goes on without its shadow: %s", name, fault)
+    return LoadedShadow(shadow.bundle, shadow.runtime, None, fault)
 
 
 def bundle_folder(bundle: str) -> Path:

@@ -24,12 +24,14 @@ from pipeline.events import (
     Verdict,
     now,
 )
-from pipeline.frames import FrameError, decode, doubts_of_facts, doubts_of_pixels, to_gray
+from pipeline.frames import DOUBTS_OF_FACTS, FrameError, decode, doubts_of_facts, doubts_of_pixels, to_gray
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapEntry, map_key, thumbnail
 from pipeline.ranks import rank
 from pipeline.recipes import Catalog, LoadedRecipe
+from pipeline.shadow import Look, Shadows
 from pipeline.sightings import Sightings
+from pipeline.tracing import child
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Scored:
     scores: tuple[Score, ...] = ()
     maps: tuple[MapEntry, ...] = ()
     dead: tuple[Dead, ...] = ()
+    parents: tuple[str | None, ...] = ()
+    """The trace context of each score's frame."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,14 @@ class _Opened:
 
 @dataclass
 class Scorer:
-    """`score` is a function of the batch, but for `sightings`, which only ever turns a score into a dead letter."""
+    """`score` is a function of the batch, but for `sightings`, which only ever turns a score into a dead letter, and
+    for `shadows`, which may have no time to look."""
 
     pool: Executor
     """Decodes in parallel: Pillow and numpy let go of the interpreter lock."""
     map_expires_at: Callable[[], datetime]
     sightings: Sightings = field(default_factory=Sightings)
+    shadows: Shadows = field(default_factory=Shadows)
 
     def score(self, records: Sequence[Incoming], catalog: Catalog) -> Scored:
         started, started_ms = time.perf_counter(), time.time() * 1000
@@ -106,8 +112,31 @@ class Scorer:
                         "infer": infer_ms,
                     }
                     scores[i], maps[i] = self._judge(opened[i], found.get(i), timings)
+        self._add_shadows(opened, scores)
         in_order = sorted(scores)
-        return Scored(tuple(scores[i] for i in in_order), tuple(maps[i] for i in in_order), tuple(dead))
+        return Scored(
+            tuple(scores[i] for i in in_order),
+            tuple(maps[i] for i in in_order),
+            tuple(dead),
+            tuple(opened[i].frame.traceparent for i in in_order),
+        )
+
+    def _add_shadows(self, opened: Sequence[_Opened], scores: dict[int, Score]) -> None:
+        """Last: every live verdict of the batch stands by now."""
+        shadowed = [(i, shadow) for i in sorted(scores) if (shadow := opened[i].recipe.shadow) is not None]
+        if not shadowed:
+            return
+        begun = time.perf_counter()
+        found = self.shadows.judge(
+            [
+                Look(shadow, opened[i].pixels, tuple(doubt for doubt in opened[i].doubts if doubt in DOUBTS_OF_FACTS))
+                for i, shadow in shadowed
+            ]
+        )
+        waited_ms = round((time.perf_counter() - begun) * 1000, 3)
+        for (i, _), shadow_score in zip(shadowed, found, strict=True):
+            timings = {**scores[i].timings_ms, "shadow": waited_ms}
+            scores[i] = scores[i].model_copy(update={"shadow": shadow_score, "timings_ms": timings})
 
     def _judge(
         self, opened: _Opened, prediction: Prediction | None, timings: dict[str, float]
@@ -146,7 +175,7 @@ class Scorer:
             map_expires_at=self.map_expires_at(),
             timings_ms={name: round(ms, 3) for name, ms in {"transit": transit_ms, **timings}.items()},
             position=position,
-            traceparent=frame.traceparent,
+            traceparent=child(frame.traceparent, f"score {info.model_hash}"),
         )
         facts = {
             "verdict": verdict.value,

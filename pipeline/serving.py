@@ -32,8 +32,11 @@ from pipeline.maps import MapStore
 from pipeline.recipes import Catalog, Recipe, load_catalog
 from pipeline.scoring import Scored, Scorer
 from pipeline.settings import Settings, read_settings
+from pipeline.shadow import Shadows
 from pipeline.single import SingleScore, score_image
+from pipeline.spans import score_spans
 from pipeline.topics import MAX_FRAME_BYTES
+from pipeline.tracing import Tracer, open_tracer
 
 log = logging.getLogger("ray.serve")
 
@@ -48,14 +51,23 @@ class ServingConfig(BaseModel):
     max_batch: int = Field(default=16, ge=1, le=1024, description="Frames a poll. Read at start.")
     map_ttl_s: int = Field(default=3600, ge=1, description="How long maps and thumbnails stay in Redis. Read at start.")
     lossless_maps: bool = Field(default=False, description="float16 instead of 8-bit maps. Read at start.")
+    shadow_within_ms: int = Field(
+        default=250, ge=1, le=10_000, description="The longest that a batch waits for its shadow bundle."
+    )
     stuck_after_s: float = Field(default=60, gt=0, description="A poll thread that stands still so long is unhealthy.")
 
 
 class _Meters:
-    """What Serve exports to Prometheus, tagged with deployment and replica by Ray."""
+    """What Serve exports to Prometheus, tagged with deployment and replica by Ray; and spans, where they are wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer | None) -> None:
+        self._tracer = tracer
         self._frames = metrics.Counter("andon_frames_scored", "Frames scored, by verdict.", ("camera", "verdict"))  # type: ignore[arg-type]
+        self._shadows = metrics.Counter(
+            "andon_frames_shadowed",
+            "Frames of recipes with a shadow bundle, by its verdict or why it did not look.",
+            ("recipe", "outcome"),  # type: ignore[arg-type]
+        )
         self._dead = metrics.Counter("andon_frames_dead", "Frames dead-lettered, by reason.", ("reason",))
         self._lag = metrics.Gauge("andon_frames_lag", "Frames of this replica's partitions that wait in Kafka.")
         self._waiting = metrics.Gauge("andon_replica_waiting", "1 while a delivery waits for Redis or Kafka.")
@@ -69,12 +81,17 @@ class _Meters:
     def delivered(self, scored: Scored, deliver_s: float) -> None:
         for score in scored.scores:
             self._frames.inc(tags={"camera": score.camera_id, "verdict": score.verdict.value})
+            if score.shadow is not None:
+                outcome = score.shadow.verdict or score.shadow.skipped
+                self._shadows.inc(tags={"recipe": score.recipe, "outcome": str(outcome)})
             for stage, ms in score.timings_ms.items():
                 self._stage.observe(ms, {"stage": stage})
         for dead in scored.dead:
             self._dead.inc(tags={"reason": dead.reason.value})
             log.warning("frame at %s is dead: %s: %s", dead.record.place, dead.reason, dead.detail)
         self._stage.observe(deliver_s * 1000, {"stage": "deliver"})
+        if self._tracer:
+            score_spans(self._tracer, scored)
 
     def standing(self, lag: int, waiting: bool) -> None:
         self._lag.set(lag)
@@ -114,7 +131,9 @@ class Inspector:
         self._loop: ConsumerLoop[Scored] | None = None
         self._failure: BaseException | None = None
         self._activity = Activity()
-        self._meters = _Meters()
+        self._tracer = open_tracer("andon-inspection")
+        self._meters = _Meters(self._tracer)
+        self._shadows = Shadows(behind=self._is_behind)
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Called with the user_config before the first request, and at every change of it. Raises what is wrong
@@ -123,6 +142,7 @@ class Inspector:
         # Loading takes seconds; meanwhile the poll thread goes on with the old models.
         self._catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, self._catalog)
         self._config = config
+        self._shadows.within_s = config.shadow_within_ms / 1000
         if self._thread is None:
             await asyncio.to_thread(check_topics, self._settings, self._settings.topics)
             self._start(config)
@@ -131,7 +151,7 @@ class Inspector:
         store = MapStore(self._settings.redis_url, ttl_s=config.map_ttl_s, lossless=config.lossless_maps)
         publisher = Publisher(self._settings, INSPECTION)
         topics = self._settings.topics
-        scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at)
+        scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at, shadows=self._shadows)
         inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, self._meters)
         options = ConsumerOptions(
             self._settings.group(INSPECTION), (topics.frames.name,), max_batch=config.max_batch, overlap=True
@@ -147,10 +167,20 @@ class Inspector:
             finally:
                 publisher.close()
                 store.close()
+                if self._tracer:
+                    self._tracer.close()
 
         self._loop = loop
         self._thread = threading.Thread(target=run, name="poll", daemon=True)
         self._thread.start()
+
+    def _is_behind(self) -> bool:
+        """More waits in Kafka than one batch takes, or a delivery can't get through."""
+        loop, config = self._loop, self._config
+        if loop is None or config is None:
+            return False
+        state = loop.state
+        return sum(state.lag.values()) > config.max_batch or state.waiting_for is not None
 
     def check_health(self) -> None:
         """Raises when the poll thread is dead or stands still; Serve then replaces this replica."""
@@ -189,6 +219,11 @@ class Inspector:
         return {
             "pid": os.getpid(),
             "recipes": {name: loaded.model.model_dump() for name, loaded in self._catalog.recipes.items()},
+            "shadows": {
+                name: loaded.shadow.model.model_dump() if loaded.shadow.model else {"fault": loaded.shadow.fault}
+                for name, loaded in self._catalog.recipes.items()
+                if loaded.shadow
+            },
             "lag": sum(state.lag.values()) if state else None,
             "records": state.records if state else 0,
             "waiting_for": state.waiting_for if state else None,

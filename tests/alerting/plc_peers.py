@@ -28,6 +28,8 @@ class Peer:
     folder: Path
     port: int
     arguments: list[str] = field(default_factory=list)
+    inverted: tuple[str, ...] = ()
+    """Signals wired the other way round, at the PLC and in the configuration."""
     broker: ChildProcess | None = None
     plc: ChildProcess | None = None
 
@@ -35,7 +37,7 @@ class Peer:
         if self.protocol == "mqtt" and (self.broker is None or not self.broker.running):
             self.broker = start_broker(self.folder, self.port)
         self.plc = self._child("plc", [sys.executable, "-m", "workers", "plc", "run", "--line", LINE, *self._options()])
-        wait_for(lambda: "ready" in self._log("plc"), f"the PLC: {self._log('plc')}")
+        wait_for(lambda: "ready" in self._log("plc"), f"the PLC: {self._log('plc')}", 120)
         return self
 
     def kill(self) -> None:
@@ -51,7 +53,7 @@ class Peer:
         return open_actuator(LINE, self.config(timeout_s))
 
     def config(self, timeout_s: float = TIMEOUT_S) -> ModbusConfig | OpcUaConfig | MqttConfig | WebhookConfig:
-        return config(self.protocol, self.port, self.folder, timeout_s)
+        return config(self.protocol, self.port, self.folder, timeout_s, self.inverted)
 
     def _options(self) -> list[str]:
         options = {
@@ -61,7 +63,8 @@ class Peer:
             "mqtt": ["--mqtt", f"127.0.0.1:{self.port}"],
             "webhook": ["--webhook-port", str(self.port), "--webhook-secret", str(secret_file(self.folder))],
         }
-        return [*options[self.protocol], *self.arguments]
+        turned = [word for name in self.inverted for word in ("--inverted", name)]
+        return [*options[self.protocol], *turned, *self.arguments]
 
     def _child(self, name: str, argv: list[str]) -> ChildProcess:
         return ChildProcess(name, argv, self.folder / f"{name}.log", Path.cwd())
@@ -84,9 +87,11 @@ def start_broker(folder: Path, port: int) -> ChildProcess:
 
 
 def config(
-    protocol: str, port: int, folder: Path, timeout_s: float = TIMEOUT_S
+    protocol: str, port: int, folder: Path, timeout_s: float = TIMEOUT_S, inverted: tuple[str, ...] = ()
 ) -> ModbusConfig | OpcUaConfig | MqttConfig | WebhookConfig:
-    common = {"timeout_s": timeout_s, "cycle_s": 0.1}
+    common: dict[str, object] = {"timeout_s": timeout_s, "cycle_s": 0.1}
+    if protocol != "webhook":
+        common["inverted"] = inverted
     match protocol:
         case "modbus" | "coils":
             coils = {"stop": 0, "run_permit": 1, "reject": 2, "held": 8}
@@ -119,9 +124,9 @@ def secret_file(folder: Path) -> Path:
 
 
 @contextmanager
-def running_peer(protocol: str, folder: Path, *arguments: str) -> Iterator[Peer]:
+def running_peer(protocol: str, folder: Path, *arguments: str, inverted: tuple[str, ...] = ()) -> Iterator[Peer]:
     (port,) = free_ports(1)
-    peer = Peer(protocol, folder, port, list(arguments))
+    peer = Peer(protocol, folder, port, list(arguments), inverted)
     try:
         yield peer.start()
     finally:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from alerting.running import andon, burst, publish, wait_for_commands, worker
+from alerting.running import alarms, andon, burst, commands, publish, wait_for_commands, worker
 from kafka import KafkaAdminClient
 from support.stream import settings_for, wait_until
 from typer.testing import CliRunner
 
-from pipeline.events import Action, now
+from pipeline.events import Action, ModelRef, ShadowScore, Verdict, now
 from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.reading import read_to_end
@@ -28,6 +28,32 @@ from workers.plc.station import Station
 pytestmark = pytest.mark.services
 
 CONTRACTS = Path(__file__).parents[2] / "docs" / "contracts"
+
+
+def test_the_stops_that_a_shadow_bundle_would_have_made_are_told_and_no_command_is(settings: Settings) -> None:
+    model = ModelRef(bundle="next", method="null", hash="n1")
+    found = ShadowScore(bundle="next", verdict=Verdict.NOT_OK, score=9, threshold=7, model=model)
+    with worker(settings):
+        publish(settings, [one.model_copy(update={"shadow": found}) for one in burst(verdict=Verdict.OK)])
+        topic = settings.topics.shadow_commands.name
+        wait_until(lambda: len(list(read_to_end(settings, [topic]))) == 1)
+    told = andon(settings, "alerting", "shadows", "--since", "1h")
+    assert told.returncode == 0, told.stderr
+    assert "shadow:next" in told.stdout
+    assert "(1)" in told.stdout
+    (entry,) = map(json.loads, andon(settings, "alerting", "shadows", "--json").stdout.splitlines())
+    assert (entry["line_id"], entry["judge"], entry["stops"], entry["models"]) == (
+        "line-1",
+        "shadow:next",
+        1,
+        ["next n1"],
+    )
+    assert "no stop since" in andon(settings, "alerting", "shadows", "--line", "line-2").stdout
+    assert commands(settings) == []
+    assert alarms(settings) == []
+    assert [entry.act for entry in read_log(settings, "line-1", None)] == []
+    (line,) = andon(settings, "subscribe", "shadow-commands", "--from-beginning", "--count", "1").stdout.splitlines()
+    assert json.loads(line)["model"]["bundle"] == "next"
 
 
 def test_the_audit_log_tells_who_did_what_and_why_in_order(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from workers.alerting.metrics import Metrics
 
 pytestmark = pytest.mark.unit
 
-DOCS = Path(__file__).parents[2] / "docs" / "alerting.md"
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 def test_the_docs_list_exactly_the_metrics_that_there_are_with_their_labels() -> None:

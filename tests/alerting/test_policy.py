@@ -9,7 +9,8 @@ from workers.commands.alerting import alerting
 
 pytestmark = pytest.mark.unit
 
-PLC = "actuator: {type: modbus, host: plc.example, coils: {stop: 0}}"
+PLC = "actuator: {type: modbus, host: plc.example, coils: {stop: 0, run_permit: 1}}"
+HOLDING = "defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {on_loss: hold-on-loss, "
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "policies.yaml"
 
 
@@ -63,6 +64,23 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
         ("defaults: {k: 3, n: 5, action: HOLD, max_age: 3}", "defaults.max_age"),
         ("defaults: {k: 3, n: 5, action: HOLD, not_decidable: {limit: 30}}", "limit (30) must be at most of_last"),
         ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {n: 2}}", "lines.a: Value error, k (3)"),
+        (f"{HOLDING}actuator: {{type: modbus, host: h, coils: {{stop: 0}}}}}}}}", "none of these holds the line at 0"),
+        (
+            f"{HOLDING}actuator: {{type: modbus, host: h, coils: {{run_permit: 1}}, inverted: [run_permit]}}}}}}",
+            "none of these holds the line at 0",
+        ),
+        (
+            f"{HOLDING}actuator: {{type: opcua, url: 'opc.tcp://h', nodes: {{command: a, stop: b}}}}}}}}",
+            "nodes.heartbeat is missing",
+        ),
+        (
+            f"{HOLDING}actuator: {{type: modbus, host: h, coils: {{stop: 0}}, inverted: [held]}}}}}}",
+            "inverted: held is not named under coils",
+        ),
+        (
+            f"{HOLDING}actuator: {{type: modbus, host: h, coils: {{stop: 0}}, inverted: [heartbeat]}}}}}}",
+            "lines.a.actuator.modbus.inverted",
+        ),
         ("lines: {}", "defaults"),
         ("", "whole file"),
     ],
@@ -72,6 +90,24 @@ def test_a_faulty_policy_is_refused_by_file_and_key(tmp_path: Path, text: str, t
         policies(tmp_path, text)
     assert told in str(error.value)
     assert "policies.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "plc",
+    [
+        "type: modbus, host: h, coils: {stop: 0, run_permit: 1}",
+        "type: modbus, host: h, coils: {stop: 0}, inverted: [stop]",
+        "type: modbus, host: h, block: 0, coils: {stop: 0}",
+        "type: modbus, host: h, block: 0, coils: {stop: 0, run_permit: 1}, inverted: [run_permit]",
+    ],
+)
+def test_hold_on_loss_is_taken_where_the_line_falls_to_a_hold(tmp_path: Path, plc: str) -> None:
+    assert policies(tmp_path, f"{HOLDING}actuator: {{{plc}}}}}}}").of("a").actuator
+
+
+def test_what_runs_on_without_andon_may_be_chosen_openly(tmp_path: Path) -> None:
+    text = HOLDING.replace("hold-on-loss", "run-with-alarm") + "actuator: {type: modbus, host: h, coils: {stop: 0}}}}"
+    assert policies(tmp_path, text).of("a").actuator
 
 
 def test_check_says_what_a_file_means() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from support.plant import Plant, null_recipes
-from support.stream import picture, wait_until
+from support.stream import picture, scores_in, wait_until
 
 from pipeline.detectors.null import make_null_bundle
+from pipeline.events import LineCommand, Verdict
+from pipeline.kafka.reading import read_to_end
 from pipeline.topics import MAX_FRAME_BYTES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -90,3 +92,51 @@ def test_the_shipped_configurations_are_what_serve_expects() -> None:
         schema = ServeDeploySchema.model_validate(yaml.safe_load(path.read_text()))
         for deployment in schema.applications[0].deployments:
             ServingConfig.model_validate(deployment.user_config)
+
+
+def test_a_shadow_bundle_is_tried_beside_the_live_one_and_the_stops_it_would_make_are_told(
+    plant: Plant, tmp_path: Path
+) -> None:
+    """Half of the frames are bright enough for the shadow's threshold alone: the live bundle stops nothing."""
+    make_null_bundle(tmp_path / "live", 32, 32, threshold=0.95)
+    make_null_bundle(tmp_path / "next", 32, 32, threshold=0.6)
+    recipes = null_recipes(plant.folder)
+    recipes["null"] |= {"bundle": str(tmp_path / "live"), "shadow": {"bundle": str(tmp_path / "next")}}
+    config = {"recipes": recipes, "max_batch": 8, "shadow_within_ms": 5000}
+    topic = plant.settings.topics.shadow_commands.name
+    try:
+        plant.inference.reconfigure({"user_config": config})
+        wait_until(lambda: "null" in plant.health()["shadows"])
+        assert plant.health()["shadows"]["null"]["bundle"] == "next"
+        cameras = plant.cameras("shadowed", frames=60, fps=20, defects=range(20, 40))
+        accounts = plant.settled("shadowed", 120)
+        assert all(account.balanced for account in accounts), accounts
+        mine = [score for score in scores_in(plant.settings) if score.line_id == "shadowed"]
+        assert {score.verdict for score in mine} == {Verdict.OK}
+        shadows = [score.shadow for score in mine if score.shadow]
+        assert len(shadows) == 120
+        assert {shadow.threshold for shadow in shadows} == {0.6}
+        looked = [shadow.verdict for shadow in shadows if shadow.verdict]
+        assert len(looked) >= 100, [shadow.skipped for shadow in shadows]
+        assert looked.count(Verdict.NOT_OK) >= 10
+
+        def told() -> list[LineCommand]:
+            records = read_to_end(plant.settings, [topic])
+            commands = [LineCommand.from_json(record.value) for record in records]
+            return [command for command in commands if command.line_id == "shadowed"]
+
+        wait_until(lambda: len(told()) > 0)
+        (stop,) = {command.command_id: command for command in told()}.values()
+        assert (stop.candidate, stop.simulated, stop.camera_id) == ("shadow:next", True, "shadowed-0")
+        assert stop.model
+        assert stop.model.hash == plant.health()["shadows"]["null"]["hash"]
+        assert plant.holds("shadowed") == []
+        wait_until(lambda: cameras.exit_code == 0)
+
+        recipes["null"]["shadow"]["bundle"] = str(tmp_path / "absent")
+        plant.inference.reconfigure({"user_config": config})
+        wait_until(lambda: "fault" in plant.health()["shadows"]["null"])
+        assert "absent" in plant.health()["shadows"]["null"]["fault"]
+        assert plant.health()["recipes"]["null"]["bundle"] == "live"
+    finally:
+        plant.inference.reconfigure({"user_config": {"recipes": null_recipes(plant.folder), "max_batch": 8}})

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.unit
 
 DASHBOARDS = sorted((CHARTS / "factory" / "files" / "dashboards").glob("*.json"))
 SERVING = Path(__file__).parents[2] / "pipeline" / "serving.py"
+METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+FROM_THE_SCRAPE = {"le", "namespace", "pod", "instance", "job", "factory"}
 OTHERS = {"up"}
 """Prometheus' own."""
 
@@ -49,6 +51,17 @@ def _rays() -> Iterator[str]:
     for kind, name in re.findall(r"metrics\.(Counter|Gauge|Histogram)\(\s*\"(\w+)\"", SERVING.read_text()):
         for ending in {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}[kind]:
             yield f"ray_{name}{ending}"
+
+
+def documented() -> dict[str, tuple[str, ...]]:
+    """Name → labels, as docs/metrics.md has them."""
+    rows = re.findall(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| ([^|]+) \|$", METRICS_PAGE.read_text(), re.MULTILINE)
+    endings = ("_bucket", "_sum", "_count")
+    return {
+        name + ending: tuple(labels.split(",")) if labels else ()
+        for name, labels, what in rows
+        for ending in (endings if what.startswith("histogram") else ("",))
+    }
 
 
 def rules(render: Render) -> list[dict[str, Any]]:
@@ -87,6 +100,20 @@ def test_names_are_found_wherever_they_stand() -> None:
         "y",
     }
     assert names_in("histogram_quantile(0.95, sum by (le) (rate(z_bucket[5m])))") == {"z_bucket"}
+
+
+def test_the_page_lists_what_there_is_and_nothing_else() -> None:
+    assert set(documented()) == exported_names() - OTHERS
+
+
+def test_rules_and_dashboards_ask_for_labels_that_the_page_names(plant: Render) -> None:
+    asked = [rule["expr"] for rule in rules(plant)]
+    asked += [one for dashboard in DASHBOARDS for one in expressions_of(dashboard)]
+    labels = {label for names in documented().values() for label in names}
+    for expression in asked:
+        for group in re.findall(r"by \(([^)]*)\)", expression):
+            unknown = {label.strip() for label in group.split(",")} - labels - FROM_THE_SCRAPE
+            assert not unknown, f"{expression}: {unknown}"
 
 
 def test_rules_speak_of_metrics_that_exist(plant: Render) -> None:

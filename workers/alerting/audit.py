@@ -27,6 +27,7 @@ def _entry(state: LineState, event: Effect, number: int) -> AuditEntry:
                 "episode_id": event.episode_id,
                 "operation_id": event.operation_id,
                 "after": event.state.value,
+                "traceparent": event.traceparent,
             }
         case LineCommand():
             facts = {
@@ -37,6 +38,7 @@ def _entry(state: LineState, event: Effect, number: int) -> AuditEntry:
                 "reason": event.reason_code,
                 "command_id": event.command_id,
                 "episode_id": event.episode_id,
+                "traceparent": event.traceparent,
             }
         case CommandReply():
             facts = {
@@ -48,6 +50,7 @@ def _entry(state: LineState, event: Effect, number: int) -> AuditEntry:
                 "command_id": event.command_id,
                 "episode_id": event.episode_id,
                 "after": event.value_read_back,
+                "traceparent": event.traceparent,
             }
         case Refusal():
             facts = {

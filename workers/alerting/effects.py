@@ -17,6 +17,7 @@ from pipeline.events import (
     alarm_id,
     command_id,
 )
+from pipeline.tracing import child
 from workers.alerting.lifecycle import ANDON, Life
 from workers.alerting.state import LineState, shown
 
@@ -79,6 +80,7 @@ def raised_by(trigger: Trigger, episode_id: str, now: datetime, *, number: int, 
         score=score.score,
         threshold=score.threshold,
         model=score.model,
+        traceparent=child(score.traceparent, "decide"),
     )
 
 
@@ -159,7 +161,7 @@ def command(
         expires_at=expiry(score, max_age_s),
         simulated=simulated,
         candidate=candidate,
-        traceparent=score.traceparent,
+        traceparent=child(score.traceparent, f"decide {candidate}" if candidate else "decide"),
     )
 
 
@@ -173,6 +175,7 @@ def release(held: LineCommand, epoch: int, now: datetime) -> LineCommand:
             "reason_code": "reset",
             "issued_at": now,
             "expires_at": now + RELEASE_VALID,
+            "traceparent": child(held.traceparent, "release"),
         }
     )
 

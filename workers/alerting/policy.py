@@ -160,6 +160,8 @@ class LinePolicy(Section):
                 "on_loss: a line with an actuator needs a choice: hold-on-loss (the line stops while Andon does not "
                 "watch it) or run-with-alarm (it runs uninspected, with an alarm). There is no default"
             )
+        if self.actuator is not None and self.on_loss is OnLoss.HOLD and self.actuator.runs_on:
+            raise ValueError(f"actuator: hold-on-loss can't be kept here: {self.actuator.runs_on}")
         wanted = (self.action, self.not_decidable.action)
         if self.actuator is not None and Response.REJECT in wanted and not self.actuator.can_reject:
             raise ValueError("actuator: REJECT needs a signal for it: coils.reject, or block")

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pipeline.events import Action, AlarmKind, CommandReply, Outcome
+from pipeline.tracing import child
 from workers.alerting import effects, register
 from workers.alerting.effects import Effect
 from workers.alerting.outbox import withdraw
@@ -76,7 +77,7 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
             issued_at=command.issued_at,
             observed_at=answer.at,
             detail=answer.detail,
-            traceparent=command.traceparent,
+            traceparent=child(command.traceparent, f"plc {answer.outcome}"),
         )
     ]
     entry = state.standing(AlarmKind.NOT_STOPPED)

@@ -8,6 +8,7 @@ from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
 from pipeline.settings import Settings
+from pipeline.tracing import open_tracer
 from workers.alerting.metrics import Metrics
 from workers.alerting.plant import Plant
 from workers.alerting.policy import Policies
@@ -61,8 +62,16 @@ def run_with(
             ticks=True,
             lease=lease,
         )
+        tracer = open_tracer("andon-alerting")
         step = AlertingStep(
-            settings, policies, publisher, metrics, lease=lease, plant=plant, pulses=lambda: dict(pulses.newest)
+            settings,
+            policies,
+            publisher,
+            metrics,
+            lease=lease,
+            plant=plant,
+            pulses=lambda: dict(pulses.newest),
+            tracer=tracer,
         )
         loop = ConsumerLoop(settings, options, step, stop)
         metrics.watch(loop.state)
@@ -73,5 +82,7 @@ def run_with(
         finally:
             plant.close()
             pulses.close()
+            if tracer:
+                tracer.close()
     finally:
         publisher.close()

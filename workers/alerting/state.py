@@ -54,7 +54,12 @@ class Spread(_Stored):
 class Trial(_Stored):
     """What a candidate has seen of one camera, and whether it would have the line stopped now."""
 
+    model_hash: str | None = None
+    """Of the shadow bundle; None for a threshold on the live scores."""
     parts: Window = ()
+    frames: Window = ()
+    parts_full_since: Moment | None = None
+    frames_full_since: Moment | None = None
     stopped: bool = False
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipeline.events import ContractError, LineCommand, Operation, Score, now
+from pipeline import tracing
+from pipeline.events import Alarm, AuditEntry, CommandReply, ContractError, LineCommand, Operation, Score, now
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.lease import Lease
@@ -15,6 +16,8 @@ from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import Place
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
+from pipeline.topics import Topic
+from pipeline.tracing import Tracer
 from workers.alerting import outbox, register, reports, silence, stops
 from workers.alerting.effects import Effect, Takeover
 from workers.alerting.line import step
@@ -24,6 +27,7 @@ from workers.alerting.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import EPOCH_HEADER, StoredLine, find_published, read_states
 from workers.alerting.silence import Pulses
+from workers.alerting.spans import decision_spans, reply_spans
 from workers.alerting.state import LineState
 
 log = logging.getLogger(__name__)
@@ -69,6 +73,7 @@ class AlertingStep:
         lease: Lease | None = None,
         plant: Plant | None = None,
         pulses: Callable[[], Pulses] = dict,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._topics = settings.topics
@@ -79,6 +84,7 @@ class AlertingStep:
         self._lease = lease
         self._plant = plant
         self._pulses = pulses
+        self._tracer = tracer
         self._lines: dict[str, StoredLine] = {}
         self._ends: dict[Place, int] = {}
         self._watching_since = clock()
@@ -113,7 +119,11 @@ class AlertingStep:
                 continue
             known = self._lines.get(event.line_id)
             state = known.state if known else LineState(line_id=event.line_id, epoch=1)
-            stepped = step(state, event, record.offset, self._policies.of(event.line_id), self._clock())
+            at = self._clock()
+            stepped = step(state, event, record.offset, self._policies.of(event.line_id), at)
+            if self._tracer and isinstance(event, Score) and (stepped.effects or stepped.shadows):
+                decided_now = [*stepped.effects, *stepped.shadows]
+                decision_spans(self._tracer, event, decided_now, at, self._clock())
             if stepped.skipped:
                 self._metrics.skipped(stepped.skipped.value)
             elif isinstance(event, Score):
@@ -147,7 +157,10 @@ class AlertingStep:
         for report in self._plant.reports() if self._plant else ():
             if report.line_id in self._lines:
                 state = self._lines[report.line_id].state
-                self._change(report.line_id, reports.apply(state, report, self._clock()), decided)
+                changed = reports.apply(state, report, self._clock())
+                if self._tracer:
+                    reply_spans(self._tracer, state.last_command, changed[1])
+                self._change(report.line_id, changed, decided)
 
     def _tick(self, decided: dict[str, _Decided]) -> None:
         if time.monotonic() - self._ticked_s < TICK_S:
@@ -203,19 +216,19 @@ class AlertingStep:
         key, out, topics = _key(line), line.state.outbox, self._topics
         for alarm in out.alarms:
             log.warning("line %s: %s %s by %s: %s", alarm.line_id, alarm.act, alarm.kind, alarm.actor, alarm.reason)
-            yield Outgoing(topics.alarms.name, key, alarm.to_json())
+            yield _event(topics.alarms, key, alarm)
         for command in out.commands:
             log.warning("line %s: %s, command %s", command.line_id, command.action, command.command_id)
-            yield Outgoing(topics.line_commands.name, key, command.to_json())
+            yield _event(topics.line_commands, key, command)
         for reply in out.replies:
             log.warning(
                 "line %s: %s %s, read back: %s", reply.line_id, reply.action, reply.outcome, reply.value_read_back
             )
-            yield Outgoing(topics.command_replies.name, key, reply.to_json())
+            yield _event(topics.command_replies, key, reply)
         for shadow in out.shadows:
-            yield Outgoing(topics.shadow_commands.name, key, shadow.to_json())
+            yield _event(topics.shadow_commands, key, shadow)
         for entry in out.audit:
-            yield Outgoing(topics.audit_log.name, key, entry.to_json())
+            yield _event(topics.audit_log, key, entry)
 
     def _publish(self, records: Sequence[Outgoing]) -> None:
         self._publisher.publish(records, timeout_s=PUBLISH_LIMIT_S)
@@ -283,6 +296,10 @@ class AlertingStep:
             self._metrics.unreadable(record.topic)
             log.error("%s skipped: %s", record.place, error)
             return None
+
+
+def _event(topic: Topic, key: bytes, event: Alarm | AuditEntry | CommandReply | LineCommand) -> Outgoing:
+    return Outgoing(topic.name, key, event.to_json(), tracing.headers(event.traceparent))
 
 
 def _key(line: StoredLine) -> bytes:

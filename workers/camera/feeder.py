@@ -1,8 +1,10 @@
 """One camera: takes images from its source, gives each a number and an address, and hands it to the buffer."""
 
 import logging
+import os
 import threading
 
+from pipeline import tracing
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera.backoff import Backoff
 from workers.camera.buffer import Buffer
@@ -33,7 +35,7 @@ class Feeder:
         self._ledger = ledger
         self._frames = frames
         self._repeats = Repeats()
-        self._stamp = Stamp(camera, boot_id)
+        self._stamp = Stamp(camera, boot_id, tracing.ratio_of(os.environ))
         ledger.open(self.owner)
 
     def run(self, stop: threading.Event) -> None:

@@ -3,17 +3,21 @@ would otherwise spend a fifth of its time on it."""
 
 from datetime import datetime
 
+from pipeline import tracing
 from pipeline.events import Frame, now, to_ms
 from workers.camera.config import Camera
 from workers.camera.sources.base import ContentType
 
-_OWN_TO_EACH_FRAME = frozenset({"frame_id", "sequence", "part_id", "captured_at", "content_type", "repeats"})
+_OWN_TO_EACH_FRAME = frozenset(
+    {"frame_id", "sequence", "part_id", "captured_at", "content_type", "repeats", "traceparent"}
+)
 
 
 class Stamp:
     """For one camera in one boot. Raises ValidationError for names that keep no contract."""
 
-    def __init__(self, camera: Camera, boot_id: str) -> None:
+    def __init__(self, camera: Camera, boot_id: str, sampled: float = 0.0) -> None:
+        """sampled: the share of frames whose trace is sampled."""
         any_frame = Frame(
             camera_id=camera.camera_id,
             line_id=camera.line_id,
@@ -25,6 +29,7 @@ class Stamp:
             captured_at=now(),
             content_type="image/png",
         )
+        self._sampled = sampled
         self._prefix = any_frame.frame_id.removesuffix("0")
         self._same = [(name, value) for name, value in any_frame.to_headers() if name not in _OWN_TO_EACH_FRAME]
 
@@ -40,5 +45,6 @@ class Stamp:
             ("captured_at", str(to_ms(captured_at)).encode()),
             ("content_type", content_type.encode()),
             ("repeats", str(repeats).encode()),
+            (tracing.HEADER, tracing.root(self._sampled).encode()),
             *self._same,
         ]

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from pipeline.events import now
@@ -18,6 +19,7 @@ from workers.camera.depot import Depot
 from workers.camera.heartbeats import Report
 from workers.camera.ledger import DropReason, Ledger, Place
 from workers.camera.link import Link
+from workers.camera.parcel import Parcel
 from workers.camera.window import Entry, Progress, Window
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,9 @@ class Uplink:
         link: Link,
         depot: Depot | None,
         wake: threading.Event,
+        published: Callable[[Parcel], None] | None = None,
     ) -> None:
+        """published: told of every frame that Kafka has acknowledged."""
         self._topic = topic
         self._buffer = buffer
         self._window = window
@@ -56,6 +60,7 @@ class Uplink:
         self._link = link
         self._depot = depot
         self._wake = wake
+        self._published = published
         self._through: Publisher | None = None
         """Whom the frames on their way were given to."""
         self._failures: deque[tuple[Entry, BaseException]] = deque()
@@ -136,6 +141,8 @@ class Uplink:
             self._ledger.drop(entry.parcel.owner, place, DropReason.REJECTED)
         else:
             self._ledger.publish(entry.parcel.owner, place)
+            if self._published:
+                self._published(entry.parcel)
         if self._depot and entry.segment is not None:
             self._depot.release()
 

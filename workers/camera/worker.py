@@ -10,6 +10,7 @@ from functools import partial
 from pipeline.events import BootEnd, now
 from pipeline.kafka.publisher import PublishError
 from pipeline.settings import Settings
+from pipeline.tracing import open_tracer
 from workers.camera.buffer import Buffer
 from workers.camera.config import MIB, CameraConfig, SpoolConfig
 from workers.camera.depot import Depot, adopt_former_boots
@@ -21,6 +22,7 @@ from workers.camera.link import Link
 from workers.camera.metrics import CameraMetrics, serve_metrics
 from workers.camera.parcel import Owner
 from workers.camera.sources import open_source
+from workers.camera.spans import publish_span
 from workers.camera.spool.store import Spool
 from workers.camera.task import Task
 from workers.camera.uplink import WINDOW_BYTES, Uplink
@@ -80,7 +82,11 @@ class _Worker:
         ]
         window = Window(WINDOW_BYTES)
         depot = Depot(self._spool, self.ledger, window) if self._spool else None
-        self._uplink = Uplink(settings.topics.frames.name, self.buffer, window, self.ledger, self._link, depot, wake)
+        self._tracer = open_tracer("andon-camera")
+        published = partial(publish_span, self._tracer) if self._tracer else None
+        self._uplink = Uplink(
+            settings.topics.frames.name, self.buffer, window, self.ledger, self._link, depot, wake, published
+        )
         by_owner = {feeder.owner: feeder for feeder in self.feeders}
         self._heartbeats = Heartbeats(
             settings,
@@ -145,6 +151,8 @@ class _Worker:
         if publisher := self._link.publisher:
             self._link.broke(publisher)
         self._link.close_retired()
+        if self._tracer:
+            self._tracer.close()
         if self._spool and not any(task.running for task in self._service_tasks[:1]):
             self._spool.close()
 

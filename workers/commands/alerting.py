@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.since import HELP, moment
+
 alerting = typer.Typer(name="alerting", help="Turn scores into alarms and line commands.", no_args_is_help=True)
 
 PoliciesFile = Annotated[Path, typer.Option("--policies", help="YAML; see deploy/examples/policies.yaml.")]
@@ -60,6 +62,38 @@ def check(policies: PoliciesFile) -> None:
     for line_id, policy in found.lines.items():
         typer.echo(f"{line_id}: {sentence(policy)}")
     typer.echo(f"any other line: {sentence(found.defaults)}")
+
+
+@alerting.command()
+def shadows(
+    line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
+    since: Annotated[str, typer.Option(help=HELP)] = "12h",
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line and judge.")] = False,
+) -> None:
+    """Print the stops that were made and, in brackets, those that candidates, shadow bundles or shadow mode told."""
+    import json
+    from contextlib import suppress
+    from dataclasses import asdict
+
+    from pipeline.events import ContractError, LineCommand
+    from pipeline.kafka.reading import read_to_end
+    from pipeline.settings import read_settings
+    from workers.alerting.beside import beside, table
+    from workers.commands.audit import wide_console
+
+    begins, settings, commands = moment(since), read_settings(), []
+    topics = [settings.topics.line_commands.name, settings.topics.shadow_commands.name]
+    for record in read_to_end(settings, topics):
+        with suppress(ContractError):
+            command = LineCommand.from_json(record.value)
+            if command.issued_at >= begins and line in (None, command.line_id):
+                commands.append(command)
+    told = beside(commands)
+    if as_json:
+        for one in told:
+            typer.echo(json.dumps(asdict(one), default=lambda at: at.isoformat(timespec="milliseconds")))
+        return
+    wide_console().print(table(told) if told else f"no stop since {begins:%Y-%m-%d %H:%M} UTC, made or told")
 
 
 @alerting.command("move-lines")

@@ -1,11 +1,19 @@
 """`andon plc …`: a simulated PLC, to try policies and to see a line stop."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 plc = typer.Typer(name="plc", help="A simulated PLC, to try policies on.", no_args_is_help=True)
+
+
+class Signal(StrEnum):
+    STOP = "stop"
+    RUN_PERMIT = "run_permit"
+    REJECT = "reject"
+    HELD = "held"
 
 
 @plc.command()
@@ -22,6 +30,10 @@ def run(
         Literal["hold-on-loss", "run-with-alarm"], typer.Option(help="What a lost watchdog does.")
     ] = "hold-on-loss",
     stuck: Annotated[bool, typer.Option(help="A fault: take what is written, and do nothing.")] = False,
+    inverted: Annotated[
+        list[Signal] | None,
+        typer.Option(help="A signal that is wired the other way round; may be given several times."),
+    ] = None,
     plain: Annotated[bool, typer.Option(help="Print events instead of the live view.")] = False,
 ) -> None:
     """Run it until told to stop. The line begins running; a stop holds it until `andon plc press reset`, and only
@@ -40,7 +52,8 @@ def run(
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    ladders = [Ladder(name, watchdog_s, on_loss == "hold-on-loss", stuck=stuck) for name in line]
+    turned = frozenset(one.value for one in inverted or ())
+    ladders = [Ladder(name, watchdog_s, on_loss == "hold-on-loss", stuck=stuck, inverted=turned) for name in line]
     try:
         sides = Sides(ladders, host, modbus_port, opcua_port, mqtt, webhook_port, webhook_secret)
     except (OSError, RuntimeError) as error:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,7 +82,7 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
         say("starting Ray Serve with the two RADAR bundles (half a minute)")
         with (
             page,
-            child("plc", _plc_arguments(plc), folder, environment),
+            child("plc", _plc_arguments(plc), folder, environment) as plc_child,
             closing(LineSide(plc.modbus, list(LINES))) as lines,
             child(
                 "alerting", ["alerting", "run", "--policies", str(stage.policies_file)], folder, environment
@@ -97,7 +97,7 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
             if options.seconds is not None:
                 command += ["--seconds", str(options.seconds)]
             with child("cameras", command, folder, environment) as cameras:
-                _follow(watch, options, cameras, alerting, inference, lines, console)
+                _follow(watch, options, cameras, [alerting, plc_child], inference, lines, console)
             _let_stops_follow(watch)
             stopped = _read_back(watch, lines)
             if options.stay:
@@ -122,7 +122,7 @@ def _follow(
     watch: Watch,
     options: Options,
     cameras: ChildProcess,
-    alerting: ChildProcess,
+    workers: Sequence[ChildProcess],
     inference: Inference,
     lines: LineSide,
     console: Console,
@@ -146,16 +146,19 @@ def _follow(
             if over and watch.captured and watch.finished >= watch.captured:
                 live.update(live_view(watch, watch.captured), refresh=True)
                 return
-            _check(cameras, alerting, inference)
+            _check(cameras, workers, inference)
             if now_s - moved_at > _NO_PROGRESS_S:
                 raise ServiceError(f"no frame was scored for {_NO_PROGRESS_S:g} s; see the logs beside {cameras.log}")
 
 
-def _check(cameras: ChildProcess, alerting: ChildProcess, inference: Inference) -> None:
+def _check(cameras: ChildProcess, workers: Sequence[ChildProcess], inference: Inference) -> None:
     if not cameras.running and cameras.exit_code:
         raise ServiceError(f"the cameras ended with exit code {cameras.exit_code}. Last lines:\n{cameras.log_tail()}")
-    if not alerting.running:
-        raise ServiceError(f"alerting ended with exit code {alerting.exit_code}. Last lines:\n{alerting.log_tail()}")
+    for worker in workers:
+        if not worker.running:
+            raise ServiceError(
+                f"{worker.name} ended with exit code {worker.exit_code}. Last lines:\n{worker.log_tail()}"
+            )
     if not inference.running:
         raise ServiceError(f"Ray Serve ended; see {inference.log}")
 

@@ -50,6 +50,8 @@ class Ladder:
     watchdog_lost: bool = False
     stuck: bool = False
     """A fault to try: the outputs do not follow any more."""
+    inverted: frozenset[str] = frozenset()
+    """Signals that are wired the other way round: stop, run_permit, reject, held. The rungs go by the meaning."""
     stops: int = 0
     """How often the master has stopped the line."""
     refused: int = 0
@@ -70,6 +72,10 @@ class Ladder:
     @property
     def permit(self) -> bool:
         return self.inputs.permit
+
+    def wire(self, signal: str, value: bool) -> bool:
+        """From the meaning to the wire, and from the wire to the meaning."""
+        return value != (signal in self.inverted)
 
     def write(self, new: Inputs) -> bool:
         """Whether it was accepted."""

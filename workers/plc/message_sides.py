@@ -4,7 +4,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,22 +18,26 @@ SIGNATURE_VALID_S = 30
 MAX_BODY_BYTES = 64 * 1024
 
 
-def answer(ladder: Ladder, message: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes what is desired, and tells how the line stands."""
+Wire = Callable[[str, bool], bool]
+
+
+def answer(ladder: Ladder, message: Mapping[str, Any], wire: Wire) -> dict[str, Any]:
+    """Writes what is desired, and tells how the line stands. wire: between the meaning of a signal and its bit."""
     desired = message.get("desired")
     if desired:
         level = LEVELS.index(desired["level"])
-        ladder.write(Inputs(desired["epoch"], desired["heartbeat"], level, desired["run_permit"]))
+        permit = wire("run_permit", desired["run_permit"])
+        ladder.write(Inputs(desired["epoch"], desired["heartbeat"], level, permit))
     ladder.scan()
     return {
         "ask": message["ask"],
         "level": LEVELS[ladder.inputs.command],
         "epoch": ladder.inputs.epoch,
         "heartbeat": ladder.inputs.heartbeat,
-        "stop": ladder.stop,
-        "run_permit": ladder.permit,
-        "reject": ladder.reject,
-        "held": ladder.held,
+        "stop": wire("stop", ladder.stop),
+        "run_permit": wire("run_permit", ladder.permit),
+        "reject": wire("reject", ladder.reject),
+        "held": wire("held", ladder.held),
     }
 
 
@@ -63,8 +67,8 @@ class MqttGateway:
         line_id, name = message.topic.split("/")[-2:]
         if name == "link":
             self.links[line_id] = message.payload.decode()
-        elif line_id in self._ladders:
-            told = answer(self._ladders[line_id], json.loads(message.payload))
+        elif ladder := self._ladders.get(line_id):
+            told = answer(ladder, json.loads(message.payload), ladder.wire)
             client.publish(f"{self._prefix}/{line_id}/state", json.dumps(told), 1)
 
 
@@ -83,7 +87,7 @@ class WebhookGateway:
                 elif ladder is None:
                     self.send_error(404)
                 else:
-                    told = json.dumps(answer(ladder, json.loads(body))).encode()
+                    told = json.dumps(answer(ladder, json.loads(body), _meaning)).encode()
                     self.send_response(200)
                     self.send_header("Content-Length", str(len(told)))
                     self.end_headers()
@@ -98,6 +102,11 @@ class WebhookGateway:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _meaning(signal: str, value: bool) -> bool:
+    """A signed message says what it means, however the line is wired."""
+    return value
 
 
 def _signed(body: bytes, header: str, secret: bytes) -> bool:

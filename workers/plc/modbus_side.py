@@ -2,7 +2,7 @@
 
 Holding registers 0-4, written at once: epoch high, epoch low, heartbeat, command word, run permit. Coils: 0 stop,
 1 run permit, 2 reject (written directly where the master uses no block), 8 held, 9 running, 10 watchdog lost;
-16 reset button, 17 start button.
+16 reset button, 17 start button. Coils 0, 1, 2 and 8 follow the polarity of the ladder; the registers never do.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from pymodbus.simulator.simutils import SimUtils
 from workers.plc.ladder import HOLD, REJECT, RUN, Inputs, Ladder
 
 COILS = 32
+_WRITTEN = ("stop", "run_permit", "reject")
 RESET_BUTTON, START_BUTTON = 16, 17
 _READ_COILS, _READ_REGISTERS, _WRITE_COIL, _WRITE_REGISTER, _WRITE_COILS, _WRITE_REGISTERS = 1, 3, 5, 6, 15, 16
 
@@ -64,6 +65,8 @@ def _write_registers(ladder: Ladder, address: int, values: list[int]) -> None:
 
 def _write_coil(ladder: Ladder, address: int, value: bool) -> None:
     now = ladder.inputs
+    if address < len(_WRITTEN):
+        value = ladder.wire(_WRITTEN[address], value)
     if address == 0:
         ladder.write(Inputs(now.epoch, now.heartbeat, HOLD if value else RUN, now.permit))
     elif address == 1:
@@ -83,6 +86,7 @@ def _block(ladder: Ladder) -> list[int]:
 
 def _coils(ladder: Ladder) -> list[bool]:
     coils = [False] * COILS
-    coils[:3] = [ladder.stop, ladder.permit, ladder.reject]
-    coils[8:11] = [ladder.held, ladder.running, ladder.watchdog_lost]
+    written = zip(_WRITTEN, (ladder.stop, ladder.permit, ladder.reject), strict=True)
+    coils[:3] = [ladder.wire(name, value) for name, value in written]
+    coils[8:11] = [ladder.wire("held", ladder.held), ladder.running, ladder.watchdog_lost]
     return coils

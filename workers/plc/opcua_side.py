@@ -35,11 +35,11 @@ class OpcUaSide:
         self._server.set_server_name("Andon simulated PLC")
         self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         namespace = await self._server.register_namespace(NAMESPACE)
-        for line_id in self._ladders:
+        for line_id, ladder in self._ladders.items():
             folder = await self._server.nodes.objects.add_object(namespace, line_id)
             nodes = self._nodes[line_id] = {}
             for name, kind in _WRITTEN.items():
-                initial = True if kind is ua.VariantType.Boolean else 0
+                initial = ladder.wire("run_permit", True) if kind is ua.VariantType.Boolean else 0
                 nodes[name] = await self._add(folder, namespace, line_id, name, initial, kind)
             for name in _SHOWN + _BUTTONS:
                 nodes[name] = await self._add(folder, namespace, line_id, name, False, ua.VariantType.Boolean)
@@ -54,19 +54,21 @@ class OpcUaSide:
         for line_id, ladder in self._ladders.items():
             nodes = self._nodes[line_id]
             epoch, heartbeat, command, permit = [await nodes[name].read_value() for name in _WRITTEN]
-            new = Inputs(epoch, heartbeat, command, permit)
+            new = Inputs(epoch, heartbeat, command, ladder.wire("run_permit", permit))
             # Only what a client has changed is a write. Otherwise the nodes follow: the line may be driven by Modbus.
             if new != self._seen.get(line_id, Inputs()):
                 ladder.write(new)
             was = self._seen[line_id] = ladder.inputs
             if was != new:
-                for name, value in zip(_WRITTEN, (was.epoch, was.heartbeat, was.command, was.permit), strict=True):
+                written = (was.epoch, was.heartbeat, was.command, ladder.wire("run_permit", was.permit))
+                for name, value in zip(_WRITTEN, written, strict=True):
                     await nodes[name].write_value(value, _WRITTEN[name])
             for name, press in (("Reset", ladder.press_reset), ("Start", ladder.press_start)):
                 if await nodes[name].read_value():
                     press()
                     await nodes[name].write_value(False)
-            shown = (ladder.stop, ladder.reject, ladder.held, ladder.running, ladder.watchdog_lost)
+            wired = [ladder.wire(name, getattr(ladder, name)) for name in ("stop", "reject", "held")]
+            shown = (*wired, ladder.running, ladder.watchdog_lost)
             for name, value in zip(_SHOWN, shown, strict=True):
                 await nodes[name].write_value(value)
 

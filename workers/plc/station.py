@@ -9,7 +9,8 @@ from typing import Any
 from workers.plc.ladder import Ladder
 
 SCAN_S = 0.02
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
+"""Long: the OPC UA server reads its whole address space first, which takes a loaded machine over half a minute."""
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from pipeline.events import Action
 from workers.alerting.actuators.config import Codes
@@ -63,15 +63,24 @@ class ReadBack:
     """By the PLC's own program."""
     epoch: int | None = None
     heartbeat: int | None = None
+    fallen: bool = field(default=False, compare=False)
+    """Remote I/O without a program, with every coil at 0: a stop that reads so may be nobody's order."""
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={_short(value)}" for name, value in vars(self).items() if value is not None)
+        told = {name: value for name, value in vars(self).items() if value is not None and name != "fallen"}
+        return " ".join(f"{name}={_short(value)}" for name, value in told.items())
+
+    def turned(self, inverted: Collection[str]) -> ReadBack:
+        """From the wire to the meaning, or back."""
+        known = {name: getattr(self, name) for name in inverted}
+        changes: dict[str, Any] = {name: not value for name, value in known.items() if value is not None}
+        return replace(self, **changes)
 
     @property
     def stands_stopped(self) -> bool:
         """Whether a signal that a master writes asks the line to stop or to reject. Not `held`: the PLC's own program
         may hold the line because nobody watches it, and that ends only when somebody does."""
-        return bool(self.stop or self.reject or self.level not in (None, "RUN"))
+        return not self.fallen and bool(self.stop or self.reject or self.level not in (None, "RUN"))
 
 
 class Actuator(Protocol):
@@ -115,6 +124,10 @@ def read_until(read: Callable[[], ReadBack], wanted: Image, timeout_s: float) ->
         if fenced or matches(wanted, found) or time.monotonic() >= deadline_s:
             return found
         time.sleep(READ_AGAIN_S)
+
+
+def on_wire(name: str, value: bool, inverted: Collection[str]) -> bool:
+    return value != (name in inverted)
 
 
 def name_of(codes: Codes, code: int) -> str:

@@ -28,9 +28,27 @@ class Codes(Section):
         return self
 
 
+Signal = Literal["stop", "run_permit", "reject", "held"]
+
+
 class _Common(Section):
     timeout_s: float = Field(default=1.0, gt=0, le=10, description="of one exchange with the PLC")
     cycle_s: float = Field(default=0.5, gt=0, le=10, description="between two exchanges while nothing changes")
+
+    @property
+    def runs_on(self) -> str | None:
+        """Why this line would run on when it loses Andon, whatever the policy says; None where it can hold."""
+        return None
+
+
+class _WithPolarity(_Common):
+    inverted: frozenset[Signal] = frozenset()
+    """Signals whose wire says the opposite: a `stop` that holds at 0, a `run_permit` that permits at 0. Written and
+    read so; replies, alarms and the audit log tell the meaning, never the wire."""
+
+    def _must_name(self, signals: Section, where: str) -> None:
+        if absent := sorted(name for name in self.inverted if getattr(signals, name) is None):
+            raise ValueError(f"inverted: {', '.join(absent)} is not named under {where}")
 
 
 class ModbusCoils(Section):
@@ -43,10 +61,11 @@ class ModbusCoils(Section):
     """An output of the PLC's own program: it has held the line. Read, never written."""
 
 
-class ModbusConfig(_Common):
+class ModbusConfig(_WithPolarity):
     """With `block`, everything goes out as one write of five holding registers, which the PLC's program takes or
     refuses as a whole (epoch high, epoch low, heartbeat, command word, run permit); the coils are then only read.
-    Without it the coils are written directly, as plain remote I/O has them: no heartbeat, and no fencing at the PLC."""
+    Without it the coils are written directly, as plain remote I/O has them: no heartbeat, and no fencing at the PLC.
+    `inverted` is of coils; the words of the block always mean what they say."""
 
     type: Literal["modbus"]
     host: str = Field(min_length=1)
@@ -68,7 +87,23 @@ class ModbusConfig(_Common):
     def _has_a_signal(self) -> ModbusConfig:
         if self.coils.stop is None and self.coils.run_permit is None:
             raise ValueError("coils: name at least one of stop and run_permit, or nothing could be read back")
+        self._must_name(self.coils, "coils")
         return self
+
+    @property
+    def holds_at_zero(self) -> bool:
+        """Whether a coil holds the line once remote I/O, having lost its master, lets all of them fall."""
+        permit = self.coils.run_permit is not None and "run_permit" not in self.inverted
+        return permit or "stop" in self.inverted
+
+    @property
+    def runs_on(self) -> str | None:
+        if self.block is not None or self.holds_at_zero:
+            return None
+        return (
+            "remote I/O lets its coils fall to 0, and none of these holds the line at 0: name coils.run_permit, not "
+            "inverted, or a stop that is inverted (and so wired), or a block with its heartbeat"
+        )
 
 
 class OpcUaNodes(Section):
@@ -89,7 +124,7 @@ class OpcUaNodes(Section):
         return self
 
 
-class OpcUaConfig(_Common):
+class OpcUaConfig(_WithPolarity):
     """`command`, `run_permit`, `epoch` and `heartbeat` are written in one request; then all are read."""
 
     type: Literal["opcua"]
@@ -107,13 +142,24 @@ class OpcUaConfig(_Common):
         return self.url
 
     @property
+    def runs_on(self) -> str | None:
+        return None if self.nodes.heartbeat else "nodes.heartbeat is missing, so the PLC can't tell that it lost Andon"
+
+    @model_validator(mode="after")
+    def _inverts_what_is_there(self) -> OpcUaConfig:
+        self._must_name(self.nodes, "nodes")
+        return self
+
+    @property
     def can_reject(self) -> bool:
         return True
 
 
-class MqttConfig(_Common):
+class MqttConfig(_WithPolarity):
     """Publishes the level, retained and with QoS 1, to `{topic}/desired`; the PLC's gateway answers each with what it
-    reads at the line in `{topic}/state`. The broker publishes `{topic}/link` = offline when Andon is lost."""
+    reads at the line in `{topic}/state`. The broker publishes `{topic}/link` = offline when Andon is lost.
+    `inverted` is of the messages' booleans, for a gateway that hands them on as bits; `level` always means what it
+    says."""
 
     type: Literal["mqtt"]
     host: str = Field(min_length=1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from workers.alerting.actuators.base import ActuatorError, Image, ReadBack
+from workers.alerting.actuators.base import ActuatorError, Image, ReadBack, on_wire
 
 
 class _Answer(BaseModel):
@@ -23,15 +24,13 @@ class _Answer(BaseModel):
     held: bool | None = None
 
 
-def to_message(line_id: str, image: Image | None, ask: str) -> bytes:
+def to_message(line_id: str, image: Image | None, ask: str, inverted: Collection[str] = ()) -> bytes:
     """`ask` names this one exchange; the answer repeats it. Without an image the peer only tells how things stand."""
     message: dict[str, Any] = {"schema_version": 1, "line_id": line_id, "ask": ask}
     if image is not None:
         message["desired"] = {
             "level": image.level,
-            "stop": image.stop,
-            "run_permit": image.run_permit,
-            "reject": image.reject,
+            **{name: on_wire(name, getattr(image, name), inverted) for name in ("stop", "run_permit", "reject")},
             "epoch": image.epoch,
             "heartbeat": image.heartbeat,
             "command_id": image.command_id,

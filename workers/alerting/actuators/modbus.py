@@ -9,10 +9,14 @@ from typing import Any
 from pymodbus import ModbusException
 from pymodbus.client import ModbusTcpClient
 
-from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, name_of, read_until
+from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, name_of, on_wire, read_until
 from workers.alerting.actuators.config import ModbusConfig
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the driver tells each fault once
+
+
+_WRITTEN = ("stop", "run_permit", "reject")
+"""Coils that Andon writes, in this order: the stop first."""
 
 
 class ModbusActuator:
@@ -72,12 +76,10 @@ class ModbusActuator:
             _checked(client.write_registers(config.block, values, device_id=unit))
             return
         coils = config.coils
-        for address, value in (
-            (coils.stop, image.stop),
-            (coils.run_permit, image.run_permit),
-            (coils.reject, image.reject),
-        ):
+        for name in _WRITTEN:
+            address = getattr(coils, name)
             if address is not None:
+                value = on_wire(name, getattr(image, name), config.inverted)
                 _checked(client.write_coil(address, value, device_id=unit))
 
     def _read(self) -> ReadBack:
@@ -88,10 +90,12 @@ class ModbusActuator:
             found["epoch"] = words[0] << 16 | words[1]
             found["heartbeat"] = words[2]
             found["level"] = name_of(config.codes, words[3])
+            found["run_permit"] = bool(words[4])  # as asked; the coil, where one is named, says how it stands
         for name, address in config.coils:
             if address is not None:
                 found[name] = bool(_checked(client.read_coils(address, count=1, device_id=unit)).bits[0])
-        return ReadBack(**found)
+        fallen = config.block is None and "stop" in config.inverted and not any(found.get(name) for name in _WRITTEN)
+        return ReadBack(**found, fallen=fallen).turned(config.inverted)
 
 
 def _checked(answer: Any) -> Any:

@@ -63,7 +63,7 @@ class MqttActuator:
             guard()
             # The level is retained for a gateway that comes back; a mere question is not.
             topic = "desired" if image else "question"
-            message = to_message(self._line_id, image, ask)
+            message = to_message(self._line_id, image, ask, self._config.inverted)
             sent = client.publish(f"{self._config.topic}/{topic}", message, QOS, retain=image is not None)
             if sent.rc != paho.MQTT_ERR_SUCCESS:
                 raise ActuatorError(paho.error_string(sent.rc))
@@ -72,7 +72,7 @@ class MqttActuator:
                 value = self._value
             if value is None:
                 raise ActuatorError(f"the gateway did not answer in {self._config.timeout_s:g} s")
-            return read_back(value, ask)
+            return read_back(value, ask).turned(self._config.inverted)
         except (OSError, ValueError, RuntimeError) as error:
             self._drop()
             raise ActuatorError(str(error) or type(error).__name__) from error

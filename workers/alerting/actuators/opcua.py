@@ -19,6 +19,7 @@ from workers.alerting.actuators.base import (
     LeaseLostError,
     ReadBack,
     name_of,
+    on_wire,
     read_until,
 )
 from workers.alerting.actuators.config import OpcUaConfig
@@ -104,7 +105,7 @@ class OpcUaActuator:
             "epoch": image.epoch,
             "heartbeat": image.heartbeat,
             "command": getattr(self._config.codes, image.level),
-            "run_permit": image.run_permit,
+            "run_permit": on_wire("run_permit", image.run_permit, self._config.inverted),
         }
         named = {name: getattr(nodes, name) for name in _WRITTEN if getattr(nodes, name) is not None}
         guard()
@@ -119,7 +120,7 @@ class OpcUaActuator:
         values = await client.read_values([client.get_node(node_id) for node_id in named.values()])
         found: dict[str, Any] = dict(zip(named, values, strict=True))
         found["level"] = name_of(self._config.codes, found.pop("command"))
-        return ReadBack(**found)
+        return ReadBack(**found).turned(self._config.inverted)
 
     def _hang_up(self) -> Future[None] | None:
         client, self._client = self._client, None

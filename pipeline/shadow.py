@@ -1,0 +1,155 @@
+"""A bundle that is tried beside the live one: it looks at the same pixels once the live verdicts stand.
+
+What is tried must not cost what is real. So the shadow looks only while no frames wait, in one pass at a time on a
+thread of its own, and a batch waits for it no longer than `within_s`. A pass that took longer is thrown away, and the
+shadow rests. Whatever it did not look at says why.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detectors.base import Detector
+from pipeline.events import Doubt, ShadowScore, ShadowSkip, Verdict
+from pipeline.frames import doubts_of_pixels, to_gray
+from pipeline.recipes import LoadedShadow
+
+log = logging.getLogger("ray.serve")
+
+REST = 9
+"""So many times as long as a pass that came too late took, nothing is asked: it may cost a tenth of the time."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One frame that the shadow is to judge."""
+
+    shadow: LoadedShadow
+    pixels: NDArray[np.uint8]
+    """(H, W) or (H, W, 3), as the live bundle had it."""
+    doubts: tuple[Doubt, ...]
+    """Of its clock and its sameness, which hold for every bundle."""
+
+
+class Shadows:
+    """Called by one thread."""
+
+    def __init__(self, within_s: float = 0.25, behind: Callable[[], bool] = lambda: False) -> None:
+        """behind: whether frames wait for the live bundle."""
+        self.within_s = within_s
+        self._behind = behind
+        self._running: Future[list[ShadowScore]] | None = None
+        self._rest_until_s = 0.0
+        self._failing = False
+
+    def judge(self, looks: Sequence[Look]) -> list[ShadowScore]:
+        """In the same order. Returns within `within_s`, and raises nothing."""
+        ready = [i for i, look in enumerate(looks) if look.shadow.detector is not None]
+        found = [_skipped(look.shadow, ShadowSkip.NOT_LOADED) for look in looks]
+        outcome = self._pass([looks[i] for i in ready]) if ready else []
+        for at, i in enumerate(ready):
+            found[i] = _skipped(looks[i].shadow, outcome) if isinstance(outcome, ShadowSkip) else outcome[at]
+        return found
+
+    def _pass(self, looks: Sequence[Look]) -> list[ShadowScore] | ShadowSkip:
+        if self._behind():
+            return ShadowSkip.BACKLOG
+        resting = time.monotonic() < self._rest_until_s
+        if resting or (self._running is not None and not self._running.done()):
+            return ShadowSkip.SLOW
+        try:
+            self._running = self._begin(looks)
+        except RuntimeError as error:  # no thread to be had
+            return self._failed(error)
+        wait([self._running], self.within_s)
+        if not self._running.done():
+            return ShadowSkip.SLOW
+        if fault := self._running.exception():
+            return self._failed(fault)
+        self._failing = False
+        return self._running.result()
+
+    def _begin(self, looks: Sequence[Look]) -> "Future[list[ShadowScore]]":
+        """A daemon thread for each pass: one that hangs for ever must not keep the replica from ending."""
+        future: Future[list[ShadowScore]] = Future()
+
+        def work() -> None:
+            began_s = time.monotonic()
+            try:
+                result = _judge_all(looks)
+            except BaseException as error:
+                self._rest_after(began_s)
+                future.set_exception(error)
+            else:
+                self._rest_after(began_s)
+                future.set_result(result)
+
+        threading.Thread(target=work, name="shadow", daemon=True).start()
+        return future
+
+    def _rest_after(self, began_s: float) -> None:
+        took_s = time.monotonic() - began_s
+        if took_s > self.within_s:
+            self._rest_until_s = time.monotonic() + REST * took_s
+
+    def _failed(self, error: BaseException) -> ShadowSkip:
+        if not self._failing:  # told once, counted always
+            log.error("the shadow raised: %s: %s", type(error).__name__, error)
+        self._failing = True
+        return ShadowSkip.FAILED
+
+
+def _judge_all(looks: Sequence[Look]) -> list[ShadowScore]:
+    """One network pass for all frames of one bundle and size."""
+    groups: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for i, look in enumerate(looks):
+        groups.setdefault((id(look.shadow), look.pixels.shape), []).append(i)
+    found: dict[int, ShadowScore] = {}
+    for group in groups.values():
+        shadow = looks[group[0]].shadow
+        detector = shadow.detector
+        assert detector is not None
+        fits = detector.info.input.accepts(*looks[group[0]].pixels.shape[:2])
+        scores = detector.predict(np.stack([looks[i].pixels for i in group])).scores if fits else [None] * len(group)
+        for i, score in zip(group, scores, strict=True):
+            found[i] = _judge(looks[i], detector, None if score is None else float(score))
+    return [found[i] for i in range(len(looks))]
+
+
+def _judge(look: Look, detector: Detector, score: float | None) -> ShadowScore:
+    calibration = detector.info.calibration
+    doubts = (
+        *look.doubts,
+        *([Doubt.WRONG_SIZE] if score is None else []),
+        *doubts_of_pixels(to_gray(look.pixels), calibration.quality),
+    )
+    if doubts or score is None:
+        verdict = Verdict.NOT_DECIDABLE
+    else:
+        verdict = Verdict.NOT_OK if score >= calibration.threshold else Verdict.OK
+    return ShadowScore(
+        bundle=look.shadow.bundle,
+        verdict=verdict,
+        doubts=doubts,
+        score=score,
+        threshold=calibration.threshold,
+        model=look.shadow.model,
+    )
+
+
+def _skipped(shadow: LoadedShadow, why: ShadowSkip) -> ShadowScore:
+    detector = shadow.detector
+    return ShadowScore(
+        bundle=shadow.bundle,
+        verdict=None,
+        skipped=why,
+        score=None,
+        threshold=None if detector is None else detector.info.calibration.threshold,
+        model=shadow.model,
+    )
