@@ -128,6 +128,10 @@ def test_the_worker_image_installs_into_nothing_and_stays_light(tmp_path: Path) 
     probe = "import importlib.util as u, workers.cli; print([m for m in ('torch', 'ray', 'scipy') if u.find_spec(m)])"
     done = subprocess.run([python, "-c", probe], cwd="/", check=True, timeout=60, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+    loads = "import av, workers.console.app, workers.console.serve\n"
+    for actuator in ("modbus", "opcua", "mqtt", "webhook"):
+        loads += f"import workers.alerting.actuators.{actuator}\n"
+    subprocess.run([python, "-c", loads], cwd="/", check=True, timeout=60, capture_output=True)
     helped = subprocess.run(
         [str(home / "bin" / "andon"), "camera", "run", "--help"], cwd="/", check=True, timeout=60, capture_output=True
     )
