@@ -124,7 +124,9 @@ class Inspector:
         self._catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, self._catalog)
         self._config = config
         if self._thread is None:
-            await asyncio.to_thread(check_topics, self._settings, self._settings.topics)
+            topics = self._settings.topics
+            # Its own alone: a replica's Kafka user need not see the others.
+            await asyncio.to_thread(check_topics, self._settings, (topics.frames, topics.frames_dead, topics.scores))
             self._start(config)
 
     def _start(self, config: ServingConfig) -> None:
