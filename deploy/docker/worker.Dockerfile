@@ -22,7 +22,7 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="Andon worker" \
       org.opencontainers.image.licenses="Apache-2.0"
 # A new named volume takes over who owns the folder that it hides.
-RUN install --directory --owner=10001 --group=10001 /spool
+RUN install --directory --owner=10001 --group=10001 /spool /console
 COPY --from=build /opt/andon /opt/andon
 ENV PATH=/opt/andon/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Runs with a read-only root file system; /tmp is all that it may write to.
