@@ -266,6 +266,7 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
             ["kafka.users.operator.existingSecret is empty", "certificate and key"],
         ),
         ("passwords", {"console.proxy.existingSecret": ""}, ["name it in console.proxy.existingSecret"]),
+        ("passwords", {"console.proxy.clientId": ""}, ["write the client id that your issuer gave you"]),
         ("passwords", {"console.proxy.args": []}, ["it knows no issuer: write --provider="]),
         (
             "passwords",

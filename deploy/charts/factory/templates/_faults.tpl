@@ -208,13 +208,16 @@ inference.worker.gpus is {{ int .worker.gpus }}, but no replica would see one: s
 console.replicas is {{ int .replicas }}, but users, sessions and judgements are files on one volume: set 1 (one page serves a hundred browsers)
 {{- end }}
 {{- if and .proxy.enabled (not .proxy.existingSecret) }}
-console.proxy.enabled needs a Secret with OAUTH2_PROXY_CLIENT_ID, OAUTH2_PROXY_CLIENT_SECRET and OAUTH2_PROXY_COOKIE_SECRET: name it in console.proxy.existingSecret
+console.proxy.enabled needs a Secret with the keys client-secret and cookie-secret: name it in console.proxy.existingSecret
+{{- end }}
+{{- if and .proxy.enabled (not .proxy.clientId) }}
+console.proxy.clientId is empty: write the client id that your issuer gave you
 {{- end }}
 {{- if and .proxy.enabled (not .proxy.args) }}
 console.proxy.args is empty, so it knows no issuer: write --provider=…, --oidc-issuer-url=…, --email-domain=…
 {{- end }}
 {{- range .proxy.args }}
-{{- if regexMatch "^--(http-address|upstream|client-secret|cookie-secret)(=|$)" . }}
+{{- if regexMatch "^--(http-address|upstream|client-id|client-secret|cookie-secret)(-file)?(=|$)" . }}
 console.proxy.args has {{ regexFind "^--[a-z-]+" . }}, which the chart or the Secret sets: remove it
 {{- end }}
 {{- end }}
