@@ -144,7 +144,9 @@ class Inspector:
         self._config = config
         self._shadows.within_s = config.shadow_within_ms / 1000
         if self._thread is None:
-            await asyncio.to_thread(check_topics, self._settings, self._settings.topics)
+            topics = self._settings.topics
+            # Its own alone: a replica's Kafka user need not see the others.
+            await asyncio.to_thread(check_topics, self._settings, (topics.frames, topics.frames_dead, topics.scores))
             self._start(config)
 
     def _start(self, config: ServingConfig) -> None:

@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Cameras, alerting, checks: no torch, no ray.
+# Cameras, alerting with what speaks to PLCs, the page, checks: no torch, no ray.
 #   docker build --file deploy/docker/worker.Dockerfile --tag andon/worker:0.1.0 .
 ARG BASE=python:3.11.14-slim-bookworm
 
@@ -11,7 +11,8 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 # The libraries first: they change less often than the code.
 RUN pip install --no-cache-dir --constraint constraints.txt uv \
  && uv venv /opt/andon \
- && uv pip compile --quiet --constraint constraints.txt --extra video pyproject.toml --output-file /tmp/needed.txt \
+ && uv pip compile --quiet --constraint constraints.txt --extra video --extra plc --extra console \
+      pyproject.toml --output-file /tmp/needed.txt \
  && uv pip install --no-cache --python /opt/andon/bin/python --requirement /tmp/needed.txt
 COPY pipeline pipeline
 COPY workers workers
@@ -21,7 +22,7 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="Andon worker" \
       org.opencontainers.image.licenses="Apache-2.0"
 # A new named volume takes over who owns the folder that it hides.
-RUN install --directory --owner=10001 --group=10001 /spool
+RUN install --directory --owner=10001 --group=10001 /spool /console
 COPY --from=build /opt/andon /opt/andon
 ENV PATH=/opt/andon/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Runs with a read-only root file system; /tmp is all that it may write to.

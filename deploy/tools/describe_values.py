@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from parts import PARTS, closed
+from parts import NAMES_OF_OBJECTS, OBJECT_NAME, PARTS, closed
 
 from pipeline.topics import topics
 
@@ -53,6 +53,8 @@ def _property(key: yaml.ScalarNode, value: yaml.Node, lines: list[str]) -> dict[
         extra["items"] = PARTS[extra["items"].pop("use")] if "use" in extra["items"] else extra["items"]
     elif default is not None:
         found |= {"type": _TYPES[type(default)]}
+        if key.value in NAMES_OF_OBJECTS:
+            found |= {"pattern": OBJECT_NAME}
     return found | extra | ({"default": default} if default not in (None, {}) else {})
 
 

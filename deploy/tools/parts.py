@@ -103,6 +103,9 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
+OBJECT_NAME = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
+"""What Kubernetes takes as the name of an object, or nothing."""
+NAMES_OF_OBJECTS = ("existingSecret", "existingClaim", "caSecret", "storageClass", "runtimeClassName")
 _QUANTITY: Schema = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?)?$"}
 _STRINGS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 _SELECTOR: Schema = closed({"matchLabels": {**_STRINGS, "description": "Labels that must match."}})
@@ -119,9 +122,9 @@ def _amounts(meaning: str) -> Schema:
     )
 
 
-def _policy(required: list[str]) -> Schema:
+def _policy(required: list[str], without: tuple[str, ...] = ()) -> Schema:
     """`n` is called `of` here: Helm's YAML takes a bare n for the word "no"."""
-    schema = _renamed(of_model(LinePolicy, "docs/alerting.md"))
+    schema = _renamed(of_model(LinePolicy, "docs/alerting.md", without=without))
     for name, part in schema["properties"].items():
         part["description"] = _POLICY_WORDS.get(name, part["description"])
     return schema | {"required": required}
@@ -171,11 +174,13 @@ def _camera() -> Schema:
         },
         existingSecret={
             "type": "string",
+            "pattern": OBJECT_NAME,
             "default": "",
             "description": "Secret with `username` and `password` for the camera, so that they stand in no address.",
         },
         imagesClaim={
             "type": "string",
+            "pattern": OBJECT_NAME,
             "default": "",
             "description": "PersistentVolumeClaim with images, seen at /images: for trials with `source.type: folder`.",
         },
@@ -185,7 +190,66 @@ def _camera() -> Schema:
     return schema | {"required": ["station_id", "recipe", "source"]}
 
 
+_PEERS: Schema = {
+    "type": "array",
+    "items": closed(
+        minProperties=1,
+        properties={
+            "namespaceSelector": {"description": "Namespaces by label.", **_SELECTOR},
+            "podSelector": {"description": "Pods by label.", **_SELECTOR},
+            "ipBlock": {
+                "description": "A network.",
+                **closed(
+                    {
+                        "cidr": {**_CIDR, "description": "Its address."},
+                        "except": {"type": "array", "items": _CIDR, "description": "But for these."},
+                    },
+                    required=["cidr"],
+                ),
+            },
+        },
+    ),
+}
+_KEY_OF: Schema = closed(
+    {
+        "name": {"type": "string", "minLength": 1, "description": "Of the object."},
+        "key": {"type": "string", "minLength": 1, "description": "In the object."},
+    },
+    required=["name", "key"],
+)
+_ENVIRONMENT: Schema = {
+    "type": "array",
+    "items": closed(
+        {
+            "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "description": "Of the variable."},
+            "value": {"type": "string", "description": "Its value. Nothing secret: that is what secretKeyRef is for."},
+            "valueFrom": {
+                "description": "Where its value is.",
+                **closed(
+                    {
+                        "secretKeyRef": {"description": "In a Secret.", **_KEY_OF},
+                        "configMapKeyRef": {"description": "In a ConfigMap.", **_KEY_OF},
+                        "fieldRef": {
+                            "description": "A fact of the pod.",
+                            **closed(
+                                {"fieldPath": {"type": "string", "description": "For instance metadata.name."}},
+                                required=["fieldPath"],
+                            ),
+                        },
+                    },
+                    minProperties=1,
+                    maxProperties=1,
+                ),
+            },
+        },
+        required=["name"],
+        minProperties=2,
+        maxProperties=2,
+    ),
+}
+
 PARTS: dict[str, Schema] = {
+    "Environment": _ENVIRONMENT,
     "Lines": table(
         closed(
             {
@@ -193,6 +257,7 @@ PARTS: dict[str, Schema] = {
                 "cameras": {"description": "The cameras of this line, by camera id.", **table(_camera(), "camera")},
                 "existingSecret": {
                     "type": "string",
+                    "pattern": OBJECT_NAME,
                     "default": "",
                     "description": "Secret for this line's PLC; its keys are files in /run/secrets/lines/‹line›/, "
                     "where `stop.actuator` may name them.",
@@ -202,8 +267,20 @@ PARTS: dict[str, Schema] = {
         ),
         "line",
     ),
-    "Recipes": table(of_model(Recipe, "docs/architecture.md", without=("cameras",)), "recipe"),
-    "Policy": _policy(["k", "of", "action"]),
+    "Recipes": table(
+        of_model(
+            Recipe,
+            "docs/architecture.md",
+            without=("cameras",),
+            moreCameras={
+                "type": "array",
+                "items": {"type": "string", "pattern": r"^[A-Za-z0-9_.*?-]+$", "description": "Camera id; * and ?."},
+                "description": "Cameras whose workers run elsewhere, such as on a box at the line; * and ? match.",
+            },
+        ),
+        "recipe",
+    ),
+    "Policy": _policy(["k", "of", "action"], without=("actuator", "on_loss")),
     "Labels": _STRINGS,
     "Quantity": _QUANTITY,
     "Port": _PORT,
@@ -236,22 +313,15 @@ PARTS: dict[str, Schema] = {
             }
         ),
     },
-    "Peers": {
+    "Peers": _PEERS,
+    "Egress": {
         "type": "array",
         "items": closed(
             {
-                "namespaceSelector": {"description": "Namespaces by label.", **_SELECTOR},
-                "podSelector": {"description": "Pods by label.", **_SELECTOR},
-                "ipBlock": {
-                    "description": "A network.",
-                    **closed(
-                        {
-                            "cidr": {**_CIDR, "description": "Its address."},
-                            "except": {"type": "array", "items": _CIDR, "description": "But for these."},
-                        }
-                    ),
-                },
-            }
+                "to": {"description": "Who. Left out or empty: anywhere, by port alone.", **_PEERS},
+                "ports": {"description": "TCP ports.", "type": "array", "minItems": 1, "items": _PORT},
+            },
+            required=["ports"],
         ),
     },
 }

@@ -1,3 +1,4 @@
+import errno
 import stat
 from pathlib import Path
 
@@ -6,7 +7,7 @@ from argon2 import PasswordHasher
 
 from workers.console.identity import ProxyError, TrustedProxy, of_session
 from workers.console.limits import PER_NAME_AND_PEER, PER_PEER, WINDOW_S, LoginLimits
-from workers.console.sessions import Session, Sessions, new_session, read_secret
+from workers.console.sessions import Session, SessionKeyError, Sessions, given_secret, new_session, read_secret
 from workers.console.users import Role, Users, UsersError
 
 pytestmark = pytest.mark.unit
@@ -143,3 +144,36 @@ def test_a_whole_shift_may_log_in_from_one_address() -> None:
         assert limits.wait_s(f"user-{number}", "terminal") == 0
         limits.tried(f"user-{number}", "terminal")
         limits.succeeded(f"user-{number}", "terminal")
+
+
+def test_a_users_file_that_is_mounted_read_only_is_changed_where_it_is_kept(
+    users: Users, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)  # as the folder of a mounted Secret does
+    with pytest.raises(UsersError, match="change users where it is kept"):
+        users.change_password("ada", PASSWORD + "2")
+    assert users.check("ada", PASSWORD)
+
+
+def test_a_session_key_of_somebody_elses_making_outlives_the_folder(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("0123456789abcdef" * 4 + "\n")
+    session = new_session("ada", "f")
+    sealed = Sessions(given_secret(file)).seal(session)
+    assert Sessions(given_secret(file)).open(sealed) == session
+
+
+@pytest.mark.parametrize("content", [b"", b"too short", b" " * 64])
+def test_a_session_key_that_could_be_guessed_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    with pytest.raises(SessionKeyError, match="at least 32"):
+        given_secret(file)
+
+
+def test_a_session_key_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SessionKeyError, match="can't be read"):
+        given_secret(tmp_path / "none")

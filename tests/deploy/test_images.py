@@ -72,7 +72,7 @@ def test_compose_commands_and_files_exist() -> None:
         if service.get("image", "").startswith("andon/worker"):
             command: Any = typer.main.get_command(app)
             words = list(service["command"])
-            while hasattr(command, "commands"):
+            while words and words[0] in getattr(command, "commands", {}):
                 command = command.commands[words.pop(0)]
             known = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= known, name
@@ -87,9 +87,10 @@ def test_compose_commands_and_files_exist() -> None:
 
 
 @pytest.mark.unit
-def test_compose_publishes_no_port_and_hardens_what_is_ours() -> None:
+def test_compose_opens_the_page_to_this_machine_alone_and_hardens_what_is_ours() -> None:
     for name, service in compose()["services"].items():
-        assert "ports" not in service, name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert ("ports" in service) == (name == "console")
         if "build" in service:
             assert service["read_only"] is True
             assert service["cap_drop"] == ["ALL"]
@@ -128,6 +129,10 @@ def test_the_worker_image_installs_into_nothing_and_stays_light(tmp_path: Path) 
     probe = "import importlib.util as u, workers.cli; print([m for m in ('torch', 'ray', 'scipy') if u.find_spec(m)])"
     done = subprocess.run([python, "-c", probe], cwd="/", check=True, timeout=60, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+    loads = "import av, workers.console.app, workers.console.serve\n"
+    for actuator in ("modbus", "opcua", "mqtt", "webhook"):
+        loads += f"import workers.alerting.actuators.{actuator}\n"
+    subprocess.run([python, "-c", loads], cwd="/", check=True, timeout=60, capture_output=True)
     helped = subprocess.run(
         [str(home / "bin" / "andon"), "camera", "run", "--help"], cwd="/", check=True, timeout=60, capture_output=True
     )

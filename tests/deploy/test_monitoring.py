@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import promql_parser
@@ -14,6 +15,8 @@ from support.charts import CHARTS, Render
 from workers.alerting.metrics import Metrics
 from workers.camera.buffer import Buffer, WhenFull
 from workers.camera.metrics import CameraMetrics
+from workers.console.gauges import Gauges
+from workers.console.metrics import ConsoleMetrics
 
 pytestmark = pytest.mark.unit
 
@@ -37,7 +40,12 @@ def _ours() -> Iterator[str]:
     alerting = Metrics()
     alerting.watch(LoopState())
     camera = CameraMetrics([], Buffer(2**23, WhenFull.DROP_OLDEST, lambda: None), dict, lambda: 0.0)
-    for metric in [*alerting.registry.collect(), *camera.collect()]:
+    page: Any = SimpleNamespace(
+        reader=SimpleNamespace(alive=True, fault=None),
+        gauges=SimpleNamespace(now=Gauges()),
+        feedback=SimpleNamespace(path=Path(__file__)),
+    )
+    for metric in [*alerting.registry.collect(), *camera.collect(), *ConsoleMetrics(page).collect()]:
         yield from _samples(metric)
 
 

@@ -1,13 +1,15 @@
 """What the charts promise about what they render, in every mode."""
 
+import gzip
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from support.charts import Mode, Object, Render, containers, rendered
+from support.charts import Mode, Object, Render, containers, helm, rendered
 
 from pipeline.recipes import Recipe
 from pipeline.settings import Settings
@@ -127,12 +129,12 @@ def test_a_new_chart_version_touches_no_pod(plant: Render, tmp_path: Path) -> No
 
 
 def test_a_changed_recipe_touches_no_pod(plant: Render) -> None:
-    changed = rendered(
+    after = rendered(
         plant.mode, "--set", "recipes.cast-part.bundle=cast-part-radar-2,recipes.cast-part.late_after_s=20"
     )
-    assert cluster_of(changed) == cluster_of(plant)
-    assert pods_without_ray(changed) == pods_without_ray(plant)
-    serve = changed.one("RayService")["spec"]["serveConfigV2"]
+    assert cluster_of(after) == cluster_of(plant)
+    assert pods_without_ray(after) == pods_without_ray(plant)
+    serve = after.one("RayService")["spec"]["serveConfigV2"]
     assert "cast-part-radar-2" in serve
     assert serve != plant.one("RayService")["spec"]["serveConfigV2"]
 
@@ -147,19 +149,22 @@ def test_other_limits_of_autoscaling_change_nothing_that_kuberay_hashes(plant: R
                 group.pop(name)
         return cluster
 
-    changed = rendered(plant.mode, "--set", "inference.autoscaling.minReplicas=8,inference.autoscaling.maxReplicas=40")
-    assert hashed(changed) == hashed(plant)
+    after = rendered(plant.mode, "--set", "inference.autoscaling.minReplicas=8,inference.autoscaling.maxReplicas=40")
+    assert hashed(after) == hashed(plant)
 
 
-def test_a_changed_policy_restarts_alerting_alone(plant: Render) -> None:
-    changed = rendered(plant.mode, "--set", "lines.press-1.stop.k=4")
-    before, now = plant.pods(), changed.pods()
-    assert [where for where in now if now[where] != before[where]] == ["Deployment/factory-alerting"]
+def test_a_changed_policy_restarts_alerting_and_the_page_alone(plant: Render) -> None:
+    after = rendered(plant.mode, "--set", "lines.press-1.stop.k=4")
+    before, now = plant.pods(), after.pods()
+    assert {where for where in now if now[where] != before[where]} == {
+        "Deployment/factory-alerting",
+        "Deployment/factory-console",
+    }
 
 
 def test_a_changed_camera_restarts_its_worker_alone(plant: Render) -> None:
-    changed = rendered(plant.mode, "--set", "lines.labels-2.cameras.labels-2-back.source.fps=7")
-    before, now = plant.pods(), changed.pods()
+    after = rendered(plant.mode, "--set", "lines.labels-2.cameras.labels-2-back.source.fps=7")
+    before, now = plant.pods(), after.pods()
     assert [where for where in now if now[where] != before[where]] == ["Deployment/factory-camera-labels-2"]
 
 
@@ -173,6 +178,202 @@ def test_camera_workers_are_never_two_and_block_no_drain(factory: Render) -> Non
         if "-camera-" in found["metadata"]["name"]:
             assert (found["spec"]["replicas"], found["spec"]["strategy"]) == (1, {"type": "Recreate"})
             assert not any(b.items() <= found["spec"]["template"]["metadata"]["labels"].items() for b in budgets)
+
+
+def test_the_page_is_never_two_and_blocks_no_drain(factory: Render) -> None:
+    pages = [found for found in factory.of_kind("Deployment") if found["metadata"]["name"].endswith("-console")]
+    assert len(pages) == (factory.mode.values != "minimal")
+    for page in pages:
+        assert (page["spec"]["replicas"], page["spec"]["strategy"]) == (1, {"type": "Recreate"})
+        assert not [b for b in factory.of_kind("PodDisruptionBudget") if b["metadata"]["name"].endswith("-console")]
+        (data,) = (v for v in page["spec"]["template"]["spec"]["volumes"] if v["name"] == "data")
+        claim = factory.one("PersistentVolumeClaim", data["persistentVolumeClaim"]["claimName"])
+        assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_only_the_page_may_write_operations(plant: Render) -> None:
+    """By its Kafka user, whom nobody else has."""
+    holders = {
+        where
+        for where, pod in plant.pods().items()
+        for volume in pod["spec"]["volumes"]
+        if volume["name"] == "secrets"
+        if "factory-kafka-operator" in [source["secret"]["name"] for source in volume["projected"]["sources"]]
+    }
+    assert holders == {"Deployment/factory-console"}
+
+
+def test_a_service_leads_to_a_port_that_its_pods_open(factory: Render) -> None:
+    for service in factory.of_kind("Service"):
+        wanted = service["spec"]["selector"].items()
+        (pod,) = (pod for pod in factory.pods().values() if wanted <= pod["metadata"]["labels"].items())
+        ports = {port["name"] for container in containers(pod) for port in container.get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+def test_who_logs_in_elsewhere_comes_through_the_sidecar_alone(renders: dict[Mode, Render]) -> None:
+    render = renders[Mode("factory", "passwords")]
+    pod = render.pods()["Deployment/factory-console"]
+    page, login = containers(pod)
+    assert page["args"][page["args"].index("--proxy-from") + 1] == "127.0.0.1"
+    assert "--upstream=http://127.0.0.1:8484" in login["args"]
+    assert render.one("Service", "-console")["spec"]["ports"][0]["targetPort"] == "login"
+    policy = render.one("NetworkPolicy", "-console")
+    opened = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+    assert opened == {4180, 9100}
+
+
+def test_the_page_says_tls_only_where_it_is_so(factory: Render) -> None:
+    """Its probes speak as it does, and cookies are for TLS alone where TLS ends in front of it."""
+    for where, pod in factory.pods().items():
+        for container in containers(pod):
+            if container["name"] == "console":
+                tls = "--tls-certificate" in container["args"]
+                assert container["livenessProbe"]["httpGet"]["scheme"] == ("HTTPS" if tls else "HTTP"), where
+                assert factory.one("Service", "-console")["spec"]["ports"][0]["port"] == (443 if tls else 80)
+
+
+def changed(plant: Render, tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Render:
+    """With values that a second file could not take away again."""
+    values = yaml.safe_load(plant.mode.values_file.read_text())
+    change(values)
+    file = tmp_path / "changed.yaml"
+    file.write_text(yaml.safe_dump(values))
+    done = helm("template", plant.mode.release, plant.mode.chart_folder, "--namespace", "plant", "--values", file)
+    assert done.returncode == 0, done.stderr
+    return Render(plant.mode, done.stdout)
+
+
+def test_an_empty_list_of_peers_opens_nothing(plant: Render, tmp_path: Path) -> None:
+    """Kubernetes would take an empty `from` for everybody, and an empty `to` for everywhere."""
+
+    def empty(values: dict[str, Any]) -> None:
+        for line in values["lines"].values():
+            line["cameras"] = {}
+            line["stop"].pop("actuator")
+        values["recipes"] = {"cast-part": {"bundle": "cast-part-radar"}}
+        nothing: dict[str, Any] = {"monitoring": {"from": []}, "kuberay": {"from": []}}
+        values["networkPolicy"] |= nothing | {"camera": {"cidrs": []}, "plc": {"cidrs": [], "morePorts": [502]}}
+        values["console"]["allowFrom"] = []
+
+    render = changed(plant, tmp_path, empty)
+    for policy in render.of_kind("NetworkPolicy"):
+        for rule in policy["spec"].get("ingress") or []:
+            assert rule["from"], policy["metadata"]["name"]
+        for rule in policy["spec"].get("egress") or []:
+            assert rule.get("to", "left out on purpose"), policy["metadata"]["name"]
+    page = render.one("NetworkPolicy", "-console")["spec"]
+    assert "ingress" not in page
+    assert "Ingress" in page["policyTypes"]
+    alerting = render.one("NetworkPolicy", "-alerting")["spec"]["egress"]
+    assert 502 not in {port["port"] for rule in alerting for port in rule["ports"]}
+
+
+def test_a_factory_without_cameras_of_its_own_serves_those_that_run_elsewhere(plant: Render, tmp_path: Path) -> None:
+    def elsewhere(values: dict[str, Any]) -> None:
+        values["lines"] = {}
+        values["recipes"] = {"cast-part": {"bundle": "cast-part-radar", "moreCameras": ["edge-*"]}}
+        values["tests"] = {"enabled": False}
+
+    render = changed(plant, tmp_path, elsewhere)
+    (deployment,) = serve_config(render)["applications"][0]["deployments"]
+    assert deployment["user_config"]["recipes"]["cast-part"]["cameras"] == ["edge-*"]
+    assert not [found for found in render.of_kind("Deployment") if "-camera-" in found["metadata"]["name"]]
+
+
+def test_policies_open_the_ports_of_the_cameras_and_plcs_that_there_are(plant: Render) -> None:
+    def ports(name: str, network: str) -> set[int]:
+        rules = plant.one("NetworkPolicy", name)["spec"]["egress"]
+        blocks = [r for r in rules if {"ipBlock": {"cidr": network}} in r.get("to", [])]
+        return {port["port"] for rule in blocks for port in rule["ports"]}
+
+    assert ports("-camera", "10.20.0.0/24") == {554}
+    assert ports("-alerting", "10.20.1.0/24") == {502, 8883}
+    other = rendered(plant.mode, "--set", "lines.press-1.cameras.press-1-top.source.url=rtsp://10.20.0.11:10554/s").one(
+        "NetworkPolicy", "-camera"
+    )
+    assert 10554 in {port["port"] for rule in other["spec"]["egress"] for port in rule["ports"]}
+
+
+def test_environment_and_egress_of_ones_own_reach_every_process(plant: Render) -> None:
+    for where, pod in plant.pods().items():
+        for container in containers(pod):
+            named = {e["name"] for e in container.get("env", [])}
+            if "KAFKA_BOOTSTRAP" in named:
+                assert "OTEL_EXPORTER_OTLP_ENDPOINT" in named, where
+    for name in ("-camera", "-alerting", "-console", "-inference-worker", "-check"):
+        rules = plant.one("NetworkPolicy", name)["spec"]["egress"]
+        assert any(rule.get("ports") == [{"port": 4317, "protocol": "TCP"}] for rule in rules), name
+
+
+def test_names_that_people_give_become_names_that_kubernetes_takes(plant: Render, tmp_path: Path) -> None:
+    camera = {"station_id": "s", "recipe": "cast-part", "existingSecret": "login"}
+    ids = ["A" * 20 + "__", "x.y_Z-", "0", "L" * 64]
+    lines = {
+        "Halle_3.Linie-" + "n" * 40: {
+            "stop": {"action": "ALARM_ONLY"},
+            "existingSecret": "plc",
+            "cameras": {
+                name: camera | {"worker": "all", "source": {"type": "video", "url": f"rtsp://10.20.0.{n}/s"}}
+                for n, name in enumerate(ids)
+            },
+        },
+        "halle-3-linie-" + "n" * 40: {"stop": {"action": "ALARM_ONLY"}, "existingSecret": "plc-2"},
+    }
+    more = tmp_path / "more.yaml"
+    more.write_text(yaml.safe_dump({"lines": lines}))
+    render = rendered(plant.mode, "--values", more)
+    for where, pod in render.pods().items():
+        names = [volume["name"] for volume in pod["spec"].get("volumes", [])]
+        assert len(names) == len(set(names)), where
+        assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in names), where
+    mounts = render.pods()["Deployment/factory-camera-all"]["spec"]["containers"][0]["volumeMounts"]
+    assert {f"/run/secrets/cameras/{name}" for name in ids} <= {mount["mountPath"] for mount in mounts}
+    alone = {"press-1": {"cameras": {"Zz__": camera | {"source": {"type": "video", "url": "rtsp://10.20.0.9/s"}}}}}
+    more.write_text(yaml.safe_dump({"lines": alone}))
+    assert rendered(plant.mode, "--values", more).one("Deployment", "-camera-zz")
+
+
+def test_large_numbers_stay_whole(plant: Render, tmp_path: Path) -> None:
+    """Helm reads numbers of files as floats: 1000680000 would become 1.00068e+09."""
+    more = tmp_path / "more.yaml"
+    scaled = {"autoscaling": {"enabled": True, "lagThreshold": 1_000_000}, "pdb": {"minAvailable": 1}}
+    user = {"runAsUser": 1_000_680_000, "fsGroup": 1_000_680_000}
+    more.write_text(yaml.safe_dump({"podSecurity": user, "alerting": scaled}))
+    render = rendered(plant.mode, "--values", more)
+    assert not re.search(r"\de\+\d", render.text)
+    for pod in render.pods().values():
+        assert pod["spec"]["securityContext"]["runAsUser"] == 1_000_680_000
+    assert render.one("ScaledObject")["spec"]["triggers"][0]["metadata"]["lagThreshold"] == "1000000"
+
+
+def test_two_hundred_cameras_render_and_fit_into_what_helm_stores(plant: Render, tmp_path: Path) -> None:
+    cameras = {
+        f"cam-{n:03}": {
+            "station_id": "s",
+            "recipe": "cast-part",
+            "source": {"type": "video", "url": f"rtsp://10.20.0.{n % 250}/s"},
+        }
+        for n in range(200)
+    }
+    more = tmp_path / "more.yaml"
+    more.write_text(yaml.safe_dump({"lines": {"press-1": {"cameras": cameras}}}))
+    render = rendered(plant.mode, "--values", more)
+    workers = [found for found in render.of_kind("Deployment") if "-camera-" in found["metadata"]["name"]]
+    assert len(workers) == 200 + 3
+    # A release is one Secret of at most a MiB: gzip of manifest, chart and values, in base64 twice.
+    assert len(gzip.compress(render.text.encode())) * 16 / 9 < 512 * 1024
+
+
+def test_keda_over_tls_without_an_authority_or_users_of_its_own_asks_for_no_secret(plant: Render) -> None:
+    kafka = "kafka.auth.type=none,kafka.tls.existingSecret=,kafka.tls.enabled=true"
+    render = rendered(
+        plant.mode, "--set", kafka, "--set", "alerting.autoscaling.enabled=true,alerting.pdb.minAvailable=1"
+    )
+    assert not render.of_kind("TriggerAuthentication")
+    trigger = render.one("ScaledObject")["spec"]["triggers"][0]
+    assert "authenticationRef" not in trigger
+    assert trigger["metadata"]["tls"] == "enable"
 
 
 def test_budgets_let_at_least_one_pod_go(factory: Render) -> None:
@@ -204,6 +405,8 @@ def test_keda_owns_the_number_that_it_scales(renders: dict[Mode, Render]) -> Non
 
 def test_the_spool_fits_onto_its_volume(factory: Render) -> None:
     for claim in factory.of_kind("PersistentVolumeClaim"):
+        if claim["metadata"]["name"].endswith("-console"):
+            continue
         config = factory.one("ConfigMap", claim["metadata"]["name"])
         max_mib = yaml.safe_load(config["data"]["cameras.yaml"])["spool"]["max_mib"]
         assert int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Mi")) > max_mib * 1.05
@@ -337,12 +540,12 @@ def test_commands_and_their_options_exist(factory: Render) -> None:
                 "ray-head",
                 "ray-worker",
                 "autoscaler",
-                "console",  # not part of this version
             ):
                 continue
             words = words[1:] if words[0] == "andon" else words
             command: Any = typer.main.get_command(app)
-            while hasattr(command, "commands"):
+            while words and words[0] in getattr(command, "commands", {}):
                 command = command.commands[words.pop(0)]
+            assert not getattr(command, "commands", {}) or command.invoke_without_command, where
             known = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= known, where

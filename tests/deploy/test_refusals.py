@@ -48,6 +48,8 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"fullnameOverride": "a-name-of-thirty-eight-characters-long"}, ["maxLength", "37"]),
         # Kafka.
         ("minimal", {"kafka.bootstrap": ""}, ["kafka.bootstrap is empty: set it to host:port"]),
+        ("minimal", {"kafka.bootstrap": "kafka"}, ["write host:port of each broker"]),
+        ("minimal", {"kafka.bootstrap": "a:9092, b:9092"}, ["separated by commas alone"]),
         ("minimal", {"kafka.auth.type": "mtls"}, ["needs TLS: set kafka.tls.enabled to true"]),
         ("minimal", {"kafka.auth.type": "plain"}, ["passwords in clear", "use scram-sha-512"]),
         (
@@ -115,6 +117,108 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
             },
             ["Kubernetes takes at most 63: give its camera a short `worker`"],
         ),
+        # Two cameras must say that they share a worker: one that is only called like it does not.
+        (
+            "minimal",
+            {
+                "lines.press-1.cameras.other": {
+                    "station_id": "s",
+                    "recipe": "solar-cell",
+                    "worker": "press-1-top",
+                    "source": {"type": "video", "url": "rtsp://10.0.0.2/s"},
+                }
+            },
+            ["would both be called", "or one on purpose"],
+        ),
+        (
+            "minimal",
+            {
+                "lines.press-1.cameras": {
+                    True: {
+                        "station_id": "s",
+                        "recipe": "solar-cell",
+                        "source": {"type": "video", "url": "rtsp://10.0.0.2/s"},
+                    }
+                }
+            },
+            ['a camera of line "press-1" is called true: put names that YAML takes', "in quotes"],
+        ),
+        ("minimal", {f"{CAMERA}.source.url": "/images/part.mp4"}, ["a file, but nothing is mounted"]),
+        ("minimal", {f"{CAMERA}.part_id": "file"}, ["a video has no file names: write frame"]),
+        # What a network policy would cut off in silence.
+        (
+            "plant",
+            {"lines.press-1.cameras.press-1-top.source.url": "rtsp://10.30.0.11/s"},
+            ["camera press-1-top is at 10.30.0.11", "add 10.30.0.11/32 or its network"],
+        ),
+        ("plant", {"lines.press-1.stop.actuator.host": "10.20.2.11"}, ["the PLC of line press-1 is at 10.20.2.11"]),
+        ("plant", {"networkPolicy.camera.cidrs": []}, ["networkPolicy.camera.cidrs is empty", "name its network"]),
+        ("plant", {"networkPolicy.plc.cidrs": []}, ["nobody reaches the PLC of line press-1: name its network"]),
+        ("minimal", {f"{CAMERA}.source.url": "srt://10.0.0.2/s"}, ["names no port", "write it, as in rtsp://"]),
+        (
+            "plant",
+            {"networkPolicy.redis.to": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]},
+            ["networkPolicy.redis.to has a peer with an ipBlock and a selector", "write two peers"],
+        ),
+        ("plant", {"networkPolicy.redis.to": [{}]}, ["/networkPolicy/redis/to/0"]),
+        # Stops and PLCs.
+        ("minimal", {"lines.press-1.stop.k": 6}, ["k is 6 of 5 parts, which is never reached: set k to at most 5"]),
+        ("minimal", {"alerting.otherLines.of": 2}, ["alerting.otherLines: k is 3 of 2 parts"]),
+        ("minimal", {"lines.press-1.stop.not_decidable": {"limit": 30}}, ["set limit to at most of_last"]),
+        (
+            "minimal",
+            {"lines.press-1.stop.candidates": {"laxer": {"threshold": 0.5, "k": 9}}},
+            ["candidates.laxer: k is above `of`", "set k to at most 5"],
+        ),
+        (
+            "minimal",
+            {"lines.press-1.stop.actuator": {"type": "modbus", "host": "10.0.0.9", "coils": {"stop": 0}}},
+            ["has an actuator and no on_loss: write hold-on-loss", "or run-with-alarm"],
+        ),
+        (
+            "minimal",
+            {
+                "lines.press-1.stop.on_loss": "hold-on-loss",
+                "lines.press-1.stop.actuator": {"type": "modbus", "host": "10.0.0.9", "coils": {"held": 0}},
+            },
+            ["name at least one of stop and run_permit, or nothing could be read back"],
+        ),
+        (
+            "minimal",
+            {
+                "lines.press-1.stop.action": "REJECT",
+                "lines.press-1.stop.on_loss": "hold-on-loss",
+                "lines.press-1.stop.actuator": {"type": "modbus", "host": "10.0.0.9", "coils": {"stop": 0}},
+            },
+            ["REJECT needs a signal for it: actuator.coils.reject"],
+        ),
+        (
+            "plant",
+            {
+                "lines.press-2.stop": {
+                    "action": "HOLD",
+                    "on_loss": "run-with-alarm",
+                    "actuator": {
+                        "type": "modbus",
+                        "host": "10.20.1.11",
+                        "block": 100,
+                        "coils": {"stop": 0, "run_permit": 1, "held": 8},
+                    },
+                }
+            },
+            ["the two would fight for it: give each line its own signals"],
+        ),
+        (
+            "plant",
+            {"lines.labels-2.existingSecret": ""},
+            ["name the Secret that holds it in lines.labels-2.existingSecret"],
+        ),
+        (
+            "plant",
+            {"lines.labels-2.stop.actuator.password_file": "/etc/password"},
+            ["nothing is mounted there", "write /run/secrets/lines/labels-2/"],
+        ),
+        ("minimal", {"alerting.otherLines.on_loss": "hold-on-loss"}, ["'on_loss'"]),
         # How many.
         ("minimal", {"inference.replicas": 9}, ["`frames` has 8 partitions", "set at most 8"]),
         ("plant", {"inference.autoscaling.maxReplicas": 49}, ["`frames` has 48 partitions", "set at most 48"]),
@@ -130,6 +234,50 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("plant", {"inference.device": "cpu"}, ["set device to auto or cuda"]),
         ("plant", {"inference.faultTolerance.redisAddress": "redis://x"}, ["must be host:port"]),
         ("passwords", {"inference.http.existingSecret": ""}, ["opens /score", "name a Secret with a bearer token"]),
+        (
+            "minimal",
+            {"inference.replica.cpus": 4},
+            ["is 4, but a worker pod has 2 cores", "set inference.worker.resources.limits.cpu to at least 4"],
+        ),
+        (
+            "minimal",
+            {"inference.worker.resources": {"limits": {"cpu": "", "memory": "4Gi"}, "requests": {"cpu": ""}}},
+            ["Ray counts a pod's cores by it: set limits.cpu to at least 1"],
+        ),
+        ("minimal", {"inference.worker.resources.requests.memory": "5Gi"}, ["(5Gi) is above limits.memory (4Gi)"]),
+        ("minimal", {"alerting.resources.limits.memory": ""}, ["could take a whole node: set it"]),
+        ("minimal", {"inference.worker.sharedMemoryMib": 4096}, ["counts to the pod's memory of 4Gi: set less"]),
+        ("plant", {"inference.replica.gpus": 1.5}, ["shares of one GPU or whole ones: set 1"]),
+        ("minimal", {"inference.worker.gpus": 1}, ["no replica would see one: set inference.replica.gpus to 1"]),
+        # Environment.
+        ("minimal", {"extraEnv": [{"name": "KAFKA_BOOTSTRAP", "value": "x"}]}, ["extraEnv sets KAFKA_BOOTSTRAP"]),
+        (
+            "plant",
+            {"alerting.extraEnv": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "x"}]},
+            ["both set OTEL_EXPORTER_OTLP_ENDPOINT: remove it from one"],
+        ),
+        ("minimal", {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, ["sets A twice"]),
+        ("minimal", {"extraEnv": [{"name": "A"}]}, ["/extraEnv/0"]),
+        # The page.
+        ("plant", {"console.replicas": 2}, ["console.replicas is 2", "set 1 (one page serves a hundred browsers)"]),
+        (
+            "plant",
+            {"kafka.users.operator.existingSecret": ""},
+            ["kafka.users.operator.existingSecret is empty", "certificate and key"],
+        ),
+        ("passwords", {"console.proxy.existingSecret": ""}, ["name it in console.proxy.existingSecret"]),
+        ("passwords", {"console.proxy.clientId": ""}, ["write the client id that your issuer gave you"]),
+        ("passwords", {"console.proxy.args": []}, ["it knows no issuer: write --provider="]),
+        (
+            "passwords",
+            {"console.proxy.args": ["--cookie-secret=abc"]},
+            ["--cookie-secret, which the chart or the Secret sets: remove it"],
+        ),
+        ("passwords", {"console.tls.existingSecret": "tls"}, ["clear console.tls.existingSecret"]),
+        ("plant", {"console.data.storage": "4Gi"}, ["less than judged images may take", "raise it"]),
+        ("trial", {"console.mountBundles": True}, ["set console.mountBundles to false"]),
+        # Names of objects.
+        ("trial", {"redis.existingSecret": "My Secret"}, ["/redis/existingSecret", "does not match"]),
         # Bundles.
         ("plant", {"bundles.claim.existingClaim": ""}, ["name the PersistentVolumeClaim"]),
         ("open-platform", {"bundles.volume.reference": ""}, ["name the OCI image"]),
@@ -177,3 +325,11 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
 def test_the_kafka_chart_refuses(values: str, changes: dict[str, Any], says: list[str], tmp_path: Path) -> None:
     told = refusal("factory-kafka", values, changes, tmp_path, "kafka")
     assert all(part in told for part in says), told
+
+
+def test_an_oci_image_of_bundles_needs_a_cluster_that_mounts_them() -> None:
+    mode = Mode("factory", "open-platform")
+    chart = ("template", "factory", mode.chart_folder, "--values", mode.values_file, "--kube-version")
+    assert helm(*chart, "1.33.0").returncode == 0
+    done = helm(*chart, "1.32.9")
+    assert "needs Kubernetes 1.33, and this is v1.32.9: use claim or fetch" in done.stderr

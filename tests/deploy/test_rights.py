@@ -5,11 +5,14 @@ are tried, not the way of proving who one is.
 """
 
 import os
+import re
 import sys
 import threading
-from collections.abc import Iterator
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,7 @@ from kafka.admin import (
     ResourcePatternFilter,
     ResourceType,
 )
-from support.charts import Mode, Render
+from support.charts import Mode, Render, containers
 from support.stream import picture, wait_until
 
 from pipeline.detectors.null import make_null_bundle
@@ -145,6 +148,60 @@ def grant(bootstrap: str, render: Render) -> None:
         client.close()
 
 
+@dataclass(frozen=True)
+class Browser:
+    """A person behind the proxy of the chart, as the proxy would tell the page of them."""
+
+    url: str
+    metrics_url: str
+    process: ChildProcess
+
+    def acknowledge(self, line_id: str, reason: str) -> None:
+        wait_until(lambda: self._lists(line_id) or not self.process.running, timeout_s=60)
+        assert self.process.running, self.process.log_tail()
+        address = f"/lines/{line_id}/acts/acknowledge"
+        form, cookie = self._ask(address)
+        fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form))
+        self._ask(address, fields | {"reason": reason}, cookie)
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(self.metrics_url, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def _lists(self, line_id: str) -> bool:
+        with suppress(OSError):
+            return f"/lines/{line_id}/acts/acknowledge" in self._ask("/alarms")[0]
+        return False
+
+    def _ask(self, path: str, form: Mapping[str, str] | None = None, cookie: str = "") -> tuple[str, str]:
+        """The page, and its cookie."""
+        told = {"X-Forwarded-Preferred-Username": "anna", "X-Forwarded-Groups": "staff, operator"}
+        headers = {"Host": "andon.example", "Accept": "text/html", "Cookie": cookie} | told
+        body = urllib.parse.urlencode(form).encode() if form else None
+        request = urllib.request.Request(self.url + path, body, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(answer.read().decode()), str(answer.headers.get("set-cookie", "")).split(";")[0]
+
+
+@contextmanager
+def page(factory: Factory, render: Render) -> Iterator[Browser]:
+    """`andon console` with the arguments of the chart, but for places and ports."""
+    port, metrics_port = free_ports(2)
+    places = {
+        "/data": str(factory.folder / "page"),
+        "/etc/andon/policies.yaml": str(factory.folder / "policies.yaml"),
+        "8484": str(port),
+        "9100": str(metrics_port),
+        "0.0.0.0": LOOPBACK,
+    }
+    (container,) = (
+        each for each in containers(render.pods()["Deployment/factory-console"]) if each["name"] == "console"
+    )
+    words = [places.get(word, word) for word in container["args"]]
+    with factory.process("operator", *words) as process:
+        yield Browser(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{metrics_port}/metrics", process)
+
+
 class _NoMeters:
     def delivered(self, scored: Scored, deliver_s: float) -> None: ...
 
@@ -153,7 +210,8 @@ class _NoMeters:
 def replica(factory: Factory) -> Iterator[None]:
     """What pipeline/serving.py runs, without Ray."""
     settings = factory.settings("inference")
-    check_topics(settings, settings.topics)
+    topics = settings.topics
+    check_topics(settings, (topics.frames, topics.frames_dead, topics.scores))
     make_null_bundle(factory.folder / "null", 32, 32)
     catalog = load_catalog(
         {"null": Recipe(bundle=str(factory.folder / "null"), cameras=("*",), late_after_s=600)}, "cpu"
@@ -180,7 +238,7 @@ def holds(settings: Settings) -> list[LineCommand]:
     return [command for command in commands if command.action is Action.HOLD]
 
 
-def test_each_user_may_do_what_its_component_does(factory: Factory) -> None:
+def test_each_user_may_do_what_its_component_does(factory: Factory, renders: dict[Mode, Render]) -> None:
     images = factory.folder / "images"
     images.mkdir()
     for number in range(12):
@@ -205,11 +263,15 @@ def test_each_user_may_do_what_its_component_does(factory: Factory) -> None:
         replica(factory),
         factory.process("alerting", "alerting", "run", "--policies", str(factory.folder / "policies.yaml")) as alerting,
         factory.process("camera", "camera", "run", "--config", str(factory.folder / "cameras.yaml")) as camera,
+        page(factory, renders[Mode("factory", "passwords")]) as browser,
     ):
         assert try_recipe(factory.settings("check"), "null", timeout_s=60).score.recipe == "null"
         wait_until(lambda: len(holds(person)) == 1 or not alerting.running, timeout_s=60)
         assert alerting.running, alerting.log_tail()
-        answer = ask(person, "line-1", Act.ACKNOWLEDGE, actor="anna", reason="seen", timeout_s=30)
+        browser.acknowledge("line-1", "seen")
+        assert "andon_console_reading 1.0" in browser.metrics()
+        assert 'andon_console_waiting{group="andon-alerting"}' in browser.metrics()
+        answer = ask(person, "line-1", Act.RESET, actor="anna", reason="mended", timeout_s=30)
         assert answer.changes
         assert not answer.refused
         wait_until(lambda: not camera.running, timeout_s=30)

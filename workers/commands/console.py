@@ -33,6 +33,13 @@ def run(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8484,
     data: Data = None,
     users: UsersFile = None,
+    session_key: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ANDON_CONSOLE_SESSION_KEY",
+            help="File with at least 32 random bytes that sign the sessions.  [default: made in --data]",
+        ),
+    ] = None,
     policies: Annotated[
         Path | None, typer.Option(help="The policy file of alerting: k of n, PLCs, and which lines are only on trial.")
     ] = None,
@@ -55,6 +62,10 @@ def run(
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
     behind_tls: Annotated[bool, typer.Option(help="A proxy in front ends TLS: cookies travel by TLS alone.")] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Serve /metrics on this port of 127.0.0.1 (ANDON_METRICS_HOST)."),
+    ] = None,
 ) -> None:
     """Serve the operator's page: the wall, the lines and the alarms; acknowledge, reset, shelve and feedback.
 
@@ -71,6 +82,7 @@ def run(
     from workers.alerting.policy import Policies
     from workers.console.desk import Options, open_desk
     from workers.console.identity import TrustedProxy
+    from workers.console.metrics import exporting
     from workers.console.serve import LOOPBACK_NAMES, serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -83,6 +95,7 @@ def run(
     options = Options(
         data=_data(data),
         users_file=users,
+        session_key=session_key,
         feedback_file=feedback,
         feedback_mib=feedback_mib,
         policies=read_config(policies, Policies) if policies else None,
@@ -94,7 +107,8 @@ def run(
     )
     if not loopback and not secure:
         typer.echo("andon: passwords travel in clear: give --tls-certificate, or a proxy and --behind-tls", err=True)
-    with open_desk(read_settings(), options) as desk:
+    settings = read_settings()
+    with open_desk(settings, options) as desk, exporting(desk, settings.andon_metrics_host, metrics_port):
         if options.proxy is None and (first := desk.users.bootstrap()):
             typer.echo(
                 f"First run: log in as {first.name!r} with {first.password}  (for one login; then choose another)"

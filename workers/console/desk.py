@@ -23,7 +23,7 @@ from workers.console.live import Live
 from workers.console.memory import Memory
 from workers.console.pictures import Pictures
 from workers.console.reader import Reader
-from workers.console.sessions import Sessions, read_secret
+from workers.console.sessions import Sessions, given_secret, read_secret
 from workers.console.users import Users
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ class Options:
     data: Path
     """Users, the key of the sessions, feedback, and the bundles that were written here."""
     users_file: Path | None = None
+    session_key: Path | None = None
+    """Of somebody else's making; else one in `data`."""
     feedback_file: Path | None = None
     feedback_mib: int = DEFAULT_MAX_MIB
     policies: Policies | None = None
@@ -78,6 +80,7 @@ class Desk:
 def open_desk(settings: Settings, options: Options) -> Iterator[Desk]:
     """Follows the factory until the block ends. Kafka and Redis may be away; the pages then say so."""
     options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = given_secret(options.session_key) if options.session_key else read_secret(options.data / "session.key")
     memory = Memory(settings.topics)
     publisher = Publisher(settings, "andon-console", delivery_timeout_s=20)
     maps = MapStore(settings.redis_url)
@@ -86,7 +89,7 @@ def open_desk(settings: Settings, options: Options) -> Iterator[Desk]:
         settings=settings,
         options=options,
         users=Users(options.users_file or options.data / "users.json"),
-        sessions=Sessions(read_secret(options.data / "session.key")),
+        sessions=Sessions(key),
         memory=memory,
         reader=reader,
         gauges=gauges,

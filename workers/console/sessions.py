@@ -11,9 +11,16 @@ from pathlib import Path
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
+from pipeline.errors import AndonError
+
 COOKIE = "andon_session"
 MAX_AGE_S = 12 * 3600
 """A long shift. Then one logs in again."""
+MIN_KEY_BYTES = 32
+
+
+class SessionKeyError(AndonError):
+    """A key of the sessions that can't be used. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -62,5 +69,19 @@ def read_secret(path: Path) -> bytes:
     except FileExistsError:
         return path.read_bytes()
     with os.fdopen(handle, "wb") as file:
-        file.write(secrets.token_bytes(32))
+        file.write(secrets.token_bytes(MIN_KEY_BYTES))
     return path.read_bytes()
+
+
+def given_secret(path: Path) -> bytes:
+    """A key that somebody else made, such as a Kubernetes Secret. Raises SessionKeyError."""
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise SessionKeyError(f"--session-key {path} can't be read: {error.strerror}") from error
+    if len(key) < MIN_KEY_BYTES:
+        raise SessionKeyError(
+            f"--session-key {path} holds {len(key)} bytes, and a key has at least {MIN_KEY_BYTES}: make one with "
+            "`openssl rand -hex 32`"
+        )
+    return key

@@ -161,8 +161,14 @@ class Users:
 
     def _write(self, users: Mapping[str, User]) -> None:
         """By rename: a reader sees the old file or the new one. For its owner alone."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=".users-")  # made with mode 0600
-        with os.fdopen(handle, "wb") as file:
-            file.write(_File(users=users).model_dump_json(indent=2).encode() + b"\n")
-        os.replace(draft, self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=".users-")  # made with mode 0600
+            with os.fdopen(handle, "wb") as file:
+                file.write(_File(users=users).model_dump_json(indent=2).encode() + b"\n")
+            os.replace(draft, self.path)
+        except OSError as error:
+            # A mounted Secret, for instance: it is changed where it comes from.
+            raise UsersError(
+                f"the users file {self.path} can't be written ({error.strerror}): change users where it is kept"
+            ) from error

@@ -18,6 +18,12 @@ from workers.console.tiles import Tile
 
 router = APIRouter()
 
+
+def listeners() -> int:
+    """Browsers that listen now."""
+    return _listeners
+
+
 MAX_LISTENERS = 100
 BEAT_EVERY = 4
 """Looks. A browser that hears nothing for a few seconds says that it shows the past."""

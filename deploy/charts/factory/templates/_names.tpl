@@ -43,5 +43,5 @@ app.kubernetes.io/instance: {{ include "factory.fullname" . }}
 
 {{/* A camera or worker id as part of a Kubernetes name. */}}
 {{- define "factory.slug" -}}
-{{ . | lower | replace "_" "-" | replace "." "-" | trimSuffix "-" }}
+{{ . | lower | replace "_" "-" | replace "." "-" | trimAll "-" }}
 {{- end }}

@@ -3,11 +3,11 @@
 {{- define "factory.podSecurity" -}}
 runAsNonRoot: true
 {{- with .Values.podSecurity.runAsUser }}
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
+runAsUser: {{ int64 . }}
+runAsGroup: {{ int64 . }}
 {{- end }}
 {{- with .Values.podSecurity.fsGroup }}
-fsGroup: {{ . }}
+fsGroup: {{ int64 . }}
 fsGroupChangePolicy: OnRootMismatch
 {{- end }}
 seccompProfile:

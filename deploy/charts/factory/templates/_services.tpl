@@ -1,3 +1,10 @@
+{{/* extraEnv of all, and of a component. Call with (list $ component-values). */}}
+{{- define "factory.extraEnv" -}}
+{{- with concat (index . 0).Values.extraEnv ((index . 1).extraEnv | default list) }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* Kafka and Redis as a process sees them: settings in the environment, secrets as files (pipeline/settings.py). */}}
 
 {{- define "factory.usesPassword" -}}

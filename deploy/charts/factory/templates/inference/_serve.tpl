@@ -45,7 +45,8 @@ Serve while it runs; it is no part of rayClusterConfig, so a change rolls no pod
 {{- if and $.Values.tests.enabled (eq $name (include "factory.checkRecipe" $)) }}
 {{- $cameras = append $cameras "andon-check" }}
 {{- end }}
-{{- $_ := set $recipes $name (merge (dict "cameras" (sortAlpha $cameras)) $recipe) }}
+{{- $cameras = concat $cameras ($recipe.moreCameras | default list) | uniq | sortAlpha }}
+{{- $_ := set $recipes $name (merge (dict "cameras" $cameras) (omit $recipe "moreCameras")) }}
 {{- end }}
 {{- toYaml $recipes }}
 {{- end }}

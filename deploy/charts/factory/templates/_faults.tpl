@@ -1,0 +1,235 @@
+{{/* Faults that validations.yaml tells, by theme: each prints one sentence a line, or nothing. */}}
+
+{{/* Bytes or cores of a quantity such as 512Mi or 250m; 0 where there is none. */}}
+{{- define "factory.amount" -}}
+{{- $number := regexFind "^[0-9.]+" (toString .) | default "0" | float64 }}
+{{- $unit := regexFind "[A-Za-z]*$" (toString .) }}
+{{- $small := dict "" 1.0 "m" 0.001 "k" 1000.0 "M" 1000000.0 "G" 1000000000.0 "T" 1000000000000.0 }}
+{{- $factors := merge $small (dict "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0) }}
+{{- mulf $number (get $factors $unit) }}
+{{- end }}
+
+{{/* An IPv4 address as a number. */}}
+{{- define "factory.ipNumber" -}}
+{{- $parts := splitList "." . }}
+{{- add (mul (index $parts 0 | atoi) 16777216) (mul (index $parts 1 | atoi) 65536) (mul (index $parts 2 | atoi) 256) (index $parts 3 | atoi) }}
+{{- end }}
+
+{{- define "factory.isIPv4" -}}
+{{- if regexMatch "^([0-9]{1,3}\\.){3}[0-9]{1,3}$" . }}yes{{ end }}
+{{- end }}
+
+{{/* "yes" where a network holds the address. Call with (list "10.1.2.3" cidrs). IPv4 alone. */}}
+{{- define "factory.inNetworks" -}}
+{{- $address := include "factory.ipNumber" (index . 0) | int64 }}
+{{- $held := false }}
+{{- range index . 1 }}
+{{- $parts := splitList "/" . }}
+{{- if include "factory.isIPv4" (first $parts) }}
+{{- $size := 1 }}
+{{- range until (sub 32 (last $parts | atoi) | int) }}{{ $size = mul $size 2 }}{{ end }}
+{{- if eq (div $address $size) (div (include "factory.ipNumber" (first $parts) | int64) $size) }}{{ $held = true }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if $held }}yes{{ end }}
+{{- end }}
+
+{{/* What a network policy would cut off without a word. */}}
+{{- define "factory.faults.network" -}}
+{{- $policy := .Values.networkPolicy }}
+{{- if $policy.enabled }}
+{{- range $id, $place := include "factory.cameraEndpoints" . | fromYaml }}
+{{- if not $place.port }}
+lines.{{ $place.line }}.cameras.{{ $id }}.source.url names no port, and its protocol has no usual one: write it, as in rtsp://10.1.2.3:554/stream
+{{- end }}
+{{- if not $policy.camera.cidrs }}
+networkPolicy.camera.cidrs is empty, so nobody reaches camera {{ $id }}: name its network
+{{- else if and (include "factory.isIPv4" $place.host) (not (include "factory.inNetworks" (list $place.host $policy.camera.cidrs))) }}
+camera {{ $id }} is at {{ $place.host }}, which no network of networkPolicy.camera.cidrs holds: add {{ $place.host }}/32 or its network
+{{- end }}
+{{- end }}
+{{- range $line, $place := include "factory.plcEndpoints" . | fromYaml }}
+{{- if not $policy.plc.cidrs }}
+networkPolicy.plc.cidrs is empty, so nobody reaches the PLC of line {{ $line }}: name its network
+{{- else if and (include "factory.isIPv4" $place.host) (not (include "factory.inNetworks" (list $place.host $policy.plc.cidrs))) }}
+the PLC of line {{ $line }} is at {{ $place.host }}, which no network of networkPolicy.plc.cidrs holds: add {{ $place.host }}/32 or its network
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $peers := dict "networkPolicy.kafka.to" $policy.kafka.to "networkPolicy.redis.to" $policy.redis.to "networkPolicy.kuberay.from" $policy.kuberay.from }}
+{{- $_ := set $peers "networkPolicy.monitoring.from" $policy.monitoring.from }}
+{{- $_ := set $peers "networkPolicy.dns.to" $policy.dns.to }}
+{{- $_ := set $peers "console.allowFrom" .Values.console.allowFrom }}
+{{- $_ := set $peers "inference.http.allowFrom" .Values.inference.http.allowFrom }}
+{{- range $number, $rule := $policy.extraEgress }}
+{{- $_ := set $peers (printf "networkPolicy.extraEgress[%d].to" $number) ($rule.to | default list) }}
+{{- end }}
+{{- range $where, $list := $peers }}
+{{- range $list }}
+{{- if and (hasKey . "ipBlock") (or (hasKey . "podSelector") (hasKey . "namespaceSelector")) }}
+{{ $where }} has a peer with an ipBlock and a selector, and Kubernetes takes one of them: write two peers
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What `andon alerting check` would say of the policies, and of what their Secrets are for. */}}
+{{- define "factory.faults.policies" -}}
+{{- $base := .Values.alerting.otherLines }}
+{{- $tables := dict "alerting.otherLines" $base }}
+{{- range $line, $table := .Values.lines }}
+{{- $_ := set $tables (printf "lines.%s.stop" $line) (mergeOverwrite (deepCopy $base) (deepCopy $table.stop)) }}
+{{- end }}
+{{- $plcs := dict }}
+{{- range $where, $stop := $tables }}
+{{- if gt (int $stop.k) (int $stop.of) }}
+{{ $where }}: k is {{ int $stop.k }} of {{ int $stop.of }} parts, which is never reached: set k to at most {{ int $stop.of }}, or `of` to more
+{{- end }}
+{{- with $stop.not_decidable }}
+{{- if gt (.limit | default 10 | int) (.of_last | default 20 | int) }}
+{{ $where }}.not_decidable: limit is {{ .limit | default 10 | int }} of the last {{ .of_last | default 20 | int }} frames, which is never reached: set limit to at most of_last
+{{- end }}
+{{- end }}
+{{- range $name, $candidate := $stop.candidates }}
+{{- if gt ($candidate.k | default $stop.k | int) ($candidate.of | default $stop.of | int) }}
+{{ $where }}.candidates.{{ $name }}: k is above `of`, which is never reached: set k to at most {{ $candidate.of | default $stop.of | int }}
+{{- end }}
+{{- end }}
+{{- with $stop.actuator }}
+{{- if not $stop.on_loss }}
+{{ $where }} has an actuator and no on_loss: write hold-on-loss (the line stops while Andon does not watch it) or run-with-alarm (it runs uninspected)
+{{- end }}
+{{- $coils := .coils | default dict }}
+{{- $nodes := .nodes | default dict }}
+{{- if and (eq .type "modbus") (not (or (hasKey $coils "stop") (hasKey $coils "run_permit"))) }}
+{{ $where }}.actuator.coils: name at least one of stop and run_permit, or nothing could be read back
+{{- end }}
+{{- if and (eq .type "opcua") (not (or $nodes.stop $nodes.run_permit)) }}
+{{ $where }}.actuator.nodes: name at least one of stop and run_permit, or nothing could be read back
+{{- end }}
+{{- if and (eq .type "modbus") (eq $stop.action "REJECT") (not (or (hasKey . "block") (hasKey $coils "reject"))) }}
+{{ $where }}: REJECT needs a signal for it: actuator.coils.reject, or actuator.block
+{{- end }}
+{{- $place := printf "%s %s %v %s %s %s" .type (.url | default .host) (.port | default "") (.topic | default "") (toJson .block) (toJson (list .coils .nodes)) }}
+{{- with get $plcs $place }}
+{{ $where }}.actuator is that of {{ . }}.actuator, and the two would fight for it: give each line its own signals
+{{- end }}
+{{- $_ := set $plcs $place $where }}
+{{- $needs := compact (list .password_file .secret_file .ca_file) }}
+{{- $line := trimSuffix ".stop" $where | trimPrefix "lines." }}
+{{- range $needs }}
+{{- $folder := printf "/run/secrets/lines/%s/" $line }}
+{{- if not (hasPrefix $folder .) }}
+{{ $where }}.actuator names the file {{ . }}, and nothing is mounted there: put it into the Secret lines.{{ $line }}.existingSecret, and write {{ $folder }}‹its key›
+{{- else if not (get $.Values.lines $line).existingSecret }}
+{{ $where }}.actuator names the file {{ . }}: name the Secret that holds it in lines.{{ $line }}.existingSecret
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* CPU and memory. */}}
+{{- define "factory.faults.amounts" -}}
+{{- $inference := .Values.inference }}
+{{- $tables := dict "cameras" .Values.cameras.resources "inference.worker" $inference.worker.resources "inference.head" $inference.head.resources }}
+{{- $_ := set $tables "alerting" .Values.alerting.resources }}
+{{- $_ := set $tables "console" .Values.console.resources }}
+{{- $_ := set $tables "console.proxy" .Values.console.proxy.resources }}
+{{- range $where, $resources := $tables }}
+{{- range $what := list "cpu" "memory" }}
+{{- $asked := get $resources.requests $what }}
+{{- $most := get $resources.limits $what }}
+{{- if and $asked $most (gt (include "factory.amount" $asked | float64) (include "factory.amount" $most | float64)) }}
+{{ $where }}.resources.requests.{{ $what }} ({{ $asked }}) is above limits.{{ $what }} ({{ $most }}): raise the limit, or ask for less
+{{- end }}
+{{- end }}
+{{- if not $resources.limits.memory }}
+{{ $where }}.resources.limits.memory is empty, so one process could take a whole node: set it
+{{- end }}
+{{- end }}
+{{- with $inference }}
+{{- $cores := .worker.resources.limits.cpu | default .worker.resources.requests.cpu }}
+{{- $needed := mulf (float64 .replica.cpus) (float64 .worker.replicas) }}
+{{- if not $cores }}
+inference.worker.resources names no cpu, and Ray counts a pod's cores by it: set limits.cpu to at least {{ $needed }}
+{{- else if gt $needed (include "factory.amount" $cores | float64) }}
+inference.replica.cpus × inference.worker.replicas is {{ $needed }}, but a worker pod has {{ $cores }} cores, so Ray would wait for ever: set inference.worker.resources.limits.cpu to at least {{ $needed }}, or fewer replicas a pod
+{{- end }}
+{{- $memory := include "factory.amount" .worker.resources.limits.memory | float64 }}
+{{- $shared := mulf (float64 .worker.sharedMemoryMib) 1048576.0 }}
+{{- if and $memory (ge $shared $memory) }}
+inference.worker.sharedMemoryMib is {{ int64 .worker.sharedMemoryMib }}, and counts to the pod's memory of {{ .worker.resources.limits.memory }}: set less, or a higher limits.memory
+{{- end }}
+{{- if and (gt (float64 .replica.gpus) 1.0) (ne (floor (float64 .replica.gpus)) (float64 .replica.gpus)) }}
+inference.replica.gpus is {{ .replica.gpus }}, and Ray takes shares of one GPU or whole ones: set {{ floor (float64 .replica.gpus) }}, or a share below 1
+{{- end }}
+{{- if and .worker.gpus (not (float64 .replica.gpus)) }}
+inference.worker.gpus is {{ int .worker.gpus }}, but no replica would see one: set inference.replica.gpus to 1, or to a share of one
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* extraEnv. */}}
+{{- define "factory.faults.environment" -}}
+{{- $ours := "^(KAFKA_|REDIS_|ANDON_(TOPIC_PREFIX|FRAME_PARTITIONS|LINE_PARTITIONS|METRICS_HOST|HTTP_TOKEN|BUNDLES|CONSOLE_.*)$|HOME$|RAY_worker_niceness$|RAY_USAGE_STATS_ENABLED$)" }}
+{{- $all := .Values.extraEnv }}
+{{- $own := dict "cameras.extraEnv" .Values.cameras.extraEnv "inference.extraEnv" .Values.inference.extraEnv }}
+{{- $_ := set $own "alerting.extraEnv" .Values.alerting.extraEnv }}
+{{- $_ := set $own "console.extraEnv" .Values.console.extraEnv }}
+{{- range $where, $list := merge (dict "extraEnv" $all) $own }}
+{{- $seen := dict }}
+{{- range $list }}
+{{- if regexMatch $ours .name }}
+{{ $where }} sets {{ .name }}, which the chart sets itself: use the value for it
+{{- end }}
+{{- if hasKey $seen .name }}
+{{ $where }} sets {{ .name }} twice: remove one
+{{- end }}
+{{- $_ := set $seen .name true }}
+{{- end }}
+{{- end }}
+{{- range $where, $list := $own }}
+{{- range $list }}
+{{- $name := .name }}
+{{- range $all }}
+{{- if eq .name $name }}
+{{ $where }} and extraEnv both set {{ $name }}: remove it from one
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "factory.faults.console" -}}
+{{- with .Values.console }}
+{{- if .enabled }}
+{{- if gt (int .replicas) 1 }}
+console.replicas is {{ int .replicas }}, but users, sessions and judgements are files on one volume: set 1 (one page serves a hundred browsers)
+{{- end }}
+{{- if and .proxy.enabled (not .proxy.existingSecret) }}
+console.proxy.enabled needs a Secret with the keys client-secret and cookie-secret: name it in console.proxy.existingSecret
+{{- end }}
+{{- if and .proxy.enabled (not .proxy.clientId) }}
+console.proxy.clientId is empty: write the client id that your issuer gave you
+{{- end }}
+{{- if and .proxy.enabled (not .proxy.args) }}
+console.proxy.args is empty, so it knows no issuer: write --provider=…, --oidc-issuer-url=…, --email-domain=…
+{{- end }}
+{{- range .proxy.args }}
+{{- if regexMatch "^--(http-address|upstream|client-id|client-secret|cookie-secret)(-file)?(=|$)" . }}
+console.proxy.args has {{ regexFind "^--[a-z-]+" . }}, which the chart or the Secret sets: remove it
+{{- end }}
+{{- end }}
+{{- if and .proxy.enabled .tls.existingSecret }}
+console.proxy and console.tls are both set, and the proxy speaks plain HTTP to the page: clear console.tls.existingSecret, and let what is in front of the proxy end TLS
+{{- end }}
+{{- if le (include "factory.amount" .data.storage | float64) (mulf (float64 .data.feedbackMib) 1048576.0) }}
+console.data.storage is {{ .data.storage | default "empty" }}, less than judged images may take (console.data.feedbackMib is {{ int64 .data.feedbackMib }}): raise it, or lower feedbackMib
+{{- end }}
+{{- if and .mountBundles (not (has $.Values.bundles.source (list "claim" "volume"))) }}
+console.mountBundles needs bundles.source claim or volume, and it is {{ $.Values.bundles.source }}: set console.mountBundles to false
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
