@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -86,18 +87,36 @@ def places_at(settings: Settings, topics: Sequence[str], since: datetime, timeou
 
 def read_one(settings: Settings, topic: str, partition: int, offset: int, timeout_s: float = 8) -> Incoming | None:
     """The record at exactly this place, or None when it has expired. Raises KafkaUnavailableError."""
+    with closing(read_each(settings, [(topic, partition, offset)], timeout_s)) as found:
+        return next(found)
+
+
+def read_each(
+    settings: Settings, wanted: Sequence[tuple[str, int, int]], timeout_s: float = 8
+) -> Generator[Incoming | None, None, None]:
+    """The records at these (topic, partition, offset), in this order; None for each that has expired.
+
+    timeout_s: for each. Raises KafkaUnavailableError.
+    """
     with _Reader(settings) as consumer:
-        (at,) = _places(consumer, settings, [topic], [partition])
-        begin = consumer.beginning_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
-        end = consumer.end_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
-        if not begin <= offset < end:
-            return None
-        consumer.assign([at])
-        consumer.seek(at, offset)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            for record in consumer.poll(timeout_ms=500, max_records=1).get(at, []):
-                return _incoming(record) if record.offset == offset else None
+        for topic, partition, offset in wanted:
+            yield _read_at(consumer, settings, topic, partition, offset, timeout_s)
+
+
+def _read_at(
+    consumer: KafkaConsumer, settings: Settings, topic: str, partition: int, offset: int, timeout_s: float
+) -> Incoming | None:
+    (at,) = _places(consumer, settings, [topic], [partition])
+    begin = consumer.beginning_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
+    end = consumer.end_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
+    if not begin <= offset < end:
+        return None
+    consumer.assign([at])
+    consumer.seek(at, offset)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for record in consumer.poll(timeout_ms=500, max_records=1).get(at, []):
+            return _incoming(record) if record.offset == offset else None
     raise KafkaUnavailableError(f"{settings.kafka_bootstrap} did not give the record at {topic}[{partition}]@{offset}")
 
 
