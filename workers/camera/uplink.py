@@ -7,11 +7,9 @@ buffer. When the link breaks, the window is sent again from its first unacknowle
 import logging
 import threading
 import time
-from collections import deque
-from functools import partial
 
 from pipeline.events import now
-from pipeline.kafka.publisher import Publisher, PublishError
+from pipeline.kafka.publisher import Publisher, PublishError, Receipt
 from pipeline.kafka.records import Outgoing
 from workers.camera.buffer import Buffer
 from workers.camera.depot import Depot
@@ -32,6 +30,10 @@ _TICK_S = 1.0
 _IDLE_WAIT_S = 0.1
 _SPILL_BYTES = 4 * 1024 * 1024
 """To the disk at a stretch, so that acknowledgements are not kept waiting."""
+_GROUP_BYTES = 1024 * 1024
+"""From the buffer at a stretch."""
+_GATHER_S = 0.002
+"""So long frames gather before they are taken: a thread that is woken for each of them costs more than sending them."""
 _REFUSALS = 2
 """A frame that Kafka refuses so often, when it is sent alone, is the culprit itself."""
 
@@ -58,7 +60,7 @@ class Uplink:
         self._wake = wake
         self._through: Publisher | None = None
         """Whom the frames on their way were given to."""
-        self._failures: deque[tuple[Entry, BaseException]] = deque()
+        self._some_failed = False
         self._suspects = 0
         """So many of the oldest frames are sent one by one, to find the one that Kafka refuses."""
         self._answered_at_s = time.monotonic()
@@ -74,7 +76,8 @@ class Uplink:
         """Until `finish` is called and has been kept."""
         while not self._finished():
             if not self.step():
-                self._wake.wait(_IDLE_WAIT_S)
+                if self._wake.wait(_IDLE_WAIT_S):
+                    time.sleep(_GATHER_S)
                 self._wake.clear()
         self._put_away()
         self._tick()
@@ -105,11 +108,14 @@ class Uplink:
             self._answered_at_s = time.monotonic()
 
     def _handle_failures(self) -> None:
-        while self._failures:
-            entry, error = self._failures.popleft()
-            if entry.progress is Progress.SENT:
+        if not self._some_failed:
+            return
+        self._some_failed = False
+        for entry in self._window:
+            if entry.progress is Progress.SENT and (error := entry.failure):
                 self._blame(entry, error)
                 self._break_link(str(error))
+                return  # the link is new, and nothing is on its way by it
 
     def _blame(self, entry: Entry, error: BaseException) -> None:
         if getattr(error, "retriable", False) or self._link.publisher is not self._through:
@@ -178,6 +184,7 @@ class Uplink:
 
     def _send(self) -> bool:
         sent = False
+        newest: dict[bytes, Receipt] = {}
         while self._through is not None and (entry := self._next_to_send()):
             if entry is next(iter(self._window)):
                 self._answered_at_s = time.monotonic()
@@ -186,12 +193,14 @@ class Uplink:
             key = parcel.owner.camera_id.encode()
             record = Outgoing(self._topic, key, parcel.image, parcel.headers)
             try:
-                self._through.send(record, partial(self._answered, entry))
+                newest[key] = entry.receipt = self._through.hand_over(record, self._failed)
             except PublishError as error:
                 self._blame(entry, error)
                 self._break_link(str(error))
                 return True
             sent = True
+        for receipt in newest.values():
+            receipt.add_callback(self._answered)  # a frame before it in its partition is answered before it
         return sent
 
     def _next_to_send(self) -> Entry | None:
@@ -201,20 +210,20 @@ class Uplink:
             return entry
         if not self._window.has_room:
             return None
-        entry = self._depot.fetch() if self._depot else None
-        if entry is None:
-            parcel = self._buffer.take()
-            entry = Entry(parcel, None) if parcel else None
-        if entry is not None:
-            self._window.add(entry)
-        return entry
+        if self._depot and (fetched := self._depot.fetch()):
+            self._window.add(fetched)
+            return fetched
+        for parcel in self._buffer.take_group(min(self._window.room_bytes, _GROUP_BYTES)):
+            self._window.add(Entry(parcel, None))
+        return self._window.next_waiting()
 
-    def _answered(self, entry: Entry, error: BaseException | None) -> None:
+    def _failed(self, _: BaseException) -> None:
         """On the client library's thread."""
-        if error is not None:
-            self._failures.append((entry, error))
-        elif entry.progress is Progress.SENT:
-            entry.progress = Progress.ACKNOWLEDGED
+        self._some_failed = True
+        self._wake.set()
+
+    def _answered(self, _: object) -> None:
+        """On the client library's thread."""
         self._wake.set()
 
     def _tick(self) -> None:
@@ -243,7 +252,7 @@ class Uplink:
             entry = self._window.pop()
             if entry.segment is not None:
                 continue  # stays in the spool, even if acknowledged out of turn: twice is better than lost
-            if entry.progress is Progress.ACKNOWLEDGED:
+            if entry.acknowledged:
                 self._ledger.publish(entry.parcel.owner, Place.BUFFERED)
             else:
                 reason = DropReason.SPOOL_FULL if self._depot else DropReason.SHUTDOWN
