@@ -7,6 +7,7 @@ buffer. When the link breaks, the window is sent again from its first unacknowle
 import logging
 import threading
 import time
+from collections import Counter
 
 from pipeline.events import now
 from pipeline.kafka.publisher import Publisher, PublishError, Receipt
@@ -16,6 +17,7 @@ from workers.camera.depot import Depot
 from workers.camera.heartbeats import Report
 from workers.camera.ledger import DropReason, Ledger, Place
 from workers.camera.link import Link
+from workers.camera.parcel import Owner
 from workers.camera.window import Entry, Progress, Window
 
 log = logging.getLogger(__name__)
@@ -128,22 +130,23 @@ class Uplink:
         self._suspects = len(self._window)
 
     def _settle(self) -> bool:
-        settled = False
+        arrived: Counter[tuple[Owner, Place]] = Counter()
+        settled = 0
         while entry := self._window.pop_settled():
-            settled = True
-            self._account(entry)
-            self._suspects = max(0, self._suspects - 1)
+            settled += 1
+            place = Place.BUFFERED if entry.segment is None else Place.SPOOLED
+            if entry.progress is Progress.REJECTED:
+                self._ledger.drop(entry.parcel.owner, place, DropReason.REJECTED)
+            else:
+                arrived[entry.parcel.owner, place] += 1
+            if self._depot and entry.segment is not None:
+                self._depot.release()
+        for (owner, place), frames in arrived.items():
+            self._ledger.publish(owner, place, frames)
+        if settled:
+            self._suspects = max(0, self._suspects - settled)
             self._answered_at_s = time.monotonic()
-        return settled
-
-    def _account(self, entry: Entry) -> None:
-        place = Place.BUFFERED if entry.segment is None else Place.SPOOLED
-        if entry.progress is Progress.REJECTED:
-            self._ledger.drop(entry.parcel.owner, place, DropReason.REJECTED)
-        else:
-            self._ledger.publish(entry.parcel.owner, place)
-        if self._depot and entry.segment is not None:
-            self._depot.release()
+        return settled > 0
 
     def _watch_for_silence(self) -> None:
         if self._silent_for_s() > _ANSWER_TIMEOUT_S:
