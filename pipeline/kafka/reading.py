@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 
 from pipeline.events import to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
 
@@ -155,14 +156,17 @@ def follow(
 class _Reader:
     def __init__(self, settings: Settings) -> None:
         self._bootstrap = settings.kafka_bootstrap
-        self._consumer = KafkaConsumer(
-            **connection(settings, "andon-reader"),
-            allow_auto_create_topics=False,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=8 * 1024 * 1024,
-        )
+        try:
+            self._consumer = open_consumer(
+                **connection(settings, "andon-reader"),
+                allow_auto_create_topics=False,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                fetch_max_wait_ms=100,
+                max_partition_fetch_bytes=8 * 1024 * 1024,
+            )
+        except KafkaError as error:
+            raise _nobody_answers(settings, error) from error
 
     def __enter__(self) -> KafkaConsumer:
         return self._consumer
@@ -180,10 +184,7 @@ def _places(
         consumer.bootstrap(timeout_ms=8_000)
         found = {topic: consumer.partitions_for_topic(topic) for topic in topics}
     except KafkaError as error:
-        raise KafkaUnavailableError(
-            f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. "
-            "Is it running, and is KAFKA_BOOTSTRAP right?"
-        ) from error
+        raise _nobody_answers(settings, error) from error
     missing = [topic for topic, parts in found.items() if not parts]
     if missing:
         raise KafkaUnavailableError(
@@ -195,6 +196,12 @@ def _places(
         for part in sorted(parts)
         if partitions is None or part in partitions
     ]
+
+
+def _nobody_answers(settings: Settings, error: KafkaError) -> KafkaUnavailableError:
+    return KafkaUnavailableError(
+        f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. Is it running, and is KAFKA_BOOTSTRAP right?"
+    )
 
 
 def _incoming(record: Any) -> Incoming:
