@@ -148,8 +148,22 @@ def _give_up(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+_TOGETHER = ("cluster", "console", "detectors")
+"""Folders whose tests share what is dear to start: a Ray, a browser with a whole plant, trained models."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers (`make test` starts two), says which tests belong to one of them: those of a file, which
+    share its fixtures, and those of some folders."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in _TOGETHER else f"{folder}/{item.path.name}"))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fails a session that leaves child processes behind, and ends them: the next session starts clean."""
+    if session.config.getoption("numprocesses", None):
+        return  # the children of this one are the workers, and each of them looks at its own
     left = _children_after_grace(grace_s=10.0)
     for pid, command in left.items():
         print(f"\nERROR: a test left process {pid} behind: {command}")

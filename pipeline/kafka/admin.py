@@ -11,6 +11,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.opening import open_admin_client
 from pipeline.settings import Settings
 from pipeline.topics import Topic
 
@@ -122,7 +123,7 @@ class _Admin:
 
     def __enter__(self) -> KafkaAdminClient:
         try:
-            self._client = KafkaAdminClient(**connection(self._settings, "andon-admin"))
+            self._client = open_admin_client(**connection(self._settings, "andon-admin"))
         except KafkaError as error:
             raise KafkaUnavailableError(
                 f"no Kafka broker answers at {self._settings.kafka_bootstrap}: {error}. "

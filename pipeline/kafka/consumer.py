@@ -28,6 +28,7 @@ from kafka.errors import (
 
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
 
@@ -118,7 +119,7 @@ class ConsumerLoop(Generic[Result]):
     def run(self) -> None:
         """Returns after `stop`, with everything delivered committed. Raises what `work` raises, and KafkaError."""
         options = self._options
-        consumer = KafkaConsumer(
+        consumer = open_consumer(
             **connection(self._settings, options.group),
             group_id=options.group,
             allow_auto_create_topics=False,

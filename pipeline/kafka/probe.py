@@ -4,10 +4,10 @@ import socket
 import time
 from typing import Any
 
-from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from pipeline.kafka.connection import connection
+from pipeline.kafka.opening import open_admin_client
 from pipeline.settings import Settings
 
 _RETRY_S = 0.1
@@ -42,19 +42,9 @@ def _connects(server: str, timeout_s: float) -> bool:
 def _describes_itself(servers: list[str], timeout_s: float, arguments: dict[str, Any]) -> bool:
     limit_ms = max(1, int(timeout_s * 1000))
     limits = {"bootstrap_servers": servers, "bootstrap_timeout_ms": limit_ms, "request_timeout_ms": limit_ms}
-    # An admin client that finds no cluster raises from its constructor, and leaves a thread and its sockets behind
-    # (measured: one of each per try). So we hold the part that owns them, and close that.
-    network: list[Any] = []
-
-    def remembered(**config: Any) -> Any:
-        network.append(KafkaAdminClient.DEFAULT_CONFIG["kafka_client"](**config))
-        return network[0]
-
     try:
-        client = KafkaAdminClient(**(arguments | limits), kafka_client=remembered)
+        client = open_admin_client(**(arguments | limits))
     except (KafkaError, OSError):
-        for opened in network:
-            opened.close()
         return False
     try:
         return any(not broker.get("is_fenced") for broker in client.describe_cluster()["brokers"])

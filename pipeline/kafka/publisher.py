@@ -10,17 +10,32 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, connection
+from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES
 
 OnDone = Callable[[BaseException | None], None]
+
+_PARTITIONS_HOLD_S = 5.0
+"""The client itself looks for new partitions every five minutes only."""
+
+
+class Receipt(Protocol):
+    """What became of a record that was handed over. The client library's future is one."""
+
+    is_done: bool
+    exception: BaseException | None
+
+    def add_callback(self, f: Callable[[object], None]) -> object:
+        """`f` is called on the client's thread once the broker has the record, at once where it has it already."""
+        ...
 
 
 class PublishError(RuntimeError):
@@ -60,6 +75,8 @@ class Publisher:
         self._lock = threading.Lock()
         self._producer: Any = None
         self._closed = False
+        self._partitions: dict[tuple[str, bytes], int] = {}
+        self._partitions_at_s = 0.0
 
     def send(self, record: Outgoing, on_done: OnDone) -> None:
         """Hands one record over. `on_done(None)` or `on_done(error)` is called once, on the client's own thread.
@@ -74,6 +91,38 @@ class Publisher:
             raise _publish_error(record, error) from error
         future.add_callback(lambda _: on_done(None))
         future.add_errback(lambda error: self._failed(producer, record, error, on_done))
+
+    def hand_over(self, record: Outgoing, on_error: Callable[[BaseException], None]) -> Receipt:
+        """As `send`, for those who send thousands a second and look at the receipts themselves: a call for each
+        success would take a good part of what sending costs. `on_error` is called on the client's own thread.
+
+        record: with a key. Raises PublishError when it could not even be handed over; `on_error` is then not called.
+        """
+        producer = self._current()
+        try:
+            future: Any = producer.send(
+                record.topic,
+                key=record.key,
+                value=record.value,
+                headers=record.headers,
+                partition=self._partition(producer, record.topic, record.key or b""),
+            )
+        except KafkaError as error:
+            self._discard_if_dead(producer, error)
+            raise _publish_error(record, error) from error
+        future.add_errback(on_error)
+        receipt: Receipt = future
+        return receipt
+
+    def _partition(self, producer: KafkaProducer, topic: str, key: bytes) -> int:
+        """Where the client would put it; it hashes the key anew for each record, and slowly."""
+        now_s = time.monotonic()
+        if now_s - self._partitions_at_s > _PARTITIONS_HOLD_S:
+            self._partitions, self._partitions_at_s = {}, now_s
+        found = self._partitions.get((topic, key))
+        if found is None:
+            found = self._partitions[topic, key] = partition_of(key, len(producer.partitions_for(topic)))
+        return found
 
     def publish(self, records: Iterable[Outgoing], timeout_s: float = 30) -> None:
         """Sends all and waits until the broker has every one. Raises PublishError for the first that failed."""

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from kafka.errors import KafkaError
 
 from pipeline.events import to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
 
@@ -86,18 +88,36 @@ def places_at(settings: Settings, topics: Sequence[str], since: datetime, timeou
 
 def read_one(settings: Settings, topic: str, partition: int, offset: int, timeout_s: float = 8) -> Incoming | None:
     """The record at exactly this place, or None when it has expired. Raises KafkaUnavailableError."""
+    with closing(read_each(settings, [(topic, partition, offset)], timeout_s)) as found:
+        return next(found)
+
+
+def read_each(
+    settings: Settings, wanted: Sequence[tuple[str, int, int]], timeout_s: float = 8
+) -> Generator[Incoming | None, None, None]:
+    """The records at these (topic, partition, offset), in this order; None for each that has expired.
+
+    timeout_s: for each. Raises KafkaUnavailableError.
+    """
     with _Reader(settings) as consumer:
-        (at,) = _places(consumer, settings, [topic], [partition])
-        begin = consumer.beginning_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
-        end = consumer.end_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
-        if not begin <= offset < end:
-            return None
-        consumer.assign([at])
-        consumer.seek(at, offset)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            for record in consumer.poll(timeout_ms=500, max_records=1).get(at, []):
-                return _incoming(record) if record.offset == offset else None
+        for topic, partition, offset in wanted:
+            yield _read_at(consumer, settings, topic, partition, offset, timeout_s)
+
+
+def _read_at(
+    consumer: KafkaConsumer, settings: Settings, topic: str, partition: int, offset: int, timeout_s: float
+) -> Incoming | None:
+    (at,) = _places(consumer, settings, [topic], [partition])
+    begin = consumer.beginning_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
+    end = consumer.end_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
+    if not begin <= offset < end:
+        return None
+    consumer.assign([at])
+    consumer.seek(at, offset)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for record in consumer.poll(timeout_ms=500, max_records=1).get(at, []):
+            return _incoming(record) if record.offset == offset else None
     raise KafkaUnavailableError(f"{settings.kafka_bootstrap} did not give the record at {topic}[{partition}]@{offset}")
 
 
@@ -136,14 +156,17 @@ def follow(
 class _Reader:
     def __init__(self, settings: Settings) -> None:
         self._bootstrap = settings.kafka_bootstrap
-        self._consumer = KafkaConsumer(
-            **connection(settings, "andon-reader"),
-            allow_auto_create_topics=False,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=8 * 1024 * 1024,
-        )
+        try:
+            self._consumer = open_consumer(
+                **connection(settings, "andon-reader"),
+                allow_auto_create_topics=False,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                fetch_max_wait_ms=100,
+                max_partition_fetch_bytes=8 * 1024 * 1024,
+            )
+        except KafkaError as error:
+            raise _nobody_answers(settings, error) from error
 
     def __enter__(self) -> KafkaConsumer:
         return self._consumer
@@ -161,10 +184,7 @@ def _places(
         consumer.bootstrap(timeout_ms=8_000)
         found = {topic: consumer.partitions_for_topic(topic) for topic in topics}
     except KafkaError as error:
-        raise KafkaUnavailableError(
-            f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. "
-            "Is it running, and is KAFKA_BOOTSTRAP right?"
-        ) from error
+        raise _nobody_answers(settings, error) from error
     missing = [topic for topic, parts in found.items() if not parts]
     if missing:
         raise KafkaUnavailableError(
@@ -176,6 +196,12 @@ def _places(
         for part in sorted(parts)
         if partitions is None or part in partitions
     ]
+
+
+def _nobody_answers(settings: Settings, error: KafkaError) -> KafkaUnavailableError:
+    return KafkaUnavailableError(
+        f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. Is it running, and is KAFKA_BOOTSTRAP right?"
+    )
 
 
 def _incoming(record: Any) -> Incoming:

@@ -17,7 +17,24 @@ from workers.camera.spool.store import Spool
 from workers.camera.uplink import Uplink
 from workers.camera.window import Window
 
-Answer = Callable[[BaseException | None], None]
+
+class PlayedReceipt:
+    def __init__(self, on_error: Callable[[BaseException], None]) -> None:
+        self.is_done = False
+        self.exception: BaseException | None = None
+        self._on_error = on_error
+        self._callbacks: list[Callable[[object], None]] = []
+
+    def add_callback(self, f: Callable[[object], None]) -> None:
+        self._callbacks.append(f)
+
+    def answer(self, error: BaseException | None) -> None:
+        self.exception, self.is_done = error, True
+        if error is not None:
+            self._on_error(error)
+            return
+        for each in self._callbacks:
+            each(None)
 
 
 class PlayedKafka:
@@ -25,32 +42,34 @@ class PlayedKafka:
 
     def __init__(self, log: list[str]) -> None:
         self.log = log
-        self.pending: deque[tuple[str, Answer]] = deque()
+        self.pending: deque[tuple[str, PlayedReceipt]] = deque()
         self.refused: set[str] = set()
         """Frames that kill the producer, as too large a record does."""
         self.dead = False
 
-    def send(self, record: Outgoing, on_done: Answer) -> None:
+    def hand_over(self, record: Outgoing, on_error: Callable[[BaseException], None]) -> PlayedReceipt:
         if self.dead:
             raise PublishError("the publisher is closed", retriable=False)
-        self.pending.append((dict(record.headers)["frame_id"].decode(), on_done))
+        receipt = PlayedReceipt(on_error)
+        self.pending.append((dict(record.headers)["frame_id"].decode(), receipt))
+        return receipt
 
     def answer(self, frames: int = 1_000_000, *, heard: bool = True) -> None:
         """Stores the oldest so many frames; `heard`: the acknowledgement comes through."""
         for _ in range(min(frames, len(self.pending))):
-            frame_id, on_done = self.pending.popleft()
+            frame_id, receipt = self.pending.popleft()
             if frame_id in self.refused:
-                self.die(on_done)
+                self.die(receipt)
                 return
             self.log.append(frame_id)
             if heard:
-                on_done(None)
+                receipt.answer(None)
 
-    def die(self, on_done: Answer) -> None:
+    def die(self, refused: PlayedReceipt) -> None:
         """As kafka-python does: every record that is still held fails with the same error."""
         self.dead = True
-        for each in [on_done, *(answer for _, answer in self.pending)]:
-            each(PublishError("refused", retriable=False))
+        for each in [refused, *(receipt for _, receipt in self.pending)]:
+            each.answer(PublishError("refused", retriable=False))
         self.pending.clear()
 
     def close(self, flush_timeout_s: float = 10) -> None:

@@ -88,3 +88,14 @@ def test_pressure_is_a_matter_of_dropping_only(parcel: MakeParcel) -> None:
         assert not buffer.under_pressure
         buffer.put(parcel(0))
         assert buffer.under_pressure is expected
+
+
+def test_a_group_is_the_oldest_in_order_up_to_enough(parcel: MakeParcel) -> None:
+    buffer = Buffer(1 << 20, WhenFull.BLOCK)
+    parcels = [parcel(sequence, "ab"[sequence % 2]) for sequence in range(5)]
+    for each in parcels:
+        buffer.put(each)
+    assert buffer.take_group(parcels[0].size_bytes + 1) == parcels[:2]
+    assert buffer.size_bytes == sum(each.size_bytes for each in parcels[2:])
+    assert buffer.take_group(1 << 20) == parcels[2:]
+    assert buffer.take_group(1 << 20) == []

@@ -70,3 +70,23 @@ def test_images_are_brought_to_the_scale_that_the_encoder_was_taught_on() -> Non
     encoder(torch.zeros(1, 3, 64, 64))
     expected = [(0.5 - mean) / std for mean, std in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)]
     assert seen[0][0, :, 0, 0].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("levels", [(1, 2, 3), (0, 4), (2,)])
+def test_the_encoder_without_timm_is_timms_to_the_bit(levels: tuple[int, ...]) -> None:
+    import timm
+
+    theirs = with_statistics(timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=levels)).eval()
+    ours = Encoder("tf_efficientnet_lite0", levels)
+    assert not type(ours.net).__module__.startswith("timm")
+    state = theirs.state_dict()
+    assert [key for key in state if key in ours.net.state_dict()] == list(ours.net.state_dict())
+    ours.net.load_state_dict({key: state[key] for key in ours.net.state_dict()})
+    info = theirs.feature_info
+    assert (list(ours.channels), list(ours.strides)) == (info.channels(), info.reduction())
+    assert (ours._mean, ours._std) == (tuple(theirs.default_cfg["mean"]), tuple(theirs.default_cfg["std"]))
+    theirs.to(memory_format=torch.channels_last)
+    for size in ((70, 90), (64, 65)):
+        images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+        given = images.contiguous(memory_format=torch.channels_last)
+        assert all(torch.equal(a, b) for a, b in zip(theirs(given), ours(images), strict=True))

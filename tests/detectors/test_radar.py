@@ -195,6 +195,28 @@ def test_schedule_falls_from_signal_to_noise() -> None:
     assert alphas[-1] < 0.01
 
 
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+def test_schedules_are_those_of_diffusers_to_the_bit(schedule: str) -> None:
+    from diffusers import DDPMScheduler
+
+    config = RadarConfig.model_validate({"beta_schedule": schedule})
+    theirs = DDPMScheduler(num_train_timesteps=config.train_timesteps, beta_schedule=schedule).alphas_cumprod
+    assert torch.equal(cumulative_alphas(config), theirs)
+
+
+def test_scoring_waits_neither_for_timm_nor_for_diffusers() -> None:
+    """They take seconds of every replica's start, and more than the rest of a bundle."""
+    code = """
+import sys
+from pipeline.recipes import SHIPPED_BUNDLES
+from pipeline.detectors.registry import load_detector
+load_detector(SHIPPED_BUNDLES / "elpv-mono-radar", "cpu")
+print(*{"timm", "torchvision", "diffusers", "sklearn", "scipy", "torch._dynamo"} & set(sys.modules))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert run.stdout.split() == []
+
+
 def test_exposure_cancels_out() -> None:
     """Relative contrast: twice the light, nearly the same image. The rest is the guard against dark regions."""
     config = RadarConfig()

@@ -101,3 +101,34 @@ def test_ensuring_twice_changes_nothing(kafka_bootstrap: str, unique: str) -> No
     ensure_topics(settings, settings.topics)
     ensure_topics(settings, settings.topics)
     check_topics(settings, settings.topics)
+
+
+def test_what_is_handed_over_lies_where_the_client_would_put_it(kafka_bootstrap: str, unique: str) -> None:
+    """One camera's frames stay in one partition, whoever sends them and however."""
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    frames = settings.topics.frames.name
+    keys = [f"camera-{number}".encode() for number in range(12)]
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(frames, key, b"by the client") for key in keys])
+    receipts = [publisher.hand_over(Outgoing(frames, key, b"by us", []), pytest.fail) for key in keys]
+    publisher.close()
+    assert all(receipt.is_done and receipt.exception is None for receipt in receipts)
+    found = [(record.key, record.partition) for record in read_to_end(settings, [frames])]
+    assert sorted(found) == sorted([*set(found), *set(found)])
+    assert {key for key, _ in found} == set(keys)
+    assert len(set(found)) == len(keys)
+    assert len({partition for _, partition in found}) > 1
+
+
+def test_a_receipt_tells_of_a_refusal(kafka_bootstrap: str, unique: str) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    told: list[BaseException] = []
+    publisher = Publisher(settings, "test")
+    large = Outgoing(settings.topics.scores.name, b"k", b"x" * (2 * 1024 * 1024), [])
+    receipt = publisher.hand_over(large, told.append)
+    wait_until(lambda: receipt.is_done, 20)
+    publisher.close()
+    assert receipt.exception is not None
+    assert told == [receipt.exception]

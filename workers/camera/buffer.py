@@ -77,6 +77,19 @@ class Buffer:
             self._room.notify()  # one frame left, so one source may go on; the others look again after a while
             return parcel
 
+    def take_group(self, enough_bytes: int) -> list[Parcel]:
+        """The oldest ones, in order, until they hold enough: at one price for all of them."""
+        group: list[Parcel] = []
+        taken_bytes = 0
+        with self._room:
+            while self._waiting and taken_bytes < enough_bytes:
+                arrival, parcel = next(iter(self._waiting.items()))
+                self._remove(arrival)
+                taken_bytes += parcel.size_bytes
+                group.append(parcel)
+            self._room.notify(len(group))
+        return group
+
     def close(self) -> None:
         """Takes nothing more, and releases whoever waits for room. What is inside can still be taken."""
         with self._room:

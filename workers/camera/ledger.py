@@ -112,11 +112,11 @@ class Ledger:
             _take(account, owner, source, 1)
             account.waiting[target] += 1
 
-    def publish(self, owner: Owner, source: Place) -> None:
+    def publish(self, owner: Owner, source: Place, frames: int = 1) -> None:
         with self._lock:
             account = self._accounts[owner]
-            _take(account, owner, source, 1)
-            account.published += 1
+            _take(account, owner, source, frames)
+            account.published += frames
 
     def drop(self, owner: Owner, source: Place, reason: DropReason, frames: int = 1) -> None:
         with self._lock:

@@ -7,19 +7,18 @@ buffer. When the link breaks, the window is sent again from its first unacknowle
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
-from functools import partial
 
 from pipeline.events import now
-from pipeline.kafka.publisher import Publisher, PublishError
+from pipeline.kafka.publisher import Publisher, PublishError, Receipt
 from pipeline.kafka.records import Outgoing
 from workers.camera.buffer import Buffer
 from workers.camera.depot import Depot
 from workers.camera.heartbeats import Report
 from workers.camera.ledger import DropReason, Ledger, Place
 from workers.camera.link import Link
-from workers.camera.parcel import Parcel
+from workers.camera.parcel import Owner, Parcel
 from workers.camera.window import Entry, Progress, Window
 
 log = logging.getLogger(__name__)
@@ -34,6 +33,10 @@ _TICK_S = 1.0
 _IDLE_WAIT_S = 0.1
 _SPILL_BYTES = 4 * 1024 * 1024
 """To the disk at a stretch, so that acknowledgements are not kept waiting."""
+_GROUP_BYTES = 1024 * 1024
+"""From the buffer at a stretch."""
+_GATHER_S = 0.002
+"""So long frames gather before they are taken: a thread that is woken for each of them costs more than sending them."""
 _REFUSALS = 2
 """A frame that Kafka refuses so often, when it is sent alone, is the culprit itself."""
 
@@ -63,7 +66,7 @@ class Uplink:
         self._published = published
         self._through: Publisher | None = None
         """Whom the frames on their way were given to."""
-        self._failures: deque[tuple[Entry, BaseException]] = deque()
+        self._some_failed = False
         self._suspects = 0
         """So many of the oldest frames are sent one by one, to find the one that Kafka refuses."""
         self._answered_at_s = time.monotonic()
@@ -79,7 +82,8 @@ class Uplink:
         """Until `finish` is called and has been kept."""
         while not self._finished():
             if not self.step():
-                self._wake.wait(_IDLE_WAIT_S)
+                if self._wake.wait(_IDLE_WAIT_S):
+                    time.sleep(_GATHER_S)
                 self._wake.clear()
         self._put_away()
         self._tick()
@@ -110,11 +114,14 @@ class Uplink:
             self._answered_at_s = time.monotonic()
 
     def _handle_failures(self) -> None:
-        while self._failures:
-            entry, error = self._failures.popleft()
-            if entry.progress is Progress.SENT:
+        if not self._some_failed:
+            return
+        self._some_failed = False
+        for entry in self._window:
+            if entry.progress is Progress.SENT and (error := entry.failure):
                 self._blame(entry, error)
                 self._break_link(str(error))
+                return  # the link is new, and nothing is on its way by it
 
     def _blame(self, entry: Entry, error: BaseException) -> None:
         if getattr(error, "retriable", False) or self._link.publisher is not self._through:
@@ -127,24 +134,25 @@ class Uplink:
         self._suspects = len(self._window)
 
     def _settle(self) -> bool:
-        settled = False
+        arrived: Counter[tuple[Owner, Place]] = Counter()
+        settled = 0
         while entry := self._window.pop_settled():
-            settled = True
-            self._account(entry)
-            self._suspects = max(0, self._suspects - 1)
+            settled += 1
+            place = Place.BUFFERED if entry.segment is None else Place.SPOOLED
+            if entry.progress is Progress.REJECTED:
+                self._ledger.drop(entry.parcel.owner, place, DropReason.REJECTED)
+            else:
+                arrived[entry.parcel.owner, place] += 1
+                if self._published:
+                    self._published(entry.parcel)
+            if self._depot and entry.segment is not None:
+                self._depot.release()
+        for (owner, place), frames in arrived.items():
+            self._ledger.publish(owner, place, frames)
+        if settled:
+            self._suspects = max(0, self._suspects - settled)
             self._answered_at_s = time.monotonic()
-        return settled
-
-    def _account(self, entry: Entry) -> None:
-        place = Place.BUFFERED if entry.segment is None else Place.SPOOLED
-        if entry.progress is Progress.REJECTED:
-            self._ledger.drop(entry.parcel.owner, place, DropReason.REJECTED)
-        else:
-            self._ledger.publish(entry.parcel.owner, place)
-            if self._published:
-                self._published(entry.parcel)
-        if self._depot and entry.segment is not None:
-            self._depot.release()
+        return settled > 0
 
     def _watch_for_silence(self) -> None:
         if self._silent_for_s() > _ANSWER_TIMEOUT_S:
@@ -185,6 +193,7 @@ class Uplink:
 
     def _send(self) -> bool:
         sent = False
+        newest: dict[bytes, Receipt] = {}
         while self._through is not None and (entry := self._next_to_send()):
             if entry is next(iter(self._window)):
                 self._answered_at_s = time.monotonic()
@@ -193,12 +202,14 @@ class Uplink:
             key = parcel.owner.camera_id.encode()
             record = Outgoing(self._topic, key, parcel.image, parcel.headers)
             try:
-                self._through.send(record, partial(self._answered, entry))
+                newest[key] = entry.receipt = self._through.hand_over(record, self._failed)
             except PublishError as error:
                 self._blame(entry, error)
                 self._break_link(str(error))
                 return True
             sent = True
+        for receipt in newest.values():
+            receipt.add_callback(self._answered)  # a frame before it in its partition is answered before it
         return sent
 
     def _next_to_send(self) -> Entry | None:
@@ -208,20 +219,20 @@ class Uplink:
             return entry
         if not self._window.has_room:
             return None
-        entry = self._depot.fetch() if self._depot else None
-        if entry is None:
-            parcel = self._buffer.take()
-            entry = Entry(parcel, None) if parcel else None
-        if entry is not None:
-            self._window.add(entry)
-        return entry
+        if self._depot and (fetched := self._depot.fetch()):
+            self._window.add(fetched)
+            return fetched
+        for parcel in self._buffer.take_group(min(self._window.room_bytes, _GROUP_BYTES)):
+            self._window.add(Entry(parcel, None))
+        return self._window.next_waiting()
 
-    def _answered(self, entry: Entry, error: BaseException | None) -> None:
+    def _failed(self, _: BaseException) -> None:
         """On the client library's thread."""
-        if error is not None:
-            self._failures.append((entry, error))
-        elif entry.progress is Progress.SENT:
-            entry.progress = Progress.ACKNOWLEDGED
+        self._some_failed = True
+        self._wake.set()
+
+    def _answered(self, _: object) -> None:
+        """On the client library's thread."""
         self._wake.set()
 
     def _tick(self) -> None:
@@ -250,7 +261,7 @@ class Uplink:
             entry = self._window.pop()
             if entry.segment is not None:
                 continue  # stays in the spool, even if acknowledged out of turn: twice is better than lost
-            if entry.progress is Progress.ACKNOWLEDGED:
+            if entry.acknowledged:
                 self._ledger.publish(entry.parcel.owner, Place.BUFFERED)
             else:
                 reason = DropReason.SPOOL_FULL if self._depot else DropReason.SHUTDOWN

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
 
+from pipeline.kafka.publisher import Receipt
 from workers.camera.parcel import Parcel
 
 
@@ -11,29 +12,43 @@ class Progress(Enum):
     WAITING = auto()
     """To be sent, for the first time or again."""
     SENT = auto()
-    ACKNOWLEDGED = auto()
+    """On its way, unless its receipt says that it has arrived."""
     REJECTED = auto()
     """Kafka will never take it."""
-    ABANDONED = auto()
-    """A copy of this entry is sent anew; what becomes of this attempt no longer matters."""
 
 
 class Entry:
-    """One attempt to send one frame."""
+    """One frame, and how the attempt to send it stands."""
 
-    __slots__ = ("parcel", "progress", "refusals", "segment")
+    __slots__ = ("parcel", "progress", "receipt", "refusals", "segment")
 
-    def __init__(self, parcel: Parcel, segment: int | None, refusals: int = 0) -> None:
+    def __init__(self, parcel: Parcel, segment: int | None) -> None:
         self.parcel = parcel
         self.segment = segment
         """Where the spool holds it too; None for a frame in memory only."""
         self.progress = Progress.WAITING
-        self.refusals = refusals
+        self.receipt: Receipt | None = None
+        """Of the newest attempt; what becomes of an older one no longer matters."""
+        self.refusals = 0
         """How often Kafka refused it when it was sent alone."""
 
     @property
+    def acknowledged(self) -> bool:
+        receipt = self.receipt
+        return receipt is not None and receipt.is_done and receipt.exception is None
+
+    @property
     def settled(self) -> bool:
-        return self.progress is Progress.ACKNOWLEDGED or self.progress is Progress.REJECTED
+        return self.progress is Progress.REJECTED or self.acknowledged
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why this attempt failed."""
+        return self.receipt.exception if self.receipt is not None and self.receipt.is_done else None
+
+    def again(self) -> None:
+        self.progress = Progress.WAITING
+        self.receipt = None
 
 
 class Window:
@@ -61,9 +76,13 @@ class Window:
         return self._bytes < self._limit_bytes
 
     @property
+    def room_bytes(self) -> int:
+        return max(0, self._limit_bytes - self._bytes)
+
+    @property
     def on_the_way(self) -> int:
         """How many have been sent and wait for their answer."""
-        return sum(entry.progress is Progress.SENT for entry in self._entries)
+        return sum(entry.progress is Progress.SENT and not entry.acknowledged for entry in self._entries)
 
     def add(self, entry: Entry) -> None:
         self._entries.append(entry)
@@ -91,16 +110,11 @@ class Window:
 
     def rewind(self) -> int:
         """Everything not settled waits to be sent again, in the old order. Returns how many that are."""
-        renewed: deque[Entry] = deque()
-        for entry in self._entries:
-            if entry.settled:
-                renewed.append(entry)
-                continue
-            renewed.append(Entry(entry.parcel, entry.segment, entry.refusals))
-            entry.progress = Progress.ABANDONED
-        self._entries = renewed
+        unsettled = [entry for entry in self._entries if not entry.settled]
+        for entry in unsettled:
+            entry.again()
         self._sent = 0
-        return sum(not entry.settled for entry in renewed)
+        return len(unsettled)
 
     def newest_in_memory_only(self) -> list[Entry]:
         """Those unsettled that could go to the end of the spool without overtaking an older frame that is there."""

@@ -70,7 +70,12 @@ class _Worker:
         wake = threading.Event()
         boot_id = new_boot_id(now())
         self.ledger = Ledger()
-        self.buffer = Buffer(config.buffer_mib * MIB, config.when_full, wake.set)
+
+        def arrived() -> None:
+            if not wake.is_set():  # far cheaper than setting it again, and a frame finds it set nearly always
+                wake.set()
+
+        self.buffer = Buffer(config.buffer_mib * MIB, config.when_full, arrived)
         self._sources_stop = threading.Event()
         self._broken = threading.Event()
         self._link = Link()

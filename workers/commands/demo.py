@@ -33,7 +33,6 @@ def demo(
 
     from workers.commands.audit import account_table, wide_console
     from workers.demo.demo import demo_run
-    from workers.demo.report import write_report
     from workers.demo.stage import Options
     from workers.demo.summary import summarise
 
@@ -42,6 +41,8 @@ def demo(
         signal.signal(ending, signal.default_int_handler)
     console = wide_console()
     with demo_run(Options(frames, seconds, cameras, fps, console=console_page, stay=stay), home, console) as run:
+        from workers.demo.report import write_report  # it brings matplotlib, which should not delay the start
+
         summary = summarise(run)
         page = write_report(run, summary, report)
         if json_file:

@@ -9,6 +9,7 @@ from pathlib import Path
 from workers.local.data_folder import DataFolder
 from workers.local.ports import free_ports, is_free
 from workers.local.process import ChildProcess
+from workers.local.server import LocalServer
 
 STOP_GRACE_S = 20.0
 PAGE_PORT = 8484
@@ -27,6 +28,15 @@ def child(
     finally:
         if started.running:
             started.stop(STOP_GRACE_S)
+
+
+@contextmanager
+def ending(server: LocalServer) -> Iterator[None]:
+    """Ends the server with the block, if it was launched."""
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Runs the factory from the first frame to the audit."""
 
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
@@ -15,7 +16,7 @@ from pipeline.accounting import CameraAccount
 from pipeline.kafka.admin import delete_topics, ensure_topics
 from pipeline.settings import Settings, read_settings
 from pipeline.take_stock import take_stock
-from workers.demo.children import child, operator_page
+from workers.demo.children import child, ending, operator_page
 from workers.demo.line_side import LineSide
 from workers.demo.stage import LINES, Options, PlcPorts, Stage, set_stage
 from workers.demo.view import live_view, one_line
@@ -61,11 +62,9 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
     def say(what: str) -> None:
         console.print(f"[dim]{time.monotonic() - begun:5.1f} s[/]  {what}")
 
-    with services(home, say) as running:
+    with services(home, say, wait=False) as running:
         folder.create()
-        say("laying out solar cells that the models have never seen")
         plc = PlcPorts(*free_ports(2))
-        stage = set_stage(folder.runs / "demo", options, plc)
         prefix = f"{_PREFIX}{secrets.token_hex(4)}."
         settings = read_settings().model_copy(
             update={
@@ -75,36 +74,52 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
             }
         )
         environment = {**running.environment, "ANDON_TOPIC_PREFIX": prefix}
-        if running.broker:
-            delete_topics(settings, _PREFIX)  # what earlier demos left on our own broker
-        ensure_topics(settings, settings.topics)
-        page = operator_page(folder, stage.policies_file, environment, say) if options.console else nullcontext()
-        say("starting Ray Serve with the two RADAR bundles (half a minute)")
-        with (
-            page,
-            child("plc", _plc_arguments(plc), folder, environment) as plc_child,
-            closing(LineSide(plc.modbus, list(LINES))) as lines,
-            child(
-                "alerting", ["alerting", "run", "--policies", str(stage.policies_file)], folder, environment
-            ) as alerting,
-            Inference(folder.runs / "demo", folder.logs / "serve.log", environment) as inference,
-            Watch(settings) as watch,
-        ):
-            seconds_to_ready = time.monotonic() - begun
-            say(f"{inference.url}/healthz answers; the cameras start")
-            started_at = datetime.now(UTC)
-            command = ["camera", "run", "--config", str(stage.cameras_file)]
-            if options.seconds is not None:
-                command += ["--seconds", str(options.seconds)]
-            with child("cameras", command, folder, environment) as cameras:
-                _follow(watch, options, cameras, [alerting, plc_child], inference, lines, console)
-            _let_stops_follow(watch)
-            stopped = _read_back(watch, lines)
-            if options.stay:
-                say("everything stays up; Ctrl-C ends it and draws the report")
-                _until_interrupted()
+        inference = Inference(folder.runs / "serve", folder.logs / "serve.log", environment)
+        # What takes longest starts first. A replica looks for its topics only once its models are loaded.
+        say("starting Ray Serve with the two RADAR bundles")
+        with ending(inference), child("plc", _plc_arguments(plc), folder, environment) as plc_process:
+            inference.launch()
+            say("laying out solar cells that the models have never seen")
+            stage = set_stage(folder.runs / "demo", options, plc)
+            running.wait_until_they_answer(say)
+            if running.broker:
+                delete_topics(settings, _PREFIX)  # what earlier demos left on our own broker
+            ensure_topics(settings, settings.topics)
+            page = operator_page(folder, stage.policies_file, environment, say) if options.console else nullcontext()
+            alerting_arguments = ["alerting", "run", "--policies", str(stage.policies_file)]
+            with (
+                child("alerting", alerting_arguments, folder, environment) as alerting,
+                page as page_process,
+                closing(LineSide(plc.modbus, list(LINES))) as lines,
+                Watch(settings) as watch,
+            ):
+                inference.wait_until_it_answers()
+                seconds_to_ready = time.monotonic() - begun
+                say(f"{inference.url}/healthz answers; the cameras start")
+                started_at = datetime.now(UTC)
+                command = ["camera", "run", "--config", str(stage.cameras_file)]
+                if options.seconds is not None:
+                    command += ["--seconds", str(options.seconds)]
+                with child("cameras", command, folder, environment) as cameras:
+                    _follow(watch, options, cameras, [alerting, plc_process], inference, lines, console)
+                _let_stops_follow(watch)
+                stopped = _read_back(watch, lines)
+                if options.stay:
+                    say("everything stays up; Ctrl-C ends it and draws the report")
+                    _until_interrupted()
+                say("the processes end")
+                threading.Thread(target=_learn_to_draw, daemon=True).start()
+                for process in (inference, alerting, page_process):
+                    if process:
+                        process.ask_to_end()
+            plc_process.ask_to_end()  # after alerting, which would take its end for a fault
         say("reading the topics for the audit")
         yield Run(options, stage, watch, take_stock(settings), stopped, settings, started_at, seconds_to_ready)
+
+
+def _learn_to_draw() -> None:
+    """Ending is mostly waiting: time to import what the report needs, which takes a second or two."""
+    import workers.demo.report  # noqa: F401
 
 
 def _plc_arguments(ports: PlcPorts) -> list[str]:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
@@ -9,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from pipeline.drawing import side_by_side
 from pipeline.errors import AndonError
 from pipeline.frames import FrameError, decode
-from pipeline.kafka.reading import read_one
+from pipeline.kafka.reading import read_each
 from pipeline.maps import MapStore, StoredMap
 from workers.demo import charts
 from workers.demo.demo import Run
@@ -63,21 +64,31 @@ def _draw_worst(run: Run, seen: Sequence[Seen], pictures: Path) -> list[dict[str
     maps = [stored.anomaly_map for _, stored in found if stored.anomaly_map is not None]
     scale = (min(float(grid.min()) for grid in maps), max(float(grid.max()) for grid in maps))
     drawn = []
-    for rank, (one, stored) in enumerate(found, 1):
+    for rank, ((one, stored), image) in enumerate(zip(found, _full_frames(run, found), strict=True), 1):
         name = f"worst-{one.line_id}-{rank}.png"
-        pixels = decode(_full_frame(run, stored), "gray")
+        pixels = decode(image, "gray")
         side_by_side(pixels, stored.anomaly_map, stored.facts, scale=scale).save(pictures / name)
         drawn.append({"picture": name, "seen": one, "planted": is_planted(one.part_id)})
     return drawn
 
 
-def _full_frame(run: Run, stored: StoredMap) -> bytes:
-    at = stored.position
+def _full_frames(run: Run, found: Sequence[tuple[Seen, StoredMap]]) -> list[bytes]:
+    """Each frame's image as the camera sent it; its thumbnail, which shows the same in small, where that is gone."""
+    images = [stored.thumbnail for _, stored in found]
+    places = [(at.topic, at.partition, at.offset) for at in (stored.position for _, stored in found)]
     try:
-        record = read_one(run.settings, at.topic, at.partition, at.offset)
-        if record and record.value:
-            decode(record.value, "gray")
-            return record.value
-    except (AndonError, FrameError):
-        pass  # the thumbnail shows the same in small
-    return stored.thumbnail
+        with closing(read_each(run.settings, places)) as records:
+            for number, record in enumerate(records):
+                if record and record.value and _is_image(record.value):
+                    images[number] = record.value
+    except AndonError:
+        pass
+    return images
+
+
+def _is_image(value: bytes) -> bool:
+    try:
+        decode(value, "gray")
+    except FrameError:
+        return False
+    return True

@@ -26,6 +26,7 @@ class KafkaBroker(LocalServer):
 
     name = "Kafka"
     _stop_grace_s = 20.0
+    _start_timeout_s = 120.0  # 4 s on an idle machine; with 13 processes waiting for each core it took over 60
 
     def __init__(self, folder: Path, log: Path, port: int | None = None, say: Callable[[str], None] = silent) -> None:
         super().__init__()

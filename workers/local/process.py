@@ -21,6 +21,7 @@ class ChildProcess:
         self.name = name
         self.log = log
         self._paused = False
+        self._asked = False
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists():
             log.replace(log.with_name(log.name + ".previous"))
@@ -46,14 +47,20 @@ class ChildProcess:
     def stop(self, grace_s: float) -> None:
         """Ask it to end, wait, and insist. Whatever interrupts the wait, the process is gone afterwards."""
         try:
-            self.resume()  # a stopped process would never see the signal
-            self._process.terminate()
+            self.ask_to_end()
             self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
             self.kill()
         except BaseException:
             self.kill()
             raise
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, once; returns at once."""
+        self.resume()  # a stopped process would never see the signal
+        if not self._asked:
+            self._asked = True
+            self._process.terminate()
 
     def kill(self) -> None:
         self._process.kill()

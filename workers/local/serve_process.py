@@ -3,34 +3,40 @@
 
 The same as `serve run CONFIG`, but it also drains and shuts down on SIGTERM, and keeps Ray's object store small, since
 frames never travel through it. Without a port there is no dashboard, hence no job interface, which runs any code it
-is given; with one, `serve deploy -a http://127.0.0.1:PORT CONFIG` changes the application while it runs.
+is given, and none of the processes that serve it; with one, `serve deploy -a http://127.0.0.1:PORT CONFIG` changes the
+application while it runs.
 """
 
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would give the scoring path the lowest priority
+# Replicas shall import this very code, also where the package is not installed. All of Ray inherits it: a runtime_env
+# would keep the workers that Ray starts beforehand from being used.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
 
 import ray
 from ray.serve.scripts import run
+
+from workers.local.lean_ray import without_helpers
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
 def main() -> None:
     config, dashboard_port = sys.argv[1], sys.argv[2:]
-    ray.init(
-        address="local",
-        dashboard_host="127.0.0.1",
-        dashboard_port=int(dashboard_port[0]) if dashboard_port else None,
-        include_dashboard=bool(dashboard_port),
-        namespace="serve",
-        object_store_memory=_OBJECT_STORE_BYTES,
-        # Replicas shall import this very code, also where the package is not installed.
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[2])}},
-    )
+    with nullcontext() if dashboard_port else without_helpers():
+        ray.init(
+            address="local",
+            dashboard_host="127.0.0.1",
+            dashboard_port=int(dashboard_port[0]) if dashboard_port else None,
+            include_dashboard=bool(dashboard_port),
+            namespace="serve",
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
     # After ray.init, which sets handlers of its own that end the process at once.
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, signal.default_int_handler)

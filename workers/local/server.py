@@ -48,6 +48,11 @@ class LocalServer(ABC):
 
     def start(self, timeout_s: float | None = None) -> None:
         """Start it and return once it serves requests."""
+        self.launch()
+        self.wait_until_it_answers(timeout_s)
+
+    def launch(self) -> None:
+        """Start the process and return at once, so that others can start beside it."""
         if self.running:
             raise ServiceError(f"{self.name} runs already on {LOOPBACK}:{self.port}: stop it first")
         if not is_free(self.port):
@@ -56,11 +61,20 @@ class LocalServer(ABC):
                 "Stop that program, or name another port"
             )
         self._child = self._launch()
+
+    def wait_until_it_answers(self, timeout_s: float | None = None) -> None:
+        """After `launch`. Raises ServiceError, with the process stopped, when it ends or takes too long."""
+        child = self._running_child() if self._child is None else self._child
         try:
-            self._wait_until_it_answers(self._child, timeout_s or self._start_timeout_s)
+            self._wait(child, timeout_s or self._start_timeout_s)
         except BaseException:
-            self._child.stop(self._stop_grace_s)
+            child.stop(self._stop_grace_s)
             raise
+
+    def ask_to_end(self) -> None:
+        """Return at once; `stop` waits for the end. So several servers can end beside each other."""
+        if self._child is not None:
+            self._child.ask_to_end()
 
     def stop(self) -> None:
         """End it in order; killed when it does not end within its grace. Stopping twice is fine."""
@@ -91,7 +105,7 @@ class LocalServer(ABC):
             raise ServiceError(f"{self.name} is not running: start it first")
         return self._child
 
-    def _wait_until_it_answers(self, child: ChildProcess, timeout_s: float) -> None:
+    def _wait(self, child: ChildProcess, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while child.running and (left_s := deadline - time.monotonic()) > 0:
             if self._answers(min(left_s, 5.0)):

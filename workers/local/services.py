@@ -26,6 +26,13 @@ class Services:
     valkey: Valkey | None
     """None where the environment names a Redis."""
 
+    def wait_until_they_answer(self, say: Callable[[str], None] = silent) -> None:
+        """What was launched serves requests afterwards. Raises ServiceError."""
+        for server, address in ((self.valkey, self.redis_url), (self.broker, self.kafka_bootstrap)):
+            if server:
+                server.wait_until_it_answers()
+                say(f"{server.name} answers on {address}")
+
     @property
     def environment(self) -> dict[str, str]:
         """What other processes need in their environment to find the same services."""
@@ -42,9 +49,12 @@ class Ports:
 
 @contextmanager
 def services(
-    home: Path | None = None, say: Callable[[str], None] = silent, ports: Ports = Ports()
+    home: Path | None = None, say: Callable[[str], None] = silent, ports: Ports = Ports(), *, wait: bool = True
 ) -> Iterator[Services]:
-    """What it starts, it stops: in order, on leaving, on failure and on Ctrl-C. `home`: see `DataFolder.at`."""
+    """What it starts, it stops: in order, on leaving, on failure and on Ctrl-C. `home`: see `DataFolder.at`.
+
+    wait: until they answer. Without, the caller starts what does not need them yet, and calls `wait_until_they_answer`.
+    """
     folder = DataFolder.at(home)
     named = named_services(os.environ)
     check(named)
@@ -52,14 +62,16 @@ def services(
         if len(named) < 2:
             folder.create()
             started.enter_context(folder.lock())
-        valkey = None if "REDIS_URL" in named else _start_valkey(folder, ports.redis, started, say)
-        broker = None if "KAFKA_BOOTSTRAP" in named else _start_broker(folder, ports.kafka, started, say)
+        valkey = None if "REDIS_URL" in named else _launch_valkey(folder, ports.redis, started)
+        broker = None if "KAFKA_BOOTSTRAP" in named else _launch_broker(folder, ports.kafka, started, say)
         running = Services(
             kafka_bootstrap=broker.bootstrap if broker else named["KAFKA_BOOTSTRAP"],
             redis_url=valkey.url if valkey else named["REDIS_URL"],
             broker=broker,
             valkey=valkey,
         )
+        if wait:
+            running.wait_until_they_answer(say)
         if broker or valkey:
             folder.publish(running.environment)
         yield running
@@ -97,16 +109,16 @@ def without_password(url: str) -> str:
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
-def _start_valkey(folder: DataFolder, port: int | None, started: ExitStack, say: Callable[[str], None]) -> Valkey:
+def _launch_valkey(folder: DataFolder, port: int | None, started: ExitStack) -> Valkey:
     valkey = Valkey(folder.valkey, folder.logs / "valkey.log", ValkeySettings(port=port))
-    started.enter_context(valkey)
-    say(f"Valkey answers on {valkey.url}")
+    started.callback(valkey.stop)
+    valkey.launch()
     return valkey
 
 
-def _start_broker(folder: DataFolder, port: int | None, started: ExitStack, say: Callable[[str], None]) -> KafkaBroker:
+def _launch_broker(folder: DataFolder, port: int | None, started: ExitStack, say: Callable[[str], None]) -> KafkaBroker:
     broker = KafkaBroker(folder.kafka, folder.logs / "kafka.log", port=port, say=say)
     say("starting Apache Kafka")
-    started.enter_context(broker)
-    say(f"Kafka answers on {broker.bootstrap}")
+    started.callback(broker.stop)
+    broker.launch()
     return broker

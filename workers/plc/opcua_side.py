@@ -28,6 +28,7 @@ class OpcUaSide:
         self._nodes: dict[str, dict[str, Any]] = {}
         self._seen: dict[str, Inputs] = {}
         """What the nodes of a line held after the last scan."""
+        self._shown: dict[str, tuple[bool, ...]] = {}
 
     async def start(self) -> None:
         await self._server.init()
@@ -67,10 +68,12 @@ class OpcUaSide:
                 if await nodes[name].read_value():
                     press()
                     await nodes[name].write_value(False)
-            wired = [ladder.wire(name, getattr(ladder, name)) for name in ("stop", "reject", "held")]
+            wired = (ladder.wire(name, getattr(ladder, name)) for name in ("stop", "reject", "held"))
             shown = (*wired, ladder.running, ladder.watchdog_lost)
-            for name, value in zip(_SHOWN, shown, strict=True):
-                await nodes[name].write_value(value)
+            if shown != self._shown.get(line_id):  # fifty scans a second would otherwise write what stands there
+                for name, value in zip(_SHOWN, shown, strict=True):
+                    await nodes[name].write_value(value)
+                self._shown[line_id] = shown
 
     async def _add(
         self, folder: Any, namespace: int, line_id: str, name: str, initial: Any, kind: ua.VariantType

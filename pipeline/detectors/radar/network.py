@@ -217,9 +217,23 @@ def load_weights(network: NoisePredictor, tensors: Mapping[str, NDArray[Any]]) -
 
 
 def cumulative_alphas(config: RadarConfig) -> Tensor:
-    """(train_timesteps,): the share of signal variance left at each timestep, ᾱ_t of DDPM (arXiv 2006.11239, eq. 4)."""
-    from diffusers import DDPMScheduler
+    """(train_timesteps,): the share of signal variance left at each timestep, ᾱ_t of DDPM (arXiv 2006.11239, eq. 4).
 
-    schedule = DDPMScheduler(num_train_timesteps=config.train_timesteps, beta_schedule=config.beta_schedule)  # type: ignore[no-untyped-call]
-    alphas: Tensor = schedule.alphas_cumprod  # type: ignore[attr-defined]
-    return alphas
+    The schedules of diffusers' DDPMScheduler, to the bit (a test compares them): importing it takes longer than loading
+    a whole bundle, and every replica would wait for it.
+    """
+    return torch.cumprod(1 - _betas(config), dim=0)
+
+
+def _betas(config: RadarConfig) -> Tensor:
+    """(train_timesteps,): the variance that each step adds."""
+    steps, least, most = config.train_timesteps, 1e-4, 0.02
+    if config.beta_schedule == "linear":
+        return torch.linspace(least, most, steps)
+    if config.beta_schedule == "scaled_linear":
+        return torch.linspace(least**0.5, most**0.5, steps) ** 2
+
+    def signal(time: float) -> float:
+        return math.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    return torch.tensor([min(1 - signal((i + 1) / steps) / signal(i / steps), 0.999) for i in range(steps)])
