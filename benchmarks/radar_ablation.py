@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,6 @@ from torch.nn import functional
 from benchmarks.machine import this_machine
 from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.detectors.radar.detector import RadarFeatures
 from pipeline.detectors.radar.features import loud_norm, peak
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, predict
 from pipeline.detectors.radar.preprocess import box_mean
@@ -35,7 +33,7 @@ from pipeline.training.data import Frame, load_frames
 from pipeline.training.forest import fit_judgement
 from pipeline.training.layouts import find_layout
 from pipeline.training.noise_training import NoisePlan, fingerprint, train_noise_predictor
-from pipeline.training.radar import RadarPlan, fit_front, teach
+from pipeline.training.radar import RadarPlan, fit_front
 from pipeline.training.split import Shares, split_by_number
 from pipeline.training.synthetic import Defect, synthetic_defects
 
@@ -54,9 +52,6 @@ NOT_MEASURED = (
     "training without the border channels",
     "RGB",
 )
-STRUCTURED_STEPS = 700
-WHITE: Mapping[str, Any] = {"noise": "gaussian", "timestep": 500, "norm_fraction": 0.03}
-"""What the rows below the default are variations of: white noise, as in the paper."""
 Maps = Callable[[Tensor], Tensor]
 """(C, h, w) front's view of a frame → (h, w)."""
 
@@ -334,32 +329,11 @@ def untrained(scene: Scene) -> Studied:
     return Studied(NoisePredictor(scene.config, len(scene.normals[0])), scene.config)
 
 
-def structured(space: str, measure: Measure, parts: Mapping[str, list[Frame]], defects: list[Defect]) -> None:
-    """The default: a network that was taught to take structured noise away."""
-    cpu = torch.device("cpu")
-    plan = RadarPlan(config=RadarConfig.in_features() if space == "features" else RadarConfig.in_pixels())
-    config, front, fit = fit_front(parts["fit"], plan, 1, cpu)
-    network, _ = teach(front, parts["fit"], fit, config, NoisePlan(steps=STRUCTURED_STEPS), cpu)
-    extractor = RadarFeatures(front, network, config, cpu)
-    extractor.fit_code(fit)
-    scene, _ = scene_of(config, parts, defects)
-    measure.maps(f"{space}: structured noise", "its code, whitened, norm (default)", scene,
-                 lambda x: noise_norm(extractor.noise_in(x.float()[None]))[0], config.norm_fraction)  # fmt: skip
-    measure.maps(f"{space}: structured noise", "Sobel of the same", scene,
-                 lambda x: sobel_magnitude(extractor.noise_in(x.float()[None]))[0], config.top_fraction)  # fmt: skip
-    alpha = cumulative_alphas(config)[config.timestep].sqrt()
-    moment = torch.tensor([config.timestep])
-    measure.maps(f"{space}: structured noise", "the noise itself, norm", scene,
-                 lambda x: noise_norm(predict(network, x.float()[None] * alpha, moment, config))[0],
-                 config.norm_fraction, by_place=False)  # fmt: skip
-
-
 def study(
     space: str, measure: Measure, parts: Mapping[str, list[Frame]], defects: list[Defect], steps: int, work: Path
 ) -> None:
     in_features = space == "features"
-    structured(space, measure, parts, defects)
-    config = RadarConfig.in_features(**WHITE) if in_features else RadarConfig.in_pixels(**WHITE)
+    config = RadarConfig.in_features() if in_features else RadarConfig.in_pixels()
     scene, fit = scene_of(config, parts, defects)
     plan = NoisePlan(steps=steps, flips=not in_features)
     folder = work / space

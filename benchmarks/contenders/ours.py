@@ -19,7 +19,6 @@ _FALSE_ALARMS = 0.1
 
 class Ours:
     def train(self, job: Job) -> dict[str, Any]:
-        from pipeline.detectors.cflow.config import CflowConfig
         from pipeline.training.cflow import CflowPlan, train_cflow
         from pipeline.training.radar import RadarPlan, train_radar
 
@@ -28,7 +27,7 @@ class Ours:
             for path in job.train:
                 os.link(path, Path(folder) / Path(path).name) if _same_disk(path, folder) else _copy(path, folder)
             if job.method.startswith("cflow"):
-                config = CflowConfig.in_code(job.encoder)
+                config = CflowPlan().config.model_copy(update={"encoder": job.encoder})
                 plan = CflowPlan(config=config, false_alarm_rate=_FALSE_ALARMS)
                 info = train_cflow(Path(folder), out, job.method, plan, _CPU)
             else:
@@ -51,7 +50,9 @@ def _radar_plan(plan: Any) -> Any:
     from pipeline.detectors.radar.config import RadarConfig
     from pipeline.training.noise_training import NoisePlan
 
-    return plan(noise=NoisePlan(steps=700), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS)
+    return plan(
+        noise=NoisePlan(steps=350, flips=False), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS
+    )
 
 
 def _same_disk(path: str, folder: str) -> bool:

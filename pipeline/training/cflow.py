@@ -18,17 +18,12 @@ from pipeline.detectors.cflow.features import fit_whitening
 from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference
 from pipeline.detectors.cflow.model import CflowModel
-from pipeline.detectors.cflow.source import CodeSource, LevelSource, Source
-from pipeline.detectors.encoder import encoder_from_tensors, encoder_tensors, pretrained_encoder
-from pipeline.detectors.radar.front import FeatureFront
+from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
 from pipeline.training.calibrate import calibrate
 from pipeline.training.checkpoint import Progress
 from pipeline.training.data import DataError
 from pipeline.training.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
-from pipeline.training.lessons import OnFrame
-from pipeline.training.noise_training import NoisePlan
 from pipeline.training.normals import gray_levels, machine, read_normals
-from pipeline.training.radar import RadarPlan, fit_front, teach
 from pipeline.training.split import Shares
 
 _PACKAGES = ("torch", "timm", "numpy")
@@ -42,8 +37,6 @@ class CflowPlan:
     """Everything that is decided before training."""
 
     flow: FlowPlan = field(default_factory=FlowPlan)
-    noise: NoisePlan = field(default_factory=lambda: NoisePlan(steps=700))
-    """For fibres that are RADAR's noise code."""
     config: CflowConfig = field(default_factory=CflowConfig)
     shares: Shares = field(default_factory=lambda: Shares(fit=0.60, forest=0.0, calibration=0.30, validation=0.10))
     """There is no forest. The validation normals decide when training ends."""
@@ -63,11 +56,8 @@ def train_cflow(
     on_start: OnStart = lambda steps: None,
     on_step: OnStep | None = None,
     say: Callable[[str], None] = lambda sentence: None,
-    on_frame: OnFrame = lambda done, total: None,
-    on_adapt: OnStep | None = None,
 ) -> BundleInfo:
-    """data: see `find_layout`. on_start is told how many steps of the flows there are at most, over all levels;
-    on_frame and on_adapt how far the network is that makes the noise code.
+    """data: see `find_layout`. on_start is told how many steps there are at most, over all levels.
 
     Raises DataError, CalibrationError or AndonError (no encoder weights), all before the first training step.
     """
@@ -78,9 +68,9 @@ def train_cflow(
         raise DataError(f"{normals}: too few for flows and threshold; give at least 4")
     say(str(normals))
 
-    source, adapting = fit_source(parts["fit"], mode, plan, device, checkpoint, on_adapt, on_frame)
+    encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
     model, reached = fit_model(
-        source, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step
+        encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step
     )
     model = with_highest(model, parts["calibration"])
     # What the bundle will hold, so that the threshold is of the model that will be loaded, to the bit.
@@ -92,8 +82,8 @@ def train_cflow(
         **normals.facts(data, command, ("fit", "validation"), _PACKAGES),
         "steps": sum(one.step for one in reached),
         "loss": [round(one.loss, 5) for one in reached],
-        "plan": {"flow": asdict(plan.flow), **({"noise": asdict(plan.noise)} if plan.config.code else {})},
-        "training_s": round(sum(one.elapsed_s for one in reached) + adapting, 1),
+        "plan": asdict(plan.flow),
+        "training_s": round(sum(one.elapsed_s for one in reached), 1),
         "total_s": round(time.monotonic() - started, 1),
         "machine": machine(device),
     }
@@ -111,33 +101,8 @@ def train_cflow(
     return save_bundle(out, info, model.tensors())
 
 
-def fit_source(
-    fit: Sequence[Frame],
-    mode: str,
-    plan: CflowPlan,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    on_step: OnStep | None = None,
-    on_frame: OnFrame = lambda done, total: None,
-) -> tuple[Source, float]:
-    """Where fibres come from, rounded as the bundle will store it, and the seconds that its network was taught."""
-    if plan.config.code is None:
-        encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
-        # Half precision: the flows must see in training what they will see in service.
-        encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
-        return LevelSource(encoder, mode, plan.config), 0.0
-    radar = RadarPlan(plan.noise, plan.config.code, encoder_weights=plan.encoder_weights)
-    config, front, images = fit_front(fit, radar, 3 if mode == "rgb" else 1, device)
-    folder = checkpoint / "code" if checkpoint else None
-    network, progress = teach(front, fit, images, config, plan.noise, device, folder, on_step, on_frame)
-    network.half().float()
-    if not isinstance(front, FeatureFront):
-        raise ValueError("a noise code is of features, not of pixels")
-    return CodeSource(front, network, config, device), progress.elapsed_s
-
-
 def fit_model(
-    source: Source,
+    encoder: Encoder,
     fit: Sequence[Frame],
     validation: Sequence[Frame],
     mode: str,
@@ -150,15 +115,17 @@ def fit_model(
     """One flow a level, taught on the frames `fit`; without frames for validation the last weights stay. What is normal
     at a place is taken from both. The level maxima are 0 until `with_highest`."""
     config = plan.config
-    fibres = gather_fibres(source, fit, config, plan.flow)
+    # Half precision, as the bundle will store it: the flows must see in training what they will see in service.
+    encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
+    fibres = gather_fibres(encoder, fit, mode, config, plan.flow)
     few = replace(plan.flow, rotations=0, fibres_per_level=_HELD_OUT_FIBRES)
-    held_out = gather_fibres(source, validation, config, few) if validation else [None] * len(fibres)
+    held_out = gather_fibres(encoder, validation, mode, config, few) if validation else [None] * len(fibres)
     whitenings = [fit_whitening(level.values.float(), config.channels) for level in fibres]
     on_start(sum(steps_of(level, plan.flow) for level in fibres))
     flows: list[ConditionalFlow] = []
     references: list[Reference] = []
     reached: list[Progress] = []
-    for level, taught, tested, whitening in zip(config.names, fibres, held_out, whitenings, strict=True):
+    for level, taught, tested, whitening in zip(config.levels, fibres, held_out, whitenings, strict=True):
         before = sum(steps_of(earlier, plan.flow) for earlier in fibres[: len(flows)])
 
         def show(progress: Progress, before: int = before) -> None:
@@ -170,7 +137,7 @@ def fit_model(
         references.append(fit_reference(flow, [taught, *([tested] if tested else [])], whitening, config, device))
         flows.append(flow)
         reached.append(progress)
-    model = CflowModel(config, mode, source, whitenings, flows, references)
+    model = CflowModel(config, mode, encoder, whitenings, flows, references)
     return model.to(device), reached
 
 

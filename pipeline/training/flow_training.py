@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.detectors.cflow.config import CflowConfig
-from pipeline.detectors.cflow.features import Whitening
+from pipeline.detectors.cflow.features import Whitening, fibres_of
 from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference
 from pipeline.detectors.cflow.position import bins, encode, places
-from pipeline.detectors.cflow.source import Source
+from pipeline.detectors.encoder import Encoder
 from pipeline.training.checkpoint import (
     Progress,
     load_checkpoint,
@@ -80,7 +80,9 @@ class Fibres:
         return Fibres(self.values.to(device), self.places.to(device), self.bins.to(device))
 
 
-def gather_fibres(source: Source, frames: Sequence[Frame], config: CflowConfig, plan: FlowPlan) -> list[Fibres]:
+def gather_fibres(
+    encoder: Encoder, frames: Sequence[Frame], mode: str, config: CflowConfig, plan: FlowPlan
+) -> list[Fibres]:
     """Fibres of these frames, one `Fibres` a level, at most `plan.fibres_per_level` each. A function of its arguments.
     Raises ValueError when there is no frame."""
     if not frames:
@@ -88,13 +90,13 @@ def gather_fibres(source: Source, frames: Sequence[Frame], config: CflowConfig, 
     random = np.random.default_rng(plan.seed)
     generator = torch.Generator().manual_seed(plan.seed)
     share = max(1, plan.fibres_per_level // (len(frames) * (1 + plan.rotations)))
-    values: list[list[Tensor]] = [[] for _ in config.names]
-    spots: list[list[Tensor]] = [[] for _ in config.names]
-    binned: list[list[Tensor]] = [[] for _ in config.names]
+    values: list[list[Tensor]] = [[] for _ in config.levels]
+    spots: list[list[Tensor]] = [[] for _ in config.levels]
+    binned: list[list[Tensor]] = [[] for _ in config.levels]
     for frame in _turned(frames, plan, random):
         with torch.no_grad():
-            maps = source(frame[None])
-        for level, (grid, stride_px) in enumerate(zip(maps, source.strides, strict=True)):
+            maps = fibres_of(encoder, frame[None], mode, config)
+        for level, (grid, stride_px) in enumerate(zip(maps, encoder.strides, strict=True)):
             height, width, channels = grid.shape[1:]
             rows, columns = (places(cells, stride_px, config.position) for cells in (height, width))
             where = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2)

@@ -1,5 +1,4 @@
-"""Teaches the U-Net to predict noise on patches of normals: white noise by the DDPM objective (arXiv 2006.11239,
-algorithm 1), or structured noise (`lessons.py`) with a little white noise on top."""
+"""Teaches the U-Net to predict noise on patches of normals: the DDPM objective (arXiv 2006.11239, algorithm 1)."""
 
 import hashlib
 import json
@@ -23,11 +22,8 @@ from pipeline.training.checkpoint import (
     restore_optimiser,
     save_checkpoint,
 )
-from pipeline.training.lessons import Lessons
 
 OnStep = Callable[[Progress], None]
-_LITTLE = 50
-"""White noise on top of structured noise is drawn below this timestep, of 1000."""
 
 
 @dataclass(frozen=True)
@@ -44,37 +40,30 @@ class NoisePlan:
     max_timestep: int = 750
     """Timesteps are drawn below this: beyond, there is next to no image left to learn from."""
     flips: bool = True
-    """For white noise alone: structured noise is drawn onto frames that were mirrored before."""
-    copies: int = 3
-    """For structured noise: how often each normal is corrupted."""
-    most_patches: int = 6000
-    """For structured noise: at most so many patches are kept in memory, whatever the number of images."""
     seed: int = 0
     checkpoint_every_s: float = 30.0
 
 
 def train_noise_predictor(
-    normals: Sequence[Tensor] | Lessons,
+    images: Sequence[Tensor],
     config: RadarConfig,
     plan: NoisePlan,
     checkpoint: Path | None = None,
     device: torch.device | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[NoisePredictor, Progress]:
-    """normals: (C, h, w) each, as the front sees them, sizes may differ, for white noise; lessons for structured noise.
-    Returns the averaged (EMA) network.
+    """images: normals (C, h, w) as the front sees them; sizes may differ. Returns the averaged (EMA) network.
 
     Everything random in step k is drawn from a generator seeded by (seed, k). A resumed run therefore draws what the
     uninterrupted run would have drawn, and on a CPU ends in the same weights to the bit.
     """
     device = device or torch.device("cpu")
     torch.manual_seed(plan.seed)
-    channels = normals.seen.shape[1] if isinstance(normals, Lessons) else len(normals[0])
-    network = NoisePredictor(config, channels).to(device).train()
+    network = NoisePredictor(config, len(images[0])).to(device).train()
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
     alphas = cumulative_alphas(config).to(device)
-    progress = Progress(fingerprint(normals, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
+    progress = Progress(fingerprint(images, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
 
     def save() -> None:
         if checkpoint:
@@ -94,10 +83,7 @@ def train_noise_predictor(
         for group in optimiser.param_groups:
             group["lr"] = plan.learning_rate * _rate_factor(plan, progress.step, done)
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + progress.step)
-        if isinstance(normals, Lessons):
-            loss = _structured_loss(network, normals, alphas, plan, generator, device)
-        else:
-            loss = _loss(network, normals, alphas, config, plan, generator, device)
+        loss = _loss(network, images, alphas, config, plan, generator, device)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -138,27 +124,6 @@ def _loss(
     return functional.mse_loss(predicted, noise)
 
 
-def _structured_loss(
-    network: NoisePredictor,
-    lessons: Lessons,
-    alphas: Tensor,
-    plan: NoisePlan,
-    generator: torch.Generator,
-    device: torch.device,
-) -> Tensor:
-    """Mean squared error between the noise that was drawn onto a patch and what the network finds in it. What is loud
-    is bounded: by how much a broken corner differs does not matter, and would drown the faint."""
-    picked = lessons.pick(torch.randint(0, len(lessons), (plan.batch,), generator=generator), device)
-    timesteps = torch.randint(0, min(_LITTLE, len(alphas)), (plan.batch,), generator=generator).to(device)
-    white = torch.randn(picked.seen.shape, generator=generator).to(device)
-    alpha = alphas[timesteps].view(-1, 1, 1, 1)
-    noise = picked.seen - picked.clean
-    bounded = noise / (1 + noise.square().mean(dim=1, keepdim=True)).sqrt()
-    found = network(alpha.sqrt() * picked.seen + (1 - alpha).sqrt() * white, timesteps, picked.borders)
-    loss: Tensor = ((found - bounded).square().mean(dim=1) * picked.weight).mean()
-    return loss
-
-
 def draw_patches(
     images: Sequence[Tensor], config: RadarConfig, count: int, flips: bool, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -195,11 +160,11 @@ def _rate_factor(plan: NoisePlan, step: int, done: float) -> float:
     return warmup * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def fingerprint(normals: Sequence[Tensor] | Lessons, config: RadarConfig, plan: NoisePlan) -> str:
+def fingerprint(images: Sequence[Tensor], config: RadarConfig, plan: NoisePlan) -> str:
     """Scoring settings are left out: they can be changed without training again."""
     facts = {**asdict(plan), "config": config.model_dump(mode="json", exclude=set(SCORING_ONLY))}
     del facts["checkpoint_every_s"]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for image in [normals.seen] if isinstance(normals, Lessons) else normals:
+    for image in images:
         digest.update(image.contiguous().numpy().tobytes())
     return digest.hexdigest()

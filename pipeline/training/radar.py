@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,13 @@ from pipeline.detectors.bundle import BundleInfo, save_bundle
 from pipeline.detectors.encoder import pretrained_encoder
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
-from pipeline.detectors.radar.detector import NETWORK_PREFIX, RadarFeatures
-from pipeline.detectors.radar.front import FeatureFront, Front, PixelFront, fit_feature_front
-from pipeline.detectors.radar.network import NoisePredictor
+from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatures
+from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import calibrate
-from pipeline.training.checkpoint import Progress
 from pipeline.training.data import DataError, Frame
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.forest import fit_judgement
-from pipeline.training.lessons import OnFrame, prepare_lessons
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
 from pipeline.training.normals import gray_levels, machine, read_normals
 from pipeline.training.split import Shares
@@ -58,10 +55,8 @@ def train_radar(
     checkpoint: Path | None = None,
     on_step: OnStep | None = None,
     say: Callable[[str], None] = lambda sentence: None,
-    on_frame: OnFrame = lambda done, total: None,
 ) -> BundleInfo:
-    """data: see `find_layout`. on_frame is told how many normals of how many have been corrupted. Raises DataError or
-    CalibrationError, both before the first training step."""
+    """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
     started = time.monotonic()
     normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px)
     parts = normals.parts
@@ -70,12 +65,10 @@ def train_radar(
     say(str(normals))
 
     config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device)
-    network, progress = teach(front, parts["fit"], images, config, plan.noise, device, checkpoint, on_step, on_frame)
+    network, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
     # Rounded as the bundle will store it, before anything is fitted to what it says.
     network.half().float()
     extractor = RadarFeatures(front, network, config, device)
-    if config.noise == "defects":
-        extractor.fit_code(images)
     extractor.fit_usual(parts["forest"])
     judgement = fit_judgement(_features(extractor, parts["forest"]), plan.trees, plan.noise.seed)
 
@@ -110,27 +103,7 @@ def train_radar(
         weights_sha256="0" * 64,
     )
     weights = {NETWORK_PREFIX + key: tensor.half().cpu().numpy() for key, tensor in network.state_dict().items()}
-    return save_bundle(out, info, {**weights, **extractor.tensors(), **front.tensors(), **judgement.tensors()})
-
-
-def teach(
-    front: Front,
-    frames: Sequence[Frame],
-    images: Sequence[Tensor],
-    config: RadarConfig,
-    plan: NoisePlan,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    on_step: OnStep | None = None,
-    on_frame: OnFrame = lambda done, total: None,
-) -> tuple[NoisePredictor, Progress]:
-    """The noise predictor, by the kind of noise that the config names. images: the frames as the front sees them."""
-    if config.noise == "gaussian":
-        return train_noise_predictor(images, config, plan, checkpoint, device, on_step)
-    if isinstance(front, FeatureFront):
-        front = replace(front, encoder=front.encoder.folded())
-    lessons = prepare_lessons(front, frames, config, plan.seed, plan.copies, plan.most_patches, device, on_frame)
-    return train_noise_predictor(lessons, config, plan, checkpoint, device, on_step)
+    return save_bundle(out, info, {**weights, USUAL: extractor.usual.numpy(), **front.tensors(), **judgement.tensors()})
 
 
 def fit_front(

@@ -15,7 +15,6 @@ from pipeline.detectors.cflow.detector import CflowScorer
 from pipeline.detectors.cflow.features import Whitening
 from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.position import encode
-from pipeline.detectors.cflow.source import LevelSource
 from pipeline.detectors.encoder import Encoder, pretrained_encoder
 from pipeline.detectors.registry import load_detector
 from pipeline.errors import AndonError
@@ -112,15 +111,15 @@ def test_a_time_limit_ends_the_training() -> None:
 
 def test_memory_does_not_grow_with_the_images(encoder: Encoder) -> None:
     plan = FlowPlan(fibres_per_level=60)
-    source = LevelSource(encoder, "gray", TINY_CFLOW)
-    few, many = (gather_fibres(source, list(normal_frames(n)), TINY_CFLOW, plan) for n in (3, 12))
+    few, many = (gather_fibres(encoder, list(normal_frames(n)), "gray", TINY_CFLOW, plan) for n in (3, 12))
     assert [len(level) for level in few] == [len(level) for level in many]
     assert all(len(level) <= 60 for level in many)
 
 
 def test_turned_images_are_shown_beside_the_straight_ones(encoder: Encoder) -> None:
-    source = LevelSource(encoder, "gray", TINY_CFLOW)
-    plain, turned = (gather_fibres(source, list(normal_frames(2)), TINY_CFLOW, FlowPlan(rotations=n)) for n in (0, 2))
+    plain, turned = (
+        gather_fibres(encoder, list(normal_frames(2)), "gray", TINY_CFLOW, FlowPlan(rotations=n)) for n in (0, 2)
+    )
     assert [len(level) * 3 for level in plain] == [len(level) for level in turned]
 
 
@@ -128,7 +127,7 @@ def test_one_image_is_enough_for_the_flows(encoder: Encoder) -> None:
     """Fewer fibres than a batch: the official code divides by zero."""
     frames = list(normal_frames(1))
     plan = replace(TINY_CFLOW_PLAN, flow=FlowPlan(epochs=2))
-    model, _ = fit_model(LevelSource(encoder, "gray", TINY_CFLOW), frames, [], "gray", plan, CPU)
+    model, _ = fit_model(encoder, frames, [], "gray", plan, CPU)
     found = CflowScorer(with_highest(model, frames)).measure(normal_frames(3, seed=1))
     assert np.isfinite(found.scores).all()
 

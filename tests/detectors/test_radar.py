@@ -17,6 +17,7 @@ from pipeline.detectors.radar.anomaly_map import over_normal, sobel_magnitude, u
 from pipeline.detectors.radar.border import closeness, places, rings
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import loud_norm, peak, round_significant
+from pipeline.detectors.radar.front import fit_whitening, whiten
 from pipeline.detectors.radar.grid import joined
 from pipeline.detectors.radar.network import (
     NoisePredictor,
@@ -26,7 +27,6 @@ from pipeline.detectors.radar.network import (
     reach_cells,
 )
 from pipeline.detectors.radar.preprocess import box_mean, even_exposure, normalise, pad_to_stride
-from pipeline.detectors.radar.whitening import fit_whitening, whiten
 from pipeline.detectors.registry import load_detector
 
 pytestmark = pytest.mark.unit
@@ -66,7 +66,6 @@ import sys
 sys.modules["sklearn"] = None
 import numpy as np
 from pathlib import Path
-from pipeline.detectors.radar.whitening import fit_whitening, whiten
 from pipeline.detectors.registry import load_detector
 load_detector(Path({str(bundles["radar in pixels"])!r}), "cpu").predict(np.zeros((1, 48, 56), np.uint8))
 """
@@ -135,14 +134,15 @@ def test_rings_and_places_by_hand() -> None:
 def test_every_ring_of_normals_comes_out_white() -> None:
     """Rings of another level and spread than the inside, as encoders make them at borders."""
     generator = torch.Generator().manual_seed(0)
+    config = RadarConfig.in_features(rings=3)
     mixing = torch.randn(4, 4, generator=generator)
     ring = rings(20, 24, 3)
     normals = [
         torch.einsum("dc,chw->dhw", mixing, torch.randn(4, 20, 24, generator=generator)) * (3 - ring) + 5 * ring
         for _ in range(60)
     ]
-    mean, whitening = fit_whitening(normals, 3, 1)
-    white = torch.stack([whiten(one[None], mean, whitening, 1)[0] for one in normals])
+    mean, whitening = fit_whitening(normals, config)
+    white = torch.stack([whiten(one[None], mean, whitening, config)[0] for one in normals])
     for index in range(3):
         fibres = white[:, :, ring == index].permute(1, 0, 2).flatten(1)
         assert_allclose(fibres.mean(dim=1), np.zeros(4), atol=0.02)

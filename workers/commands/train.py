@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.training.checkpoint import Progress as Reached
 
 train = typer.Typer(
@@ -21,11 +19,6 @@ train = typer.Typer(
 class Space(StrEnum):
     FEATURES = "features"
     PIXELS = "pixels"
-
-
-class Features(StrEnum):
-    CODE = "code"
-    LEVELS = "levels"
 
 
 @train.callback()
@@ -54,7 +47,7 @@ def radar(
             dir_okay=False,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of 32 patches.")] = 700,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of 32 patches.")] = 300,
     epochs: Annotated[float, typer.Option(min=0, help="Passes over the fitted images, in place of --steps.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when the steps are done.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides every draw. The same seed gives the same model on one CPU.")] = 0,
@@ -108,7 +101,6 @@ def radar(
             checkpoint=checkpoint,
             on_step=bar.reached,
             say=bar.say,
-            on_frame=bar.prepared,
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
@@ -137,14 +129,6 @@ def cflow(
             dir_okay=False,
         ),
     ] = None,
-    features: Annotated[
-        Features,
-        typer.Option(
-            help="What the flows see: 'code', the encoder's features adapted to the part by RADAR's network, or "
-            "'levels', the encoder's levels as in the paper."
-        ),
-    ] = Features.CODE,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of adapting, with 'code'.")] = 700,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the sampled fibres, at most.")] = 5,
     minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when it is done.")] = 0,
     rotations: Annotated[
@@ -174,13 +158,10 @@ def cflow(
     from pipeline.detectors.registry import torch_device
     from pipeline.training.cflow import CflowPlan, train_cflow
     from pipeline.training.flow_training import FlowPlan
-    from pipeline.training.noise_training import NoisePlan
 
-    config = CflowConfig.in_code(encoder) if features is Features.CODE else CflowConfig(encoder=encoder)
-    # A limit on time is shared by the flows, and the network that adapts takes half of it.
-    limit = minutes * 60 / (2 if config.code else len(config.names)) or None
-    flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=limit, seed=seed)
-    noise = NoisePlan(steps=steps, max_seconds=limit, seed=seed)
+    levels = len(CflowConfig().levels)
+    flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=minutes * 60 / levels or None, seed=seed)
+    config = CflowConfig(encoder=encoder)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if not resume:
         shutil.rmtree(checkpoint, ignore_errors=True)
@@ -189,21 +170,13 @@ def cflow(
             data,
             out,
             name or out.name,
-            CflowPlan(
-                flow=flow,
-                noise=noise,
-                config=config,
-                false_alarm_rate=false_alarm_rate,
-                encoder_weights=encoder_weights,
-            ),
+            CflowPlan(flow=flow, config=config, false_alarm_rate=false_alarm_rate, encoder_weights=encoder_weights),
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
             checkpoint=checkpoint,
             on_start=bar.total,
             on_step=bar.reached,
             say=bar.say,
-            on_frame=bar.prepared,
-            on_adapt=bar.adapted(steps),
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
@@ -216,15 +189,9 @@ class _TrainingBar:
     def __init__(self, steps: int | None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}"),
-            TimeRemainingColumn(),
-        )
-        self._frames = self._bar.add_task("corrupting normals", total=None, facts="", visible=False)
-        self._task = self._bar.add_task("training", total=steps, facts="")
+        loss = TextColumn("loss {task.fields[loss]:.4f}")
+        self._bar = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
+        self._task = self._bar.add_task("training", total=steps, loss=float("nan"))
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -237,19 +204,7 @@ class _TrainingBar:
         self._bar.update(self._task, total=steps)
 
     def reached(self, progress: "Reached") -> None:
-        self._bar.update(self._task, completed=progress.step, facts=f"loss {progress.loss:.4f}")
-
-    def adapted(self, steps: int) -> "Callable[[Reached], None]":
-        """A bar for the network that adapts, beside that of the flows."""
-        task = self._bar.add_task("adapting", total=steps, facts="", visible=False)
-
-        def reached(progress: "Reached") -> None:
-            self._bar.update(task, completed=progress.step, facts=f"loss {progress.loss:.4f}", visible=True)
-
-        return reached
-
-    def prepared(self, done: int, total: int) -> None:
-        self._bar.update(self._frames, completed=done, total=total, visible=True)
+        self._bar.update(self._task, completed=progress.step, loss=progress.loss)
 
     def say(self, sentence: str) -> None:
         self._bar.console.print(sentence)

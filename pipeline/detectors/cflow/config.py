@@ -1,10 +1,8 @@
 """CFLOW's hyper-parameters: everything besides the weights that decides a score."""
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from pipeline.detectors.radar.config import RadarConfig
 
 METHOD = "cflow"
 METHOD_VERSION = 1
@@ -17,9 +15,6 @@ class CflowConfig(BaseModel):
 
     encoder: str = "tf_efficientnet_lite0"
     """timm's name of it."""
-    code: RadarConfig | None = None
-    """With it, fibres are the noise code of RADAR's network so configured, on one level; without, the encoder's levels
-    as in the paper."""
     levels: tuple[int, ...] = (2, 3, 4)
     """timm's feature levels; level i has stride 2^(i + 1) in most encoders."""
     patch_px: int = Field(default=32, ge=8)
@@ -51,26 +46,12 @@ class CflowConfig(BaseModel):
     significant_digits: int = Field(default=5, ge=3, le=12)
     """Scores and features are rounded to so many digits, so that float noise between batches and machines stays out."""
 
-    @classmethod
-    def in_code(cls, encoder: str = "tf_efficientnet_lite0", **settings: Any) -> Self:
-        """Defaults for fibres that are RADAR's noise code."""
-        code = RadarConfig.in_features(encoder=encoder)
-        own: dict[str, Any] = {"code": code, "encoder": encoder, "patch_px": code.patch_px}
-        return cls.model_validate({**own, **settings})
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the levels, in a bundle."""
-        return ("code",) if self.code else tuple(map(str, self.levels))
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.levels or list(self.levels) != sorted(set(self.levels)):
             raise ValueError(f"levels must rise, each once, and be at least one: not {self.levels}")
         if self.neighbourhood % 2 == 0:
             raise ValueError(f"neighbourhood must be odd, so that it has a centre, not {self.neighbourhood}")
-        if self.code and (self.code.space, self.code.noise) != ("features", "defects"):
-            raise ValueError("code must be of features and of structured noise (noise: defects)")
         if self.condition % 4:
             raise ValueError(f"condition must be a multiple of 4 (sine and cosine of two axes), not {self.condition}")
         return self

@@ -28,7 +28,7 @@ class CflowScorer:
     """
 
     def __init__(self, model: CflowModel) -> None:
-        self.model = replace(model, source=model.source.folded())
+        self.model = replace(model, encoder=model.encoder.folded())
         self._frames_per_pass = _FRAMES_PER_PASS.get(model.device.type, _FRAMES_PER_PASS_ELSEWHERE)
 
     def measure(self, batch: NDArray[np.uint8]) -> Prediction:
@@ -82,7 +82,7 @@ class CflowDetector:
 
     def networks(self) -> Mapping[str, tuple[object, str]]:
         """See `Detector.networks`. The flows stay in torch: they are plain matrix products."""
-        return self._scorer.model.source.networks()
+        return {"encoder": (self._scorer.model.encoder, "net")}
 
 
 def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device) -> CflowDetector:

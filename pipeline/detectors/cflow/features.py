@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.detectors.cflow.config import CflowConfig
 from pipeline.detectors.encoder import Encoder
 from pipeline.detectors.images import to_images
 
@@ -73,7 +74,14 @@ def level_maps(encoder: Encoder, images: Tensor, neighbourhood: int) -> list[Ten
     return [level.permute(0, 2, 3, 1) for level in levels]
 
 
-def whitening_tensors(level: str, whitening: Whitening) -> dict[str, NDArray[Any]]:
+def fibres_of(encoder: Encoder, frames: NDArray[np.uint8], mode: str, config: CflowConfig) -> list[Tensor]:
+    """What the flows are taught on and asked about, before whitening: (N, H, W[, 3]) → per level (N, h, w, C)."""
+    device = next(encoder.parameters()).device
+    images = light(frames, 3 if mode == "rgb" else 1, config.contrast_px, device)
+    return level_maps(encoder, images, config.neighbourhood)
+
+
+def whitening_tensors(level: int, whitening: Whitening) -> dict[str, NDArray[Any]]:
     """For the bundle, in full precision: a matrix of inverse deviations may exceed half precision's range."""
     return {
         f"whitening.{level}.mean": whitening.mean.cpu().numpy(),
@@ -81,7 +89,7 @@ def whitening_tensors(level: str, whitening: Whitening) -> dict[str, NDArray[Any
     }
 
 
-def whitening_from_tensors(level: str, tensors: Mapping[str, NDArray[Any]]) -> Whitening:
+def whitening_from_tensors(level: int, tensors: Mapping[str, NDArray[Any]]) -> Whitening:
     """Raises KeyError when a tensor is missing."""
     mean, matrix = (torch.from_numpy(tensors[f"whitening.{level}.{part}"]) for part in ("mean", "matrix"))
     return Whitening(mean, matrix)

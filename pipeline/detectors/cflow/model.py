@@ -13,14 +13,16 @@ from torch import Tensor
 from pipeline.detectors.cflow.config import CflowConfig
 from pipeline.detectors.cflow.features import (
     Whitening,
+    fibres_of,
     whitening_from_tensors,
     whitening_tensors,
 )
 from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference, shortfall_by_place, shortfall_of_likelihood
 from pipeline.detectors.cflow.position import encode, places
-from pipeline.detectors.cflow.source import Source, below, source_from_tensors
+from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors
 
+_ENCODER = "encoder."
 _REFERENCE = fields(Reference)
 _GRIDS_KEPT = 64
 """Encodings of so many grid sides are kept; a stream has few frame sizes."""
@@ -33,7 +35,7 @@ class CflowModel:
     config: CflowConfig
     mode: str
     """'gray' or 'rgb': what frames are brought to first."""
-    source: Source
+    encoder: Encoder
     whitenings: Sequence[Whitening]
     flows: Sequence[ConditionalFlow]
     references: Sequence[Reference]
@@ -46,7 +48,7 @@ class CflowModel:
         return CflowModel(
             self.config,
             self.mode,
-            self.source.to(device),
+            self.encoder.to(device),
             [whitening.to(device) for whitening in self.whitenings],
             [flow.to(device).eval() for flow in self.flows],
             [reference.to(device) for reference in self.references],
@@ -64,9 +66,9 @@ class CflowModel:
     def log_likelihoods(self, frames: NDArray[np.uint8]) -> list[Tensor]:
         """(N, H, W[, 3]) → per level (N, h, w), in nats per channel of whitened features."""
         found = []
-        maps = self.source(frames)
+        maps = fibres_of(self.encoder, frames, self.mode, self.config)
         for level, stride_px, whitening, flow in zip(
-            maps, self.source.strides, self.whitenings, self.flows, strict=True
+            maps, self.encoder.strides, self.whitenings, self.flows, strict=True
         ):
             rows, columns = (
                 _axis(cells, stride_px, self.config.position, self.config.condition // 2, level.device)
@@ -77,9 +79,9 @@ class CflowModel:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """For the bundle. Flows and encoder in half precision: training rounds them before it calibrates."""
-        own = self.source.tensors()
+        own = {_ENCODER + name: value for name, value in encoder_tensors(self.encoder).items()}
         for level, whitening, flow, reference in zip(
-            self.config.names, self.whitenings, self.flows, self.references, strict=True
+            self.config.levels, self.whitenings, self.flows, self.references, strict=True
         ):
             own |= {f"reference.{level}.{one.name}": getattr(reference, one.name).cpu().numpy() for one in _REFERENCE}
             own |= whitening_tensors(level, whitening)
@@ -92,22 +94,26 @@ class CflowModel:
     @classmethod
     def from_tensors(cls, config: CflowConfig, mode: str, tensors: Mapping[str, NDArray[Any]]) -> "CflowModel":
         """Undoes `tensors`. Raises KeyError or RuntimeError when one is missing or of another shape."""
-        source = source_from_tensors(config, mode, tensors)
-        whitenings = [whitening_from_tensors(level, tensors) for level in config.names]
+        encoder = encoder_from_tensors(config.encoder, _below(_ENCODER, tensors), config.levels)
+        whitenings = [whitening_from_tensors(level, tensors) for level in config.levels]
         flows = []
-        for level, whitening in zip(config.names, whitenings, strict=True):
+        for level, whitening in zip(config.levels, whitenings, strict=True):
             flow = ConditionalFlow(whitening.matrix.shape[1], config.condition, config.blocks, config.clamp)
             flow.load_state_dict(
-                {name: torch.from_numpy(value) for name, value in below(f"flow.{level}.", tensors).items()}
+                {name: torch.from_numpy(value) for name, value in _below(f"flow.{level}.", tensors).items()}
             )
             flows.append(flow.requires_grad_(False).eval())
         references = [
             Reference(*(torch.from_numpy(tensors[f"reference.{level}.{one.name}"]) for one in _REFERENCE))
-            for level in config.names
+            for level in config.levels
         ]
-        return cls(config, mode, source, whitenings, flows, references)
+        return cls(config, mode, encoder, whitenings, flows, references)
 
 
 @lru_cache(maxsize=_GRIDS_KEPT)
 def _axis(cells: int, stride_px: int, position: Any, length: int, device: torch.device) -> Tensor:
     return encode(places(cells, stride_px, position), length).to(device)
+
+
+def _below(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

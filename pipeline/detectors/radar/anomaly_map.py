@@ -1,18 +1,17 @@
 """One diffusion step forward, one network pass, and the Sobel map of what it predicted."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from pipeline.detectors.radar.border import places
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.detectors.radar.network import predict
+from pipeline.detectors.radar.network import NoisePredictor, predict
 from pipeline.detectors.radar.preprocess import box_mean
 
 
-def predicted_noise(network: nn.Module, images: Tensor, alpha: float, config: RadarConfig) -> Tensor:
-    """(N, C, h, w) normalised frames → (N, C, h, w): the noise that the network believes to see in them; in code, for
-    structured noise (`NoisePredictor.code`).
+def predicted_noise(network: NoisePredictor, images: Tensor, alpha: float, config: RadarConfig) -> Tensor:
+    """(N, C, h, w) normalised frames → (N, C, h, w): the noise that the network believes to see in them.
 
     The forward step x_t = √ᾱ_t·x + √(1 − ᾱ_t)·ε (arXiv 2006.11239, eq. 4) is taken with ε = 0. What the network still
     calls noise is then all of the frame's own making: structure that normals do not have. With a drawn ε the map
@@ -33,7 +32,7 @@ def over_normal(noise: Tensor, usual: Tensor, config: RadarConfig) -> Tensor:
     usual (rings²,): see `usual_norms`. The result has the shape of `noise`.
     """
     height, width = noise.shape[-2:]
-    return noise / usual.to(noise.device)[places(height, width, config.rings, config.map_ring_cells).to(noise.device)]
+    return noise / usual.to(noise.device)[places(height, width, config.rings, config.ring_cells).to(noise.device)]
 
 
 def usual_norms(norms: list[Tensor], config: RadarConfig) -> Tensor:
@@ -41,7 +40,7 @@ def usual_norms(norms: list[Tensor], config: RadarConfig) -> Tensor:
     has, or that are silent in all of them, get that of the whole."""
     found: list[list[Tensor]] = [[] for _ in range(config.rings**2)]
     for norm in norms:
-        at = places(*norm.shape, config.rings, config.map_ring_cells)
+        at = places(*norm.shape, config.rings, config.ring_cells)
         for place in torch.unique(at).tolist():
             found[place].append(norm[at == place])
     quantiles = [_quantile(torch.cat(values), config.place_quantile) if values else 0.0 for values in found]

@@ -1,6 +1,5 @@
 """RADAR's hyper-parameters: everything besides the weights that decides a score."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,24 +22,12 @@ SCORING_ONLY = (
 )
 """Settings that a trained network does not depend on."""
 
-_FOR_DEFECTS: Mapping[str, Any] = {
-    "noise": "defects",
-    "timestep": 20,
-    "blur_px": 1,
-    "norm_fraction": 0.01,
-    "top_fraction": 0.003,
-}
-
 
 class RadarConfig(BaseModel):
     """Validated on training and again on loading. docs/decisions/ has the reasons for the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    noise: Literal["gaussian", "defects"] = "gaussian"
-    """What the network is taught to take away. 'gaussian': white noise, as in the paper. 'defects': structured noise,
-    shapes drawn onto normals, with a little white noise on top; the map is then how unlike that of normals the
-    predicted noise is, in deviations."""
     space: Literal["pixels", "features"] = "pixels"
     """What is diffused: the frame itself, as in the paper, or the feature maps of a frozen encoder."""
     encoder: str = "tf_efficientnet_lite0"
@@ -90,17 +77,19 @@ class RadarConfig(BaseModel):
     def in_features(cls, **settings: Any) -> Self:
         """Defaults for the feature space: the encoder has done the folding and averaging already."""
         own: dict[str, Any] = {
-            **_FOR_DEFECTS,
             "scale": STRIDE_PX,
             "fold": 1,
             "shrinks": (1, 2),
             "contrast_px": 0,
+            "timestep": 500,
+            "blur_px": 1,
+            "top_fraction": 0.003,
         }
         return cls.model_validate({"space": "features", **own, **settings})
 
     @classmethod
     def in_pixels(cls, **settings: Any) -> Self:
-        return cls.model_validate({"space": "pixels", **_FOR_DEFECTS, **settings})
+        return cls.model_validate({"space": "pixels", **settings})
 
     @property
     def stride_px(self) -> int:
@@ -111,16 +100,6 @@ class RadarConfig(BaseModel):
     def ring_cells(self) -> int:
         """Width of a ring in positions."""
         return max(1, STRIDE_PX // self.scale)
-
-    @property
-    def map_px(self) -> int:
-        """Frame pixels per cell of the map."""
-        return self.scale * self.fold if self.noise == "defects" else self.scale
-
-    @property
-    def map_ring_cells(self) -> int:
-        """Width of a ring in cells of the map."""
-        return max(1, STRIDE_PX // self.map_px)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -17,12 +17,10 @@ from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, predic
 from pipeline.detectors.radar.config import METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.front import FeatureFront, Front, front_from_tensors
 from pipeline.detectors.radar.judgement import Judgement
-from pipeline.detectors.radar.network import NoiseCode, NoisePredictor, cumulative_alphas, load_weights
-from pipeline.detectors.radar.whitening import fit_whitening, whiten
+from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, load_weights
 
 NETWORK_PREFIX = "network."
 USUAL = "usual_norms"
-CODE_MEAN, CODE_WHITENING = "code.mean", "code.whitening"
 _FRAMES_PER_PASS = {"cpu": 1}
 _FRAMES_PER_PASS_ELSEWHERE = 8
 
@@ -40,25 +38,16 @@ class RadarFeatures:
         self.device = device
         self.usual = torch.ones(config.rings**2)
         """(rings²,): what the noise is divided by at each place of a frame; ones until `fit_usual`."""
-        self.code_mean, self.code_whitening = torch.zeros(0), torch.zeros(0)
-        """(rings, K) and (rings, K, K), for structured noise: what its code is in normals; empty until `fit_code`."""
-        self._network = (NoiseCode(network) if config.noise == "defects" else network).eval().to(device)
+        self._network = network.eval().to(device)
         self._alpha = float(cumulative_alphas(config)[config.timestep])
         self._frames_per_pass = _FRAMES_PER_PASS.get(device.type, _FRAMES_PER_PASS_ELSEWHERE)
 
-    @torch.inference_mode()
-    def fit_code(self, normals: Sequence[Tensor]) -> None:
-        """Learns what the code of structured noise is in normals, (C, h, w) each as the front sees them."""
-        codes = [self._answer(one.float()[None].to(self.device))[0].cpu() for one in normals]
-        self.code_mean, self.code_whitening = fit_whitening(codes, self.config.rings, self.config.map_ring_cells)
-
-    @torch.inference_mode()
     def fit_usual(self, normals: Sequence[NDArray[np.uint8]]) -> None:
         """Learns what is usual at each place from normals that the network was not fitted on."""
         self.usual = usual_norms([noise_norm(self._noise(frame[None]))[0].cpu() for frame in normals], self.config)
 
     def measure(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """(N, H, W[, 3]) → features (N, 2) and maps (N, ceil(H / map_px), ceil(W / map_px))."""
+        """(N, H, W[, 3]) → features (N, 2) and maps (N, ceil(H / scale), ceil(W / scale))."""
         check_batch(batch)
         height, width = batch.shape[1:3]
         if min(height, width) < self.config.patch_px:
@@ -66,9 +55,9 @@ class RadarFeatures:
                 f"a frame of {width} × {height} px is below the {self.config.patch_px} px patches that this model was "
                 "trained on: send larger frames or train with a smaller patch_px"
             )
-        cell_px = self.config.map_px
+        scale = self.config.scale
         values = np.empty((len(batch), len(features.NAMES)))
-        maps = np.empty((len(batch), -(-height // cell_px), -(-width // cell_px)), dtype=np.float32)
+        maps = np.empty((len(batch), -(-height // scale), -(-width // scale)), dtype=np.float32)
         for start, frames in self._passes(batch):
             stop = min(start + self._frames_per_pass, len(batch))
             values[start:stop], maps[start:stop] = (part[: stop - start] for part in self._measure_pass(frames))
@@ -89,33 +78,7 @@ class RadarFeatures:
 
     @torch.inference_mode()
     def _noise(self, frames: NDArray[np.uint8]) -> Tensor:
-        return self.noise_in(self.front(frames, self.device))
-
-    @torch.inference_mode()
-    def noise_in(self, seen: Tensor) -> Tensor:
-        """(N, C, h, w) frames as the front sees them → the predicted noise, before it is compared with what is usual
-        at its place; for structured noise its whitened code."""
-        predicted = self._answer(seen)
-        if self.config.noise == "gaussian":
-            return predicted
-        mean, whitening = self.code_mean.to(self.device), self.code_whitening.to(self.device)
-        return whiten(predicted, mean, whitening, self.config.map_ring_cells)
-
-    def _answer(self, seen: Tensor) -> Tensor:
-        return predicted_noise(self._network, seen, self._alpha, self.config)
-
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """What `fit_usual` learnt, for the bundle."""
-        code = {CODE_MEAN: self.code_mean, CODE_WHITENING: self.code_whitening}
-        parts = {USUAL: self.usual, **(code if self.config.noise == "defects" else {})}
-        return {name: tensor.numpy() for name, tensor in parts.items()}
-
-    def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Undoes `tensors`. Raises KeyError when one is missing."""
-        self.usual = torch.from_numpy(tensors[USUAL])
-        if self.config.noise == "defects":
-            code = (torch.from_numpy(tensors[name]) for name in (CODE_MEAN, CODE_WHITENING))
-            self.code_mean, self.code_whitening = code
+        return predicted_noise(self._network, self.front(frames, self.device), self._alpha, self.config)
 
 
 class RadarDetector:
@@ -158,7 +121,7 @@ def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: t
         load_weights(network, _without_prefix(tensors, NETWORK_PREFIX))
         judgement = Judgement.from_tensors(tensors)
         extractor = RadarFeatures(front, network, config, device)
-        extractor.restore(tensors)
+        extractor.usual = torch.from_numpy(tensors[USUAL])
     except (ValueError, KeyError, RuntimeError) as error:
         raise BundleError(f"it does not hold a whole radar model: {error}") from error
     return RadarDetector(info, extractor, judgement)

@@ -31,15 +31,14 @@ class NoisePredictor(nn.Module):
     """(N, C, h, w) noisy frames, (N,) timesteps and (N, 4, h, w) closeness to the borders → (N, C, h, w) predicted
     noise.
 
-    For Gaussian noise the answer starts as √(1 − ᾱ_t)·x_t, the best linear guess for white data: an untrained network
-    measures distance as a plain Gaussian would (Mahalanobis, when its input is whitened), and what is learnt is how
-    normals differ from that. For structured noise it starts as none. h, w are multiples of `RadarConfig.stride_px`.
+    The answer starts as √(1 − ᾱ_t)·x_t, the best linear guess for white data: an untrained network measures distance
+    as a plain Gaussian would (Mahalanobis, when its input is whitened), and what is learnt is how normals differ from
+    that. h, w are multiples of `RadarConfig.stride_px`.
     """
 
     def __init__(self, config: RadarConfig, image_channels: int) -> None:
         super().__init__()
         self.fold = config.fold
-        self._white = config.noise == "gaussian"
         folded = image_channels * config.fold**2
         self.register_buffer("noise_share", (1 - cumulative_alphas(config)).sqrt(), persistent=False)
         self.time = nn.Sequential(
@@ -59,19 +58,7 @@ class NoisePredictor(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, noisy: Tensor, timesteps: Tensor, borders: Tensor) -> Tensor:
-        predicted = self.leave(self.code(noisy, timesteps, borders))
-        if self._white:
-            noise_share: Tensor = self.noise_share[timesteps].view(-1, 1, 1, 1)  # type: ignore[index]
-            predicted = predicted + self._folded(noisy) * noise_share
-        return functional.pixel_shuffle(predicted, self.fold) if self.fold > 1 else predicted
-
-    def _folded(self, whole: Tensor) -> Tensor:
-        return functional.pixel_unshuffle(whole, self.fold) if self.fold > 1 else whole
-
-    def code(self, noisy: Tensor, timesteps: Tensor, borders: Tensor) -> Tensor:
-        """(N, K, h / fold, w / fold): the last layer but one. What is learnt of the noise is linear in it, so in these
-        few channels stands all that there is to say of the noise."""
-        folded = self._folded(noisy)
+        folded = functional.pixel_unshuffle(noisy, self.fold) if self.fold > 1 else noisy
         borders = functional.avg_pool2d(borders, self.fold) if self.fold > 1 else borders
         noise_share: Tensor = self.noise_share[timesteps].view(-1, 1)  # type: ignore[index]
         moment = self.time(_waves(noise_share))
@@ -86,29 +73,18 @@ class NoisePredictor(nn.Module):
         for block, grow, beside in zip(reversed(self.up), reversed(self.grow), reversed(passed), strict=True):
             flow = functional.interpolate(grow(flow), scale_factor=2, mode="nearest")
             flow = block(torch.cat([flow, beside], dim=1), moment)
-        return functional.silu(self.leave_norm(flow))
+        learnt = self.leave(functional.silu(self.leave_norm(flow)))
+        predicted = learnt + folded * noise_share[..., None, None]
+        return functional.pixel_shuffle(predicted, self.fold) if self.fold > 1 else predicted
 
 
-class NoiseCode(nn.Module):
-    """A noise predictor that says its noise in code, without writing it out; see `NoisePredictor.code`."""
-
-    def __init__(self, network: NoisePredictor) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, noisy: Tensor, timesteps: Tensor, borders: Tensor) -> Tensor:
-        return self.network.code(noisy, timesteps, borders)
-
-
-def predict(network: nn.Module, noisy: Tensor, timesteps: Tensor, config: RadarConfig) -> Tensor:
-    """(N, C, h, w) whole frames of any size → (N, C, h, w) predicted noise, or (N, K, ceil(h / fold), ceil(w / fold))
-    where the network says it in code."""
+def predict(network: NoisePredictor, noisy: Tensor, timesteps: Tensor, config: RadarConfig) -> Tensor:
+    """(N, C, h, w) whole frames of any size → (N, C, h, w) predicted noise."""
     height, width = noisy.shape[-2:]
     borders = closeness(height, width, config.ring_cells).to(noisy.device).expand(len(noisy), -1, -1, -1)
     padded, borders = (pad_to_stride(part, config.stride_px) for part in (noisy, borders))
     predicted: Tensor = network(padded, timesteps, borders)
-    each = padded.shape[-1] // predicted.shape[-1]
-    return predicted[..., : -(-height // each), : -(-width // each)].contiguous()
+    return predicted[..., :height, :width].contiguous()
 
 
 def reach_cells(config: RadarConfig) -> int:
