@@ -96,7 +96,7 @@ class _SameConv(nn.Conv2d):
         super().__init__(entering, leaving, kernel, stride, groups=groups, bias=False)
 
     def forward(self, flow: Tensor) -> Tensor:
-        # As timm's max((⌈size / stride⌉ − 1) · stride + kernel − size, 0) for every kernel that is not below its stride. In
+        # As timm's max((⌈size / stride⌉ − 1) · stride + kernel − size, 0), where no kernel is below its stride. In
         # this form the exporter, which reasons about sizes, takes seconds in place of minutes.
         rows, columns = (
             kernel - 1 - (size - 1) % stride

@@ -57,6 +57,7 @@ from workers.trying import try_recipe
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
+WRITERS = {"frames": "camera", "scores": "inference"}
 USERS = ("camera", "inference", "alerting", "operator", "check")
 
 
@@ -307,5 +308,10 @@ def test_no_user_may_write_what_is_anothers(factory: Factory, user: str, topic: 
 
 @pytest.mark.parametrize(("user", "topic"), [("camera", "frames"), ("inference", "scores"), ("check", "frames")])
 def test_no_user_may_read_what_it_does_not_need(factory: Factory, user: str, topic: str) -> None:
+    publisher = Publisher(factory.settings(WRITERS[topic]), "writer", delivery_timeout_s=16)
+    try:  # of an empty topic nobody is refused anything
+        publisher.publish([Outgoing(f"plant1.{topic}", b"key", b"{}")], timeout_s=17)
+    finally:
+        publisher.close(flush_timeout_s=5)
     with pytest.raises(AndonError, match=r"(?i)authoriz"):
         list(read_to_end(factory.settings(user), [f"plant1.{topic}"], timeout_s=5))

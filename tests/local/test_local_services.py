@@ -86,18 +86,18 @@ def test_a_failure_inside_stops_what_was_started(
 
 def test_a_broker_that_does_not_start_takes_valkey_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Valkey] = []
-    start = Valkey.start
+    launch = Valkey.launch
 
-    def remember(valkey: Valkey, timeout_s: float = 60.0) -> None:
+    def remember(valkey: Valkey) -> None:
         seen.append(valkey)
-        start(valkey, timeout_s)
+        launch(valkey)
 
-    monkeypatch.setattr(Valkey, "start", remember)
+    monkeypatch.setattr(Valkey, "launch", remember)
 
     def refuse(*_: object) -> None:
         raise ServiceError("no room")
 
-    monkeypatch.setattr(KafkaBroker, "start", refuse)
+    monkeypatch.setattr(KafkaBroker, "launch", refuse)
     with pytest.raises(ServiceError, match="no room"), services(tmp_path / "home"):
         pytest.fail("never reached")
     assert not seen[0].running
