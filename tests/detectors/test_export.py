@@ -17,7 +17,7 @@ from pipeline.recipes import Recipe, load_catalog
 from pipeline.training import export as export_module
 from pipeline.training.export import ExportError, compare, export_bundle, synthetic_frames
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 

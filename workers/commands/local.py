@@ -32,10 +32,10 @@ def up(home: Home = None, kafka_port: Port = None, redis_port: Port = None) -> N
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     with _plain_errors(), services(home, _say, Ports(kafka_port, redis_port)) as running:
-        for name, value in running.environment.items():
-            typer.echo(f"export {name}={value}")
-        _say("running until Ctrl-C")
-        try:
+        try:  # from the first line on: whoever reads it may end this at once
+            for name, value in running.environment.items():
+                typer.echo(f"export {name}={value}")
+            _say("running until Ctrl-C")
             _watch(running)
         except KeyboardInterrupt:
             _say("stopping")
