@@ -153,7 +153,7 @@ _TOGETHER = ("cluster", "console", "detectors")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (`make test` starts two), says which tests belong to one of them: those of a file, which
+    """With several workers (`-n 2 --dist loadgroup`), says which tests belong to one of them: those of a file, which
     share its fixtures, and those of some folders."""
     for item in items:
         folder = item.path.parent.name

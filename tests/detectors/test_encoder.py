@@ -1,4 +1,4 @@
-"""The frozen encoder: any of timm's, by name."""
+"""The frozen encoder: EfficientNet-Lite0, whose layers are ours, or any of timm's by name."""
 
 import pytest
 import torch
