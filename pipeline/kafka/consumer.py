@@ -115,6 +115,8 @@ class ConsumerLoop(Generic[Result]):
         self._stop = stop
         self.state = LoopState()
         self._polled_at_s = 0.0
+        self._undone: Sequence[Incoming] = ()
+        """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
     def run(self) -> None:
         """Returns after `stop`, with everything delivered committed. Raises what `work` raises, and KafkaError."""
@@ -155,6 +157,7 @@ class ConsumerLoop(Generic[Result]):
         while not self._stop.is_set():
             # What waits for its commit must not wait for records that may never come.
             batch = self._poll(consumer, timeout_ms=_GLANCE_MS if pending else 200)
+            self._undone = batch
             if rebalances.count != seen:
                 seen = rebalances.count
                 if self._options.lease:
@@ -171,6 +174,7 @@ class ConsumerLoop(Generic[Result]):
             if pending and not self._options.overlap:
                 self._settle(consumer, pending, rebalances)
                 pending = None
+            self._undone = ()
             self._keep_lease(consumer)
         if pending:
             self._settle(consumer, pending, rebalances)
@@ -239,6 +243,7 @@ class ConsumerLoop(Generic[Result]):
                         log.warning("delivery waits: %s", reason)
                     self.state.waiting_for = str(reason)
                 if self._stop.is_set():
+                    _rewind(consumer, [*pending.batch, *newer])
                     return False
                 consumer.pause(*consumer.assignment())
                 fresh = self._poll(consumer, timeout_ms=int(wait_s * 1000))
@@ -246,6 +251,8 @@ class ConsumerLoop(Generic[Result]):
                     log.warning("partitions moved while a delivery waited; the batch is read again by their owner")
                     _rewind(consumer, [*pending.batch, *newer, *fresh])
                     return False
+                # The delivery may wait for the lease itself, and nothing else renews it meanwhile.
+                self._keep_lease(consumer)
                 wait_s = min(wait_s * 2, 2.0)
                 attempt = partial(self._step.deliver, pending.result)
         finally:
@@ -272,6 +279,7 @@ class ConsumerLoop(Generic[Result]):
         if lease and lease.due:
             try:
                 ends = {at: consumer.position(at, timeout_ms=1_000) for at in consumer.assignment()}
+                ends |= {at: first for at, first in _firsts(self._undone).items() if at in ends}
             except KafkaError as error:
                 if not error.retriable:
                     raise
@@ -324,12 +332,18 @@ def resume_joining(consumer: KafkaConsumer) -> None:
 def _rewind(consumer: KafkaConsumer, records: Sequence[Incoming]) -> None:
     """Back to the first of these. A partition that stayed with us through a rebalance keeps its position, so without
     this its records would be skipped."""
+    firsts = _firsts(records)
+    for at in firsts.keys() & consumer.assignment():
+        consumer.seek(at, firsts[at])
+
+
+def _firsts(records: Sequence[Incoming]) -> dict[TopicPartition, int]:
+    """The lowest offset of each partition."""
     firsts: dict[TopicPartition, int] = {}
     for record in records:
         at = TopicPartition(record.topic, record.partition)
         firsts[at] = min(firsts.get(at, record.offset), record.offset)
-    for at in firsts.keys() & consumer.assignment():
-        consumer.seek(at, firsts[at])
+    return firsts
 
 
 def _lag(consumer: KafkaConsumer) -> dict[tuple[str, int], int]:

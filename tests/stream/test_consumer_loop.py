@@ -10,6 +10,7 @@ from support.stream import running, settings_for, wait_until
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import connection
 from pipeline.kafka.consumer import Backpressure, ConsumerOptions, resume_joining
+from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
@@ -123,6 +124,64 @@ def test_partitions_that_move_while_a_delivery_waits_are_read_again_by_their_own
             stuck.away.clear()
             wait_until(lambda: set(stuck.seen) | set(helper.seen) == set(values))
     assert committed(settings) == 20
+
+
+@pytest.fixture
+def lease() -> Lease:
+    return Lease(session_timeout_s=6)
+
+
+@pytest.fixture
+def leased(settings: Settings, lease: Lease) -> ConsumerOptions:
+    topics = (settings.topics.frames.name,)
+    return ConsumerOptions(settings.group("test"), topics, session_timeout_s=6, ticks=True, lease=lease)
+
+
+def test_a_delivery_that_waits_for_the_lease_gets_it(
+    settings: Settings, publisher: Publisher, leased: ConsumerOptions, lease: Lease
+) -> None:
+    """As after a broker that was away: records come before the lease, which lapsed meanwhile, is renewed."""
+
+    class Careful(Collect):
+        committed_before: int | None = None
+
+        def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+            if batch and not self.attempts:
+                lease.drop()
+            return super().work(batch)
+
+        def deliver(self, result: list[bytes]) -> None:
+            if result and not lease.held:
+                self.attempts += 1
+                raise Backpressure("no lease")
+            if result and self.committed_before is None:
+                self.committed_before = committed(settings)
+            self.seen += result
+
+    values = send(publisher, settings, 0, 5)
+    step = Careful()
+    with running(settings, leased, step):
+        wait_until(lambda: len(step.seen) == 5)
+    assert step.attempts >= 1
+    assert step.committed_before == 0, "what keeps the lease commits nothing that waits"
+    assert sorted(step.seen) == sorted(values)
+    assert committed(settings) == 5
+
+
+def test_keeping_the_lease_commits_nothing_that_stopping_leaves_undelivered(
+    settings: Settings, publisher: Publisher, leased: ConsumerOptions, lease: Lease
+) -> None:
+    values = send(publisher, settings, 0, 10)
+    step = Collect()
+    step.away.set()
+    with running(settings, leased, step):
+        wait_until(lambda: step.attempts >= 1)
+        lease.drop()
+    assert committed(settings) == 0
+    successor = Collect()
+    with running(settings, leased, successor):
+        wait_until(lambda: len(successor.seen) == 10)
+    assert sorted(successor.seen) == sorted(values)
 
 
 def test_an_error_in_work_ends_the_loop_uncommitted(
