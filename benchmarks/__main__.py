@@ -41,6 +41,7 @@ SECTIONS: Mapping[str, Callable[[Stage, Say], list[Finding]]] = {
         broker_memory,
     )
 }
+log = logging.getLogger(__name__)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -56,14 +57,24 @@ def main(
     logging.getLogger("kafka").setLevel(logging.ERROR)
     console = Console()
     started_at, load_at_start = datetime.now(UTC), load()
-    findings = _measure(names, quick, console)
-    run = Run(started_at, datetime.now(UTC), quick, this_machine(), load_at_start, load(), findings)
-    console.print(table(findings), run.machine.line)
-    console.print(f"load {run.load_at_start:.1f} at the start, {run.load_at_end:.1f} at the end → {run.write(out)}")
-
-
-def _measure(names: list[str], quick: bool, console: Console) -> list[Finding]:
     findings: list[Finding] = []
+    failed: list[str] = []
+    try:
+        _measure(names, quick, console, findings, failed)
+    finally:  # an hour's figures are kept whatever ends the rest
+        if findings:
+            run = Run(started_at, datetime.now(UTC), quick, this_machine(), load_at_start, load(), findings)
+            console.print(table(findings), run.machine.line)
+            console.print(
+                f"load {run.load_at_start:.1f} at the start, {run.load_at_end:.1f} at the end → {run.write(out)}"
+            )
+    if failed:
+        console.print(f"[red]not measured: {', '.join(failed)}[/]")
+        raise typer.Exit(1)
+
+
+def _measure(names: list[str], quick: bool, console: Console, findings: list[Finding], failed: list[str]) -> None:
+    """Fills both lists as it goes."""
     with console.status("starting Kafka and Valkey") as status, stage(quick) as running:
         for name in (name for name in SECTIONS if name in names):
             console.print(f"[bold]{name}[/]")
@@ -71,11 +82,16 @@ def _measure(names: list[str], quick: bool, console: Console) -> list[Finding]:
             def say(what: str, name: str = name) -> None:
                 status.update(f"{name}: {what}")
 
-            found = SECTIONS[name](running, say)
+            try:
+                found = SECTIONS[name](running, say)
+            except Exception as error:
+                log.exception("%s", name)
+                console.print(f"  [red]failed: {type(error).__name__}: {error}[/]")
+                failed.append(name)
+                continue
             for finding in found:
                 console.print(f"  {finding.measured:.2f} {finding.unit} ({finding.how})")
             findings += found
-    return findings
 
 
 if __name__ == "__main__":

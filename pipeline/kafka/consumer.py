@@ -28,6 +28,7 @@ from kafka.errors import (
 
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
@@ -190,8 +191,8 @@ class ConsumerLoop(Generic[Result]):
         unknown = list(self._options.topics)
         while unknown and not self._stop.is_set():
             try:
-                consumer.topics()  # always asks the broker, and then tells the group's assignor
-                unknown = [topic for topic in unknown if not consumer.partitions_for_topic(topic)]
+                known = ask_for_partitions(consumer, unknown, timeout_s=8)  # the group's assignor hears it, too
+                unknown = [topic for topic, partitions in known.items() if not partitions]
             except KafkaError as error:
                 if not error.retriable:
                     raise

@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 
 from pipeline.events import to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
@@ -182,7 +183,7 @@ def _places(
 ) -> list[TopicPartition]:
     try:
         consumer.bootstrap(timeout_ms=8_000)
-        found = {topic: consumer.partitions_for_topic(topic) for topic in topics}
+        found = ask_for_partitions(consumer, topics, timeout_s=8)
     except KafkaError as error:
         raise _nobody_answers(settings, error) from error
     missing = [topic for topic, parts in found.items() if not parts]

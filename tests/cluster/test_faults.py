@@ -84,6 +84,8 @@ def test_a_broker_away_makes_cameras_spool_and_none_is_lost(plant: Plant) -> Non
     assert_complete(plant.settled("broker", 2000), 2000)
     assert len(plant.holds("broker")) == 1
     wait_until(lambda: cameras.exit_code == 0)
+    plant.cameras("returned", frames=20, fps=20, defects=range(20), count=1)
+    plant.wait_for_hold("returned")  # the lines are watched again
 
 
 def test_a_killed_camera_worker_leaves_its_spool_to_the_next(plant: Plant) -> None:

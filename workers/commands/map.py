@@ -39,4 +39,6 @@ def map_command(
     except FrameError:
         pixels = decode(stored.thumbnail, "rgb")
     side_by_side(pixels, stored.anomaly_map, stored.facts, opacity).save(out)
-    typer.echo(f"{out}: {stored.facts.get('verdict')} score {stored.facts.get('score')}")
+    score = stored.facts.get("score")
+    told = f"score {score:.4g}" if isinstance(score, float) else "no score"
+    typer.echo(f"{out}: {stored.facts.get('verdict')}, {told}")

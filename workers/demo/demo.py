@@ -4,7 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,12 +87,11 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
             ensure_topics(settings, settings.topics)
             page = operator_page(folder, stage.policies_file, environment, say) if options.console else nullcontext()
             alerting_arguments = ["alerting", "run", "--policies", str(stage.policies_file)]
-            with (
-                child("alerting", alerting_arguments, folder, environment) as alerting,
-                page as page_process,
-                closing(LineSide(plc.modbus, list(LINES))) as lines,
-                Watch(settings) as watch,
-            ):
+            with closing(LineSide(plc.modbus, list(LINES))) as lines, ExitStack() as parts:
+                lines.wait_until_the_plc_answers()  # or alerting would raise an alarm for it
+                alerting = parts.enter_context(child("alerting", alerting_arguments, folder, environment))
+                page_process = parts.enter_context(page)
+                watch = parts.enter_context(Watch(settings))
                 inference.wait_until_it_answers()
                 seconds_to_ready = time.monotonic() - begun
                 say(f"{inference.url}/healthz answers; the cameras start")

@@ -1,15 +1,18 @@
 """The people at the lines: they start a line once it may run, and look at it. By a connection of their own to the PLC,
 so that nothing Andon says has to be believed."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pymodbus import ModbusException
 from pymodbus.client import ModbusTcpClient
 
+from workers.local.errors import ServiceError
 from workers.plc.modbus_side import START_BUTTON
 
 TIMEOUT_S = 2.0
+START_LIMIT_S = 30.0
 _FIRST_OUTPUT = 8
 
 
@@ -33,6 +36,14 @@ class LineSide:
         """Lines that were seen running."""
         self._lines = lines
         self._client = ModbusTcpClient("127.0.0.1", port=port, timeout=TIMEOUT_S, retries=1)
+
+    def wait_until_the_plc_answers(self) -> None:
+        """Raises ServiceError."""
+        deadline_s = time.monotonic() + START_LIMIT_S
+        while any(self.look(line_id) is None for line_id in self._lines):
+            if time.monotonic() > deadline_s:
+                raise ServiceError(f"the simulated PLC did not answer within {START_LIMIT_S:g} s")
+            time.sleep(0.2)
 
     def look(self, line_id: str) -> LineLook | None:
         """None where the PLC does not answer."""
