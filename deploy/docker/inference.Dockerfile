@@ -14,7 +14,7 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 RUN pip install --no-cache-dir --constraint constraints.txt uv \
  && uv venv /opt/andon \
  && if [ -n "${TORCH_BACKEND}" ]; then export UV_TORCH_BACKEND="${TORCH_BACKEND}"; fi \
- && uv pip compile --quiet --constraint constraints.txt --extra serve --extra runtimes \
+ && uv pip compile --quiet --constraint constraints.txt --extra serve --extra runtimes --extra trace \
       pyproject.toml --output-file /tmp/needed.txt \
  && uv pip install --no-cache --python /opt/andon/bin/python --requirement /tmp/needed.txt
 COPY pipeline pipeline
