@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 console = typer.Typer(name="console", invoke_without_command=True)
 user = typer.Typer(name="user", help="Who may log in to the page, and as what.", no_args_is_help=True)
@@ -44,6 +47,12 @@ def run(
         Path | None, typer.Option(help="The policy file of alerting: k of n, PLCs, and which lines are only on trial.")
     ] = None,
     notice: Annotated[str, typer.Option(help="Shown loud on every page, for instance that the PLC is simulated.")] = "",
+    time_zone: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ANDON_TIME_ZONE", help="That times are told in, as Europe/Rome.  [default: the machine's]"
+        ),
+    ] = None,
     stale_after_s: Annotated[float, typer.Option(min=1, help="A picture older than this is greyed.")] = 10,
     feedback: Annotated[Path | None, typer.Option(help="File of the feedback.  [default: in --data]")] = None,
     feedback_mib: Annotated[int, typer.Option(min=1, help="It grows to no more than this.")] = 4096,
@@ -100,6 +109,7 @@ def run(
         feedback_mib=feedback_mib,
         policies=read_config(policies, Policies) if policies else None,
         notice=notice,
+        zone=_zone(time_zone),
         stale_after_s=stale_after_s,
         proxy=TrustedProxy.at(proxy_from, proxy_user_header, proxy_role_header) if proxy_from else None,
         hosts=names | LOOPBACK_NAMES if loopback or names else None,
@@ -117,6 +127,15 @@ def run(
         serve(
             desk, host, port, tls_certificate, tls_key, lambda: typer.echo(f"the page is at {scheme}://{host}:{port}")
         )
+
+
+def _zone(name: str | None) -> ZoneInfo | None:
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name) if name else None
+    except (ValueError, OSError, LookupError) as error:
+        raise typer.BadParameter(f"there is no time zone {name!r}", param_hint="--time-zone") from error
 
 
 @user.command()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from pathlib import Path
 
 from pipeline.kafka.publisher import Publisher
@@ -44,6 +45,8 @@ class Options:
     """As alerting has them; to know k, n, PLCs, and what is only a trial."""
     notice: str = ""
     """Shown loud on every page, for instance that the PLC is simulated."""
+    zone: tzinfo | None = None
+    """That times are told in; None for the machine's own."""
     stale_after_s: float = 10.0
     proxy: TrustedProxy | None = None
     hosts: frozenset[str] | None = None

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from starlette.datastructures import FormData
 
 from pipeline.events import now, to_ms
 from workers.console import lines
-from workers.console.desk import Desk
+from workers.console.desk import Desk, Options
 from workers.console.identity import Identity
 from workers.console.memory import STATE_WORDS
 from workers.console.users import Role
@@ -108,6 +110,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         "may_operate": bool(who and who.may(Role.OPERATOR)),
         "may_engineer": bool(who and who.may(Role.ENGINEER)),
         "now_ms": to_ms(now()),
+        **clock_facts(desk.options),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "snapshot": desk.live.snapshot() if who and not who.must_change else None,
     }
@@ -122,12 +125,23 @@ def message(request: Request, title: str, words: str, status: int) -> Response:
     return page(request, "message.html", title=title, text=words, status=status)
 
 
-def _clock(moment: datetime | None) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
+def clock_facts(options: Options) -> dict[str, Any]:
+    """What a template needs to tell a time."""
+    return {"zone": options.zone, "zone_name": now().astimezone(options.zone).tzname()}
 
 
-def _short(moment: datetime | None) -> str:
-    return moment.strftime("%H:%M:%S") if moment else "–"
+def short(moment: datetime, zone: tzinfo | None) -> str:
+    return moment.astimezone(zone).strftime("%H:%M:%S")
+
+
+@pass_context
+def _clock(context: Context, moment: datetime | None) -> str:
+    return moment.astimezone(context["zone"]).strftime("%Y-%m-%d %H:%M:%S %Z") if moment else "–"
+
+
+@pass_context
+def _short(context: Context, moment: datetime | None) -> str:
+    return short(moment, context["zone"]) if moment else "–"
 
 
 def _figure(value: float | None) -> str:

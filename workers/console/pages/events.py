@@ -12,8 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from pipeline.events import to_ms
-from workers.console.live import EVERY_S, Live, Snapshot
-from workers.console.pages.common import Someone, TheDesk, templates
+from workers.console.desk import Desk, Options
+from workers.console.live import EVERY_S, Snapshot
+from workers.console.pages.common import Someone, TheDesk, clock_facts, templates
 from workers.console.tiles import Tile
 
 router = APIRouter()
@@ -38,11 +39,11 @@ async def events(request: Request, who: Someone, desk: TheDesk, tiles: bool = Fa
     if _listeners >= MAX_LISTENERS:
         return PlainTextResponse("Too many pages listen.", 503, {"retry-after": "5"})
     return StreamingResponse(
-        _stream(request, desk.live, tiles), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+        _stream(request, desk, tiles), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
     )
 
 
-async def _stream(request: Request, live: Live, with_tiles: bool) -> AsyncIterator[str]:
+async def _stream(request: Request, desk: Desk, with_tiles: bool) -> AsyncIterator[str]:
     global _listeners
     _listeners += 1
     try:
@@ -50,8 +51,8 @@ async def _stream(request: Request, live: Live, with_tiles: bool) -> AsyncIterat
         lines_sent, alarms_sent = "", -1
         yield "retry: 1000\n\n"
         for turn in range(int(LIFE_S / EVERY_S)):
-            snapshot = await run_in_threadpool(live.snapshot)
-            lines = _lines(snapshot)
+            snapshot = await run_in_threadpool(desk.live.snapshot)
+            lines = _lines(snapshot, desk.options)
             if lines != lines_sent:
                 lines_sent = lines
                 said = " ".join(line.announcement for line in snapshot.lines if line.announcement)
@@ -74,11 +75,12 @@ async def _stream(request: Request, live: Live, with_tiles: bool) -> AsyncIterat
         _listeners -= 1
 
 
-def _lines(snapshot: Snapshot) -> str:
+def _lines(snapshot: Snapshot, options: Options) -> str:
     """Drawn once for all who listen. Nothing in it is of one person: their role hides the acts, and the guard
     refuses them."""
     if "lines" not in snapshot.rendered:
-        snapshot.rendered["lines"] = templates.get_template("_lines.html").render(snapshot=snapshot)
+        template = templates.get_template("_lines.html")
+        snapshot.rendered["lines"] = template.render(snapshot=snapshot, **clock_facts(options))
     return snapshot.rendered["lines"]
 
 

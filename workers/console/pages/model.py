@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from datetime import tzinfo
 from threading import Lock
 
 from fastapi import APIRouter, Request
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from pipeline.detectors.bundle import read_info
 from workers.console.desk import Desk
-from workers.console.pages.common import Engineer, Form, Refused, Someone, TheDesk, number, page, text
+from workers.console.pages.common import Engineer, Form, Refused, Someone, TheDesk, number, page, short, text
 from workers.console.versions import find_bundle, write_version
 from workers.console.whatif import Shot, Trial, histogram, try_threshold
 
@@ -73,7 +74,7 @@ def trial(
         raise Refused("Not tried", "The threshold must be a number.", 400)
     shots = _shots(desk, line, hours, model)
     with _trying:
-        return JSONResponse(_told(try_threshold(shots, threshold, k, n)))
+        return JSONResponse(_told(try_threshold(shots, threshold, k, n), desk.options.zone))
 
 
 @router.post("/versions")
@@ -118,7 +119,7 @@ def _k_n(desk: Desk, line: str, k: int | None, n: int | None) -> tuple[int, int]
     return min(n, max(1, k if k is not None else own[0])), n
 
 
-def _told(tried: Trial) -> dict[str, object]:
+def _told(tried: Trial, zone: tzinfo | None) -> dict[str, object]:
     return {
         "threshold": tried.threshold,
         "judged": tried.judged,
@@ -126,7 +127,7 @@ def _told(tried: Trial) -> dict[str, object]:
         "share": tried.share,
         "stops": len(tried.stops),
         "shown": [
-            {"camera": stop.camera_id, "at": stop.at.strftime("%H:%M:%S"), "frame_id": stop.frame_id}
+            {"camera": stop.camera_id, "at": short(stop.at, zone), "frame_id": stop.frame_id}
             for stop in tried.stops[-_STOPS_SHOWN:]
         ],
     }

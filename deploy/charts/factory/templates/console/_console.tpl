@@ -18,6 +18,8 @@
 - "9100"
 - --stale-after-s
 - {{ $values.staleAfterS | quote }}
+- --time-zone
+- {{ $values.timeZone | quote }}
 - --feedback-mib
 - {{ int64 $values.data.feedbackMib | quote }}
 {{- with $values.notice }}
