@@ -9,13 +9,19 @@ def ask_for_partitions(consumer: KafkaConsumer, topics: Iterable[str], timeout_s
     """topic → its partitions, fresh from the broker; empty for a topic that does not exist.
 
     `KafkaConsumer.topics` and `partitions_for_topic` of kafka-python 3.0.12 wait for a refresh without a limit, and
-    there is no public way to set one. Raises KafkaTimeoutError, and KafkaError where the broker's answer is one.
+    there is no public way to set one. Raises KafkaTimeoutError, or KafkaError where the broker's answer is one.
     """
-    cluster, manager = consumer._cluster, consumer._manager
+    cluster = consumer._cluster
+
+    def refresh() -> None:
+        consumer._net.run(consumer._manager.wait_for, cluster.request_update(), timeout_s * 1000)
+
+    if cluster.metadata_refresh_in_progress:
+        refresh()  # an answer that is on its way was asked for other topics
     of_all = cluster.need_all_topic_metadata
     cluster.need_all_topic_metadata = True
     try:
-        consumer._net.run(manager.wait_for, cluster.request_update(), timeout_s * 1000)
+        refresh()
     finally:
         cluster.need_all_topic_metadata = of_all
     return {topic: cluster.partitions_for_topic(topic) or set() for topic in topics}

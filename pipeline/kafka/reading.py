@@ -20,6 +20,9 @@ from pipeline.settings import Settings
 Place = tuple[str, int]
 """(topic, partition)"""
 
+_ASK_AGAIN_S = 3.0
+"""That a topic is missing is believed after so long: the answer may be to a refresh that was asked for others."""
+
 
 def read_to_end(
     settings: Settings,
@@ -181,22 +184,29 @@ class _Reader:
 def _places(
     consumer: KafkaConsumer, settings: Settings, topics: Sequence[str], partitions: Sequence[int] | None
 ) -> list[TopicPartition]:
-    try:
-        consumer.bootstrap(timeout_ms=8_000)
-        found = ask_for_partitions(consumer, topics, timeout_s=8)
-    except KafkaError as error:
-        raise _nobody_answers(settings, error) from error
-    missing = [topic for topic, parts in found.items() if not parts]
-    if missing:
-        raise KafkaUnavailableError(
-            f"topic {', '.join(map(repr, missing))} does not exist; create it with `andon topics create`"
-        )
+    found = _known_partitions(consumer, settings, topics)
+    deadline = time.monotonic() + _ASK_AGAIN_S
+    while missing := [topic for topic, parts in found.items() if not parts]:
+        if time.monotonic() > deadline:
+            raise KafkaUnavailableError(
+                f"topic {', '.join(map(repr, missing))} does not exist; create it with `andon topics create`"
+            )
+        time.sleep(0.2)
+        found = _known_partitions(consumer, settings, topics)
     return [
         TopicPartition(topic, part)
         for topic, parts in found.items()
         for part in sorted(parts)
         if partitions is None or part in partitions
     ]
+
+
+def _known_partitions(consumer: KafkaConsumer, settings: Settings, topics: Sequence[str]) -> dict[str, set[int]]:
+    try:
+        consumer.bootstrap(timeout_ms=8_000)
+        return ask_for_partitions(consumer, topics, timeout_s=8)
+    except KafkaError as error:
+        raise _nobody_answers(settings, error) from error
 
 
 def _nobody_answers(settings: Settings, error: KafkaError) -> KafkaUnavailableError:
