@@ -25,8 +25,10 @@ setup: .venv/installed ## Make .venv with the `andon` command in it.
 demo: setup ## Run the whole factory on this machine; options in ARGS="--frames 100", see `.venv/bin/andon demo --help`.
 	$(BIN)/andon demo $(ARGS)
 
+# Two at a time: half of them wait for a broker, a browser or a clock most of the time. tests/conftest.py says which
+# tests stay together. `make test ARGS='-n 0'` runs them one after the other.
 test: setup ## Run the tests, but for the slow ones.
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup $(ARGS)
 
 test-all: setup ## Run all tests.
 	$(BIN)/python -m pytest $(ARGS)

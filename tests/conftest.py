@@ -24,6 +24,10 @@ from workers.local.valkey import Valkey, ValkeySettings
 
 MIB = 1024 * 1024
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes whose torch takes all cores each slow one another down many times over.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

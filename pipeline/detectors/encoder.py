@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.detectors import lite0
+from pipeline.detectors.fused import fuse
 from pipeline.errors import AndonError
 
 LEVELS = (1, 2, 3)
@@ -65,11 +66,13 @@ class Encoder(nn.Module):
         return (images * 0.5 + 0.5 - mean) / std
 
     def folded(self) -> "Encoder":
-        """The same maps to float rounding, in about half the time on a CPU: every batch normalisation becomes part of
-        the convolution in front of it. Itself, where that changes what comes out: timm's networks keep an order that
-        makes it right, but nothing promises it. Only for scoring: a bundle stores the encoder as it was published."""
+        """The same maps to float rounding, in a third of the time on a CPU: every batch normalisation becomes part of
+        the convolution in front of it, and so does the activation behind it. Itself, where that changes what comes out:
+        timm's networks keep an order that makes it right, but nothing promises it. Only for scoring: a bundle stores
+        the encoder as it was published."""
         folded = copy.deepcopy(self)
         _fold(folded.net)
+        fuse(folded.net)
         folded.to(memory_format=torch.channels_last)
         device = next(self.parameters()).device
         probe = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1).to(device)

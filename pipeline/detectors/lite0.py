@@ -56,7 +56,7 @@ class Lite0(nn.Module):
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
         self._wanted = {_LAST_OF_LEVEL[level] for level in levels}
-        self.conv_stem: nn.Module = _SameConv(3, _STEM, 3, stride=2)
+        self.conv_stem: nn.Module = SameConv(3, _STEM, 3, stride=2)
         self.bn1: nn.Module = _NormAct(_STEM, nn.ReLU6(inplace=True))
         self.blocks = nn.Sequential()
         entering = _STEM
@@ -89,7 +89,7 @@ class _NormAct(nn.BatchNorm2d):
         return normalised
 
 
-class _SameConv(nn.Conv2d):
+class SameConv(nn.Conv2d):
     """TensorFlow's "same" padding: with a stride, the odd cell is added behind and below."""
 
     def __init__(self, entering: int, leaving: int, kernel: int, stride: int, groups: int = 1) -> None:
@@ -105,10 +105,18 @@ class _SameConv(nn.Conv2d):
         padded = functional.pad(flow, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
         return functional.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
 
+    def symmetric(self, rows: int, columns: int) -> tuple[Tensor, tuple[int, ...]]:
+        """A weight and a padding, equal on both sides, that give the same: the kernel grows by a first row or column of
+        zeros where a side is even. So nobody has to copy a map into a larger one."""
+        # Both strides are 2 and kernels odd: an odd side is padded by kernel // 2 on both sides, an even one lacks the
+        # first of these.
+        grown = functional.pad(self.weight, (1 - columns % 2, 0, 1 - rows % 2, 0))
+        return grown, tuple(kernel // 2 for kernel in self.kernel_size)
+
 
 def _depthwise(width: int, kernel: int, stride: int) -> nn.Module:
     if stride > 1:
-        return _SameConv(width, width, kernel, stride, groups=width)
+        return SameConv(width, width, kernel, stride, groups=width)
     return nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
 
 

@@ -50,7 +50,7 @@ def worker(settings: Settings, policies: Policies = POLICIES) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(90)
         assert not thread.is_alive()
     if errors:
         raise errors[0]
@@ -66,7 +66,7 @@ def process(arguments: Sequence[str], settings: Settings) -> Iterator[subprocess
         yield child
     finally:
         child.kill()
-        child.communicate(timeout=10)
+        child.communicate(timeout=60)
 
 
 def environment(settings: Settings) -> Mapping[str, str]:
@@ -82,7 +82,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
 
 def andon(settings: Settings, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*ANDON, *arguments], env={**environment(settings), **changes}, capture_output=True, text=True, timeout=60
+        [*ANDON, *arguments], env={**environment(settings), **changes}, capture_output=True, text=True, timeout=120
     )
 
 

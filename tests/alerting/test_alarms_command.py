@@ -58,7 +58,7 @@ def test_tail_shows_each_change_and_ends_when_told(settings: Settings) -> None:
         assert tail.stdout is not None
         assert "line-2 cam-of-line-2  defects UNACK_ACTIVE  raise by andon: 3 of the last" in tail.stdout.readline()
         tail.send_signal(signal.SIGINT)
-        assert tail.communicate(timeout=20)[0] == ""
+        assert tail.communicate(timeout=60)[0] == ""
     assert tail.returncode == 0
     with process([*ANDON, "alarms", "tail", "--since-beginning", "--json"], settings) as tail:
         assert tail.stdout is not None

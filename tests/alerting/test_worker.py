@@ -63,7 +63,7 @@ def test_a_burst_stops_the_line_once_and_what_is_garbled_is_skipped(settings: Se
 def test_a_worker_killed_right_after_the_hold_leaves_one_hold_and_a_latched_alarm(settings: Settings) -> None:
     publish(settings, burst())
     with process([sys.executable, str(DOOMED)], settings) as doomed:
-        doomed.wait(30)
+        doomed.wait(90)
     assert doomed.returncode == -9
     assert committed(settings) == 0
     with worker(settings):
@@ -139,10 +139,10 @@ def test_metrics_tell_what_was_decided(settings: Settings, tmp_path: Path, unuse
     arguments = ["alerting", "run", "--policies", str(policies), "--metrics-port", str(unused_port)]
     with process([*ANDON, *arguments], settings) as running:
         wait_for_commands(settings, 1)
-        with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/metrics", timeout=5) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/metrics", timeout=30) as page:
             text = page.read().decode()
         running.terminate()
-        running.communicate(timeout=20)
+        running.communicate(timeout=60)
     assert running.returncode == 0
     assert 'andon_alerting_scores_total{verdict="NOT_OK"} 3.0' in text
     assert 'andon_alerting_alarms_total{kind="defects"} 1.0' in text

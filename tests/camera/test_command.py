@@ -80,7 +80,7 @@ def test_a_worker_told_to_stop_ends_in_good_order(
         assert 0 < metric(port, "andon_camera_heartbeat_age_seconds", labels="") < 10
     finally:
         worker.send_signal(signal.SIGTERM)
-        out, _ = worker.communicate(timeout=30)
+        out, _ = worker.communicate(timeout=90)
     assert worker.returncode == 0
     assert "cam-1" in out
     assert "clean" in out
@@ -90,7 +90,7 @@ def test_a_worker_told_to_stop_ends_in_good_order(
 
 def metric(port: int, name: str, labels: str = '{camera="cam-1"}') -> float:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
             lines = page.read().decode().splitlines()
     except OSError:
         return 0.0  # not up yet

@@ -134,7 +134,7 @@ def test_kafka_is_away_for_ten_seconds(own_kafka: KafkaBroker, unique: str, imag
         eventually(lambda: not list((tmp_path / "spool").glob("*.segment")))
     finally:
         stop.set()
-        worker.join(30)
+        worker.join(90)
     (tallies,) = results
     for owner, tally in tallies.items():
         assert tally == Tally(tally.captured, tally.captured, end=BootEnd.CLEAN)
@@ -161,7 +161,7 @@ def test_a_killed_worker_loses_nothing_that_was_spooled(
         eventually(lambda: sum(path.stat().st_size for path in spool.glob("*.segment")) > 200_000)
     finally:
         worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
+        worker.wait(60)
     own_kafka.start()
     tallies = run(config(images, spool), settings, threading.Event(), frames_per_camera=20)
     beats, frames = last_heartbeats(settings), arrived(settings)

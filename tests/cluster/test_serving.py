@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 def post(plant: Plant, recipe: str, body: bytes) -> tuple[int, dict[str, Any]]:
     request = urllib.request.Request(f"{plant.inference.url}/score/{recipe}", data=body, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

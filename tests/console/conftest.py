@@ -128,7 +128,7 @@ def login(chromium: Any, console: ConsoleProcess, cookies: dict[str, Any]) -> It
 
     def open_page(name: str = "operator-1", **options: Any) -> Any:
         context = chromium.new_context(base_url=console.url, **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: faults.append(request.url) if not request.url.startswith(console.url) else 0)

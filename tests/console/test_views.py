@@ -91,13 +91,13 @@ def test_a_new_camera_appears_in_its_place_and_nothing_else_moves(
 
 
 def test_what_is_not_seen_is_told_by_shape_and_word(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    page = login("viewer-1")  # before them: two of these states pass, and a browser may take its time
     plant.strange_cameras(line)
-    page = login("viewer-1")
     for camera, words, shape in (
-        ("old", "no new frame", "▽"),
         ("away", "source not reachable", "✕"),
-        ("ended", "ended in good order", "○"),
         ("hung", "frozen", "❚❚"),
+        ("old", "no new frame", "▽"),
+        ("ended", "ended in good order", "○"),
     ):
         shown = tile(page, f"{line}-{camera}")
         shown.scroll_into_view_if_needed()

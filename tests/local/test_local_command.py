@@ -26,7 +26,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def andon_local(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], env=environment(home), capture_output=True, text=True, timeout=30)
+    return subprocess.run([*COMMAND, *arguments], env=environment(home), capture_output=True, text=True, timeout=120)
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def up(home: Path, **more: str) -> Iterator[tuple[subprocess.Popen[str], dict[st
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def children_of(pid: int) -> list[int]:
@@ -52,7 +52,7 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for listing in listings for child in listing.read_text().split()]
 
 
-def wait_until_gone(pids: list[int], timeout_s: float = 5.0) -> None:
+def wait_until_gone(pids: list[int], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < deadline, f"processes {left} still live after {timeout_s:g} s"
@@ -88,7 +88,7 @@ def test_up_stops_what_it_started_and_ends_well(tmp_path: Path, kafka_bootstrap:
     with up(tmp_path / "home", KAFKA_BOOTSTRAP=kafka_bootstrap) as (process, exported):
         assert exported["KAFKA_BOOTSTRAP"] == kafka_bootstrap
         os.killpg(process.pid, ending)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert not redis_answers(exported["REDIS_URL"], 0.3)
     assert broker_answers(kafka_bootstrap, 5)  # it was not ours to stop
 

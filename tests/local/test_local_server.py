@@ -150,5 +150,5 @@ def test_a_killed_parent_takes_its_child_along(tmp_path: Path) -> None:
     child_pid = int(parent.stdout.readline())
     assert is_alive(child_pid)
     parent.send_signal(signal.SIGKILL)
-    parent.communicate(timeout=10)
+    parent.communicate(timeout=60)
     wait_until_gone(child_pid)

@@ -72,7 +72,7 @@ def scores_in(settings: Settings) -> list[Score]:
     return [Score.from_json(record.value) for record in read_to_end(settings, [settings.topics.scores.name])]
 
 
-def wait_until(true: Callable[[], bool], timeout_s: float = 30) -> None:
+def wait_until(true: Callable[[], bool], timeout_s: float = 90) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
@@ -98,7 +98,7 @@ def running(settings: Settings, options: ConsumerOptions, step: Step[Any]) -> It
         yield loop
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(90)
         assert not thread.is_alive()
     if errors:
         raise errors[0]

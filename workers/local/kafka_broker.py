@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.kafka.probe import broker_answers
 from workers.local.errors import ServiceError
+from workers.local.kafka_classes import class_options
 from workers.local.kafka_jars import kafka_classpath
 from workers.local.kafka_settings import JVM_OPTIONS, BrokerPorts, as_text, broker_properties
 from workers.local.ports import LOOPBACK, accepts_connections, free_ports
@@ -60,9 +61,12 @@ class KafkaBroker(LocalServer):
     def _java(self) -> list[str]:
         """The java command up to the class to run. Found once: a restart in a test should cost no hashing of jars."""
         if self._command is None:
-            classpath = kafka_classpath(self._say)
-            self._command = [str(_java_binary()), *JVM_OPTIONS, "-cp", classpath]
+            java, classpath = str(_java_binary()), kafka_classpath(self._say)
+            self._command = [java, *JVM_OPTIONS, *self._class_options(classpath), "-cp", classpath]
         return self._command
+
+    def _class_options(self, classpath: str) -> tuple[str, ...]:
+        return class_options(classpath, JVM_OPTIONS, _run_once, self._say)
 
     def _write_properties(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +95,24 @@ class KafkaBroker(LocalServer):
                 f"Kafka could not format {self._data}: {error.output or error}\n"
                 "Check that the disk has room and the folder may be written"
             ) from error
+
+
+class _ForItsClasses(KafkaBroker):
+    """One that Java watches, to write down at its end what it loaded."""
+
+    _stop_grace_s = 120.0  # writing takes 7 s of one core
+
+    def __init__(self, folder: Path, options: tuple[str, ...]) -> None:
+        super().__init__(folder / "broker", folder / "kafka.log")
+        self._options = options
+
+    def _class_options(self, classpath: str) -> tuple[str, ...]:
+        return self._options
+
+
+def _run_once(options: tuple[str, ...], folder: Path) -> None:
+    with _ForItsClasses(folder, options):
+        pass
 
 
 def _java_binary() -> Path:

@@ -55,7 +55,7 @@ def kafka_classpath(say: Callable[[str], None]) -> str:
     """The class path of the broker; downloads what is missing or damaged."""
     context = maven_context()
     jars = {jar: _artifact(context, jar) for jar in listed_jars()}
-    with _one_download_at_a_time():
+    with one_at_a_time(LIST, "downloading"):
         missing = [jar for jar in jars if not _is_whole(_path(jars[jar]), jar)]
         if missing:
             say(f"downloading Apache Kafka into {context.repo_cache}, once: {len(missing)} jars")
@@ -121,18 +121,18 @@ def _download(artifact: "Artifact", jar: Jar) -> None:
 
 
 @contextmanager
-def _one_download_at_a_time() -> Iterator[None]:
+def one_at_a_time(lock: Path, doing: str) -> Iterator[None]:
     """Two processes that start their first broker together must not write the same files."""
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    with LIST.open("rb") as lock:
+    with lock.open("rb") as held:
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise ServiceError(
-                        f"another process has been downloading Apache Kafka for {_LOCK_TIMEOUT_S:g} s: end it and retry"
+                        f"another process has been {doing} Apache Kafka for {_LOCK_TIMEOUT_S:g} s: end it and retry"
                     ) from None
                 time.sleep(0.1)
         yield

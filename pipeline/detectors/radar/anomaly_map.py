@@ -54,10 +54,17 @@ def _quantile(values: Tensor, share: float) -> float:
 
 def sobel_magnitude(noise: Tensor) -> Tensor:
     """(N, C, h, w) → (N, h, w): gradient magnitude over all channels. The border repeats, lest it be an edge itself."""
-    channels = noise.shape[1]
-    smooth = torch.tensor([1.0, 2.0, 1.0], device=noise.device) / 4
-    slope = torch.tensor([-1.0, 0.0, 1.0], device=noise.device) / 2
-    kernels = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)]).unsqueeze(1)
     padded = functional.pad(noise, (1, 1, 1, 1), mode="replicate")
-    gradients = functional.conv2d(padded, kernels.repeat(channels, 1, 1, 1), groups=channels)
-    return gradients.square().sum(dim=1).sqrt()
+    # Each kernel is a slope along one axis and a mean along the other: three sums in place of nine products.
+    across = _smooth(padded, dim=2)
+    across = across[..., 2:] - across[..., :-2]
+    down = _smooth(padded, dim=3)
+    down = down[..., 2:, :] - down[..., :-2, :]
+    return (across.square_().sum(dim=1) + down.square_().sum(dim=1)).sqrt()
+
+
+def _smooth(images: Tensor, dim: int) -> Tensor:
+    """1-2-1 along the axis, which gets shorter by two; by 8, so that a slope of one a cell comes out as one."""
+    length = images.shape[dim] - 2
+    ends = images.narrow(dim, 0, length) + images.narrow(dim, 2, length)
+    return ends.div_(8).add_(images.narrow(dim, 1, length), alpha=0.25)

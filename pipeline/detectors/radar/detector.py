@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline.detectors.base import Prediction
 from pipeline.detectors.bundle import BundleError, BundleInfo
+from pipeline.detectors.fused import fused
 from pipeline.detectors.images import check_batch
 from pipeline.detectors.radar import features
 from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, predicted_noise, sobel_magnitude, usual_norms
@@ -38,7 +39,7 @@ class RadarFeatures:
         self.device = device
         self.usual = torch.ones(config.rings**2)
         """(rings²,): what the noise is divided by at each place of a frame; ones until `fit_usual`."""
-        self._network = network.eval().to(device)
+        self._network = fused(network).to(device)
         self._alpha = float(cumulative_alphas(config)[config.timestep])
         self._frames_per_pass = _FRAMES_PER_PASS.get(device.type, _FRAMES_PER_PASS_ELSEWHERE)
 

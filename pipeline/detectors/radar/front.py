@@ -178,12 +178,15 @@ def whiten(features: Tensor, mean: Tensor, whitening: Tensor, config: RadarConfi
     """(N, C, h, w) → the same shape: each fibre by the statistics of its ring."""
     height, width = features.shape[-2:]
     ring = rings(height, width, len(mean), config.ring_cells).flatten().to(features.device)
-    fibres = features.flatten(start_dim=2)
-    white = whitening[-1] @ (fibres - mean[-1][:, None])
-    for index in range(len(mean) - 1):
-        at = (ring == index).nonzero()[:, 0]
-        white[:, :, at] = whitening[index] @ (fibres[:, :, at] - mean[index][:, None])
-    return white.view_as(features)
+    # Fibres as rows, those of a ring in a row: one product for each ring, and nothing is computed twice.
+    fibres = features.permute(0, 2, 3, 1).flatten(1, 2)
+    by_ring = ring.argsort(stable=True)
+    sorted_fibres, counts = fibres[:, by_ring], torch.bincount(ring, minlength=len(mean)).tolist()
+    white = torch.empty_like(fibres)
+    parts = zip(torch.split(sorted_fibres, counts, dim=1), torch.split(by_ring, counts), mean, whitening, strict=True)
+    for own, at, middle, matrix in parts:
+        white[:, at] = (own - middle) @ matrix.T
+    return white.view(-1, height, width, white.shape[-1]).permute(0, 3, 1, 2)
 
 
 def front_from_tensors(config: RadarConfig, image_channels: int, tensors: Mapping[str, NDArray[Any]]) -> Front:

@@ -1,0 +1,72 @@
+"""The file that makes brokers start in a third of the time: made once, used by all, missed by none."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from workers.local.errors import ServiceError
+from workers.local.kafka_broker import KafkaBroker
+from workers.local.kafka_classes import class_options
+
+Train = Callable[[tuple[str, ...], Path], None]
+
+
+@pytest.fixture
+def classpath(tmp_path: Path) -> str:
+    jars = [tmp_path / "a.jar", tmp_path / "b.jar"]
+    for jar in jars:
+        jar.write_bytes(b"jar")
+    return os.pathsep.join(map(str, jars))
+
+
+def writing(runs: list[Path]) -> Train:
+    def train(options: tuple[str, ...], folder: Path) -> None:
+        runs.append(folder)
+        Path(options[0].removeprefix("-XX:AOTCacheOutput=")).write_bytes(b"classes")
+
+    return train
+
+
+def file_of(options: tuple[str, ...]) -> Path:
+    return Path(options[0].removeprefix("-XX:AOTCache="))
+
+
+@pytest.mark.unit
+def test_it_is_made_once_for_the_same_jars_and_options(classpath: str) -> None:
+    runs: list[Path] = []
+    first = class_options(classpath, ["-Xmx1m"], writing(runs), print)
+    assert file_of(first).read_bytes() == b"classes"
+    assert class_options(classpath, ["-Xmx1m"], writing(runs), print) == first
+    assert len(runs) == 1
+    assert not runs[0].exists(), "what the broker wrote meanwhile is gone"
+
+
+@pytest.mark.unit
+def test_other_jars_or_options_need_another_one_and_the_old_one_goes(classpath: str) -> None:
+    runs: list[Path] = []
+    old = file_of(class_options(classpath, ["-Xmx1m"], writing(runs), print))
+    other = file_of(class_options(classpath, ["-Xmx2m"], writing(runs), print))
+    Path(classpath.split(os.pathsep)[1]).write_bytes(b"another jar")
+    newest = file_of(class_options(classpath, ["-Xmx2m"], writing(runs), print))
+    assert len({old, other, newest}) == len(runs) == 3
+    assert [path.exists() for path in (old, other, newest)] == [False, False, True]
+
+
+@pytest.mark.unit
+def test_without_it_a_broker_starts_all_the_same(classpath: str) -> None:
+    def fail(options: tuple[str, ...], folder: Path) -> None:
+        raise ServiceError("no room")
+
+    assert class_options(classpath, [], fail, print) == ()
+    assert class_options(classpath, [], lambda options, folder: None, print) == ()
+    assert not [path for path in Path(classpath.split(os.pathsep)[0]).parent.iterdir() if path.suffix != ".jar"]
+
+
+@pytest.mark.services
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has mapped")
+def test_a_broker_has_it_mapped(own_kafka: KafkaBroker) -> None:
+    command = Path(f"/proc/{own_kafka.pid}/cmdline").read_text().split("\0")
+    (path,) = (part.removeprefix("-XX:AOTCache=") for part in command if part.startswith("-XX:AOTCache="))
+    assert path in Path(f"/proc/{own_kafka.pid}/maps").read_text(), "Java refused the file"
