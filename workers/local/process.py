@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from workers.local.errors import ServiceError
@@ -75,6 +76,9 @@ class ChildProcess:
     def pause(self) -> None:
         """Freeze it, as a machine that hangs: its connections stay open and nothing answers."""
         self._signal(signal.SIGSTOP)
+        # One thread takes the signal for all, and until it gets a core, which takes a while under load, others go on.
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self._paused = True
 
     def resume(self) -> None:
