@@ -40,8 +40,9 @@ class Judgement:
         """(N, F) → (N,)."""
         logs = log_features(features)
         outside = np.maximum(logs - self.highest, 0) + np.minimum(logs - self.median, 0)
-        score: NDArray[np.float64] = isolation_score(self.forest, np.maximum(logs, self.median))
-        return score + _TAIL_WEIGHT * (outside / self.spread).sum(axis=1)
+        isolated = isolation_score(self.forest, np.maximum(logs, self.median))
+        score: NDArray[np.float64] = isolated + _TAIL_WEIGHT * (outside / self.spread).sum(axis=1)
+        return score
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         own = {"judgement.median": self.median, "judgement.highest": self.highest, "judgement.spread": self.spread}
