@@ -369,6 +369,7 @@ def study(
                      by_place=False)  # fmt: skip
     others: list[tuple[str, str, dict[str, object]]] = (
         [("conditioning", "one ring: position unknown", {"rings": 1}),
+         ("whitening", "by all fibres of normals", {"loud_share": 0.0}),
          ("views", "native size alone", {"shrinks": (1,)}),
          ("views", "half size alone", {"shrinks": (2,)}),
          ("conditioning", "frames divided by their mean gray level", {"even_exposure": True})]

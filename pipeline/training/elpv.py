@@ -34,16 +34,22 @@ class Cell:
 
 
 def assign(cells: Sequence[Cell], cell_type: CellType) -> dict[str, list[Cell]]:
-    """Cells in the order of their numbers → 'train/good', 'test/good', 'test/defective', and 'left out' for the rest.
+    """Cells in the order of their numbers → 'train/good', 'test/good', 'test/defective', 'validation/defective', and
+    'left out' for the rest.
 
-    Left out are cells of doubtful label, defective cells of the training blocks, and the gaps.
+    The validation cells are the defective ones of the training blocks: real defects to choose settings on, against
+    normals of train/good that nothing was fitted on. No training and no test reads them. Left out are cells of
+    doubtful label, and the gaps.
     """
     own = [cell for cell in cells if cell.cell_type == cell_type]
-    places: dict[str, list[Cell]] = {"train/good": [], "test/good": [], "test/defective": [], "left out": []}
+    names = ("train/good", "test/good", "test/defective", "validation/defective", "left out")
+    places: dict[str, list[Cell]] = {name: [] for name in names}
     for number, cell in enumerate(own):
         turn = number % BLOCK_CELLS
         if cell.defect_probability == 0 and turn < TRAIN_CELLS:
             places["train/good"].append(cell)
+        elif cell.defect_probability == 1 and turn < TRAIN_CELLS:
+            places["validation/defective"].append(cell)
         elif cell.defect_probability in (0, 1) and TRAIN_CELLS + GAP_CELLS <= turn < BLOCK_CELLS - GAP_CELLS:
             places["test/defective" if cell.defect_probability else "test/good"].append(cell)
         else:

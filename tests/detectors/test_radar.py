@@ -134,7 +134,7 @@ def test_rings_and_places_by_hand() -> None:
 def test_every_ring_of_normals_comes_out_white() -> None:
     """Rings of another level and spread than the inside, as encoders make them at borders."""
     generator = torch.Generator().manual_seed(0)
-    config = RadarConfig.in_features(rings=3)
+    config = RadarConfig.in_features(rings=3, loud_share=0)
     mixing = torch.randn(4, 4, generator=generator)
     ring = rings(20, 24, 3)
     normals = [
@@ -147,6 +147,36 @@ def test_every_ring_of_normals_comes_out_white() -> None:
         fibres = white[:, :, ring == index].permute(1, 0, 2).flatten(1)
         assert_allclose(fibres.mean(dim=1), np.zeros(4), atol=0.02)
         assert fibres.square().mean() == pytest.approx(0.85, abs=0.15)  # the floor under the variances takes some
+
+
+def _loudness(fibre: list[float], normals: list[torch.Tensor], loud_share: float) -> float:
+    """Of a fibre in the middle of a frame."""
+    config = RadarConfig.in_features(rings=1, loud_share=loud_share)
+    frame = torch.tensor(fibre)[None, :, None, None].expand(-1, -1, 3, 3)
+    return float(whiten(frame, *fit_whitening(normals, config), config)[0, :, 1, 1].norm())
+
+
+def test_a_mark_as_good_parts_have_it_weighs_less_than_one_of_another_kind() -> None:
+    generator = torch.Generator().manual_seed(0)
+    normals = [torch.randn(4, 20, 20, generator=generator) for _ in range(10)]
+    for normal in normals:
+        marked = torch.rand(20, 20, generator=generator) < 0.05
+        normal[0] += 6 * marked
+
+    def known_over_foreign(loud_share: float) -> float:
+        return _loudness([6, 0, 0, 0], normals, loud_share) / _loudness([0, 6, 0, 0], normals, loud_share)
+
+    assert known_over_foreign(0) > 0.5  # marks are few, and one covariance of all fibres hardly knows them
+    assert known_over_foreign(0.05) < 0.4
+
+
+def test_normals_that_are_all_alike_can_be_whitened() -> None:
+    config = RadarConfig.in_features(rings=2)
+    normals = [torch.ones(4, 8, 8)] * 2
+    mean, whitening = fit_whitening(normals, config)
+    white = whiten(normals[0][None], mean, whitening.half().float(), config)
+    assert white.isfinite().all()
+    assert white.abs().max() < 1
 
 
 def test_a_border_that_is_always_loud_is_usual() -> None:

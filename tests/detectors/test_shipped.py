@@ -63,6 +63,9 @@ def test_elpv_is_laid_out_with_no_cell_on_both_sides(cells: Path) -> None:
         assert len(train) > 390
         assert len(layout.test_defects) > 60
         assert not train & test
+        validation = {path.name for path in (cells / cell_type / "validation" / "defective").iterdir()}
+        assert len(validation) > 200
+        assert not validation & (train | test)
 
 
 def test_laying_out_twice_changes_nothing(cells: Path) -> None:
@@ -78,5 +81,6 @@ def test_training_and_test_take_turns_with_gaps_between() -> None:
     test = {int(cell.path) for cell in places["test/good"] + places["test/defective"]}
     assert train == {number for number in range(100) if number % 2 == 0 and number % BLOCK_CELLS < TRAIN_CELLS}
     assert min(abs(one - other) for one in train for other in test) > GAP_CELLS
+    assert all(int(cell.path) % BLOCK_CELLS < TRAIN_CELLS for cell in places["validation/defective"])
     assert cells[30] in places["left out"]
     assert sum(len(place) for place in places.values()) == 100

@@ -51,6 +51,10 @@ class RadarConfig(BaseModel):
     rings: int = Field(default=5, ge=1, le=32)
     """How many distances from the border are told apart, 8 frame pixels each; 1 treats all positions alike."""
 
+    loud_share: float = Field(default=0.05, ge=0, lt=1)
+    """Features are whitened by this share of normals' fibres, the loudest, so that marks of good parts stay below
+    defects; 0: by all of them alike; in the feature space only."""
+
     channels: tuple[int, ...] = Field(default=(64, 96), min_length=1)
     """U-Net channels per level; self-attention sits at the bottom alone."""
     train_timesteps: int = Field(default=1000, gt=0)

@@ -17,13 +17,15 @@ _TAIL_WEIGHT = 0.02
 
 @dataclass(frozen=True)
 class Judgement:
-    """An Isolation Forest over log features, with two departures from the plain one, each measured in
-    docs/decisions/0002-radar-choices.md.
+    """An Isolation Forest over log features, with three departures from the plain one, measured in
+    docs/decisions/0002-radar-choices.md and 0016-loud-whitening.md.
 
     One-sided: a feature below its median among normals counts as the median. A frame cleaner than most normals is as
     isolated as one with a defect, and the plain forest calls it just as anomalous.
     Unbounded: beyond the highest normal every sample falls into the same leaf, so a scratch and a broken part tie, and
     a threshold at the tie stops nothing. There the distance, in spreads of the normals, is added.
+    Ordered below: half of the normals would tie at the median, and so would a faint defect beside them. There the
+    distance below it is taken off.
     """
 
     forest: ForestArrays
@@ -37,8 +39,9 @@ class Judgement:
     def score(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, F) → (N,)."""
         logs = log_features(features)
-        beyond = (np.maximum(logs - self.highest, 0) / self.spread).sum(axis=1)
-        score: NDArray[np.float64] = isolation_score(self.forest, np.maximum(logs, self.median)) + _TAIL_WEIGHT * beyond
+        outside = np.maximum(logs - self.highest, 0) + np.minimum(logs - self.median, 0)
+        isolated = isolation_score(self.forest, np.maximum(logs, self.median))
+        score: NDArray[np.float64] = isolated + _TAIL_WEIGHT * (outside / self.spread).sum(axis=1)
         return score
 
     def tensors(self) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,123 @@
+"""RADAR's whitening and judgement, measured on real defects that are in no training and no test.
+
+    andon dataset elpv --out cells
+    python -m benchmarks.real_defects --data cells/mono cells/poly
+
+Normals of train/good are split by cell number: to fit, to say what is usual at each place and how normals measure, and
+to be scored against the cells of validation/defective. The network is untrained, which makes the prediction a distance
+of whitened features (decision 0011). Prints a Markdown table; brackets hold a 95 % bootstrap interval of the difference
+to the first row, over the same images.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from pipeline.detectors.encoder import pretrained_encoder
+from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_magnitude, usual_norms
+from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.radar.features import measure
+from pipeline.detectors.radar.front import fit_whitening, raw_features, whiten
+from pipeline.training.data import load_frames, pictures_in
+from pipeline.training.forest import fit_judgement
+from pipeline.training.layouts import find_layout
+from pipeline.training.split import Shares, split_by_number
+
+SHARES = Shares(fit=0.5, forest=0.15, calibration=0.35, validation=0.0)
+"""As `andon train` has it, and what it would set the threshold on is scored here."""
+CHOICES: Mapping[str, RadarConfig] = {
+    "whitened by all fibres": RadarConfig.in_features(loud_share=0),
+    "… by the loudest 1 %": RadarConfig.in_features(loud_share=0.01),
+    "… by the loudest 5 % (default)": RadarConfig.in_features(),
+    "… by the loudest 20 %": RadarConfig.in_features(loud_share=0.2),
+    "… by the loudest 5 %, no rings": RadarConfig.in_features(rings=1),
+}
+TREES = 200
+_DRAWS = 1000
+Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Of normals and of defects."""
+
+
+def encoded(paths: Sequence[Path]) -> list[Tensor]:
+    """(C, h, w) each, in half precision."""
+    config, encoder, device = (
+        RadarConfig.in_features(),
+        pretrained_encoder(RadarConfig().encoder, None),
+        torch.device("cpu"),
+    )
+    frames = load_frames(paths, "gray")
+    return [raw_features(encoder, frame[None], 1, config, device)[0].half() for frame in frames]
+
+
+def scored(
+    config: RadarConfig, fit: list[Tensor], held: list[Tensor], normals: list[Tensor], defects: list[Tensor]
+) -> dict[str, Scores]:
+    """What is judged by → scores."""
+    mean, whitening = fit_whitening(fit, config)
+
+    def noise(one: Tensor) -> Tensor:
+        return whiten(one.float()[None], mean, whitening, config)
+
+    usual = usual_norms([noise_norm(noise(one))[0] for one in held], config)
+
+    def features(parts: list[Tensor]) -> NDArray[np.float64]:
+        relative = (over_normal(noise(one), usual, config) for one in parts)
+        return np.concatenate([measure(noise_norm(one), sobel_magnitude(one), config) for one in relative])
+
+    judgement = fit_judgement(features(held), TREES, 0)
+    good, bad = features(normals), features(defects)
+    return {
+        "forest": (judgement.score(good), judgement.score(bad)),
+        "norm alone": (good[:, 0], bad[:, 0]),
+        "Sobel alone": (good[:, 1], bad[:, 1]),
+    }
+
+
+def auroc(scores: Scores) -> float:
+    return float(roc_auc_score(np.repeat([0, 1], [len(part) for part in scores]), np.concatenate(scores)))
+
+
+def gain(first: Scores, other: Scores, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the AUROC that `other` is ahead by on the same images."""
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(_DRAWS):
+        picks = [random.integers(len(part), size=len(part)) for part in first]
+        mine, yours = (auroc((scores[0][picks[0]], scores[1][picks[1]])) for scores in (first, other))
+        found.append(yours - mine)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="cells/mono, cells/poly")
+    for folder in parser.parse_args().data:
+        split = split_by_number(find_layout(folder).normals, SHARES)
+        parts = [encoded(paths) for paths in (split.fit, split.forest, split.calibration)]
+        parts.append(encoded(pictures_in(folder / "validation" / "defective")))
+        print(
+            f"\n{folder.name}: {', '.join(str(len(part)) for part in parts)} cells to fit, held out, normal, defective"
+        )
+        print("| | forest | norm alone | Sobel alone |\n|---|---|---|---|", flush=True)
+        first: Scores | None = None
+        for name, config in CHOICES.items():
+            found = scored(config, *parts)
+            line = " | ".join(f"{auroc(scores):.3f}" for scores in found.values())
+            if first is None:
+                first = found["forest"]
+            else:
+                low, high = gain(first, found["forest"])
+                line = line.replace(" |", f" [{low:+.3f} … {high:+.3f}] |", 1)
+            print(f"| {name} | {line} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
