@@ -70,10 +70,26 @@ def _download(url: str, into: Path, timeout_s: float) -> str:
 def _unpack(archive: Path, into: Path) -> None:
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            # "data" refuses links, devices and paths that lead outside.
-            tar.extractall(into, members=_limited(tar), filter="data")
+            for member in _limited(tar):
+                _take(tar, member, into)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise BundleError(f"the archive can't be unpacked: {error}") from error
+
+
+def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+    """Its content alone: no owner, no mode, no link. (`filter="data"` is not there before Python 3.11.4.)"""
+    place = (into / member.name).resolve()
+    if not place.is_relative_to(into.resolve()):
+        raise BundleError(f"the archive can't be unpacked: {member.name!r} leads outside")
+    if member.isdir():
+        place.mkdir(parents=True, exist_ok=True)
+        return
+    content = tar.extractfile(member) if member.isfile() else None
+    if content is None:
+        raise BundleError(f"the archive can't be unpacked: {member.name!r} is neither a file nor a folder")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with content, place.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _limited(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

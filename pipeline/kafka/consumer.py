@@ -40,6 +40,8 @@ Result = TypeVar("Result")
 _METADATA_TIMEOUT_S = 60.0
 _GLANCE_MS = 20
 """Not 0: kafka-python does its network work within `poll`."""
+_TELL_AGAIN_S = 30.0
+"""How often the log repeats what a delivery waits for."""
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -233,14 +235,15 @@ class ConsumerLoop(Generic[Result]):
         """Waits. If it could not be delivered, whoever owns its partitions now, perhaps we, reads it again, and the
         newer records after it."""
         attempt: Callable[[], None] = pending.delivered.result
-        wait_s = 0.1
+        wait_s, told_s = 0.1, float("-inf")
         try:
             while True:
                 try:
                     attempt()
                     return True
                 except Backpressure as reason:
-                    if self.state.waiting_for is None:
+                    if time.monotonic() - told_s > _TELL_AGAIN_S:
+                        told_s = time.monotonic()
                         log.warning("delivery waits: %s", reason)
                     self.state.waiting_for = str(reason)
                 if self._stop.is_set():

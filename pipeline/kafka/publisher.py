@@ -1,7 +1,8 @@
 """Publishing that survives its producer.
 
-kafka-python's idempotent producer is dead for good after one non-retriable error: every later send fails. So the
-producer here is disposable: after such an error it is thrown away and the next send builds another.
+kafka-python's idempotent producer is dead for good after one non-retriable error: every later send fails. And one whose
+records waited for a broker until they expired has been seen to go on waiting after the broker was back. So the producer
+here is disposable: after either it is thrown away, and the next send builds another.
 """
 
 import threading
@@ -13,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, connection
 from pipeline.kafka.partitioning import partition_of
@@ -127,6 +128,7 @@ class Publisher:
     def publish(self, records: Iterable[Outgoing], timeout_s: float = 30) -> None:
         """Sends all and waits until the broker has every one. Raises PublishError for the first that failed."""
         waits = []
+        producer = self._current()
         for record in records:
             done: Future[None] = Future()
             self.send(record, partial(_settle, done))
@@ -136,6 +138,7 @@ class Publisher:
             try:
                 done.result(max(0.0, deadline - time.monotonic()))
             except TimeoutError as error:
+                self._discard(producer)
                 raise PublishError(
                     f"no acknowledgement for a record to {record.topic!r} in {timeout_s:g} s", retriable=True
                 ) from error
@@ -166,8 +169,10 @@ class Publisher:
         on_done(_publish_error(record, error))
 
     def _discard_if_dead(self, producer: KafkaProducer, error: BaseException) -> None:
-        if getattr(error, "retriable", False):
-            return
+        if isinstance(error, KafkaTimeoutError) or not getattr(error, "retriable", False):
+            self._discard(producer)
+
+    def _discard(self, producer: KafkaProducer) -> None:
         with self._lock:
             if self._producer is producer:
                 self._producer = None

@@ -164,7 +164,7 @@ def test_a_mark_as_good_parts_have_it_weighs_less_than_one_of_another_kind() -> 
         normal[0] += 6 * marked
 
     def known_over_foreign(loud_share: float) -> float:
-        return _loudness([6, 0, 0, 0], normals, loud_share) / _loudness([0, 6, 0, 0], normals, loud_share)
+        return _loudness([6.0, 0, 0, 0], normals, loud_share) / _loudness([0, 6.0, 0, 0], normals, loud_share)
 
     assert known_over_foreign(0) > 0.5  # marks are few, and one covariance of all fibres hardly knows them
     assert known_over_foreign(0.05) < 0.4

@@ -84,3 +84,13 @@ def test_a_recipe_may_insist_on_one_model(bundle: Path) -> None:
     assert load_catalog({"cell": recipe}).recipes["cell"].model.hash == info.model_hash
     with pytest.raises(BundleError, match="accepts only model 0123456789abcdef"):
         load_catalog({"cell": recipe.model_copy(update={"model_hash": "0123456789abcdef"})})
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "link.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo("cell/model.safetensors")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(member)
+    with pytest.raises(BundleError, match="neither a file nor a folder"):
+        fetch_bundles(archive.as_uri(), hashlib.sha256(archive.read_bytes()).hexdigest(), tmp_path / "bundles")

@@ -3,8 +3,11 @@
 import dataclasses
 import threading
 import time
+from typing import Any
 
 import pytest
+from kafka.errors import KafkaTimeoutError
+from kafka.future import Future as KafkaFuture
 from support.stream import settings_for, wait_until
 
 from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
@@ -132,3 +135,33 @@ def test_a_receipt_tells_of_a_refusal(kafka_bootstrap: str, unique: str) -> None
     publisher.close()
     assert receipt.exception is not None
     assert told == [receipt.exception]
+
+
+def test_a_producer_whose_records_expired_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake client: the real one stands still after an outage only sometimes, in the middle of a retry."""
+    built: list[Any] = []
+
+    class Stuck:
+        def __init__(self, **_: Any) -> None:
+            built.append(self)
+            self.closed = threading.Event()
+
+        def send(self, *_: Any, **__: Any) -> Any:
+            answer = KafkaFuture()
+            return answer.success(None) if len(built) > 1 else answer.failure(KafkaTimeoutError("expired"))
+
+        def flush(self, timeout: float) -> None:
+            pass
+
+        def close(self, timeout: float) -> None:
+            self.closed.set()
+
+    monkeypatch.setattr("pipeline.kafka.publisher.KafkaProducer", Stuck)
+    publisher = Publisher(settings_for("127.0.0.1:1", "test"), "test")
+    with pytest.raises(PublishError) as expired:
+        publisher.publish([Outgoing("scores", b"k", b"v")])
+    assert expired.value.retriable
+    publisher.publish([Outgoing("scores", b"k", b"v")])
+    assert len(built) == 2
+    assert built[0].closed.wait(10)
+    publisher.close()
