@@ -5,13 +5,14 @@ Needs the test extra (Playwright) and Debian's chromium; takes some minutes.
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 HERE = Path(__file__).parent
 LOG = Path(".andon/logs/draw-images.log")
@@ -25,18 +26,20 @@ def main() -> None:
     with LOG.open("w") as log:
         command = [sys.executable, "-m", "workers", "demo", "--stay", "--frames", "400"]
         demo = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        found = _await(r"page: (http://\S+)\s+log in as demo with\s+(\S+)", demo)
-        with sync_playwright() as playwright:
-            flags = ["--no-sandbox", "--disable-dev-shm-usage"]
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        try:
+            found = _await(r"page: (http://\S+)\s+log in as demo with\s+(\S+)", demo)
             _draw(browser, found[1], found[2], demo)
-            browser.close()
-    finally:
-        demo.terminate()
-        demo.wait(120)
-    if demo.returncode == 0:
-        print("the demo's own report is in report/; its picture is report.png")
+        finally:
+            demo.send_signal(signal.SIGINT)  # ends what stays up; the report is drawn then
+            demo.wait(120)
+        page = browser.new_page(viewport=SIZE)
+        page.goto(Path("report/index.html").resolve().as_uri())
+        page.wait_for_timeout(1500)
+        page.screenshot(path=HERE / "report.png")
+        browser.close()
 
 
 def _await(pattern: str, demo: "subprocess.Popen[bytes]") -> re.Match[str]:
@@ -52,7 +55,7 @@ def _draw(browser: Any, url: str, password: str, demo: "subprocess.Popen[bytes]"
     context = browser.new_context(base_url=url, viewport=SIZE)
     context.set_default_timeout(LIMIT_S * 1000)
     page = context.new_page()
-    page.goto("/login")
+    _open(page, "/login")
     page.get_by_label("Name").fill("demo")
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
@@ -82,6 +85,19 @@ def _draw(browser: Any, url: str, password: str, demo: "subprocess.Popen[bytes]"
     page.goto("/health")
     page.wait_for_timeout(1500)
     page.screenshot(path=HERE / "console-health.png", full_page=True)
+
+
+def _open(page: Any, path: str) -> None:
+    """The address is told while the page still starts."""
+    deadline_s = time.monotonic() + 60
+    while True:
+        try:
+            page.goto(path)
+            return
+        except Error:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(1)
 
 
 def _acknowledge(page: Any, stopped: Any) -> None:
