@@ -36,7 +36,7 @@ LEFT_OUT = {
 BATCHES = (1, 16)
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parent.parent
-_QUICK_IMAGES = 40
+_QUICK_IMAGES = 120
 
 
 @dataclass(frozen=True)
