@@ -17,11 +17,12 @@ from pipeline.detectors.encoder import pretrained_encoder
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatures
-from pipeline.detectors.radar.front import Front, PixelFront, fit_feature_front
+from pipeline.detectors.radar.front import Front, PixelFront
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import calibrate
 from pipeline.training.data import DataError, Frame
 from pipeline.training.evaluate import evaluate_images
+from pipeline.training.feature_front import fit_feature_front
 from pipeline.training.forest import fit_judgement
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
 from pipeline.training.normals import gray_levels, machine, read_normals
@@ -114,7 +115,7 @@ def fit_front(
         config, images = fit_gain(frames, plan.config, image_channels)
         return config, PixelFront(config, image_channels), images
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights)
-    front, images = fit_feature_front(encoder, frames, image_channels, plan.config, device)
+    front, images = fit_feature_front(encoder, frames, image_channels, plan.config, plan.noise.seed, device)
     return plan.config, front, images
 
 

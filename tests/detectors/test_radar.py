@@ -17,7 +17,6 @@ from pipeline.detectors.radar.anomaly_map import over_normal, sobel_magnitude, u
 from pipeline.detectors.radar.border import closeness, places, rings
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import loud_norm, peak, round_significant
-from pipeline.detectors.radar.front import fit_whitening, whiten
 from pipeline.detectors.radar.grid import joined
 from pipeline.detectors.radar.network import (
     NoisePredictor,
@@ -27,7 +26,9 @@ from pipeline.detectors.radar.network import (
     reach_cells,
 )
 from pipeline.detectors.radar.preprocess import box_mean, even_exposure, normalise, pad_to_stride
+from pipeline.detectors.radar.projection import whiten
 from pipeline.detectors.registry import load_detector
+from pipeline.training.whitening import fit_whitening
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,7 @@ STRIDE_PX = 8
 """Frame pixels per cell of the encoder's grid."""
 
 METHOD = "radar"
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 
 SCORING_ONLY = (
     "timestep",
@@ -54,6 +54,13 @@ class RadarConfig(BaseModel):
     loud_share: float = Field(default=0.05, ge=0, lt=1)
     """Features are whitened by this share of normals' fibres, the loudest, so that marks of good parts stay below
     defects; 0: by all of them alike; in the feature space only."""
+
+    standing_out: float = Field(default=1.0, ge=0)
+    """Directions of whitened features are kept in which drawn damage goes at least so many times as far as on average,
+    so that the grain in the others does not count; 0 keeps them all; in the feature space only."""
+    around_cells: int = Field(default=5, ge=1)
+    """Side of the square, in positions, whose mean stands beside each fibre; 1: fibres are taken one by one; in the
+    feature space only."""
 
     channels: tuple[int, ...] = Field(default=(64, 96), min_length=1)
     """U-Net channels per level; self-attention sits at the bottom alone."""
@@ -113,8 +120,8 @@ class RadarConfig(BaseModel):
             raise ValueError(
                 f"patch_px {self.patch_px} must be a multiple of scale × stride = {self.scale * self.stride_px}"
             )
-        if self.blur_px % 2 == 0 or (self.contrast_px and self.contrast_px % 2 == 0):
-            raise ValueError("blur_px and contrast_px must be odd, so that the window has a centre")
+        if self.blur_px % 2 == 0 or self.around_cells % 2 == 0 or (self.contrast_px and self.contrast_px % 2 == 0):
+            raise ValueError("blur_px, around_cells and contrast_px must be odd, so that the window has a centre")
         if any(shrink < 1 or shrink & (shrink - 1) for shrink in self.shrinks):
             raise ValueError("shrinks must be powers of two, so that every view lies on the same grid")
         if any(channel % 8 for channel in self.channels):

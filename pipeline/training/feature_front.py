@@ -1,0 +1,86 @@
+"""Fits RADAR's front in feature space: what is normal, which way damage goes, and what normals look like then."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors
+from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.radar.front import FeatureFront, raw_features
+from pipeline.detectors.radar.projection import Projection, beside_their_surroundings, whiten
+from pipeline.training.damage import Damaged, cells_of, damaged_copies
+from pipeline.training.directions import spread_of, standing_out
+from pipeline.training.whitening import fibres_of, fit_whitening, whitening_of
+
+
+@dataclass(frozen=True)
+class Change:
+    """What damage did to one normal."""
+
+    features: Tensor
+    """(C, h, w): of the damaged frame less those of the normal, in half precision."""
+    where: Tensor
+    """(h, w): cells that were damaged visibly."""
+
+
+def fit_feature_front(
+    encoder: Encoder,
+    frames: Sequence[NDArray[np.uint8]],
+    image_channels: int,
+    config: RadarConfig,
+    seed: int,
+    device: torch.device,
+) -> tuple[FeatureFront, list[Tensor]]:
+    """The front that gives these normals zero mean and about unit covariance, and each normal (K, h, w) as it sees it,
+    in half precision. The seed draws the damage."""
+    # Half precision, as the bundle will store it: the front must see in training what it will see in service.
+    encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
+    folded = encoder.folded()
+
+    def seen(frame: NDArray[np.uint8]) -> Tensor:
+        return raw_features(folded, frame[None], image_channels, config, device)[0].cpu().half()
+
+    features = [seen(frame) for frame in frames]
+
+    def change(damaged: Damaged) -> Change:
+        moved = seen(damaged.frame) - features[damaged.normal]
+        return Change(moved, cells_of(damaged.strength, *moved.shape[1:]))
+
+    changes = [change(damaged) for damaged in damaged_copies(frames, seed)] if config.standing_out else []
+    projection = fit_projection(features, changes, config)
+    front = FeatureFront(encoder, config, image_channels, projection)
+    return front, [projection(one.float()[None], config)[0].half() for one in features]
+
+
+def fit_projection(features: Sequence[Tensor], changes: Sequence[Change], config: RadarConfig) -> Projection:
+    """(C, h, w) maps of normals, and what damage changes in such maps → the projection, rounded as a bundle keeps it.
+    Without changes every direction is kept."""
+    mean, whitening = fit_whitening(features, config)
+    nothing = torch.zeros_like(mean)
+
+    def moved(matrix: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        for change in changes:
+            yield whiten(change.features.float()[None], nothing, matrix, config), change.where.flatten()
+
+    spread = spread_of((fibres_of(one[0])[where] for one, where in moved(whitening)), len(mean[0]))
+    whitening = (standing_out(spread, config.standing_out).T.float() @ whitening).half().float()
+    if config.around_cells == 1:
+        return Projection(mean, whitening, None)
+
+    def beside(white: Tensor) -> Tensor:
+        return fibres_of(beside_their_surroundings(white, config)[0])
+
+    channels = 2 * whitening.shape[1]
+    products, count = torch.zeros(channels, channels, dtype=torch.float64), 0
+    for one in features:
+        fibres = beside(whiten(one.float()[None], mean, whitening, config))
+        products += fibres.T @ fibres
+        count += len(fibres)
+    again = whitening_of(products / count)
+    changed = (beside(one)[where] @ again.T.double() for one, where in moved(whitening))
+    around = standing_out(spread_of(changed, channels), config.standing_out).T.float() @ again
+    return Projection(mean, whitening, around).rounded()
