@@ -370,6 +370,9 @@ def study(
     others: list[tuple[str, str, dict[str, object]]] = (
         [("conditioning", "one ring: position unknown", {"rings": 1}),
          ("whitening", "by all fibres of normals", {"loud_share": 0.0}),
+         ("directions", "all", {"standing_out": 0.0}),
+         ("directions", "all, fibres one by one", {"standing_out": 0.0, "around_cells": 1}),
+         ("directions", "where damage stands out, fibres one by one", {"around_cells": 1}),
          ("views", "native size alone", {"shrinks": (1,)}),
          ("views", "half size alone", {"shrinks": (2,)}),
          ("conditioning", "frames divided by their mean gray level", {"even_exposure": True})]

@@ -1,4 +1,4 @@
-"""RADAR's whitening and judgement, measured on real defects that are in no training and no test.
+"""RADAR's projection and judgement, measured on real defects that are in no training and no test.
 
     andon dataset elpv --out cells
     python -m benchmarks.real_defects --data cells/mono cells/poly
@@ -11,6 +11,7 @@ to the first row, over the same images.
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from pipeline.detectors.encoder import pretrained_encoder
 from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import measure
-from pipeline.detectors.radar.front import fit_whitening, raw_features, whiten
-from pipeline.training.data import load_frames, pictures_in
+from pipeline.detectors.radar.front import raw_features
+from pipeline.training.data import Frame, load_frames, pictures_in
+from pipeline.training.feature_front import Change, changes_by_damage, fit_projection
 from pipeline.training.forest import fit_judgement
 from pipeline.training.layouts import find_layout
 from pipeline.training.split import Shares, split_by_number
@@ -32,11 +34,13 @@ from pipeline.training.split import Shares, split_by_number
 SHARES = Shares(fit=0.5, forest=0.15, calibration=0.35, validation=0.0)
 """As `andon train` has it, and what it would set the threshold on is scored here."""
 CHOICES: Mapping[str, RadarConfig] = {
-    "whitened by all fibres": RadarConfig.in_features(loud_share=0),
-    "… by the loudest 1 %": RadarConfig.in_features(loud_share=0.01),
-    "… by the loudest 5 % (default)": RadarConfig.in_features(),
-    "… by the loudest 20 %": RadarConfig.in_features(loud_share=0.2),
-    "… by the loudest 5 %, no rings": RadarConfig.in_features(rings=1),
+    "all directions, fibres one by one": RadarConfig.in_features(standing_out=0, around_cells=1),
+    "where damage stands out, one by one": RadarConfig.in_features(around_cells=1),
+    "where damage stands out, beside 3 × 3": RadarConfig.in_features(around_cells=3),
+    "… beside 5 × 5 (default)": RadarConfig.in_features(),
+    "… beside 9 × 9": RadarConfig.in_features(around_cells=9),
+    "… beside 5 × 5, whitened by all fibres": RadarConfig.in_features(loud_share=0),
+    "… beside 5 × 5, no rings": RadarConfig.in_features(rings=1),
 }
 TREES = 200
 _DRAWS = 1000
@@ -44,34 +48,51 @@ Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Of normals and of defects."""
 
 
-def encoded(paths: Sequence[Path]) -> list[Tensor]:
-    """(C, h, w) each, in half precision."""
-    config, encoder, device = (
-        RadarConfig.in_features(),
-        pretrained_encoder(RadarConfig().encoder, None),
-        torch.device("cpu"),
-    )
-    frames = load_frames(paths, "gray")
-    return [raw_features(encoder, frame[None], 1, config, device)[0].half() for frame in frames]
+@dataclass(frozen=True)
+class Cells:
+    """Features (C, h, w) in half precision."""
+
+    fit: list[Tensor]
+    changes: list[Change]
+    """What damage does to them."""
+    held: list[Tensor]
+    """To say what is usual, and to fit the forest."""
+    normals: list[Tensor]
+    defects: list[Tensor]
 
 
-def scored(
-    config: RadarConfig, fit: list[Tensor], held: list[Tensor], normals: list[Tensor], defects: list[Tensor]
-) -> dict[str, Scores]:
+def encoded(folder: Path) -> Cells:
+    config, device = RadarConfig.in_features(), torch.device("cpu")
+    encoder = pretrained_encoder(config.encoder, None).folded()
+
+    def see(frame: Frame) -> Tensor:
+        return raw_features(encoder, frame[None], 1, config, device)[0].half()
+
+    def seen(paths: Sequence[Path]) -> list[Tensor]:
+        return [see(frame) for frame in load_frames(paths, "gray")]
+
+    split = split_by_number(find_layout(folder).normals, SHARES)
+    fit = seen(split.fit)
+    changes = changes_by_damage(load_frames(split.fit, "gray"), fit, see, seed=0)
+    defects = pictures_in(folder / "validation" / "defective")
+    return Cells(fit, changes, seen(split.forest), seen(split.calibration), seen(defects))
+
+
+def scored(config: RadarConfig, cells: Cells) -> dict[str, Scores]:
     """What is judged by → scores."""
-    mean, whitening = fit_whitening(fit, config)
+    projection = fit_projection(cells.fit, cells.changes if config.standing_out else [], config)
 
     def noise(one: Tensor) -> Tensor:
-        return whiten(one.float()[None], mean, whitening, config)
+        return projection(one.float()[None], config)
 
-    usual = usual_norms([noise_norm(noise(one))[0] for one in held], config)
+    usual = usual_norms([noise_norm(noise(one))[0] for one in cells.held], config)
 
     def features(parts: list[Tensor]) -> NDArray[np.float64]:
         relative = (over_normal(noise(one), usual, config) for one in parts)
         return np.concatenate([measure(noise_norm(one), sobel_magnitude(one), config) for one in relative])
 
-    judgement = fit_judgement(features(held), TREES, 0)
-    good, bad = features(normals), features(defects)
+    judgement = fit_judgement(features(cells.held), TREES, 0)
+    good, bad = features(cells.normals), features(cells.defects)
     return {
         "forest": (judgement.score(good), judgement.score(bad)),
         "norm alone": (good[:, 0], bad[:, 0]),
@@ -100,16 +121,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="cells/mono, cells/poly")
     for folder in parser.parse_args().data:
-        split = split_by_number(find_layout(folder).normals, SHARES)
-        parts = [encoded(paths) for paths in (split.fit, split.forest, split.calibration)]
-        parts.append(encoded(pictures_in(folder / "validation" / "defective")))
-        print(
-            f"\n{folder.name}: {', '.join(str(len(part)) for part in parts)} cells to fit, held out, normal, defective"
-        )
+        cells = encoded(folder)
+        counts = (len(cells.fit), len(cells.held), len(cells.normals), len(cells.defects))
+        print(f"\n{folder.name}: {', '.join(map(str, counts))} cells to fit, held out, normal, defective")
         print("| | forest | norm alone | Sobel alone |\n|---|---|---|---|", flush=True)
         first: Scores | None = None
         for name, config in CHOICES.items():
-            found = scored(config, *parts)
+            found = scored(config, cells)
             line = " | ".join(f"{auroc(scores):.3f}" for scores in found.values())
             if first is None:
                 first = found["forest"]

@@ -1,6 +1,6 @@
 """Fits RADAR's front in feature space: what is normal, which way damage goes, and what normals look like then."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,19 +41,29 @@ def fit_feature_front(
     encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
     folded = encoder.folded()
 
-    def seen(frame: NDArray[np.uint8]) -> Tensor:
+    def see(frame: NDArray[np.uint8]) -> Tensor:
         return raw_features(folded, frame[None], image_channels, config, device)[0].cpu().half()
 
-    features = [seen(frame) for frame in frames]
-
-    def change(damaged: Damaged) -> Change:
-        moved = seen(damaged.frame) - features[damaged.normal]
-        return Change(moved, cells_of(damaged.strength, *moved.shape[1:]))
-
-    changes = [change(damaged) for damaged in damaged_copies(frames, seed)] if config.standing_out else []
+    features = [see(frame) for frame in frames]
+    changes = changes_by_damage(frames, features, see, seed) if config.standing_out else []
     projection = fit_projection(features, changes, config)
     front = FeatureFront(encoder, config, image_channels, projection)
     return front, [projection(one.float()[None], config)[0].half() for one in features]
+
+
+def changes_by_damage(
+    frames: Sequence[NDArray[np.uint8]],
+    features: Sequence[Tensor],
+    see: Callable[[NDArray[np.uint8]], Tensor],
+    seed: int,
+) -> list[Change]:
+    """What drawn damage does to the features of these frames; `see` gives a frame's features."""
+
+    def change(damaged: Damaged) -> Change:
+        moved = see(damaged.frame) - features[damaged.normal]
+        return Change(moved, cells_of(damaged.strength, *moved.shape[1:]))
+
+    return [change(damaged) for damaged in damaged_copies(frames, seed)]
 
 
 def fit_projection(features: Sequence[Tensor], changes: Sequence[Change], config: RadarConfig) -> Projection:
