@@ -1,5 +1,5 @@
-"""Damage of no particular kind, drawn onto good parts: which way features move under it decides what RADAR and CFLOW
-look at (`directions.py`).
+"""Damage of no particular kind, drawn onto good parts: which way features move under it decides where RADAR looks
+(`directions.py`).
 
 It is deliberately no catalogue of defects: a shape (blot, ellipse, line, bite out of the border, wide cloud) filled
 with something (another tone, a flat level, rough grain, a smooth smear, a piece of another normal), at any strength
@@ -30,6 +30,7 @@ Fill = Callable[[Floats, Frame, Random], Floats]
 _JUST_VISIBLE = 0.03
 """A change by this share of the frame's mean counts as whole."""
 _MARKED = 0.3
+"""A cell counts as damaged where damage shows at more than this strength."""
 _SHAPES_EACH = 3
 
 
@@ -43,7 +44,7 @@ class Damaged:
     """(H, W), 0 … 1: where it was changed, and how visibly."""
 
 
-def damaged_copies(normals: Sequence[Frame], seed: int, count: int = 200) -> Iterator[Damaged]:
+def damaged_copies(normals: Sequence[Frame], seed: int, count: int) -> Iterator[Damaged]:
     """`count` damaged copies of normals, (H, W) or (H, W, 3) each, drawn evenly from them: of few normals several
     each, of many some. A function of its arguments alone."""
     random = np.random.default_rng(seed)

@@ -16,6 +16,10 @@ from pipeline.training.damage import Damaged, cells_of, damaged_copies
 from pipeline.training.directions import spread_of, standing_out
 from pipeline.training.whitening import fibres_of, fit_whitening, whitening_of
 
+_FEWEST_COPIES, _MOST_COPIES = 20, 200
+_MOST_CELLS = 800_000
+"""Of all damaged copies together: half a gigabyte. From 500 × 500 px on there are fewer than 200 copies."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -63,7 +67,9 @@ def changes_by_damage(
         moved = see(damaged.frame) - features[damaged.normal]
         return Change(moved, cells_of(damaged.strength, *moved.shape[1:]))
 
-    return [change(damaged) for damaged in damaged_copies(frames, seed)]
+    cells = sum(one[0].numel() for one in features) // len(features)
+    count = max(_FEWEST_COPIES, min(_MOST_COPIES, _MOST_CELLS // cells))
+    return [change(damaged) for damaged in damaged_copies(frames, seed, count)]
 
 
 def fit_projection(features: Sequence[Tensor], changes: Sequence[Change], config: RadarConfig) -> Projection:

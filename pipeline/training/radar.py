@@ -65,6 +65,8 @@ def train_radar(
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
     say(str(normals))
 
+    if plan.config.space == "features":
+        say("encoding the normals, and damage drawn onto them, which shows where to look …")
     config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device)
     network, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
     # Rounded as the bundle will store it, before anything is fitted to what it says.

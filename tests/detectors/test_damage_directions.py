@@ -14,7 +14,7 @@ from pipeline.detectors.radar.front import FeatureFront
 from pipeline.detectors.radar.projection import Projection
 from pipeline.training.damage import Damaged, cells_of, damaged_copies
 from pipeline.training.directions import spread_of, standing_out
-from pipeline.training.feature_front import Change, fit_feature_front, fit_projection
+from pipeline.training.feature_front import Change, changes_by_damage, fit_feature_front, fit_projection
 
 pytestmark = pytest.mark.unit
 GRAY = normal_frames(6, 64, 80)
@@ -121,3 +121,11 @@ def test_the_front_sees_in_service_what_the_network_was_taught_on() -> None:
     assert isinstance(front, FeatureFront)
     assert front.channels == len(seen[0])
     assert_allclose(front(GRAY[:1], CPU)[0], seen[0].float(), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(("side", "copies"), [(38, 200), (100, 80), (400, 20)])
+def test_large_frames_are_damaged_fewer_times(side: int, copies: int) -> None:
+    """What is kept of every copy grows with the frame; half a gigabyte is the most in all, but for the largest."""
+    frames = [np.full((32, 32), 99, np.uint8)] * 3
+    features = [torch.zeros(1, side, side, dtype=torch.half)] * 3
+    assert len(changes_by_damage(frames, features, lambda frame: features[0], 0)) == copies

@@ -32,10 +32,15 @@ def andon_local(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 @contextmanager
 def up(home: Path, **more: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """The running command, and what it told to export."""
-    # A session of its own, as a terminal has: Ctrl-C reaches the whole process group.
-    process = subprocess.Popen(
-        [*COMMAND, "up"], env=environment(home, **more), stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    # A session of its own, as a terminal has: Ctrl-C reaches the whole process group. A shell that runs these tests in
+    # the background has Ctrl-C ignored, and children inherit that.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [*COMMAND, "up"], env=environment(home, **more), stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, heard)
     try:
         assert process.stdout is not None
         lines = [process.stdout.readline().removeprefix("export ").strip() for _ in range(2)]

@@ -64,7 +64,8 @@ def radar(
     """Train RADAR: a small diffusion U-Net that is asked once per frame, and an Isolation Forest on its answer.
 
     By default it works on the feature maps of a frozen EfficientNet-Lite0, which tells defects from texture far better
-    than pixels do; the bundle then holds the encoder, too.
+    than pixels do; the bundle then holds the encoder, too. Damage drawn onto the good parts shows it in which
+    directions of those features to look; no image of a defect is needed.
 
     The images are shared out by contiguous blocks of file numbers: 50 % teach the network, 15 % the forest, 27 % set
     the threshold, 8 % check the result with synthetic defects. Images may differ in size. A training that was killed
