@@ -72,8 +72,9 @@ def encoded(folder: Path) -> Cells:
         return [see(frame) for frame in load_frames(paths, "gray")]
 
     split = split_by_number(find_layout(folder).normals, SHARES)
-    fit = seen(split.fit)
-    changes = changes_by_damage(load_frames(split.fit, "gray"), fit, see, seed=0)
+    frames = load_frames(split.fit, "gray")
+    fit = [see(frame) for frame in frames]
+    changes = changes_by_damage(frames, fit, see, seed=0)
     defects = pictures_in(folder / "validation" / "defective")
     return Cells(fit, changes, seen(split.forest), seen(split.calibration), seen(defects))
 

@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
-from torch import Tensor
-from torch.nn import functional
+from PIL import Image
 
 from pipeline.training.data import Frame
+from pipeline.training.drawing import crooked, line_through
 
 Floats = NDArray[np.float32]
 Random = np.random.Generator
@@ -29,8 +27,6 @@ Fill = Callable[[Floats, Frame, Random], Floats]
 """The frame so far and another normal → what stands in the shape, of the frame's size."""
 _JUST_VISIBLE = 0.03
 """A change by this share of the frame's mean counts as whole."""
-_MARKED = 0.3
-"""A cell counts as damaged where damage shows at more than this strength."""
 _SHAPES_EACH = 3
 
 
@@ -50,10 +46,10 @@ def damaged_copies(normals: Sequence[Frame], seed: int, count: int) -> Iterator[
     random = np.random.default_rng(seed)
     for copy in range(count):
         normal = copy * len(normals) // count if len(normals) > count else copy % len(normals)
-        yield damage(normals, normal, random)
+        yield _damaged(normals, normal, random)
 
 
-def damage(normals: Sequence[Frame], normal: int, random: Random) -> Damaged:
+def _damaged(normals: Sequence[Frame], normal: int, random: Random) -> Damaged:
     """One of the normals with a few shapes drawn onto it; pieces are taken from any of them."""
     frame, donor = normals[normal], normals[int(random.integers(len(normals)))]
     whole = frame.astype(np.float32)
@@ -71,12 +67,6 @@ def damage(normals: Sequence[Frame], normal: int, random: Random) -> Damaged:
     visible = _smooth(difference if frame.ndim == 2 else difference.max(axis=2), 1.0)
     strength = drawn * np.clip(visible / (_JUST_VISIBLE * whole.mean() + 1), 0, 1)
     return Damaged(normal, changed.astype(np.uint8), strength)
-
-
-def cells_of(strength: Floats, height: int, width: int) -> Tensor:
-    """(H, W) → (height, width): the cells in which damage shows somewhere."""
-    highest = functional.adaptive_max_pool2d(torch.from_numpy(strength)[None], (height, width))
-    return highest[0] > _MARKED
 
 
 def _blot(shape: tuple[int, int], random: Random) -> Floats:
@@ -113,17 +103,9 @@ def _line(shape: tuple[int, int], random: Random) -> Floats:
     pieces = int(random.integers(3, 25))
     step_px = random.uniform(0.1, 1.0) * min(shape) / pieces
     angle, bend = random.uniform(0, 2 * np.pi), random.uniform(0.03, 0.6)
-    x, y = random.uniform(0, width), random.uniform(0, height)
-    points = [(2 * x, 2 * y)]
-    for _ in range(pieces):
-        angle += random.normal(0, bend)
-        x, y = x + step_px * np.cos(angle), y + step_px * np.sin(angle)
-        points.append((2 * x, 2 * y))
-    drawing = Image.new("L", (2 * width, 2 * height))  # at double size, so that widths need not be whole pixels
-    ImageDraw.Draw(drawing).line(points, fill=255, width=int(random.integers(2, 9)))
-    line: Floats = np.asarray(drawing.resize((width, height), Image.Resampling.BOX)).astype(np.float32) / np.float32(
-        255
-    )
+    start = random.uniform(0, width), random.uniform(0, height)
+    points = crooked(start, angle, bend, pieces, step_px, random)
+    line: Floats = line_through(points, int(random.integers(2, 9)), shape).astype(np.float32) / np.float32(255)
     if random.random() < 0.4:
         whole = _grain(shape, random.uniform(2, 10), random) > random.uniform(-1.5, 0)
         line *= whole

@@ -7,15 +7,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.front import FeatureFront, raw_features
 from pipeline.detectors.radar.projection import Projection, beside_their_surroundings, whiten
-from pipeline.training.damage import Damaged, cells_of, damaged_copies
+from pipeline.training.damage import Damaged, damaged_copies
 from pipeline.training.directions import spread_of, standing_out
 from pipeline.training.whitening import fibres_of, fit_whitening, whitening_of
 
+_MARKED = 0.3
+"""A cell counts as damaged where damage shows at more than this strength."""
 _FEWEST_COPIES, _MOST_COPIES = 20, 200
 _MOST_CELLS = 800_000
 """Of all damaged copies together: half a gigabyte. From 500 × 500 px on there are fewer than 200 copies."""
@@ -70,6 +73,12 @@ def changes_by_damage(
     cells = sum(one[0].numel() for one in features) // len(features)
     count = max(_FEWEST_COPIES, min(_MOST_COPIES, _MOST_CELLS // cells))
     return [change(damaged) for damaged in damaged_copies(frames, seed, count)]
+
+
+def cells_of(strength: NDArray[np.float32], height: int, width: int) -> Tensor:
+    """(H, W) → (height, width): the cells in which damage shows somewhere."""
+    highest = functional.adaptive_max_pool2d(torch.from_numpy(strength)[None], (height, width))
+    return highest[0] > _MARKED
 
 
 def fit_projection(features: Sequence[Tensor], changes: Sequence[Change], config: RadarConfig) -> Projection:

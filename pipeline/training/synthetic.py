@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 from pipeline.training.data import Frame
+from pipeline.training.drawing import crooked, line_through
 
 _SMALLEST_SIDE = 16
 _MARKED = 0.3
@@ -153,15 +154,9 @@ def _line(frame: Frame, random: Random, length: float, width_px: float, bend: fl
     steps = int(random.integers(4, 12))
     step_px = length * min(height, width) / steps
     angle = random.uniform(0, 2 * np.pi)
-    x, y = random.uniform(0.1, 0.9) * width, random.uniform(0.1, 0.9) * height
-    points = [(2 * x, 2 * y)]
-    for _ in range(steps):
-        angle += random.normal(0, bend)
-        x, y = x + step_px * np.cos(angle), y + step_px * np.sin(angle)
-        points.append((2 * x, 2 * y))
-    drawing = Image.new("L", (2 * width, 2 * height))  # at double size, so that widths need not be whole pixels
-    ImageDraw.Draw(drawing).line(points, fill=255, width=max(1, round(2 * width_px)))
-    sharp = np.asarray(drawing.resize((width, height), Image.Resampling.BOX)) > 96
+    start = random.uniform(0.1, 0.9) * width, random.uniform(0.1, 0.9) * height
+    points = crooked(start, angle, bend, steps, step_px, random)
+    sharp = line_through(points, max(1, round(2 * width_px)), (height, width)) > 96
     return np.minimum(1.3 * _soft(sharp, random.uniform(0.5, 0.9)), 1)
 
 

@@ -35,7 +35,9 @@ class RadarFeatures:
 
     def __init__(self, front: Front, network: NoisePredictor, config: RadarConfig, device: torch.device) -> None:
         self.config = config
-        self.front = replace(front, encoder=front.encoder.folded()) if isinstance(front, FeatureFront) else front
+        if isinstance(front, FeatureFront):
+            front = replace(front, encoder=front.encoder.folded(), projection=front.projection.to(device))
+        self.front = front
         self.device = device
         self.usual = torch.ones(config.rings**2)
         """(rings²,): what the noise is divided by at each place of a frame; ones until `fit_usual`."""
