@@ -1,4 +1,4 @@
-"""Andon's own methods, as `andon train` trains them."""
+"""Andon's own methods, as `andon train` trains them, and the same bundles on the engines of `andon export`."""
 
 import os
 import tempfile
@@ -15,6 +15,8 @@ from pipeline.detectors.registry import load_detector
 _CPU = torch.device("cpu")
 _FALSE_ALARMS = 0.1
 """The threshold is not part of any figure here; few images must be enough for it."""
+_COMPARED = 8
+"""Training images on which an engine must say what torch says."""
 
 
 class Ours:
@@ -23,6 +25,8 @@ class Ours:
         from pipeline.training.radar import RadarPlan, train_radar
 
         out = Path(job.out) / "bundle"
+        if runtime := _runtime(job):
+            return _exported(job, out, runtime)
         with tempfile.TemporaryDirectory() as folder:
             for path in job.train:
                 os.link(path, Path(folder) / Path(path).name) if _same_disk(path, folder) else _copy(path, folder)
@@ -33,16 +37,36 @@ class Ours:
             else:
                 info = train_radar(Path(folder), out, job.method, _radar_plan(RadarPlan), _CPU)
         facts = {key: info.training[key] for key in ("images", "steps", "plan")}
-        return {"settings": facts, "model_bytes": sum(path.stat().st_size for path in out.iterdir())}
+        return {"settings": facts, "model_bytes": _size(out)}
 
     def load(self, job: Job) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        detector = load_detector(Path(job.out) / "bundle", "cpu")
+        detector = load_detector(Path(job.out) / "bundle", "cpu", _runtime(job) or "torch")
 
         def predict(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             found = detector.predict(frames)
             return found.scores, found.maps
 
         return predict
+
+
+def _runtime(job: Job) -> Any:
+    """'cflow-onnx' is what cflow has trained, on ONNX Runtime. Empty for torch."""
+    return job.method.partition("-")[2]
+
+
+def _exported(job: Job, out: Path, runtime: Any) -> dict[str, Any]:
+    from pipeline.training.export import export_bundle
+
+    method = job.method.partition("-")[0]
+    trained = Path(job.out).parent / method / "bundle"
+    if not trained.exists():
+        raise SystemExit(f"{job.method} takes the bundle of {method}: name that method before it")
+    export = export_bundle(trained, out, runtime, list(job.frames(job.train[:_COMPARED])))
+    return {"settings": {"versions": export.versions, "parity": export.parity}, "model_bytes": _size(out)}
+
+
+def _size(bundle: Path) -> int:
+    return sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
 
 
 def _radar_plan(plan: Any) -> Any:

@@ -137,7 +137,7 @@ def fit_model(
         references.append(fit_reference(flow, [taught, *([tested] if tested else [])], whitening, config, device))
         flows.append(flow)
         reached.append(progress)
-    model = CflowModel(config, mode, encoder, whitenings, flows, references)
+    model = CflowModel(config, mode, encoder, whitenings, torch.nn.ModuleList(flows), references)
     return model.to(device), reached
 
 

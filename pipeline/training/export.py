@@ -178,10 +178,7 @@ def _write(
     except ImportError as error:
         raise RuntimeMissingError("export needs onnx and onnxscript: pip install 'andon[runtimes]'") from error
     except Exception as error:  # the exporter raises many kinds, from many depths
-        first = str(error).strip().splitlines()
-        raise ExportError(
-            f"network {name!r} cannot be exported: {first[0] if first else type(error).__name__}"
-        ) from error
+        raise ExportError(f"network {name!r} cannot be exported: {_root_cause(error)}") from error
     if runtime == "openvino":
         _to_openvino(graph)
     files = sorted(path for path in place.iterdir() if path.stem == name and path.is_file())

@@ -227,7 +227,7 @@ def _likelihood(
     flow: ConditionalFlow, fibres: Fibres, picks: Tensor, whitening: Whitening, config: CflowConfig
 ) -> Tensor:
     encodings = encode(fibres.places[picks], config.condition // 2).flatten(1)
-    likely: Tensor = flow(whitening(fibres.values[picks].float()), encodings)
+    likely: Tensor = flow.of_fibres(whitening(fibres.values[picks].float()), encodings)
     return likely
 
 

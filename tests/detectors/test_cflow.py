@@ -104,7 +104,7 @@ def slow_log_likelihood(flow: ConditionalFlow, fibre: list[float], encoding: lis
 def test_log_likelihoods_are_those_of_a_slow_reference(flow: ConditionalFlow) -> None:
     fibres, encodings = drawn(6)
     expected = [slow_log_likelihood(flow, *pair) for pair in zip(fibres.tolist(), encodings.tolist(), strict=True)]
-    assert_allclose(flow(fibres, encodings).detach(), expected, rtol=1e-10)
+    assert_allclose(flow.of_fibres(fibres, encodings).detach(), expected, rtol=1e-10)
 
 
 def test_a_grid_is_scored_as_its_fibres_one_by_one(flow: ConditionalFlow) -> None:
@@ -112,9 +112,9 @@ def test_a_grid_is_scored_as_its_fibres_one_by_one(flow: ConditionalFlow) -> Non
     maps = torch.randn(2, 3, 5, CHANNELS, dtype=torch.float64)
     columns, rows = torch.randn(5, CONDITION // 2).double(), torch.randn(3, CONDITION // 2).double()
     with torch.no_grad():
-        found = flow.on_grid(maps, columns, rows)
+        found = flow(maps, columns, rows)
         for frame, row, column in np.ndindex(2, 3, 5):
-            one = flow(maps[frame, row, column][None], torch.cat([columns[column], rows[row]])[None])
+            one = flow.of_fibres(maps[frame, row, column][None], torch.cat([columns[column], rows[row]])[None])
             assert_allclose(found[frame, row, column], one[0], rtol=1e-10)
 
 
@@ -122,10 +122,10 @@ def test_it_starts_as_a_gaussian_and_every_parameter_learns() -> None:
     flow = ConditionalFlow(CHANNELS, CONDITION, blocks=2, clamp=1.9)
     fibres, encodings = (tensor.float() for tensor in drawn(9))
     gaussian = torch.distributions.Normal(0, 1).log_prob(fibres).mean(dim=1)
-    assert_allclose(flow(fibres, encodings).detach(), gaussian, rtol=1e-5)
+    assert_allclose(flow.of_fibres(fibres, encodings).detach(), gaussian, rtol=1e-5)
     for block in flow.blocks:
         torch.nn.init.normal_(block.out.weight)  # zero at the start: nothing in front of it would learn yet
-    flow(fibres, encodings).mean().backward()
+    flow.of_fibres(fibres, encodings).mean().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in flow.parameters())
 
 

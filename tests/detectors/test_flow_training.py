@@ -55,7 +55,7 @@ def test_it_learns_that_normal_depends_on_the_place() -> None:
     plan = FlowPlan(epochs=16, batch=128, learning_rate=1e-2)
     flow, _ = train_flow(fibres(2048), fibres(512, seed=1), AS_THEY_ARE, config, plan)
     odd = torch.full((1, 6), 1.5)
-    left, right = (flow(odd, encode(torch.tensor([[x, 16.0]]), 16).flatten(1)).item() for x in (4.0, 28.0))
+    left, right = (flow.of_fibres(odd, encode(torch.tensor([[x, 16.0]]), 16).flatten(1)).item() for x in (4.0, 28.0))
     assert left > right + 1
 
 

@@ -81,8 +81,10 @@ class CflowDetector:
         return self._scorer.measure(batch)
 
     def networks(self) -> Mapping[str, tuple[object, str]]:
-        """See `Detector.networks`. The flows stay in torch: they are plain matrix products."""
-        return {"encoder": (self._scorer.model.encoder, "net")}
+        """See `Detector.networks`."""
+        model = self._scorer.model
+        flows = {f"flow-{level}": (model.flows, str(at)) for at, level in enumerate(model.config.levels)}
+        return {"encoder": (model.encoder, "net"), **flows}
 
 
 def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device) -> CflowDetector:

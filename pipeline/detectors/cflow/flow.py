@@ -78,18 +78,18 @@ class ConditionalFlow(nn.Module):
             for _ in range(blocks)
         )
 
-    def forward(self, fibres: Tensor, encodings: Tensor) -> Tensor:
-        """(F, C) fibres at positions (F, condition) → (F,) log-likelihoods per channel, in nats."""
-        return self.log_likelihood(*self.transform(fibres, encodings))
-
-    def on_grid(self, maps: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-        """The same for whole maps (N, h, w, C), where columns (w, condition / 2) and rows (h, condition / 2) are the
-        encodings of the two axes. → (N, h, w)."""
+    def forward(self, maps: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+        """Whole maps (N, h, w, C), where columns (w, condition / 2) and rows (h, condition / 2) are the encodings of
+        the two axes → (N, h, w) log-likelihoods per channel, in nats."""
         n, height, width, channels = maps.shape
         latent, log_det = self._run(
             maps.reshape(-1, channels), (self._context(block, columns, rows, n) for block in self.blocks)
         )
-        return self.log_likelihood(latent, log_det).view(n, height, width)
+        return self._log_likelihood(latent, log_det).view(n, height, width)
+
+    def of_fibres(self, fibres: Tensor, encodings: Tensor) -> Tensor:
+        """The same for fibres (F, C) at positions (F, condition) of no grid → (F,)."""
+        return self._log_likelihood(*self.transform(fibres, encodings))
 
     def transform(self, fibres: Tensor, encodings: Tensor) -> tuple[Tensor, Tensor]:
         """(F, C) → latent (F, C), and log|det J| (F,)."""
@@ -101,13 +101,13 @@ class ConditionalFlow(nn.Module):
             latent = block.inverse(latent, block.position_in(encodings))  # type: ignore[operator]
         return latent
 
-    def log_likelihood(self, latent: Tensor, log_det: Tensor) -> Tensor:
+    def _log_likelihood(self, latent: Tensor, log_det: Tensor) -> Tensor:
         """log p = −C/2·ln 2π − ½‖z‖² + log|det J|, over C: the number of channels does not weigh."""
         normal = 0.5 * latent.square().sum(dim=1) + 0.5 * self.channels * math.log(2 * math.pi)
         return (log_det - normal) / self.channels
 
     def _run(self, fibres: Tensor, contexts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-        log_det = fibres.new_zeros(len(fibres))
+        log_det = fibres.new_zeros(fibres.shape[0])  # len() would be fixed in an exported graph
         for block, context in zip(self.blocks, contexts, strict=True):
             fibres, gained = block(fibres, context)
             log_det = log_det + gained

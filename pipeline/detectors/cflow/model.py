@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.detectors.cflow.config import CflowConfig
 from pipeline.detectors.cflow.features import (
@@ -37,7 +37,8 @@ class CflowModel:
     """'gray' or 'rgb': what frames are brought to first."""
     encoder: Encoder
     whitenings: Sequence[Whitening]
-    flows: Sequence[ConditionalFlow]
+    flows: nn.ModuleList
+    """One `ConditionalFlow` a level."""
     references: Sequence[Reference]
 
     @property
@@ -50,7 +51,7 @@ class CflowModel:
             self.mode,
             self.encoder.to(device),
             [whitening.to(device) for whitening in self.whitenings],
-            [flow.to(device).eval() for flow in self.flows],
+            self.flows.to(device).eval(),
             [reference.to(device) for reference in self.references],
         )
 
@@ -74,7 +75,7 @@ class CflowModel:
                 _axis(cells, stride_px, self.config.position, self.config.condition // 2, level.device)
                 for cells in level.shape[1:3]
             )
-            found.append(flow.on_grid(whitening(level), columns, rows))
+            found.append(flow(whitening(level), columns, rows))
         return found
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -107,7 +108,7 @@ class CflowModel:
             Reference(*(torch.from_numpy(tensors[f"reference.{level}.{one.name}"]) for one in _REFERENCE))
             for level in config.levels
         ]
-        return cls(config, mode, encoder, whitenings, flows, references)
+        return cls(config, mode, encoder, whitenings, nn.ModuleList(flows), references)
 
 
 @lru_cache(maxsize=_GRIDS_KEPT)
