@@ -25,6 +25,7 @@ from pipeline.training.data import DataError
 from pipeline.training.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
 from pipeline.training.normals import gray_levels, machine, read_normals
 from pipeline.training.split import Shares
+from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "timm", "numpy")
 _HELD_OUT_FIBRES = 20_000
@@ -56,6 +57,7 @@ def train_cflow(
     on_start: OnStart = lambda steps: None,
     on_step: OnStep | None = None,
     say: Callable[[str], None] = lambda sentence: None,
+    track: Track = untracked,
 ) -> BundleInfo:
     """data: see `find_layout`. on_start is told how many steps there are at most, over all levels.
 
@@ -70,14 +72,16 @@ def train_cflow(
 
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
     model, reached = fit_model(
-        encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step
+        encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step, track
     )
-    model = with_highest(model, parts["calibration"])
+    apart = parts["calibration"]
+    model = with_highest(model, apart, track)
     # What the bundle will hold, so that the threshold is of the model that will be loaded, to the bit.
     model = CflowModel.from_tensors(model.config, mode, model.tensors()).to(device)
     scorer = CflowScorer(model)
-    scores = np.concatenate([scorer.measure(frame[None]).scores for frame in parts["calibration"]])
-    calibration = calibrate(scores, [gray_levels(frame) for frame in parts["calibration"]], plan.false_alarm_rate)
+    shown = track(range(len(apart)), "setting the threshold")
+    scores = np.concatenate([scorer.measure(apart[number][None]).scores for number in shown])
+    calibration = calibrate(scores, [gray_levels(frame) for frame in apart], plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "validation"), _PACKAGES),
         "steps": sum(one.step for one in reached),
@@ -111,15 +115,16 @@ def fit_model(
     checkpoint: Path | None = None,
     on_start: OnStart = lambda steps: None,
     on_step: OnStep | None = None,
+    track: Track = untracked,
 ) -> tuple[CflowModel, list[Progress]]:
     """One flow a level, taught on the frames `fit`; without frames for validation the last weights stay. What is normal
     at a place is taken from both. The level maxima are 0 until `with_highest`."""
     config = plan.config
     # Half precision, as the bundle will store it: the flows must see in training what they will see in service.
     encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
-    fibres = gather_fibres(encoder, fit, mode, config, plan.flow)
+    fibres = gather_fibres(encoder, fit, mode, config, plan.flow, track)
     few = replace(plan.flow, rotations=0, fibres_per_level=_HELD_OUT_FIBRES)
-    held_out = gather_fibres(encoder, validation, mode, config, few) if validation else [None] * len(fibres)
+    held_out = gather_fibres(encoder, validation, mode, config, few, track) if validation else [None] * len(fibres)
     whitenings = [fit_whitening(level.values.float(), config.channels) for level in fibres]
     on_start(sum(steps_of(level, plan.flow) for level in fibres))
     flows: list[ConditionalFlow] = []
@@ -141,11 +146,14 @@ def fit_model(
     return model.to(device), reached
 
 
-def with_highest(model: CflowModel, normals: Sequence[Frame]) -> CflowModel:
+def with_highest(model: CflowModel, normals: Sequence[Frame], track: Track = untracked) -> CflowModel:
     """The model with each level's highest log-likelihood among these frames. Raises ValueError when there are none."""
     if not normals:
         raise ValueError("the level maxima are taken from at least one normal")
-    found = [torch.stack([level.max() for level in model.log_likelihoods(frame[None])]) for frame in normals]
+    found = [
+        torch.stack([level.max() for level in model.log_likelihoods(normals[number][None])])
+        for number in track(range(len(normals)), "measuring the highest likelihoods")
+    ]
     highest = torch.stack(found).max(dim=0).values
     return replace(
         model, references=[replace(one, highest=top) for one, top in zip(model.references, highest, strict=True)]

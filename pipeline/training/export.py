@@ -28,6 +28,7 @@ from pipeline.detectors.runtimes import (
     use_runtime,
 )
 from pipeline.errors import AndonError
+from pipeline.training.track import Track, untracked
 
 OPSET = 20
 SCORE_TOLERANCE = 0.02
@@ -64,7 +65,9 @@ class Parity:
         return self.score_share <= SCORE_TOLERANCE and self.map_share <= MAP_TOLERANCE and not self.swapped
 
 
-def export_bundle(bundle: Path, out: Path, runtime: GraphRuntime, frames: Sequence[Frame] = ()) -> Export:
+def export_bundle(
+    bundle: Path, out: Path, runtime: GraphRuntime, frames: Sequence[Frame] = (), track: Track = untracked
+) -> Export:
     """Writes the bundle to `out`, which may be `bundle` itself, with graphs in a folder named as the runtime.
 
     frames: to compare on; synthetic ones where there are none. Raises ExportError, and leaves no graphs behind, when a
@@ -81,14 +84,16 @@ def export_bundle(bundle: Path, out: Path, runtime: GraphRuntime, frames: Sequen
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     try:
-        graphs = {name: _write(name, *calls[name], place, runtime) for name in calls}
+        names = list(calls)
+        shown = track(range(len(names)), "writing graphs")
+        graphs = {names[at]: _write(names[at], *calls[names[at]], place, runtime) for at in shown}
         draft = Export(
             runtime=runtime, weights_sha256=info.weights_sha256, graphs=graphs, parity={}, versions=_versions(runtime)
         )
         (place / EXPORT).write_text(draft.model_dump_json(indent=2) + "\n")
         engine = load_detector(out, "cpu")
         use_runtime(engine, out, runtime)
-        found = compare(reference, engine, frames)
+        found = compare(reference, engine, frames, track)
         if not found.holds:
             raise ExportError(
                 f"the {runtime} graphs of {bundle} differ from torch: scores by {found.score:.3g} "
@@ -232,10 +237,12 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def compare(reference: Detector, engine: Detector, frames: Sequence[Frame]) -> Parity:
+def compare(reference: Detector, engine: Detector, frames: Sequence[Frame], track: Track = untracked) -> Parity:
     """Both detectors on the same frames, one at a time."""
-    expected = [reference.predict(frame[None]) for frame in frames]
-    found = [engine.predict(frame[None]) for frame in frames]
+    expected, found = [], []
+    for number in track(range(len(frames)), "comparing"):
+        expected.append(reference.predict(frames[number][None]))
+        found.append(engine.predict(frames[number][None]))
     quantiles: Mapping[str, float] = reference.info.calibration.score_quantiles
     spread = (quantiles["0.99"] - quantiles["0.01"]) or 1.0
     scores, others = (np.array([one.scores[0] for one in side]) for side in (expected, found))

@@ -15,6 +15,7 @@ from pipeline.detectors.radar.front import FeatureFront, raw_features
 from pipeline.detectors.radar.projection import Projection, beside_their_surroundings, whiten
 from pipeline.training.damage import Damaged, damaged_copies
 from pipeline.training.directions import spread_of, standing_out
+from pipeline.training.track import Track, untracked
 from pipeline.training.whitening import fibres_of, fit_whitening, whitening_of
 
 _MARKED = 0.3
@@ -41,6 +42,7 @@ def fit_feature_front(
     config: RadarConfig,
     seed: int,
     device: torch.device,
+    track: Track = untracked,
 ) -> tuple[FeatureFront, list[Tensor]]:
     """The front that gives these normals zero mean and about unit covariance, and each normal (K, h, w) as it sees it,
     in half precision. The seed draws the damage."""
@@ -51,9 +53,9 @@ def fit_feature_front(
     def see(frame: NDArray[np.uint8]) -> Tensor:
         return raw_features(folded, frame[None], image_channels, config, device)[0].cpu().half()
 
-    features = [see(frame) for frame in frames]
-    changes = changes_by_damage(frames, features, see, seed) if config.standing_out else []
-    projection = fit_projection(features, changes, config)
+    features = [see(frames[number]) for number in track(range(len(frames)), "encoding normals")]
+    changes = changes_by_damage(frames, features, see, seed, track) if config.standing_out else []
+    projection = fit_projection(features, changes, config, track)
     front = FeatureFront(encoder, config, image_channels, projection)
     return front, [projection(one.float()[None], config)[0].half() for one in features]
 
@@ -63,6 +65,7 @@ def changes_by_damage(
     features: Sequence[Tensor],
     see: Callable[[NDArray[np.uint8]], Tensor],
     seed: int,
+    track: Track = untracked,
 ) -> list[Change]:
     """What drawn damage does to the features of these frames; `see` gives a frame's features."""
 
@@ -72,7 +75,10 @@ def changes_by_damage(
 
     cells = sum(one[0].numel() for one in features) // len(features)
     count = max(_FEWEST_COPIES, min(_MOST_COPIES, _MOST_CELLS // cells))
-    return [change(damaged) for damaged in damaged_copies(frames, seed, count)]
+    copies = damaged_copies(frames, seed, count)
+    return [
+        change(damaged) for _, damaged in zip(track(range(count), "looking where damage shows"), copies, strict=True)
+    ]
 
 
 def cells_of(strength: NDArray[np.float32], height: int, width: int) -> Tensor:
@@ -81,10 +87,12 @@ def cells_of(strength: NDArray[np.float32], height: int, width: int) -> Tensor:
     return highest[0] > _MARKED
 
 
-def fit_projection(features: Sequence[Tensor], changes: Sequence[Change], config: RadarConfig) -> Projection:
+def fit_projection(
+    features: Sequence[Tensor], changes: Sequence[Change], config: RadarConfig, track: Track = untracked
+) -> Projection:
     """(C, h, w) maps of normals, and what damage changes in such maps → the projection, rounded as a bundle keeps it.
     Without changes every direction is kept."""
-    mean, whitening = fit_whitening(features, config)
+    mean, whitening = fit_whitening(features, config, track)
     nothing = torch.zeros_like(mean)
 
     def moved(matrix: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -101,8 +109,8 @@ def fit_projection(features: Sequence[Tensor], changes: Sequence[Change], config
 
     channels = 2 * whitening.shape[1]
     products, count = torch.zeros(channels, channels, dtype=torch.float64), 0
-    for one in features:
-        fibres = beside(whiten(one.float()[None], mean, whitening, config))
+    for number in track(range(len(features)), "whitening surroundings"):
+        fibres = beside(whiten(features[number].float()[None], mean, whitening, config))
         products += fibres.T @ fibres
         count += len(fibres)
     again = whitening_of(products / count)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from pipeline.training.checkpoint import (
     restore_optimiser,
     save_checkpoint,
 )
+from pipeline.training.track import Track, untracked
 
 OnStep = Callable[[Progress], None]
 Frame = NDArray[np.uint8]
@@ -81,7 +82,12 @@ class Fibres:
 
 
 def gather_fibres(
-    encoder: Encoder, frames: Sequence[Frame], mode: str, config: CflowConfig, plan: FlowPlan
+    encoder: Encoder,
+    frames: Sequence[Frame],
+    mode: str,
+    config: CflowConfig,
+    plan: FlowPlan,
+    track: Track = untracked,
 ) -> list[Fibres]:
     """Fibres of these frames, one `Fibres` a level, at most `plan.fibres_per_level` each. A function of its arguments.
     Raises ValueError when there is no frame."""
@@ -93,7 +99,8 @@ def gather_fibres(
     values: list[list[Tensor]] = [[] for _ in config.levels]
     spots: list[list[Tensor]] = [[] for _ in config.levels]
     binned: list[list[Tensor]] = [[] for _ in config.levels]
-    for frame in _turned(frames, plan, random):
+    shown = track(range(len(frames)), "encoding normals")
+    for frame in _turned((frames[number] for number in shown), plan, random):
         with torch.no_grad():
             maps = fibres_of(encoder, frame[None], mode, config)
         for level, (grid, stride_px) in enumerate(zip(maps, encoder.strides, strict=True)):
@@ -246,7 +253,7 @@ def _chunks(fibres: Fibres, device: torch.device) -> Sequence[Tensor]:
     return torch.chunk(torch.arange(len(fibres), device=device), -(-len(fibres) // _CHUNK))
 
 
-def _turned(frames: Sequence[Frame], plan: FlowPlan, random: np.random.Generator) -> Iterator[Frame]:
+def _turned(frames: Iterable[Frame], plan: FlowPlan, random: np.random.Generator) -> Iterator[Frame]:
     for frame in frames:
         yield frame
         for _ in range(plan.rotations):

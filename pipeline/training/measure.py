@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,10 @@ from pipeline.training.pixels import (
     pixel_metrics,
 )
 from pipeline.training.shelf import MapShelf
+from pipeline.training.track import Track, untracked
 
 _PIXELS_SAMPLED = 2_000_000
 """Of each kind, over all images: enough to place thresholds."""
-
-Track = Callable[[range, str], Iterable[int]]
-"""Shows the progress over numbers, with a word for what is done."""
-
-
-def untracked(numbers: range, doing: str) -> Iterable[int]:
-    return numbers
 
 
 @dataclass(frozen=True)

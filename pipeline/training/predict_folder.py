@@ -15,8 +15,8 @@ from pipeline.detectors.base import Detector
 from pipeline.drawing import side_by_side
 from pipeline.single import judge
 from pipeline.training.data import SUFFIXES, DataError, read_frame
-from pipeline.training.measure import Track, untracked
 from pipeline.training.shelf import MapShelf
+from pipeline.training.track import Track, untracked
 
 MapFormat = Literal["png", "npy", "none"]
 _LEVELS = 65535

@@ -28,6 +28,7 @@ from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_pred
 from pipeline.training.normals import gray_levels, machine, read_normals
 from pipeline.training.split import Shares
 from pipeline.training.synthetic import synthetic_defects
+from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "diffusers", "timm", "scikit-learn", "numpy")
 _SYNTHETIC_PER_NORMAL = 4
@@ -56,6 +57,7 @@ def train_radar(
     checkpoint: Path | None = None,
     on_step: OnStep | None = None,
     say: Callable[[str], None] = lambda sentence: None,
+    track: Track = untracked,
 ) -> BundleInfo:
     """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
     started = time.monotonic()
@@ -65,21 +67,23 @@ def train_radar(
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
     say(str(normals))
 
-    if plan.config.space == "features":
-        say("encoding the normals, and damage drawn onto them, which shows where to look …")
-    config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device)
+    config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device, track)
     network, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
     # Rounded as the bundle will store it, before anything is fitted to what it says.
     network.half().float()
     extractor = RadarFeatures(front, network, config, device)
-    extractor.fit_usual(parts["forest"])
-    judgement = fit_judgement(_features(extractor, parts["forest"]), plan.trees, plan.noise.seed)
 
-    def score(batch: Sequence[Frame]) -> NDArray[np.float64]:
-        return judgement.score(_features(extractor, batch))
+    def features(frames: Sequence[Frame], doing: str) -> NDArray[np.float64]:
+        return np.concatenate([extractor.measure(frames[n][None])[0] for n in track(range(len(frames)), doing)])
 
+    def score(frames: Sequence[Frame], doing: str) -> NDArray[np.float64]:
+        return judgement.score(features(frames, doing))
+
+    held_out = parts["forest"]
+    extractor.fit_usual(held_out[number] for number in track(range(len(held_out)), "learning what is usual where"))
+    judgement = fit_judgement(features(held_out, "fitting the forest"), plan.trees, plan.noise.seed)
     grays = [gray_levels(frame) for frame in parts["calibration"]]
-    calibration = calibrate(score(parts["calibration"]), grays, plan.false_alarm_rate)
+    calibration = calibrate(score(parts["calibration"], "setting the threshold"), grays, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "forest"), _PACKAGES),
         "steps": progress.step,
@@ -91,9 +95,9 @@ def train_radar(
     }
     if normals.mode == "gray" and len(parts["validation"]):
         defects = synthetic_defects(parts["validation"], _SYNTHETIC_PER_NORMAL, plan.noise.seed)
-        facts["validation_auroc_synthetic"] = round(
-            evaluate_images(score(parts["validation"]), score([defect.frame for defect in defects])).auroc, 4
-        )
+        good = score(parts["validation"], "checking: good parts")
+        bad = score([defect.frame for defect in defects], "checking: drawn defects")
+        facts["validation_auroc_synthetic"] = round(evaluate_images(good, bad).auroc, 4)
     info = BundleInfo(
         name=name,
         method=METHOD,
@@ -110,14 +114,14 @@ def train_radar(
 
 
 def fit_front(
-    frames: Sequence[Frame], plan: RadarPlan, image_channels: int, device: torch.device
+    frames: Sequence[Frame], plan: RadarPlan, image_channels: int, device: torch.device, track: Track = untracked
 ) -> tuple[RadarConfig, Front, list[Tensor]]:
     """What the network will look at, set so that these normals have unit variance there, and the normals themselves."""
     if plan.config.space == "pixels":
         config, images = fit_gain(frames, plan.config, image_channels)
         return config, PixelFront(config, image_channels), images
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights)
-    front, images = fit_feature_front(encoder, frames, image_channels, plan.config, plan.noise.seed, device)
+    front, images = fit_feature_front(encoder, frames, image_channels, plan.config, plan.noise.seed, device, track)
     return plan.config, front, images
 
 
@@ -130,7 +134,3 @@ def fit_gain(frames: Sequence[Frame], config: RadarConfig, channels: int) -> tup
     )
     gain = 1.0 / max(mean_square**0.5, 1e-6)
     return config.model_copy(update={"gain": gain}), [image * gain for image in images]
-
-
-def _features(extractor: RadarFeatures, frames: Sequence[Frame]) -> NDArray[np.float64]:
-    return np.concatenate([extractor.measure(frame[None])[0] for frame in frames])

@@ -14,7 +14,8 @@ from pipeline.training.calibrate import CalibrationError, quality_limits, quanti
 from pipeline.training.data import DataError, fingerprint, read_frame
 from pipeline.training.false_stops import Chosen, Target, choose_threshold
 from pipeline.training.layouts import TestImage, find_layout
-from pipeline.training.measure import Track, check_images, untracked
+from pipeline.training.measure import check_images
+from pipeline.training.track import Track, untracked
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from pipeline.detectors.radar.border import rings
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.projection import whiten
+from pipeline.training.track import Track, untracked
 
 _FLOOR = 0.1
 """Added to the variances before whitening, relative to those of standardised channels: directions in which normals
@@ -22,7 +23,7 @@ _FIBRES_PER_DEGREE = 18
 Neighbouring fibres repeat each other, hence so many."""
 
 
-def fit_whitening(features: Sequence[Tensor], config: RadarConfig) -> tuple[Tensor, Tensor]:
+def fit_whitening(features: Sequence[Tensor], config: RadarConfig, track: Track = untracked) -> tuple[Tensor, Tensor]:
     """(C, h, w) maps of normals → mean (rings, C) and whitening (rings, C, C).
 
     With `loud_share` the whitened fibres are whitened once more, by the covariance of the loudest of them alone. Those
@@ -31,12 +32,14 @@ def fit_whitening(features: Sequence[Tensor], config: RadarConfig) -> tuple[Tens
     """
     channels = len(features[0])
     at = [rings(*one.shape[1:], config.rings, config.ring_cells).flatten() for one in features]
-    found = _moments(((fibres_of(one), ring) for one, ring in zip(features, at, strict=True)), config.rings, channels)
+    numbers = track(range(len(features)), "whitening")
+    found = _moments(((fibres_of(features[number]), at[number]) for number in numbers), config.rings, channels)
     mean = found.mean
     whitening = torch.stack([whitening_of(one) for one in found.covariance(_FIBRES_PER_DEGREE * channels)])
     if not config.loud_share:
         return mean.float(), whitening
-    white = [whiten(one.float()[None], mean.float(), whitening, config)[0] for one in features]
+    numbers = track(range(len(features)), "whitening by the loudest")
+    white = [whiten(features[number].float()[None], mean.float(), whitening, config)[0] for number in numbers]
     least = _loudness_of_the_loudest(white, at, config)
     loud = _moments(
         (

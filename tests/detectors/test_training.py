@@ -1,18 +1,20 @@
 """Training: what it refuses, that it can be killed, and that it repeats itself."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from detectors.conftest import TINY_CONFIG, TINY_PLAN, normal_frames, write_images
+from detectors.conftest import TINY_CFLOW_PLAN, TINY_CONFIG, TINY_FEATURES, TINY_PLAN, normal_frames, write_images
 from numpy.testing import assert_array_equal
 
 from pipeline.detectors.bundle import read_info
 from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.training.calibrate import CalibrationError
+from pipeline.training.cflow import train_cflow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.data import DataError, load_frames
 from pipeline.training.layouts import find_layout
@@ -107,6 +109,30 @@ def test_normals_of_several_sizes_train_one_model(tmp_path: Path) -> None:
         path.rename(tmp_path / "data" / path.name.replace("part", "part1"))
     info = train_radar(tmp_path / "data", tmp_path / "out", "sizes", TINY_PLAN, torch.device("cpu"))
     assert info.input.min_side_px == TINY_CONFIG.patch_px
+
+
+def test_every_loop_over_images_is_shown_from_its_start_to_its_end(tmp_path: Path) -> None:
+    write_images(tmp_path / "data", normal_frames(40))
+    counted: dict[str, list[int]] = {}
+
+    def track(numbers: range, doing: str) -> Iterator[int]:
+        done = counted.setdefault(doing, [0, 0])
+        done[1] += len(numbers)
+        for number in numbers:
+            yield number
+            done[0] += 1
+
+    train_radar(
+        tmp_path / "data",
+        tmp_path / "radar",
+        "x",
+        replace(TINY_PLAN, config=TINY_FEATURES),
+        torch.device("cpu"),
+        track=track,
+    )
+    train_cflow(tmp_path / "data", tmp_path / "cflow", "x", TINY_CFLOW_PLAN, torch.device("cpu"), track=track)
+    assert {"encoding normals", "looking where damage shows", "setting the threshold"} <= set(counted)
+    assert all(shown == known for shown, known in counted.values())
 
 
 def test_a_bundle_tells_where_it_comes_from(bundles: dict[str, Path]) -> None:

@@ -1,12 +1,12 @@
 """`andon calibrate`: a threshold that keeps false stops rare, from more images of good parts."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workers.commands.options import Runtime
+from workers.commands.progress import bars_on
 
 
 def calibrate(
@@ -50,7 +50,6 @@ def calibrate(
     import sys
 
     from rich.console import Console
-    from rich.progress import track
 
     from pipeline.detectors.registry import load_detector
     from pipeline.errors import AndonError
@@ -65,9 +64,6 @@ def calibrate(
     target = Target(false_stops_per_shift, fps, shift_hours, k, n, confidence)
     console = Console()
 
-    def show(numbers: range, doing: str) -> Iterable[int]:
-        return track(numbers, doing, console=console)
-
     detector = load_detector(bundle, device, runtime.value)
     info = detector.info
     normals = held_out_normals(data, info)
@@ -75,7 +71,7 @@ def calibrate(
         console.print(f"left out {normals.fitted} images that the model was fitted on; {len(normals.paths)} remain")
     if not normals.known:
         console.print("note: this bundle does not say what it was fitted on; make sure that it was not on these images")
-    found = recalibrate(detector, normals.paths, target, show)
+    found = recalibrate(detector, normals.paths, target, bars_on(console))
     command = shlex.join(["andon", *sys.argv[1:]])
     written = write_recalibrated(
         bundle, folder, name or (info.name if in_place else folder.name), info, found.calibration, data, command

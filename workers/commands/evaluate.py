@@ -1,12 +1,12 @@
 """`andon evaluate`: how well a bundle tells defects from normals, on images that it never saw."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workers.commands.options import Runtime
+from workers.commands.progress import bars_on
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,6 @@ def evaluate(
     import json as json_format
 
     from rich.console import Console
-    from rich.progress import track
 
     from pipeline.detectors.registry import load_detector
     from pipeline.training.card import model_card
@@ -55,13 +54,9 @@ def evaluate(
     from pipeline.training.shelf import MapShelf
 
     console = Console()
-
-    def show(numbers: range, doing: str) -> Iterable[int]:
-        return track(numbers, doing, console=console)
-
     detector = load_detector(bundle, device, runtime.value)
     with MapShelf() as shelf:
-        found = measure(detector, data, machine_facts(device), shelf, show, masks)
+        found = measure(detector, data, machine_facts(device), shelf, bars_on(console), masks)
         if report:
             console.print(f"report: {write_report(detector.info, found, shelf, report)}")
     _print(console, detector.info.name, found)

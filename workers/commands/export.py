@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.progress import bars_on
+
 
 class Target(StrEnum):
     ONNX = "onnx"
@@ -32,6 +34,8 @@ def export(
 
     Example: andon export mono-radar --to openvino --data cells/mono/test/good
     """
+    from rich.console import Console
+
     from pipeline.detectors.bundle import read_info
     from pipeline.training.data import read_frame
     from pipeline.training.export import export_bundle
@@ -40,7 +44,7 @@ def export(
     info = read_info(bundle)
     frames = [read_frame(path, info.input.mode) for path in images_below(data)[:64]] if data else []
     frames = [frame for frame in frames if info.input.accepts(*frame.shape[:2])]
-    found = export_bundle(bundle, out or bundle, to.value, frames)
+    found = export_bundle(bundle, out or bundle, to.value, frames, bars_on(Console()))
     parity = found.parity
     typer.echo(
         f"wrote {(out or bundle) / to.value}: {', '.join(sorted(found.graphs))}\n"

@@ -1,6 +1,5 @@
 """`andon predict`: verdicts, maps and overlays for a folder of images."""
 
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from workers.commands.options import Runtime
+from workers.commands.progress import bars_on
 
 
 class Maps(StrEnum):
@@ -39,17 +39,14 @@ def predict(
     from collections import Counter
 
     from rich.console import Console
-    from rich.progress import track
 
     from pipeline.detectors.registry import load_detector
     from pipeline.training.predict_folder import predict_folder
 
     console = Console()
-
-    def show(numbers: range, doing: str) -> Iterable[int]:
-        return track(numbers, doing, console=console)
-
-    lines = predict_folder(load_detector(bundle, device, runtime.value), folder, out, maps.value, overlays, show)
+    lines = predict_folder(
+        load_detector(bundle, device, runtime.value), folder, out, maps.value, overlays, bars_on(console)
+    )
     verdicts = Counter(line.verdict for line in lines if not line.error)
     typer.echo(f"{out}: " + (", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())) or "no verdicts"))
     faults = [line.error for line in lines if line.error]

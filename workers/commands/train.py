@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.progress import TaskID
+
     from pipeline.training.checkpoint import Progress as Reached
 
 train = typer.Typer(
@@ -102,6 +106,7 @@ def radar(
             checkpoint=checkpoint,
             on_step=bar.reached,
             say=bar.say,
+            track=bar.track,
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
@@ -178,6 +183,7 @@ def cflow(
             on_start=bar.total,
             on_step=bar.reached,
             say=bar.say,
+            track=bar.track,
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
@@ -185,14 +191,15 @@ def cflow(
 
 
 class _TrainingBar:
-    """Steps, loss and the time left, for any method."""
+    """Steps, loss and the time left, for any method; and what comes before and after, each with a bar of its own."""
 
     def __init__(self, steps: int | None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        loss = TextColumn("loss {task.fields[loss]:.4f}")
-        self._bar = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
-        self._task = self._bar.add_task("training", total=steps, loss=float("nan"))
+        doing, loss = TextColumn("{task.description}"), TextColumn("{task.fields[loss]}")
+        self._bar = Progress(doing, BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
+        self._steps = steps
+        self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -202,10 +209,16 @@ class _TrainingBar:
         self._bar.stop()
 
     def total(self, steps: int) -> None:
-        self._bar.update(self._task, total=steps)
+        self._steps = steps
 
     def reached(self, progress: "Reached") -> None:
-        self._bar.update(self._task, completed=progress.step, loss=progress.loss)
+        if self._task is None:
+            self._task = self._bar.add_task("training", total=self._steps, loss="")
+        self._bar.update(self._task, completed=progress.step, loss=f"loss {progress.loss:.4f}")
 
     def say(self, sentence: str) -> None:
         self._bar.console.print(sentence)
+
+    def track(self, numbers: range, doing: str) -> "Iterable[int]":
+        task = self._bar.add_task(doing, total=len(numbers), loss="")
+        return self._bar.track(numbers, task_id=task)

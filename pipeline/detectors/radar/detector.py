@@ -1,6 +1,6 @@
 """The trained model: frames in, scores, maps and features out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +45,7 @@ class RadarFeatures:
         self._alpha = float(cumulative_alphas(config)[config.timestep])
         self._frames_per_pass = _FRAMES_PER_PASS.get(device.type, _FRAMES_PER_PASS_ELSEWHERE)
 
-    def fit_usual(self, normals: Sequence[NDArray[np.uint8]]) -> None:
+    def fit_usual(self, normals: Iterable[NDArray[np.uint8]]) -> None:
         """Learns what is usual at each place from normals that the network was not fitted on."""
         self.usual = usual_norms([noise_norm(self._noise(frame[None]))[0].cpu() for frame in normals], self.config)
 
