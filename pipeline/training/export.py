@@ -36,6 +36,7 @@ SCORE_TOLERANCE = 0.02
 MAP_TOLERANCE = 0.01
 """Of the range of torch's map."""
 _SYNTHETIC = 8
+_DRAFT = ".export"
 
 Frame = NDArray[np.uint8]
 
@@ -80,8 +81,11 @@ def export_bundle(
     if not calls:
         raise ExportError(f"method {info.method!r} has no network to export")
     copy_bundle(bundle, out, info)
-    place = out / runtime
-    shutil.rmtree(place, ignore_errors=True)
+    # Beside the bundle's own graphs until they are proven: whoever is killed meanwhile leaves none that a recipe takes.
+    draft_of = out / _DRAFT
+    for former in (out / runtime, draft_of):
+        shutil.rmtree(former, ignore_errors=True)
+    place = draft_of / runtime
     place.mkdir(parents=True)
     try:
         names = list(calls)
@@ -92,7 +96,7 @@ def export_bundle(
         )
         (place / EXPORT).write_text(draft.model_dump_json(indent=2) + "\n")
         engine = load_detector(out, "cpu")
-        use_runtime(engine, out, runtime)
+        use_runtime(engine, draft_of, runtime)
         found = compare(reference, engine, frames, track)
         if not found.holds:
             raise ExportError(
@@ -101,11 +105,11 @@ def export_bundle(
                 f"{found.map_share:.2%} of their range ({MAP_TOLERANCE:.0%} are allowed), and {found.swapped} pairs of "
                 "frames are ranked the other way round. Nothing was exported"
             )
-    except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
-        raise
-    done = draft.model_copy(update={"parity": {name: float(value) for name, value in asdict(found).items()}})
-    (place / EXPORT).write_text(done.model_dump_json(indent=2) + "\n")
+        done = draft.model_copy(update={"parity": {name: float(value) for name, value in asdict(found).items()}})
+        (place / EXPORT).write_text(done.model_dump_json(indent=2) + "\n")
+        place.rename(out / runtime)
+    finally:
+        shutil.rmtree(draft_of, ignore_errors=True)
     return done
 
 

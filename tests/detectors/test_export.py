@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pipeline.detectors.registry import load_detector
 from pipeline.detectors.runtimes import EXPORT, Engine, GraphRuntime, RuntimeMissingError
 from pipeline.recipes import Recipe, load_catalog
 from pipeline.training import export as export_module
-from pipeline.training.export import ExportError, compare, export_bundle, synthetic_frames
+from pipeline.training.export import ExportError, Parity, compare, export_bundle, synthetic_frames
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]
 pytest.importorskip("onnxruntime")
@@ -46,7 +47,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Path])
 
 def assert_alike(folder: Path, runtime: GraphRuntime, sizes: Sequence[tuple[int, int]]) -> None:
     torches, engine = load_detector(folder, "cpu"), load_detector(folder, "cpu", runtime)
-    assert any(isinstance(getattr(owner, at), Engine) for owner, at in engine.networks().values())
+    assert all(isinstance(getattr(owner, at), Engine) for owner, at in engine.networks().values())
     for height, width in sizes:
         frames = normal_frames(2, height, width, seed=height)
         expected, found = torches.predict(frames), engine.predict(frames)
@@ -136,6 +137,24 @@ def test_an_engine_that_says_something_else_is_refused(
     with pytest.raises(ExportError, match="differ from torch"):
         export_bundle(bundles["radar in pixels"], tmp_path / "out", "onnx")
     assert not (tmp_path / "out" / "onnx").exists()
+
+
+def test_graphs_lie_in_the_bundle_only_once_they_are_proven(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever kills an export in its comparison must not leave graphs that a recipe would take."""
+    out = tmp_path / "out"
+    seen: list[bool] = []
+
+    def watched(*given: Any) -> Parity:
+        seen.append((out / "onnx").exists())
+        return compare(*given)
+
+    monkeypatch.setattr(export_module, "compare", watched)
+    export_bundle(bundles["radar in pixels"], out, "onnx")
+    assert seen == [False]
+    assert load_detector(out, "cpu", "onnx")
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"onnx"}
 
 
 def test_comparison_sees_a_changed_rank(bundles: dict[str, Path]) -> None:
