@@ -40,7 +40,7 @@ class CouplingBlock(nn.Module):
     def forward(self, fibres: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """(F, C) and (F, width) → (F, C) and log|det J| of shape (F,).
 
-        context: `position_in` of the fibres' encodings. It is written over when no gradient is asked for.
+        context: of the fibres' encodings, see `context`. It is written over when no gradient is asked for.
         """
         kept, changed = fibres[:, : self.kept], fibres[:, self.kept :]
         log_scale, shift = self._affine(kept, context)
@@ -56,12 +56,24 @@ class CouplingBlock(nn.Module):
         log_scale, shift = self._affine(kept, context)
         return torch.cat([kept, (changed - shift) / log_scale.exp()], dim=1)
 
+    def context(self, encodings: Tensor) -> Tensor:
+        """(F, condition) → (F, width): what the position adds to the first layer, and its bias."""
+        context: Tensor = self.position_in(encodings) + self.fibre_in.bias
+        return context
+
+    def context_of_grid(self, columns: Tensor, rows: Tensor) -> Tensor:
+        """The same for a grid whose axes have these encodings: (w, condition / 2), (h, condition / 2) → (h · w, width).
+        The bias comes in with the rows: added to every fibre it would be one more pass over the largest tensor."""
+        weight, half = self.position_in.weight, columns.shape[1]
+        across, down = columns @ weight[:, :half].T, rows @ weight[:, half:].T + self.fibre_in.bias
+        return (down[:, None, :] + across[None, :, :]).flatten(0, 1)
+
     def _affine(self, kept: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        weight, bias = self.fibre_in.weight, self.fibre_in.bias
+        weight = self.fibre_in.weight
         if torch.is_grad_enabled():
-            hidden = (torch.addmm(context, kept, weight.T) + bias).relu()
+            hidden = torch.addmm(context, kept, weight.T).relu()
         else:
-            hidden = context.addmm_(kept, weight.T).add_(bias).relu_()
+            hidden = context.addmm_(kept, weight.T).relu_()
         affine = self.out(hidden)
         return self.clamp * torch.tanh(affine[:, : self.changed] / self.clamp), affine[:, self.changed :]
 
@@ -83,7 +95,8 @@ class ConditionalFlow(nn.Module):
         the two axes → (N, h, w) log-likelihoods per channel, in nats."""
         n, height, width, channels = maps.shape
         latent, log_det = self._run(
-            maps.reshape(-1, channels), (self._context(block, columns, rows, n) for block in self.blocks)
+            maps.reshape(-1, channels),
+            (_repeated(block.context_of_grid(columns, rows), n) for block in self.blocks),  # type: ignore[operator]
         )
         return self._log_likelihood(latent, log_det).view(n, height, width)
 
@@ -93,12 +106,12 @@ class ConditionalFlow(nn.Module):
 
     def transform(self, fibres: Tensor, encodings: Tensor) -> tuple[Tensor, Tensor]:
         """(F, C) → latent (F, C), and log|det J| (F,)."""
-        return self._run(fibres, (block.position_in(encodings) for block in self.blocks))  # type: ignore[operator]
+        return self._run(fibres, (block.context(encodings) for block in self.blocks))  # type: ignore[operator]
 
     def inverse(self, latent: Tensor, encodings: Tensor) -> Tensor:
         """Undoes `transform`."""
         for block in reversed(self.blocks):
-            latent = block.inverse(latent, block.position_in(encodings))  # type: ignore[operator]
+            latent = block.inverse(latent, block.context(encodings))  # type: ignore[operator]
         return latent
 
     def _log_likelihood(self, latent: Tensor, log_det: Tensor) -> Tensor:
@@ -113,10 +126,6 @@ class ConditionalFlow(nn.Module):
             log_det = log_det + gained
         return fibres, log_det
 
-    @staticmethod
-    def _context(block: nn.Module, columns: Tensor, rows: Tensor, frames: int) -> Tensor:
-        weight: Tensor = block.position_in.weight  # type: ignore[union-attr, assignment]
-        half = columns.shape[1]
-        across, down = columns @ weight[:, :half].T, rows @ weight[:, half:].T
-        grid = down[:, None, :] + across[None, :, :]
-        return grid.flatten(0, 1).repeat(frames, 1) if frames > 1 else grid.flatten(0, 1)
+
+def _repeated(grid: Tensor, frames: int) -> Tensor:
+    return grid.repeat(frames, 1) if frames > 1 else grid
