@@ -144,6 +144,8 @@ def copy_bundle(source: Path, folder: Path, info: BundleInfo) -> None:
     if folder.resolve() != source.resolve():
         folder.mkdir(parents=True, exist_ok=True)
         for path in source.iterdir():
+            if path.name.startswith("."):  # what a killed export left behind
+                continue
             if path.is_dir():  # exported graphs: they are of the weights, which stay
                 shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
             elif path.name not in (MANIFEST, CARD):
