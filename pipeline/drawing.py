@@ -1,12 +1,14 @@
 """Pictures for people: heat maps over frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 _CAPTION_PX = 22
+_REACH = 4.0
 
 # Anchor colours of "inferno": it grows evenly in brightness, so it also reads in gray and for the colour-blind.
 _INFERNO = np.array(
@@ -21,6 +23,17 @@ _INFERNO = np.array(
         (252, 255, 164),
     ]
 )
+
+
+def colour_scale(levels: Sequence[float], peaks: Sequence[float]) -> tuple[float, float]:
+    """One scale for many maps, of which these are the usual (or lowest) and the highest values: black up to the first
+    number, pale from the second on.
+
+    It ends at the highest peak, but at most four times as far up as peaks usually are: some maps have no bound, and one
+    frame in the dark would turn the damage on all others black.
+    """
+    low, usual, highest = median(levels), median(peaks), max(peaks)
+    return low, min(highest, low + _REACH * (usual - low)) if usual > low else highest
 
 
 def heat(anomaly_map: NDArray[np.float32], size: tuple[int, int], low: float, high: float) -> Image.Image:

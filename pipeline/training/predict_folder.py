@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.detectors.base import Detector
-from pipeline.drawing import side_by_side
+from pipeline.drawing import colour_scale, side_by_side
 from pipeline.single import judge
 from pipeline.training.data import SUFFIXES, DataError, read_frame
 from pipeline.training.shelf import MapShelf
@@ -121,8 +121,7 @@ def _draw(
     drawn = [number for number, line in enumerate(lines) if line.map_high is not None]
     if not drawn:
         return
-    low = float(np.median([lines[number].map_low or 0.0 for number in drawn]))
-    high = float(np.quantile([lines[number].map_high or 0.0 for number in drawn], 0.95))
+    scale = colour_scale(*([getattr(lines[number], end) for number in drawn] for end in ("map_low", "map_high")))
     for step in track(range(len(drawn)), "drawing"):
         number = drawn[step]
         line = lines[number]
@@ -130,7 +129,7 @@ def _draw(
         pixels = read_frame(paths[number], detector.info.input.mode)
         target = place / (line.file + ".jpg")
         target.parent.mkdir(parents=True, exist_ok=True)
-        side_by_side(pixels, shelf.get(number), facts, scale=(low, high)).save(target, quality=90)
+        side_by_side(pixels, shelf.get(number), facts, scale=scale).save(target, quality=90)
 
 
 def _write_tables(lines: Sequence[Line], out: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.detectors.bundle import BundleInfo
-from pipeline.drawing import heat, outlined, overlay
+from pipeline.drawing import colour_scale, heat, outlined, overlay
 from pipeline.training.data import read_frame, read_mask
 from pipeline.training.measure import Evaluation
 from pipeline.training.shelf import MapShelf
@@ -91,7 +91,7 @@ def _scale(shelf: MapShelf, images: int) -> tuple[float, float]:
         anomaly_map = shelf.get(number)
         levels.append(float(np.median(anomaly_map)))
         peaks.append(float(anomaly_map.max()))
-    return float(np.median(levels)), float(np.quantile(peaks, 0.9))
+    return colour_scale(levels, peaks)
 
 
 def _strip(

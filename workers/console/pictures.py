@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.drawing import heat
+from pipeline.drawing import colour_scale, heat
 from pipeline.events import KafkaPosition
 from pipeline.frames import MAX_FRAME_PIXELS
 from pipeline.kafka.reading import read_one
@@ -42,8 +42,9 @@ class Scales:
             self._seen.move_to_end(model)
             while len(self._seen) > _MODELS:
                 self._seen.popitem(last=False)
-            low, usual = median(low for low, _ in seen), median(high for _, high in seen)
-            return low + _FLOOR * (usual - low), max(high for _, high in seen)
+            lows, highs = zip(*seen, strict=True)
+            low, full = colour_scale(lows, highs)
+            return low + _FLOOR * (median(highs) - low), full
 
 
 class Pictures:
