@@ -1,5 +1,6 @@
 """`andon …`: one command, whose parts live in workers/commands and load what they need only when they run."""
 
+import errno
 import sys
 
 import typer
@@ -62,9 +63,27 @@ app.command("predict", rich_help_panel=_LEARN)(predict)
 app.add_typer(train, name="train", rich_help_panel=_LEARN)
 
 
+_FREE = "Free some space there, or write to another disk, and give the command again"
+_DISK_FAULTS = {
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+    errno.EROFS: "Give a folder that can be written to",
+}
+"""What a person can mend who runs a command, and what to do."""
+
+
 def main() -> None:
     try:
         app()
     except AndonError as error:
         print(f"andon: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        where = error.filename2 or error.filename
+        print(
+            f"andon: {error.strerror}{f': {where}' if where else ''}. {_DISK_FAULTS[error.errno]}",
+            file=sys.stderr,
+        )
         sys.exit(2)

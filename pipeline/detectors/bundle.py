@@ -131,7 +131,9 @@ def save_bundle(folder: Path, info: BundleInfo, tensors: Mapping[str, NDArray[An
     folder.mkdir(parents=True, exist_ok=True)
     blob = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     written = info.model_copy(update={"weights_sha256": hashlib.sha256(blob).hexdigest()})
-    (folder / WEIGHTS).write_bytes(blob)
+    draft = folder / (WEIGHTS + ".part")  # a full disk leaves the bundle that is there as it was
+    draft.write_bytes(blob)
+    draft.replace(folder / WEIGHTS)
     _write_manifest(folder, written)
     return written
 
@@ -143,13 +145,12 @@ def copy_bundle(source: Path, folder: Path, info: BundleInfo) -> None:
     """
     if folder.resolve() != source.resolve():
         folder.mkdir(parents=True, exist_ok=True)
-        for path in source.iterdir():
-            if path.name.startswith("."):  # what a killed export left behind
-                continue
-            if path.is_dir():  # exported graphs: they are of the weights, which stay
-                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
-            elif path.name not in (MANIFEST, CARD):
-                shutil.copyfile(path, folder / path.name)
+        # Exported graphs, in folders, are of the weights, which stay. Hidden is what a killed export left behind.
+        for path in (path for pattern in ("*", "*/*") for path in source.glob(pattern) if path.is_file()):
+            own = path.relative_to(source)
+            if not own.parts[0].startswith(".") and str(own) not in (MANIFEST, CARD):
+                (folder / own).parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, folder / own)
     _write_manifest(folder, info)
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 _TENSORS = "state.safetensors"
@@ -33,7 +34,7 @@ def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mappi
         for group, state in groups.items()
         for name, tensor in state.items()
     }
-    save_file(flat, tensors_file)
+    tensors_file.write_bytes(save(flat))  # raises OSError on a full disk, as nothing in safetensors does
     draft = folder / (_FACTS + ".part")
     draft.write_text(json.dumps({**asdict(progress), "tensors": tensors_file.name}))
     draft.replace(folder / _FACTS)
@@ -48,7 +49,7 @@ def load_checkpoint(folder: Path, fingerprint: str) -> tuple[Progress, dict[str,
         facts = json.loads((folder / _FACTS).read_text())
         flat = load_file(folder / facts.pop("tensors"))
         progress = Progress(**facts)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
     if progress.fingerprint != fingerprint:
         return None

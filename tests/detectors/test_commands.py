@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -116,3 +117,17 @@ def test_predict_of_nothing_is_refused(
 ) -> None:
     assert andon(monkeypatch, "predict", bundles["null"], tmp_path, "--out", tmp_path / "out") == 2
     assert "holds no PNG or JPEG" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_named_and_leaves_the_bundle_that_was_there(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What training writes its weights to first is that disk."""
+    write_images(tmp_path / "data", normal_frames(40))
+    old = Path(shutil.copytree(bundles["cflow"], tmp_path / "old"))
+    (old / "model.safetensors.part").symlink_to("/dev/full")
+    arguments = ("train", "cflow", "--epochs", 0, "--data", tmp_path / "data", "--out", old)
+    assert andon(monkeypatch, *arguments, "--false-alarm-rate", 0.1) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert load_detector(old, "cpu").info == read_info(bundles["cflow"])
