@@ -25,12 +25,13 @@ class Ours:
         from pipeline.training.radar import RadarPlan, train_radar
 
         out = Path(job.out) / "bundle"
-        if runtime := _runtime(job):
-            return _exported(job, out, runtime)
+        method, runtime = _method_and_runtime(job)
+        if runtime != "torch":
+            return _exported(job, method, runtime, out)
         with tempfile.TemporaryDirectory() as folder:
             for path in job.train:
                 os.link(path, Path(folder) / Path(path).name) if _same_disk(path, folder) else _copy(path, folder)
-            if job.method.startswith("cflow"):
+            if method == "cflow":
                 config = CflowPlan().config.model_copy(update={"encoder": job.encoder})
                 plan = CflowPlan(config=config, false_alarm_rate=_FALSE_ALARMS)
                 info = train_cflow(Path(folder), out, job.method, plan, _CPU)
@@ -40,7 +41,7 @@ class Ours:
         return {"settings": facts, "model_bytes": _size(out)}
 
     def load(self, job: Job) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        detector = load_detector(Path(job.out) / "bundle", "cpu", _runtime(job) or "torch")
+        detector = load_detector(Path(job.out) / "bundle", "cpu", _method_and_runtime(job)[1])
 
         def predict(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             found = detector.predict(frames)
@@ -49,15 +50,15 @@ class Ours:
         return predict
 
 
-def _runtime(job: Job) -> Any:
-    """'cflow-onnx' is what cflow has trained, on ONNX Runtime. Empty for torch."""
-    return job.method.partition("-")[2]
+def _method_and_runtime(job: Job) -> tuple[str, Any]:
+    """'cflow-onnx' is what cflow has trained, on ONNX Runtime."""
+    method, _, engine = job.method.partition("-")
+    return method, engine or "torch"
 
 
-def _exported(job: Job, out: Path, runtime: Any) -> dict[str, Any]:
+def _exported(job: Job, method: str, runtime: Any, out: Path) -> dict[str, Any]:
     from pipeline.training.export import export_bundle
 
-    method = job.method.partition("-")[0]
     trained = Path(job.out).parent / method / "bundle"
     if not trained.exists():
         raise SystemExit(f"{job.method} takes the bundle of {method}: name that method before it")

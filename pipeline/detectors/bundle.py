@@ -146,10 +146,10 @@ def copy_bundle(source: Path, folder: Path, info: BundleInfo) -> None:
     if folder.resolve() != source.resolve():
         folder.mkdir(parents=True, exist_ok=True)
         # Exported graphs, in folders, are of the weights, which stay. Hidden is what a killed export left behind.
-        for path in (path for pattern in ("*", "*/*") for path in source.glob(pattern) if path.is_file()):
+        for path in [path for path in source.rglob("*") if path.is_file()]:
             own = path.relative_to(source)
             if not own.parts[0].startswith(".") and str(own) not in (MANIFEST, CARD):
-                (folder / own).parent.mkdir(exist_ok=True)
+                (folder / own).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / own)
     _write_manifest(folder, info)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.training.data import Frame
-from pipeline.training.drawing import crooked, line_through
+from pipeline.training.strokes import crooked, line_through
 
 Floats = NDArray[np.float32]
 Random = np.random.Generator

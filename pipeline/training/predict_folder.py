@@ -121,7 +121,9 @@ def _draw(
     drawn = [number for number, line in enumerate(lines) if line.map_high is not None]
     if not drawn:
         return
-    scale = colour_scale(*([getattr(lines[number], end) for number in drawn] for end in ("map_low", "map_high")))
+    lows = [line.map_low for line in lines if line.map_low is not None]
+    highs = [line.map_high for line in lines if line.map_high is not None]
+    scale = colour_scale(lows, highs)
     for step in track(range(len(drawn)), "drawing"):
         number = drawn[step]
         line = lines[number]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from pipeline.training.data import Frame
-from pipeline.training.drawing import crooked, line_through
+from pipeline.training.strokes import crooked, line_through
 
 _SMALLEST_SIDE = 16
 _MARKED = 0.3

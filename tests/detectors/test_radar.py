@@ -16,7 +16,7 @@ from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.anomaly_map import over_normal, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.border import closeness, places, rings
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.detectors.radar.features import loud_norm, peak, round_significant
+from pipeline.detectors.radar.features import loud_norm, peak
 from pipeline.detectors.radar.grid import joined
 from pipeline.detectors.radar.network import (
     NoisePredictor,
@@ -28,6 +28,7 @@ from pipeline.detectors.radar.network import (
 from pipeline.detectors.radar.preprocess import box_mean, even_exposure, normalise, pad_to_stride
 from pipeline.detectors.radar.projection import whiten
 from pipeline.detectors.registry import load_detector
+from pipeline.detectors.rounding import round_significant
 from pipeline.training.whitening import fit_whitening
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-from pipeline.drawing import side_by_side
+from pipeline.drawing import colour_scale, side_by_side
 from pipeline.errors import AndonError
 from pipeline.frames import FrameError, decode
 from pipeline.kafka.reading import read_each
@@ -62,7 +62,7 @@ def _draw_worst(run: Run, seen: Sequence[Seen], pictures: Path) -> list[dict[str
     if not found:
         return []
     maps = [stored.anomaly_map for _, stored in found if stored.anomaly_map is not None]
-    scale = (min(float(grid.min()) for grid in maps), max(float(grid.max()) for grid in maps))
+    scale = colour_scale([float(grid.min()) for grid in maps], [float(grid.max()) for grid in maps])
     drawn = []
     for rank, ((one, stored), image) in enumerate(zip(found, _full_frames(run, found), strict=True), 1):
         name = f"worst-{one.line_id}-{rank}.png"

@@ -14,6 +14,7 @@ from pipeline.detectors.cflow.config import METHOD_VERSION, CflowConfig
 from pipeline.detectors.cflow.likelihood import peak
 from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.images import check_batch
+from pipeline.detectors.rounding import round_significant
 
 _FRAMES_PER_PASS = {"cpu": 1}
 _FRAMES_PER_PASS_ELSEWHERE = 8
@@ -44,7 +45,7 @@ class CflowScorer:
         parts = [self._pass(frames, missing) for frames, missing in self._passes(batch)]
         if not parts:
             return Prediction(np.empty(0), np.empty((0, 1, 1), np.float32), dict.fromkeys(_FEATURES, np.empty(0)))
-        values = _round(np.concatenate([values for values, _ in parts]), config.significant_digits)
+        values = round_significant(np.concatenate([values for values, _ in parts]), config.significant_digits)
         maps = np.concatenate([maps for _, maps in parts])
         named = {name: values[:, 1 + column] for column, name in enumerate(_FEATURES)}
         return Prediction(scores=values[:, 0], maps=maps, features=named)
@@ -100,12 +101,3 @@ def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: t
     except (ValueError, KeyError, RuntimeError) as error:
         raise BundleError(f"it does not hold a whole cflow model: {error}") from error
     return CflowDetector(info, CflowScorer(model.to(device)))
-
-
-def _round(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
-    """To so many significant digits; 0 stays 0."""
-    with np.errstate(divide="ignore"):
-        exponent = np.where(values == 0, 0, np.floor(np.log10(np.abs(values))))
-    step = 10.0 ** (exponent - digits + 1)
-    rounded: NDArray[np.float64] = np.round(values / step) * step
-    return rounded

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.rounding import round_significant
 
 GLOBAL = "noise_norm"
 LOCAL = "sobel_peak"
@@ -33,15 +34,6 @@ def peak(sobel: Tensor, fraction: float, over_median: bool) -> Tensor:
 def _highest(maps: Tensor, fraction: float) -> Tensor:
     flat = maps.flatten(start_dim=1)
     return flat.topk(max(1, round(flat.shape[1] * fraction)), dim=1).values
-
-
-def round_significant(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
-    """Rounds each value to so many significant digits; 0 stays 0."""
-    with np.errstate(divide="ignore"):
-        exponent = np.where(values == 0, 0, np.floor(np.log10(np.abs(values))))
-    step = 10.0 ** (exponent - digits + 1)
-    rounded: NDArray[np.float64] = np.round(values / step) * step
-    return rounded
 
 
 def measure(norm: Tensor, sobel: Tensor, config: RadarConfig) -> NDArray[np.float64]:
