@@ -140,6 +140,7 @@ def test_a_part_tells_all_and_takes_a_judgement_with_the_image(
     page.get_by_label("Note").fill("dust on the lens")
     page.get_by_role("button", name="Keep for retraining").click()
     page.get_by_text("Kept, with the image").wait_for()
+    page.wait_for_load_state()  # the words stand there before the script that listens for keys
     (said,) = FeedbackStore(console.folder / "feedback.sqlite").of(scores[2].frame_id)
     assert (said.judgement.value, said.actor, said.note) == ("false_alarm", "operator-1", "dust on the lens")
     page.keyboard.press("ArrowRight")
