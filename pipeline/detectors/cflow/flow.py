@@ -14,6 +14,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+Context = Tensor | tuple[Tensor, Tensor]
+"""What positions add to a block's first layer: (F, width), or the parts of a map's rows (h, 1, width) and of its
+columns (w, width)."""
+
 
 class CouplingBlock(nn.Module):
     """Half of the channels stay and, with the position, decide scale and shift of the other half."""
@@ -37,15 +41,15 @@ class CouplingBlock(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
         self.register_buffer("permutation", permutation)
 
-    def forward(self, fibres: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """(F, C) and (F, width) → (F, C) and log|det J| of shape (F,).
+    def forward(self, fibres: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """(F, C), or maps (N, h, w, C) with the context in parts → their like, and log|det J| without the last axis.
 
         context: of the fibres' encodings, see `context`. It is written over when no gradient is asked for.
         """
-        kept, changed = fibres[:, : self.kept], fibres[:, self.kept :]
+        kept, changed = fibres[..., : self.kept], fibres[..., self.kept :]
         log_scale, shift = self._affine(kept, context)
-        moved = torch.cat([kept, changed * log_scale.exp() + shift], dim=1) * self.log_scale.exp() + self.shift
-        return moved[:, self.permutation], log_scale.sum(dim=1) + self.log_scale.sum()
+        moved = torch.cat([kept, changed * log_scale.exp() + shift], dim=-1) * self.log_scale.exp() + self.shift
+        return moved[..., self.permutation], log_scale.sum(dim=-1) + self.log_scale.sum()
 
     def inverse(self, moved: Tensor, context: Tensor) -> Tensor:
         """Undoes `forward`: (F, C) → (F, C)."""
@@ -61,21 +65,25 @@ class CouplingBlock(nn.Module):
         context: Tensor = self.position_in(encodings) + self.fibre_in.bias
         return context
 
-    def context_of_grid(self, columns: Tensor, rows: Tensor) -> Tensor:
-        """The same for a grid whose axes have these encodings: (w, condition / 2), (h, condition / 2) → (h · w, width).
+    def context_of_sides(self, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for a grid whose axes have these encodings, in parts: (w, condition / 2), (h, condition / 2) →
+        (h, 1, width), (w, width).
         The bias comes in with the rows: added to every fibre it would be one more pass over the largest tensor."""
         weight, half = self.position_in.weight, columns.shape[1]
         across, down = columns @ weight[:, :half].T, rows @ weight[:, half:].T + self.fibre_in.bias
-        return (down[:, None, :] + across[None, :, :]).flatten(0, 1)
+        return down[:, None, :], across
 
-    def _affine(self, kept: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def _affine(self, kept: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         weight = self.fibre_in.weight
-        if torch.is_grad_enabled():
+        if isinstance(context, tuple):
+            down, across = context
+            hidden = (kept @ weight.T + down + across).relu()
+        elif torch.is_grad_enabled():
             hidden = torch.addmm(context, kept, weight.T).relu()
         else:
             hidden = context.addmm_(kept, weight.T).relu_()
         affine = self.out(hidden)
-        return self.clamp * torch.tanh(affine[:, : self.changed] / self.clamp), affine[:, self.changed :]
+        return self.clamp * torch.tanh(affine[..., : self.changed] / self.clamp), affine[..., self.changed :]
 
 
 class ConditionalFlow(nn.Module):
@@ -94,11 +102,13 @@ class ConditionalFlow(nn.Module):
         """Whole maps (N, h, w, C), where columns (w, condition / 2) and rows (h, condition / 2) are the encodings of
         the two axes → (N, h, w) log-likelihoods per channel, in nats."""
         n, height, width, channels = maps.shape
-        latent, log_det = self._run(
-            maps.reshape(-1, channels),
-            (_repeated(block.context_of_grid(columns, rows), n) for block in self.blocks),  # type: ignore[operator]
-        )
-        return self._log_likelihood(latent, log_det).view(n, height, width)
+        sides = (block.context_of_sides(columns, rows) for block in self.blocks)  # type: ignore[operator]
+        if torch.compiler.is_exporting():
+            # Engines add both parts and take the maximum in one pass over the largest tensor: OpenVINO needs 5.5 ms in
+            # place of 7.2 at stride 8. torch does best with one sum that the product is added to.
+            return self._log_likelihood(*self._run(maps, sides))
+        grids = (_repeated((down + across).flatten(0, 1), n) for down, across in sides)
+        return self._log_likelihood(*self._run(maps.reshape(-1, channels), grids)).view(n, height, width)
 
     def of_fibres(self, fibres: Tensor, encodings: Tensor) -> Tensor:
         """The same for fibres (F, C) at positions (F, condition) of no grid → (F,)."""
@@ -116,11 +126,11 @@ class ConditionalFlow(nn.Module):
 
     def _log_likelihood(self, latent: Tensor, log_det: Tensor) -> Tensor:
         """log p = −C/2·ln 2π − ½‖z‖² + log|det J|, over C: the number of channels does not weigh."""
-        normal = 0.5 * latent.square().sum(dim=1) + 0.5 * self.channels * math.log(2 * math.pi)
+        normal = 0.5 * latent.square().sum(dim=-1) + 0.5 * self.channels * math.log(2 * math.pi)
         return (log_det - normal) / self.channels
 
-    def _run(self, fibres: Tensor, contexts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-        log_det = fibres.new_zeros(fibres.shape[0])  # len() would be fixed in an exported graph
+    def _run(self, fibres: Tensor, contexts: Iterable[Context]) -> tuple[Tensor, Tensor]:
+        log_det = fibres.new_zeros(fibres.shape[:-1])  # len() would be fixed in an exported graph
         for block, context in zip(self.blocks, contexts, strict=True):
             fibres, gained = block(fibres, context)
             log_det = log_det + gained
