@@ -57,7 +57,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.net(self._rescaled(images).contiguous(memory_format=torch.channels_last))
-        return maps
+        # An engine in the network's place gives the other format, in which pooling and whitening take longer.
+        return [one.contiguous(memory_format=torch.channels_last) for one in maps]
 
     def _rescaled(self, images: Tensor) -> Tensor:
         if {*self._mean, *self._std} == {0.5}:  # [−1, 1] is what it was taught on

@@ -25,6 +25,7 @@ _TIME_CHANNELS = 64
 _HEADS = 4
 _WINDOW = 7
 _BORDERS = 4
+_NORM_EPS = 1e-5
 
 
 class NoisePredictor(nn.Module):
@@ -104,8 +105,19 @@ class _Norm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        positions = functional.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias)
+        if torch.compiler.is_exporting():
+            return self._by_convolutions(x)
+        positions = functional.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, _NORM_EPS)
         return positions.permute(0, 3, 1, 2)
+
+    def _by_convolutions(self, x: Tensor) -> Tensor:
+        """The same where channels are not last in memory: an engine would turn the maps round twice for each norm
+        (OpenVINO: 13.4 ms a frame of 256 px in place of 10.8; ONNX Runtime gains nothing and loses nothing)."""
+        mean_of = x.new_full((1, x.shape[1], 1, 1), 1 / x.shape[1])
+        centred = x - functional.conv2d(x, mean_of)
+        variance = functional.conv2d(centred.square(), mean_of)
+        scaled = centred * torch.rsqrt(variance + _NORM_EPS)
+        return scaled * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class _Block(nn.Module):
