@@ -27,6 +27,8 @@ Fill = Callable[[Floats, Frame, Random], Floats]
 """The frame so far and another normal → what stands in the shape, of the frame's size."""
 _JUST_VISIBLE = 0.03
 """A change by this share of the frame's mean counts as whole."""
+_COLOURFUL = 0.05
+"""Channels of a colour frame differ by more than this share of its mean; sensor noise makes them differ by less."""
 _SHAPES_EACH = 3
 
 
@@ -136,8 +138,17 @@ def _cloud(shape: tuple[int, int], random: Random) -> Floats:
 
 
 def _tone(frame: Floats, donor: Frame, random: Random) -> Floats:
-    """10 to 60 % darker or, two times in five, brighter."""
-    return frame * np.float32(1 + random.uniform(0.1, 0.6) * (1 if random.random() < 0.4 else -1))
+    """10 to 60 % darker or, two times in five, brighter. Where there is colour, one time in four each channel by a
+    share of its own: a stain of another hue may be just as bright."""
+    change = random.uniform(0.1, 0.6) * (1 if random.random() < 0.4 else -1)
+    if _in_colour(frame) and random.random() < 0.25:
+        return frame * np.asarray(1 + change * random.uniform(-1, 1, frame.shape[2]), np.float32)
+    return frame * np.float32(1 + change)
+
+
+def _in_colour(frame: Floats) -> bool:
+    """Gray scenes come as RGB, too. Their hue never varies, so a change of it would stand out above all else."""
+    return frame.ndim == 3 and float(np.ptp(frame, axis=2).mean()) > _COLOURFUL * float(frame.mean())
 
 
 def _level(frame: Floats, donor: Frame, random: Random) -> Floats:

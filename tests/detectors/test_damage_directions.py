@@ -38,6 +38,19 @@ def test_what_is_marked_was_changed_and_nothing_else_was(frames: np.ndarray) -> 
     assert marked > 30  # some are too faint to count, most are not
 
 
+def test_hue_changes_where_there_is_colour_and_nowhere_else() -> None:
+    """In a gray scene that comes as RGB, hue would stand out above all else, and hide the rest."""
+    bluish = np.clip(RGB * np.array([1.0, 1.0, 1.2]), 0, 255).astype(np.uint8)
+
+    def least_blue(frames: np.ndarray) -> float:
+        """Blue over red where it is lowest in any copy. A gray fill brings it to 1, another hue below."""
+        copies = [made.frame.astype(float) + 1 for made in damaged_copies(frames, 0, 60)]
+        return min(float(np.quantile(copy[..., 2] / copy[..., 0], 0.001)) for copy in copies)
+
+    assert least_blue(RGB) == 1
+    assert least_blue(bluish) < 0.9
+
+
 def test_the_same_seed_draws_the_same() -> None:
     def drawn(seed: int) -> list[Damaged]:
         return list(damaged_copies(GRAY, seed, 3))
