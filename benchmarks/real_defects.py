@@ -10,7 +10,7 @@ to the first row, over the same images.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,22 +61,38 @@ class Cells:
     defects: list[Tensor]
 
 
-def encoded(folder: Path) -> Cells:
-    config, device = RadarConfig.in_features(), torch.device("cpu")
-    encoder = pretrained_encoder(config.encoder, None).folded()
+@dataclass(frozen=True)
+class Frames:
+    fit: list[Frame]
+    held: list[Frame]
+    normals: list[Frame]
+    defects: list[Frame]
 
-    def see(frame: Frame) -> Tensor:
-        return raw_features(encoder, frame[None], 1, config, device)[0].half()
 
-    def seen(paths: Sequence[Path]) -> list[Tensor]:
-        return [see(frame) for frame in load_frames(paths, "gray")]
-
+def frames_of(folder: Path) -> Frames:
+    """Gray (H, W)."""
     split = split_by_number(find_layout(folder).normals, SHARES)
-    frames = load_frames(split.fit, "gray")
-    fit = [see(frame) for frame in frames]
-    changes = changes_by_damage(frames, fit, see, seed=0)
     defects = pictures_in(folder / "validation" / "defective")
-    return Cells(fit, changes, seen(split.forest), seen(split.calibration), seen(defects))
+    return Frames(*(load_frames(part, "gray") for part in (split.fit, split.forest, split.calibration, defects)))
+
+
+class Seer:
+    """Frames → features, as RADAR's front has them before its projection."""
+
+    def __init__(self) -> None:
+        self._config = RadarConfig.in_features()
+        self._encoder = pretrained_encoder(self._config.encoder, None).folded()
+
+    def __call__(self, frame: Frame) -> Tensor:
+        channels = 1 if frame.ndim == 2 else 3
+        return raw_features(self._encoder, frame[None], channels, self._config, torch.device("cpu"))[0].half()
+
+
+def encoded(frames: Frames, see: Seer) -> Cells:
+    fit, held, normals, defects = (
+        [see(frame) for frame in part] for part in (frames.fit, frames.held, frames.normals, frames.defects)
+    )
+    return Cells(fit, changes_by_damage(frames.fit, fit, see, seed=0), held, normals, defects)
 
 
 def scored(config: RadarConfig, cells: Cells) -> dict[str, Scores]:
@@ -122,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="cells/mono, cells/poly")
     for folder in parser.parse_args().data:
-        cells = encoded(folder)
+        cells = encoded(frames_of(folder), Seer())
         counts = (len(cells.fit), len(cells.held), len(cells.normals), len(cells.defects))
         print(f"\n{folder.name}: {', '.join(map(str, counts))} cells to fit, held out, normal, defective")
         print("| | forest | norm alone | Sobel alone |\n|---|---|---|---|", flush=True)
