@@ -21,28 +21,28 @@ from benchmarks.real_defects import Cells, Frames, Seer, auroc, encoded, frames_
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.training.data import Frame
 
-TINT = np.array([1.0, 0.85, 0.6])
+_TINT = np.array([1.0, 0.85, 0.6])
 _WEIGHTS = np.array([0.299, 0.587, 0.114])
 """What each channel adds to brightness (ITU-R BT.601)."""
 _BRIGHTNESS = 0.85
 _TINT_DEVIATION = 0.01
 _NOISE = 1.5
 """Gray levels of each channel's own noise."""
-TURNS = (0.03, 0.06)
+_TURNS = (0.03, 0.06)
 """Red falls by this share, and blue rises by twice as much."""
-RADII_PX = (6, 20, 70, None)
+_RADII_PX = (6, 20, 70, None)
 """Of stains; None: the whole part."""
 
 
 def tinted(frame: Frame, random: np.random.Generator) -> Frame:
     """(H, W) → (H, W, 3)."""
-    tint = _as_bright(TINT * (1 + random.normal(0, _TINT_DEVIATION, 3)))
+    tint = _as_bright(_TINT * (1 + random.normal(0, _TINT_DEVIATION, 3)))
     return _to_frame(frame[..., None] * tint * _BRIGHTNESS + random.normal(0, _NOISE, (*frame.shape, 3)))
 
 
 def stained(frame: Frame, radius_px: int | None, turn: float, random: np.random.Generator) -> Frame:
     """(H, W, 3) with one soft round stain of another hue and the same brightness, or all of it so."""
-    hue = _as_bright(TINT * (1 - turn, 1, 1 + 2 * turn))
+    hue = _as_bright(_TINT * (1 - turn, 1, 1 + 2 * turn))
     brightness = frame @ _WEIGHTS
     share = _disc(frame.shape[:2], radius_px, random)[..., None] if radius_px else 1.0
     return _to_frame(frame * (1 - share) + brightness[..., None] * hue * share)
@@ -67,7 +67,7 @@ def _to_frame(values: NDArray[np.float64]) -> Frame:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-def in_colour(frames: Frames, random: np.random.Generator) -> Frames:
+def all_tinted(frames: Frames, random: np.random.Generator) -> Frames:
     def tint(part: list[Frame]) -> list[Frame]:
         return [tinted(frame, random) for frame in part]
 
@@ -84,14 +84,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="cells/mono, cells/poly")
     for folder in parser.parse_args().data:
         random, see = np.random.default_rng(0), Seer()
-        frames = in_colour(frames_of(folder), random)
+        frames = all_tinted(frames_of(folder), random)
         cells = encoded(frames, see)
         stained_too = frames.normals[::2]
         print(f"\n{folder.name}: {len(frames.normals)} normals, {len(frames.defects)} real defects")
         print("| | another hue by 3 % | by 6 % |\n|---|---|---|")
-        for radius_px in RADII_PX:
+        for radius_px in _RADII_PX:
             name = f"stain of {radius_px} px radius" if radius_px else "the whole part"
-            stains = [[see(stained(one, radius_px, turn, random)) for one in stained_too] for turn in TURNS]
+            stains = [[see(stained(one, radius_px, turn, random)) for one in stained_too] for turn in _TURNS]
             found = " | ".join(f"{told_apart(replace(cells, defects=part)):.3f}" for part in stains)
             print(f"| {name} | {found} |", flush=True)
         print(f"| real defects, any | {told_apart(cells):.3f} | |", flush=True)

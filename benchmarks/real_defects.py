@@ -63,6 +63,8 @@ class Cells:
 
 @dataclass(frozen=True)
 class Frames:
+    """What `Cells` are seen in, part by part."""
+
     fit: list[Frame]
     held: list[Frame]
     normals: list[Frame]
