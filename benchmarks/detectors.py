@@ -97,8 +97,12 @@ def main(
         )
         (folder / "job.json").write_text(json.dumps(asdict(job)))
         if not (resume and (folder / "result.json").exists()):
+            (folder / "scores.npz").unlink(missing_ok=True)
             console.print(f"training {name} …")
-            _run_training(name, folder)
+            _run(name, "train", folder)
+        if not (folder / "scores.npz").exists():
+            console.print(f"scoring with {name} …")
+            _run(name, "score", folder)
         rows[name] = json.loads((folder / "result.json").read_text()) | _quality(folder, prepared)
         console.print(f"  {name}: {rows[name]['figures']}")
     for name, times in _times(chosen, place, rounds).items():
@@ -180,11 +184,12 @@ def _command(name: str, what: str, folder: Path) -> list[str]:
     return [str(peers_python()), str(script), what, str(folder / "job.json")]
 
 
-def _run_training(name: str, folder: Path) -> None:
-    with (folder / "log.txt").open("w") as log:
-        done = subprocess.run(_command(name, "train", folder), cwd=_ROOT, stdout=log, stderr=subprocess.STDOUT)
+def _run(name: str, what: str, folder: Path) -> None:
+    path = folder / f"{what}.txt"
+    with path.open("w") as log:
+        done = subprocess.run(_command(name, what, folder), cwd=_ROOT, stdout=log, stderr=subprocess.STDOUT)
     if done.returncode:
-        raise SystemExit(f"{name} failed; the end of {folder / 'log.txt'}:\n{(folder / 'log.txt').read_text()[-1500:]}")
+        raise SystemExit(f"{name} failed to {what}; the end of {path}:\n{path.read_text()[-1500:]}")
 
 
 def _quality(folder: Path, prepared: Prepared) -> dict[str, Any]:

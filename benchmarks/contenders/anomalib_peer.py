@@ -81,7 +81,9 @@ class Peer:
         def predict(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             images = torch.from_numpy(frames).float()[:, None].expand(-1, 3, -1, -1) / 127.5 - 1.0
             found = network.eval()(images)
-            return found.pred_score.flatten().numpy(), found.anomaly_map[:, 0].numpy()
+            maps = found.anomaly_map
+            # PatchCore's are (N, 1, H, W); CFLOW's are (N, H, W), whatever its docstring says.
+            return found.pred_score.flatten().numpy(), (maps[:, 0] if maps.ndim == 4 else maps).numpy()
 
         return predict
 

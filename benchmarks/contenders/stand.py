@@ -1,6 +1,7 @@
 """What every contender's process does, whichever environment it runs in: standard library, numpy and Pillow alone.
 
-python CONTENDER.py train JOB.json      trains, scores the test images, writes result.json and scores.npz
+python CONTENDER.py train JOB.json      trains, writes result.json
+python CONTENDER.py score JOB.json      loads the model, scores the test images, writes scores.npz
 python CONTENDER.py time JOB.json       loads the model; for each batch size on stdin prints ms per image
 """
 
@@ -56,10 +57,7 @@ def main(contender: Contender) -> None:
 
     what, job = sys.argv[1], Job(**json.loads(Path(sys.argv[2]).read_text()))
     torch.set_num_threads(job.threads)
-    if what == "train":
-        _train(contender, job)
-    else:
-        _time(contender, job)
+    {"train": _train, "score": _score, "time": _time}[what](contender, job)
 
 
 def _train(contender: Contender, job: Job) -> None:
@@ -67,14 +65,20 @@ def _train(contender: Contender, job: Job) -> None:
     facts = contender.train(job)
     facts["training_s"] = time.perf_counter() - started
     facts["training_peak_mb"] = _peak_mb()
+    (Path(job.out) / "result.json").write_text(json.dumps(facts))
+
+
+def _score(contender: Contender, job: Job) -> None:
     predict = contender.load(job)
     scores, maps = [], []
     for frame in job.frames(job.test):
         score, anomaly_map = predict(frame[None])
+        # A row taken for a map would still give figures, and false ones.
+        if score.shape != (1,) or anomaly_map.ndim != 3 or len(anomaly_map) != 1:
+            raise SystemExit(f"{job.method}: for one frame, scores {score.shape} and maps {anomaly_map.shape}")
         scores.append(score[0])
         maps.append(anomaly_map[0])
     np.savez(Path(job.out) / "scores.npz", scores=np.array(scores, np.float64), maps=np.array(maps, np.float32))
-    (Path(job.out) / "result.json").write_text(json.dumps(facts))
 
 
 def _time(contender: Contender, job: Job) -> None:

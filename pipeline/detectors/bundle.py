@@ -87,6 +87,7 @@ class Calibration(_Frozen):
     """The share of normal frames that may score above the threshold: as asked for at training, or as follows from
     the promise."""
     normals: int = Field(gt=0)
+    """So many; of parts with several pictures, so many parts."""
     score_quantiles: Mapping[str, float]
     """'0.01' … '0.99' → score, of the calibration normals. Drift is measured against these."""
     quality: QualityLimits

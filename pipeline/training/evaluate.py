@@ -33,8 +33,8 @@ class ImageMetrics:
     false_alarm_rate: float | None
     """The share of normals at or above the calibrated threshold, as found."""
     intervals: Mapping[str, tuple[float, float]]
-    """Name of a figure → its 95 % bootstrap interval over images. With few defects it is wide, and a reader should
-    see that."""
+    """Name of a figure → its 95 % bootstrap interval over images, or over parts. With few defects it is wide, and a
+    reader should see that."""
 
 
 def evaluate_images(
@@ -42,19 +42,21 @@ def evaluate_images(
     defect_scores: NDArray[np.float64],
     threshold: float | None = None,
     seed: int = 0,
+    parts: NDArray[np.int64] | None = None,
 ) -> ImageMetrics:
-    """Raises ValueError unless there is at least one normal and one defect."""
+    """parts: which part each image shows, those of the normals first (`resampled`). Raises ValueError unless there is
+    at least one normal and one defect."""
     if not len(normal_scores) or not len(defect_scores):
         raise ValueError("metrics need at least one normal and one defective image")
     is_defect = np.r_[np.zeros(len(normal_scores), dtype=bool), np.ones(len(defect_scores), dtype=bool)]
     scores = np.r_[normal_scores, defect_scores].astype(np.float64)
     found = {name: float(value[0]) for name, value in _figures(scores, is_defect, threshold, _once(scores)).items()}
-    weights = resampled(is_defect, _DRAWS, seed)
-    parts = [
+    weights = resampled(is_defect, _DRAWS, seed, parts)
+    drawn = [
         _figures(scores, is_defect, threshold, weights[start : start + _DRAWS_AT_ONCE])
         for start in range(0, _DRAWS, _DRAWS_AT_ONCE)
     ]
-    intervals = {name: interval(np.concatenate([part[name] for part in parts])) for name in found}
+    intervals = {name: interval(np.concatenate([some[name] for some in drawn])) for name in found}
     return ImageMetrics(
         normals=len(normal_scores),
         defects=len(defect_scores),

@@ -1,17 +1,25 @@
-"""Bootstrap over images: how far a figure would move with another draw of test images."""
+"""Bootstrap over parts: how far a figure would move with another draw of them."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def resampled(is_defect: NDArray[np.bool_], draws: int, seed: int) -> NDArray[np.float64]:
+def resampled(
+    is_defect: NDArray[np.bool_], draws: int, seed: int, parts: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
     """(N,) → (draws, N): how often each image is in each draw. Good and defective ones are drawn apart, so that every
-    draw has as many of each as there are."""
+    draw has as many of each as there are.
+
+    parts (N,): which part each image shows (`parts_of`); parts are then drawn, each with all its images. Without it
+    every image is a part of its own."""
     random = np.random.default_rng(seed)
     weights = np.zeros((draws, len(is_defect)))
+    parts = np.arange(len(is_defect)) if parts is None else parts
     for group in (np.flatnonzero(is_defect), np.flatnonzero(~is_defect)):
         if len(group):
-            weights[:, group] = random.multinomial(len(group), np.full(len(group), 1 / len(group)), size=draws)
+            own, of_image = np.unique(parts[group], return_inverse=True)
+            drawn = random.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
+            weights[:, group] = drawn[:, of_image]
     return weights
 
 

@@ -17,6 +17,7 @@ from pipeline.training.baselines import BASELINES
 from pipeline.training.data import DataError, fingerprint, read_frame, read_mask, refuse, size_text
 from pipeline.training.evaluate import ImageMetrics, evaluate_images
 from pipeline.training.layouts import Layout, TestImage, find_layout
+from pipeline.training.parts import parts_of
 from pipeline.training.pixels import (
     PixelCounts,
     PixelMetrics,
@@ -104,11 +105,13 @@ def measure(
     shelf: MapShelf,
     track: Track = untracked,
     masks: bool = True,
+    same_part: int | None = None,
 ) -> Evaluation:
     """Scores the test images, one at a time, and leaves their maps on the shelf under their numbers.
 
-    masks: whether pixels are evaluated, too. Raises DataError that names every image and mask that cannot be used, or
-    says which kind of images is missing.
+    masks: whether pixels are evaluated, too. same_part: see `parts_of`; intervals are over parts then.
+
+    Raises DataError that names every image and mask that cannot be used, or says which kind of images is missing.
     """
     layout = find_layout(data)
     images = layout.test
@@ -137,25 +140,28 @@ def measure(
 
     is_defect = np.array([image.is_defect for image in images])
     kinds = np.array([image.kind for image in images])
+    parts = parts_of([image.path for image in images], same_part)
     counts = _count(images, detector.info, shelf, samples.thresholds(), track) if marked else None
 
     def figures(values: NDArray[np.float64], threshold: float | None = None, kind: str | None = None) -> ImageMetrics:
         defects = is_defect if kind is None else kinds == kind
-        return evaluate_images(values[~is_defect], values[defects], threshold)
+        own = np.r_[parts[~is_defect], parts[defects]]
+        return evaluate_images(values[~is_defect], values[defects], threshold, parts=own)
+
+    def pixel_figures(kind: str | None = None) -> PixelMetrics | None:
+        if counts is None:
+            return None
+        taken = np.flatnonzero((kinds == kind) | ~is_defect) if kind else np.arange(len(counts))
+        return pixel_metrics([counts[number] for number in taken], parts=parts[taken])
 
     threshold = detector.info.calibration.threshold
     return Evaluation(
         data=f"{data.name}: test",
-        notes=(*layout.notes, *_notes(layout, detector.info, masks, marked)),
+        notes=(*layout.notes, *_notes(layout, detector.info, masks, marked), *_notes_on_parts(parts, is_defect)),
         detector=figures(scores, threshold),
-        pixel=pixel_metrics(counts) if counts else None,
+        pixel=pixel_figures(),
         per_class={
-            kind: ClassFigures(
-                figures(scores, threshold, kind),
-                pixel_metrics([one for one, own in zip(counts, kinds, strict=True) if own in (kind, "good")])
-                if counts
-                else None,
-            )
+            kind: ClassFigures(figures(scores, threshold, kind), pixel_figures(kind))
             for kind in dict.fromkeys(kinds[is_defect].tolist())
         },
         baselines={name: figures(values) for name, values in baselines.items()},
@@ -225,6 +231,13 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
             "the figures are too good"
         )
     return notes
+
+
+def _notes_on_parts(parts: NDArray[np.int64], is_defect: NDArray[np.bool_]) -> list[str]:
+    if len(np.unique(parts)) == len(parts):
+        return []
+    good, bad = (len(np.unique(parts[chosen])) for chosen in (~is_defect, is_defect))
+    return [f"the images show {good} good and {bad} defective parts: intervals are over parts"]
 
 
 def _mask_of(image: TestImage) -> NDArray[np.bool_] | None:

@@ -93,16 +93,18 @@ class PixelMetrics:
     aupro: float
     """Mean overlap with the regions, over false positive rates up to 0.3, divided by 0.3 (Bergmann et al. 2021)."""
     intervals: dict[str, tuple[float, float]]
-    """95 % bootstrap intervals over images, for 'auroc' and 'aupro'."""
+    """95 % bootstrap intervals over images, or over parts, for 'auroc' and 'aupro'."""
 
 
-def pixel_metrics(counts: Sequence[PixelCounts], seed: int = 0, draws: int = _DRAWS) -> PixelMetrics | None:
-    """None where no pixel is defective, or none is normal."""
+def pixel_metrics(
+    counts: Sequence[PixelCounts], seed: int = 0, draws: int = _DRAWS, parts: NDArray[np.int64] | None = None
+) -> PixelMetrics | None:
+    """parts: which part each image shows (`resampled`). None where no pixel is defective, or none is normal."""
     if not sum(one.defectives for one in counts) or not sum(one.normals for one in counts):
         return None
     table = np.stack([np.stack([one.normal, one.defective, one.overlap]) for one in counts])
     sizes = np.array([[one.normals, one.defectives, one.regions] for one in counts], dtype=np.float64)
-    weights = resampled(np.array([one.defectives > 0 for one in counts]), draws, seed)
+    weights = resampled(np.array([one.defectives > 0 for one in counts]), draws, seed, parts)
     auroc, aupro = _areas(table, sizes, np.vstack([np.ones(len(counts)), weights]))
     intervals = {"auroc": interval(auroc[1:]), "aupro": interval(aupro[1:])}
     return PixelMetrics(float(auroc[0]), float(aupro[0]), intervals)

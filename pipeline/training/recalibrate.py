@@ -15,6 +15,7 @@ from pipeline.training.data import DataError, fingerprint, read_frame
 from pipeline.training.false_stops import Chosen, Target, choose_threshold
 from pipeline.training.layouts import TestImage, find_layout
 from pipeline.training.measure import check_images
+from pipeline.training.parts import highest_of_parts, parts_of
 from pipeline.training.track import Track, untracked
 
 
@@ -53,14 +54,24 @@ class Recalibrated:
     """The share of these normals that the old threshold calls NOT_OK."""
 
 
-def recalibrate(detector: Detector, normals: Sequence[Path], target: Target, track: Track = untracked) -> Recalibrated:
+def recalibrate(
+    detector: Detector,
+    normals: Sequence[Path],
+    target: Target,
+    track: Track = untracked,
+    same_part: int | None = None,
+) -> Recalibrated:
     """Scores the normals, one at a time, and sets threshold, quantiles and quality limits from them.
+
+    same_part: see `parts_of`. Of a part with several pictures the highest score counts, once: a new part is then called
+    NOT_OK in any of its pictures at most at the rate, and so is no more of its pictures.
 
     Raises CalibrationError when they are too few for the target, before anything is scored; DataError that names every
     image that cannot be used.
     """
     # The number needed does not depend on the scores.
-    choose_threshold(np.arange(len(normals), dtype=np.float64), target)
+    parts = parts_of(normals, same_part)
+    choose_threshold(np.arange(len(np.unique(parts)), dtype=np.float64), target)
     info = detector.info
     check_images([TestImage(path, "good") for path in normals], info, False, track)
     scores = np.empty(len(normals))
@@ -73,11 +84,12 @@ def recalibrate(detector: Detector, normals: Sequence[Path], target: Target, tra
         sharpnesses.append(sharpness(gray))
     if not np.isfinite(scores).all():
         raise CalibrationError(f"{info.name} gives scores that are not finite: the model is broken; train it again")
-    chosen = choose_threshold(scores, target)
+    of_parts = highest_of_parts(scores, parts)
+    chosen = choose_threshold(of_parts, target)
     calibration = Calibration(
         threshold=chosen.threshold,
         false_alarm_rate=chosen.rate,
-        normals=len(normals),
+        normals=len(of_parts),
         score_quantiles=quantiles(scores),
         quality=quality_limits(levels, sharpnesses),
         promise=Promise(

@@ -5,12 +5,13 @@ on both sides, and every held-out figure would be too good. So the sorted names 
 block goes to one role as a whole. Several rounds of blocks keep every role in touch with the whole of the production.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from pipeline.training.parts import last_number
 
 Item = TypeVar("Item")
 _EDGE_MOVES = 3
@@ -52,9 +53,8 @@ def split_by_number(paths: Sequence[Path], shares: Shares | None = None) -> Spli
     A part that was photographed several times, under six exposures say, has file numbers close together, even where the
     names begin with the exposure. Its pictures then go to one role.
     """
-    numbers = {path: int((re.findall(r"\d+", path.stem) or ["0"])[-1]) for path in paths}
-    ordered = sorted(paths, key=lambda path: (numbers[path], path))
-    jumps = [numbers[after] - numbers[before] for before, after in pairwise(ordered)]
+    ordered = sorted(paths, key=lambda path: (last_number(path), path))
+    jumps = [last_number(after) - last_number(before) for before, after in pairwise(ordered)]
     return split_contiguous(ordered, shares, jumps=jumps)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workers.commands.options import Runtime
+from workers.commands.options import Runtime, SamePart
 from workers.commands.progress import bars_on
 
 
@@ -14,8 +14,8 @@ def calibrate(
     data: Annotated[
         Path,
         typer.Option(
-            help="Images of good parts, one a part, that the model was not trained on: a folder, or a data set whose "
-            "train/good is taken. Images that the bundle was fitted on are left out."
+            help="Images of good parts that the model was not trained on, one a part or see --same-part: a folder, "
+            "or a data set whose train/good is taken. Images that the bundle was fitted on are left out."
         ),
     ],
     false_stops_per_shift: Annotated[float, typer.Option(min=0, help="So many at most, in the long run.")] = 1,
@@ -24,6 +24,7 @@ def calibrate(
     k: Annotated[int, typer.Option(min=1, help="The line stops at k …")] = 1,
     n: Annotated[int, typer.Option(min=1, help="… of the last n parts NOT_OK, as in the line's policy.")] = 1,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="How sure the promise is.")] = 0.95,
+    same_part: SamePart = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the bundle to write.", file_okay=False)] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Change the bundle itself, in place of --out.")] = False,
     name: Annotated[str, typer.Option(help="Of the new bundle. Left out: the name of --out.")] = "",
@@ -38,6 +39,8 @@ def calibrate(
     threshold is the lowest that keeps this rate with the given confidence, whatever the scores look like; with too
     few images for that the command refuses, and says how many it takes. Quality limits (too dark, too bright, blurred)
     are set anew from the same images.
+
+    With --same-part the highest score of a part counts for it, since its pictures pass or fail together.
 
     The promise holds for parts like these, one after the other independent. A mark that ten parts in a row carry,
     a new lamp, or a second camera on the line are not in it. With k of n the single part may be called NOT_OK far more
@@ -71,15 +74,16 @@ def calibrate(
         console.print(f"left out {normals.fitted} images that the model was fitted on; {len(normals.paths)} remain")
     if not normals.known:
         console.print("note: this bundle does not say what it was fitted on; make sure that it was not on these images")
-    found = recalibrate(detector, normals.paths, target, bars_on(console))
+    found = recalibrate(detector, normals.paths, target, bars_on(console), same_part)
     command = shlex.join(["andon", *sys.argv[1:]])
     written = write_recalibrated(
         bundle, folder, name or (info.name if in_place else folder.name), info, found.calibration, data, command
     )
-    chosen = found.chosen
+    chosen, parts = found.chosen, found.calibration.normals
+    shown = f"{len(normals.paths)} good images" + (f" of {parts} parts" if parts < len(normals.paths) else "")
     low, high = (stops_per_frame(rate, k, n) * target.frames_per_shift for rate in chosen.interval)
     typer.echo(
-        f"threshold {info.calibration.threshold:.6g} → {chosen.threshold:.6g}, from {len(normals.paths)} good images "
+        f"threshold {info.calibration.threshold:.6g} → {chosen.threshold:.6g}, from {shown} "
         f"(the old one calls {found.called_before:.2%} of them NOT_OK)\n"
         f"good parts called NOT_OK: {chosen.expected_rate:.3%} expected, 95 % interval {chosen.interval[0]:.3%} to "
         f"{chosen.interval[1]:.3%}; at most {chosen.rate:.3%} with {confidence:.0%} confidence\n"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.commands.options import Runtime
+from workers.commands.options import Runtime, SamePart
 from workers.commands.progress import bars_on
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def evaluate(
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Write the model card, README.md, into the bundle.")] = False,
     masks: Annotated[bool, typer.Option(help="Evaluate pixels, too, where defects are marked.")] = True,
+    same_part: SamePart = None,
     device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
     runtime: Annotated[
         Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
@@ -38,6 +39,9 @@ def evaluate(
 
     All figures are of raw scores and maps. AUROC, AUPR and the best F1 need no threshold; F1, accuracy, precision and
     recall are those at the bundle's threshold. Pixels: AUROC, and AUPRO up to a false positive rate of 0.3.
+
+    Intervals say how far a figure would move with other test images. Six pictures of one part are no six parts: with
+    --same-part they are drawn together, and intervals are as wide as they should be.
 
     Damaged images and masks that do not fit are named, file by file, before anything is scored.
 
@@ -56,7 +60,7 @@ def evaluate(
     console = Console()
     detector = load_detector(bundle, device, runtime.value)
     with MapShelf() as shelf:
-        found = measure(detector, data, machine_facts(device), shelf, bars_on(console), masks)
+        found = measure(detector, data, machine_facts(device), shelf, bars_on(console), masks, same_part)
         if report:
             console.print(f"report: {write_report(detector.info, found, shelf, report)}")
     _print(console, detector.info.name, found)

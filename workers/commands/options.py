@@ -1,6 +1,9 @@
 """Options that several commands share."""
 
 from enum import StrEnum
+from typing import Annotated
+
+import typer
 
 
 class Runtime(StrEnum):
@@ -9,3 +12,15 @@ class Runtime(StrEnum):
     TORCH = "torch"
     ONNX = "onnx"
     OPENVINO = "openvino"
+
+
+SamePart = Annotated[
+    int | None,
+    typer.Option(
+        "--same-part",
+        min=0,
+        metavar="N",
+        help="Pictures of one folder show one part (exposures, sides) where the last number in their names is at "
+        "most N above that of the picture before; 0: where it is equal. Left out: each shows a part of its own.",
+    ),
+]

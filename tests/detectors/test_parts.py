@@ -1,0 +1,87 @@
+"""Pictures of one part are one draw: how they are told, and what follows for intervals and thresholds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectors.conftest import normal_frames, write_images
+from PIL import Image
+
+from pipeline.detectors.null import make_null_bundle
+from pipeline.detectors.registry import load_detector
+from pipeline.training.calibrate import CalibrationError
+from pipeline.training.data import read_frame
+from pipeline.training.evaluate import evaluate_images
+from pipeline.training.false_stops import Target, choose_threshold
+from pipeline.training.measure import measure
+from pipeline.training.parts import highest_of_parts, parts_of
+from pipeline.training.recalibrate import recalibrate
+from pipeline.training.shelf import MapShelf
+
+pytestmark = pytest.mark.unit
+
+NAMES = ("good/exp1_41.png", "good/exp2_40.png", "good/exp1_90.png", "bad/exp1_42.png", "good/exp3_60.png")
+PATHS = [Path(name) for name in NAMES]
+AT_MOST_HALF = Target(stops_per_shift=1800, fps=1, shift_hours=1)
+
+
+def test_numbers_close_together_in_one_folder_are_one_part() -> None:
+    first, second, third, bad, fourth = parts_of(PATHS, 25)
+    assert first == second == fourth
+    assert len({first, third, bad}) == 3
+
+
+def test_zero_takes_equal_numbers_alone_and_nothing_takes_every_picture() -> None:
+    twins = [Path("cam1_7.png"), Path("cam2_7.png"), Path("cam1_8.png")]
+    assert parts_of(twins, 0).tolist() == [0, 0, 1]
+    assert parts_of(twins, None).tolist() == [0, 1, 2]
+    assert len(parts_of([], 3)) == 0
+
+
+def test_the_highest_of_each_part_by_hand() -> None:
+    assert highest_of_parts(np.array([1.0, 5.0, 2.0]), np.array([1, 0, 1])).tolist() == [5.0, 2.0]
+
+
+def test_six_pictures_of_a_part_make_an_interval_no_narrower() -> None:
+    random = np.random.default_rng(0)
+    good, bad = random.normal(size=30), random.normal(1, 1, 30)
+    six = np.repeat(np.arange(60), 6)
+    once = evaluate_images(good, bad).intervals["auroc"]
+    by_image = evaluate_images(np.repeat(good, 6), np.repeat(bad, 6)).intervals["auroc"]
+    by_part = evaluate_images(np.repeat(good, 6), np.repeat(bad, 6), parts=six).intervals["auroc"]
+    assert by_part == pytest.approx(once, abs=1e-12)
+    assert by_image[1] - by_image[0] < 0.5 * (by_part[1] - by_part[0])
+
+
+def test_an_evaluation_says_how_many_parts_its_intervals_are_over(tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(6))
+    write_images(tmp_path / "test" / "hole", normal_frames(4, seed=1) // 2)
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    detector = load_detector(tmp_path / "bundle")
+    with MapShelf() as shelf:
+        by_part = measure(detector, tmp_path, "a test machine", shelf, same_part=1)
+        by_image = measure(detector, tmp_path, "a test machine", shelf)
+    assert any("1 good and 1 defective parts: intervals are over parts" in note for note in by_part.notes)
+    assert not any("parts" in note for note in by_image.notes)
+    assert by_part.detector.auroc == by_image.detector.auroc
+
+
+def test_of_a_part_the_highest_score_counts_once(tmp_path: Path) -> None:
+    paths = [tmp_path / f"view{view}_{part}.png" for part in range(6) for view in range(2)]
+    for path, frame in zip(paths, normal_frames(12), strict=True):
+        Image.fromarray(frame).save(path)
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    detector = load_detector(tmp_path / "bundle")
+    found = recalibrate(detector, paths, AT_MOST_HALF, same_part=0)
+    scores = np.array([detector.predict(read_frame(path, "gray")[None]).scores[0] for path in paths])
+    assert found.calibration.normals == 6
+    assert found.chosen == choose_threshold(scores.reshape(6, 2).max(axis=1), AT_MOST_HALF)
+
+
+def test_one_part_however_often_shown_promises_nothing(tmp_path: Path) -> None:
+    write_images(tmp_path / "good", normal_frames(12))
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    detector, paths = load_detector(tmp_path / "bundle"), sorted((tmp_path / "good").iterdir())
+    assert recalibrate(detector, paths, AT_MOST_HALF).calibration.normals == 12
+    with pytest.raises(CalibrationError, match="1 held-out normals cannot promise"):
+        recalibrate(detector, paths, AT_MOST_HALF, same_part=1)
