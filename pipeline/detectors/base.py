@@ -8,11 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import BundleInfo
+from pipeline.errors import AndonError
+
+
+class BrokenModelError(AndonError):
+    """A model that gives no number."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one network pass says of N frames. All values are raw: unbounded, neither normalised nor clamped."""
+    """What one network pass says of N frames. All values are raw: unbounded, neither normalised nor clamped.
+
+    Raises BrokenModelError when a score is not finite. NaN is below every threshold: a broken model would call every
+    frame OK.
+    """
 
     scores: NDArray[np.float64]
     """(N,): the higher, the more anomalous."""
@@ -22,6 +31,10 @@ class Prediction:
 
     features: Mapping[str, NDArray[np.float64]]
     """name → (N,): what the score was computed from. Kept because a score may saturate where a feature does not."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.scores).all():
+            raise BrokenModelError("the model gives scores that are not finite: it is broken; train it again")
 
 
 class Detector(Protocol):

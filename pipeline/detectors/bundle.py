@@ -15,6 +15,7 @@ from pipeline.errors import AndonError
 WEIGHTS = "model.safetensors"
 MANIFEST = "bundle.json"
 CARD = "README.md"
+_DRAFT = ".part"
 SCHEMA_VERSION: Final = 1
 
 
@@ -123,19 +124,16 @@ class BundleInfo(_Frozen):
 
 
 def save_bundle(folder: Path, info: BundleInfo, tensors: Mapping[str, NDArray[Any]]) -> BundleInfo:
-    """Writes a bundle; the manifest last and by rename, so that a folder with a manifest is whole.
+    """Writes a bundle; the manifest last and by rename, so that a folder with a manifest is whole. A full disk leaves
+    the bundle that is there as it was.
 
     `info.weights_sha256` is replaced by the hash of what was written. Returns the info as written.
     """
     from safetensors.numpy import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     blob = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     written = info.model_copy(update={"weights_sha256": hashlib.sha256(blob).hexdigest()})
-    draft = folder / (WEIGHTS + ".part")  # a full disk leaves the bundle that is there as it was
-    draft.write_bytes(blob)
-    draft.replace(folder / WEIGHTS)
-    _write_manifest(folder, written)
+    _write(folder, {WEIGHTS: blob, MANIFEST: _manifest(written)})
     return written
 
 
@@ -144,21 +142,38 @@ def copy_bundle(source: Path, folder: Path, info: BundleInfo) -> None:
 
     The model card is not taken along: it is of another model.
     """
+    found: dict[str, bytes | Path] = {}
     if folder.resolve() != source.resolve():
-        folder.mkdir(parents=True, exist_ok=True)
-        # Exported graphs, in folders, are of the weights, which stay. Hidden is what a killed export left behind.
-        for path in [path for path in source.rglob("*") if path.is_file()]:
+        # Exported graphs, in folders, are of the weights, which stay. Hidden, or a draft, is what was left by a killed
+        # export or training.
+        for path in [path for path in source.rglob("*") if path.is_file() and path.suffix != _DRAFT]:
             own = path.relative_to(source)
             if not own.parts[0].startswith(".") and str(own) not in (MANIFEST, CARD):
-                (folder / own).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, folder / own)
-    _write_manifest(folder, info)
+                found[str(own)] = path
+    _write(folder, {**found, MANIFEST: _manifest(info)})
 
 
-def _write_manifest(folder: Path, info: BundleInfo) -> None:
-    draft = folder / (MANIFEST + ".part")
-    draft.write_text(info.model_dump_json(indent=2) + "\n")
-    draft.replace(folder / MANIFEST)
+def _manifest(info: BundleInfo) -> bytes:
+    return (info.model_dump_json(indent=2) + "\n").encode()
+
+
+def _write(folder: Path, files: Mapping[str, bytes | Path]) -> None:
+    """All in full beside those that are there, then all by rename, in their order: a full disk leaves those that are
+    there as they were."""
+    drafts = {name: folder / (name + _DRAFT) for name in files}
+    try:
+        for name, content in files.items():
+            drafts[name].parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                shutil.copyfile(content, drafts[name])
+            else:
+                drafts[name].write_bytes(content)
+    except OSError:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+        raise
+    for name, draft in drafts.items():
+        draft.replace(folder / name)
 
 
 def read_info(folder: Path) -> BundleInfo:

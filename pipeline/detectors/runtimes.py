@@ -112,12 +112,21 @@ def _openvino(path: Path, threads: int) -> Callable[[Sequence[NDArray[Any]]], Ar
     # Single precision by name: by default OpenVINO rounds to bfloat16 where the processor can, and scores move.
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     model = openvino.Core().compile_model(str(path), "CPU", settings)
-    request = model.create_infer_request()
     count = len(model.inputs)
+    # A request holds one frame's tensors. The stream, a shadow and whoever posts an image may look through one network
+    # at once, so each takes an idle request, and none waits for another. As many stay as ever ran at once.
+    idle = [model.create_infer_request()]
 
     def run(inputs: Sequence[NDArray[Any]]) -> Arrays:
-        found = request.infer(list(inputs)[:count], share_inputs=True, share_outputs=False)
-        return [np.array(value) for value in found.values()]
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = model.create_infer_request()
+        try:
+            found = request.infer(list(inputs)[:count], share_inputs=True, share_outputs=False)
+            return [np.array(value) for value in found.values()]
+        finally:
+            idle.append(request)
 
     return run
 

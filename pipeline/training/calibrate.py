@@ -30,10 +30,12 @@ def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) ->
 
     Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates, arXiv 2107.07511, eq. 1): the
     ⌈(n + 1)(1 − α)⌉-th smallest of n scores q has P(new > q) ≤ α. A frame is NOT_OK at score ≥ threshold, so the
-    threshold is the next float above q. Raises CalibrationError when n is too small for α.
+    threshold is the next float above q. Raises CalibrationError when n is too small for α, or a score is not finite.
     """
     if not 0 < false_alarm_rate < 1:
         raise CalibrationError(f"the false alarm rate must lie between 0 and 1, not {false_alarm_rate}")
+    if not np.isfinite(scores).all():
+        raise CalibrationError("the model gives normals scores that are not finite: its training failed")
     needed = normals_needed(false_alarm_rate)
     if len(scores) < needed:
         reachable = 1 / (len(scores) + 1)

@@ -36,6 +36,8 @@ SCORE_TOLERANCE = 0.02
 MAP_TOLERANCE = 0.01
 """Of the range of torch's map."""
 _SYNTHETIC = 8
+_RECORDED = 3
+"""So many frames show which axes of a network vary."""
 _DRAFT = ".export"
 
 Frame = NDArray[np.uint8]
@@ -71,13 +73,18 @@ def export_bundle(
 ) -> Export:
     """Writes the bundle to `out`, which may be `bundle` itself, with graphs in a folder named as the runtime.
 
-    frames: to compare on; synthetic ones where there are none. Raises ExportError, and leaves no graphs behind, when a
-    network cannot be exported or the engine differs from torch by more than the tolerance.
+    frames: to compare on; made-up ones beside them where the model takes any size, or there are none. Raises
+    ExportError, and leaves no graphs behind, when a network cannot be exported or the engine differs from torch by more
+    than the tolerance.
     """
     reference = load_detector(bundle, "cpu")
     info = reference.info
-    frames = list(frames) or synthetic_frames(info)
-    calls = record_calls(reference, frames[:3] if len(frames) > 2 else frames)
+    made_up = synthetic_frames(info)
+    # Of a model for any size the axes of a graph are free in which made-up frames differ: those at hand may all be of
+    # one size, and the next camera's of another. What it says at other sizes is compared, too.
+    calls = record_calls(reference, made_up[:_RECORDED])
+    of_any_size = info.input.min_side_px is not None
+    frames = [*frames, *(made_up if of_any_size or not frames else [])]
     if not calls:
         raise ExportError(f"method {info.method!r} has no network to export")
     copy_bundle(bundle, out, info)

@@ -18,6 +18,7 @@ from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatures
 from pipeline.detectors.radar.front import Front, PixelFront
+from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import calibrate
 from pipeline.training.data import DataError, Frame
@@ -68,9 +69,11 @@ def train_radar(
     say(str(normals))
 
     config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device, track)
-    network, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
-    # Rounded as the bundle will store it, before anything is fitted to what it says.
-    network.half().float()
+    taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
+    # What the bundle will hold, so that all that is fitted to it is of the model that will be loaded, to the bit.
+    weights = {key: tensor.half().cpu().numpy() for key, tensor in taught.state_dict().items()}
+    network = NoisePredictor(config, front.channels)
+    load_weights(network, weights)
     extractor = RadarFeatures(front, network, config, device)
 
     def features(frames: Sequence[Frame], doing: str) -> NDArray[np.float64]:
@@ -109,8 +112,8 @@ def train_radar(
         created_at=datetime.now(UTC),
         weights_sha256="0" * 64,
     )
-    weights = {NETWORK_PREFIX + key: tensor.half().cpu().numpy() for key, tensor in network.state_dict().items()}
-    return save_bundle(out, info, {**weights, USUAL: extractor.usual.numpy(), **front.tensors(), **judgement.tensors()})
+    stored = {NETWORK_PREFIX + key: array for key, array in weights.items()}
+    return save_bundle(out, info, {**stored, USUAL: extractor.usual.numpy(), **front.tensors(), **judgement.tensors()})
 
 
 def fit_front(

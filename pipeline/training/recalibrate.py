@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
 from pipeline.frames import mean_level, sharpness, to_gray
-from pipeline.training.calibrate import CalibrationError, quality_limits, quantiles
+from pipeline.training.calibrate import quality_limits, quantiles
 from pipeline.training.data import DataError, fingerprint, read_frame
 from pipeline.training.false_stops import Chosen, Target, choose_threshold
 from pipeline.training.layouts import TestImage, find_layout
@@ -82,8 +82,6 @@ def recalibrate(
         gray = to_gray(frame)
         levels.append(mean_level(gray))
         sharpnesses.append(sharpness(gray))
-    if not np.isfinite(scores).all():
-        raise CalibrationError(f"{info.name} gives scores that are not finite: the model is broken; train it again")
     of_parts = highest_of_parts(scores, parts)
     chosen = choose_threshold(of_parts, target)
     calibration = Calibration(

@@ -1,6 +1,7 @@
 """Small trained models: big enough to have every part, small enough to be trained in a second."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.detectors.base import Detector
 from pipeline.detectors.cflow.config import CflowConfig
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.radar.config import RadarConfig
@@ -39,6 +41,16 @@ def write_images(folder: Path, frames: NDArray[np.uint8]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(folder / f"part{number:04d}.png")
+
+
+def assert_each_thread_gets_its_own(detector: Detector) -> None:
+    frames = normal_frames(2, seed=5)
+    frames[1, 10:30, 10:40] //= 4
+    alone = [detector.predict(frame[None]).scores[0] for frame in frames]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [number % 2 for number in range(60)]
+        found = list(pool.map(lambda number: detector.predict(frames[number][None]).scores[0], asked))
+    assert found == [alone[number] for number in asked]
 
 
 @pytest.fixture(scope="session")

@@ -120,13 +120,18 @@ def test_predict_of_nothing_is_refused(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize("file", ["model.safetensors", "bundle.json"])
 def test_a_full_disk_is_named_and_leaves_the_bundle_that_was_there(
-    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    file: str,
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What training writes its weights to first is that disk."""
+    """What training writes the file to first is that disk."""
     write_images(tmp_path / "data", normal_frames(40))
     old = Path(shutil.copytree(bundles["cflow"], tmp_path / "old"))
-    (old / "model.safetensors.part").symlink_to("/dev/full")
+    (old / f"{file}.part").symlink_to("/dev/full")
     arguments = ("train", "cflow", "--epochs", 0, "--data", tmp_path / "data", "--out", old)
     assert andon(monkeypatch, *arguments, "--false-alarm-rate", 0.1) == 2
     assert "No space left on device" in capsys.readouterr().err

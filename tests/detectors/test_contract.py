@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from detectors.conftest import DETECTORS, normal_frames
+from detectors.conftest import DETECTORS, assert_each_thread_gets_its_own, normal_frames
 from numpy.testing import assert_array_equal
 
-from pipeline.detectors.base import Detector, Prediction
+from pipeline.detectors.base import BrokenModelError, Detector, Prediction
 from pipeline.detectors.bundle import WEIGHTS, BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.training.data import fingerprint
+from pipeline.training.data import fingerprint, load_frames
 from pipeline.training.layouts import find_layout
 
 pytestmark = pytest.mark.unit
@@ -73,6 +73,26 @@ def test_saved_and_loaded_it_scores_the_same_to_the_bit(bundle: Path, tmp_path: 
     written = save_bundle(tmp_path / "copy", info, tensors)
     assert written.model_hash == info.model_hash
     assert_same(load_detector(bundle, "cpu").predict(frames), load_detector(tmp_path / "copy", "cpu").predict(frames))
+
+
+def test_the_threshold_is_of_the_model_that_is_loaded(bundle: Path, normals_folder: Path) -> None:
+    """It lies just above the score of one of its normals, to the bit: what scored them in training scores here."""
+    info = read_info(bundle)
+    if not info.training:
+        pytest.skip(f"{info.method} is not trained")
+    frames = np.stack(load_frames(find_layout(normals_folder).normals, info.input.mode))
+    scores = load_detector(bundle, "cpu").predict(frames).scores
+    assert info.calibration.threshold in np.nextafter(scores, np.inf)
+
+
+def test_who_looks_at_once_sees_own_frames(detector: Detector) -> None:
+    assert_each_thread_gets_its_own(detector)
+
+
+def test_a_model_that_gives_no_number_is_refused() -> None:
+    for value in (np.nan, np.inf):
+        with pytest.raises(BrokenModelError, match="not finite"):
+            Prediction(np.array([0.0, value]), np.zeros((2, 1, 1), np.float32), {})
 
 
 def test_gray_stored_as_rgb_scores_as_gray(detector: Detector) -> None:

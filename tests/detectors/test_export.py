@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from detectors.conftest import normal_frames
+from detectors.conftest import assert_each_thread_gets_its_own, normal_frames
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor, nn
 
@@ -64,15 +64,23 @@ def test_an_engine_scores_as_torch_does(
     assert_alike(exported(method, runtime), runtime, [(48, 56)])
 
 
+@pytest.mark.parametrize(("method", "runtime"), CASES)
+def test_who_looks_at_once_through_an_engine_sees_own_frames(
+    method: str, runtime: GraphRuntime, exported: Callable[[str, GraphRuntime], Path]
+) -> None:
+    """The stream and a posted image do: OpenVINO's requests hold one frame each, and one was shared."""
+    assert_each_thread_gets_its_own(load_detector(exported(method, runtime), "cpu", runtime))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("method", ["radar in pixels", "radar in features", "cflow"])
 def test_graphs_take_any_size_where_the_bundle_does(method: str, bundles: dict[str, Path], tmp_path: Path) -> None:
-    """Slow: the exporter reasons about sizes for a minute."""
+    """Slow: the exporter reasons about sizes for a minute. The frames to compare on are all of one size."""
     info, tensors = load_bundle(bundles[method])
     any_size = info.input.model_copy(update={"min_side_px": 32})
     save_bundle(tmp_path, info.model_copy(update={"input": any_size}), tensors)
-    export_bundle(tmp_path, tmp_path, "onnx")
+    export_bundle(tmp_path, tmp_path, "onnx", list(normal_frames(4)))
     assert_alike(tmp_path, "onnx", [(48, 56), (33, 100), (64, 32)])
 
 
