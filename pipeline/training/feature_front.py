@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors
-from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.radar.config import STRIDE_PX, RadarConfig
 from pipeline.detectors.radar.front import FeatureFront, raw_features
 from pipeline.detectors.radar.projection import Projection, beside_their_surroundings, whiten
 from pipeline.training.damage import Damaged, damaged_copies
@@ -22,7 +22,11 @@ _MARKED = 0.3
 """A cell counts as damaged where damage shows at more than this strength."""
 _FEWEST_COPIES, _MOST_COPIES = 20, 200
 _MOST_CELLS = 800_000
-"""Of all damaged copies together: half a gigabyte. From 500 × 500 px on there are fewer than 200 copies."""
+"""Of all damaged copies together: half a gigabyte, and from 1600 × 1600 px on more, for the sake of the fewest copies.
+From 500 × 500 px on there are fewer than 200 copies."""
+_MOST_FIBRES = 3_000_000
+"""Of all normals together: 2 GB in half precision. 2,000 images of 300 × 300 px have as many, or 48 of 2000 × 2000."""
+_FEWEST_NORMALS = 20
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,15 @@ class Change:
     """(C, h, w): of the damaged frame less those of the normal, in half precision."""
     where: Tensor
     """(h, w): cells that were damaged visibly."""
+
+
+def as_many_as_fit(frames: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.uint8]]:
+    """The frames, or evenly spread ones where the features of all would not fit into memory."""
+    fibres = sum(-(-frame.shape[0] // STRIDE_PX) * -(-frame.shape[1] // STRIDE_PX) for frame in frames)
+    count = max(_FEWEST_NORMALS, len(frames) * _MOST_FIBRES // max(1, fibres))
+    if count >= len(frames):
+        return frames
+    return [frames[place * len(frames) // count] for place in range(count)]
 
 
 def fit_feature_front(

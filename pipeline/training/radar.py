@@ -23,7 +23,7 @@ from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.calibrate import calibrate
 from pipeline.training.data import DataError, Frame
 from pipeline.training.evaluate import evaluate_images
-from pipeline.training.feature_front import fit_feature_front
+from pipeline.training.feature_front import as_many_as_fit, fit_feature_front
 from pipeline.training.forest import fit_judgement
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
 from pipeline.training.normals import gray_levels, machine, read_normals
@@ -68,7 +68,10 @@ def train_radar(
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
     say(str(normals))
 
-    config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device, track)
+    fit = as_many_as_fit(parts["fit"]) if plan.config.space == "features" else parts["fit"]
+    if len(fit) < len(parts["fit"]):
+        say(f"looking at {len(fit)} of the {len(parts['fit'])} images to fit on: all at once would not fit into memory")
+    config, front, images = fit_front(fit, plan, 3 if normals.mode == "rgb" else 1, device, track)
     taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
     # What the bundle will hold, so that all that is fitted to it is of the model that will be loaded, to the bit.
     weights = {key: tensor.half().cpu().numpy() for key, tensor in taught.state_dict().items()}

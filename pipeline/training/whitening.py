@@ -38,14 +38,20 @@ def fit_whitening(features: Sequence[Tensor], config: RadarConfig, track: Track 
     whitening = torch.stack([whitening_of(one) for one in found.covariance(_FIBRES_PER_DEGREE * channels)])
     if not config.loud_share:
         return mean.float(), whitening
+
+    def white(number: int) -> Tensor:
+        return whiten(features[number].float()[None], mean.float(), whitening, config)[0]
+
+    # Whitened twice in place of kept: all at once they would take more memory than the features themselves.
+    numbers = track(range(len(features)), "looking for the loudest")
+    loudness = [white(number).square().sum(dim=0).flatten() for number in numbers]
+    least = _loudness_of_the_loudest(loudness, at, config)
     numbers = track(range(len(features)), "whitening by the loudest")
-    white = [whiten(features[number].float()[None], mean.float(), whitening, config)[0] for number in numbers]
-    least = _loudness_of_the_loudest(white, at, config)
     loud = _moments(
         (
-            (fibres_of(one)[is_loud], ring[is_loud])
-            for one, ring in zip(white, at, strict=True)
-            for is_loud in [one.square().sum(dim=0).flatten() >= least[ring]]
+            (fibres_of(white(number))[is_loud], at[number][is_loud])
+            for number in numbers
+            for is_loud in [loudness[number] >= least[at[number]]]
         ),
         config.rings,
         channels,
@@ -113,13 +119,13 @@ def fibres_of(one: Tensor) -> Tensor:
     return one.flatten(start_dim=1).T.double()
 
 
-def _loudness_of_the_loudest(white: Sequence[Tensor], at: Sequence[Tensor], config: RadarConfig) -> Tensor:
-    """(rings,): the squared norm that the loudest `loud_share` of each ring's fibres have at least."""
-    loudness = torch.cat([one.square().sum(dim=0).flatten() for one in white])
-    ring = torch.cat(list(at))
+def _loudness_of_the_loudest(loudness: Sequence[Tensor], at: Sequence[Tensor], config: RadarConfig) -> Tensor:
+    """Squared norms of each image's fibres, and their rings → (rings,): what the loudest `loud_share` of each ring's
+    fibres have at least."""
+    whole, ring = torch.cat(list(loudness)), torch.cat(list(at))
     least = torch.zeros(config.rings)
     for index in torch.unique(ring).tolist():
-        own = loudness[ring == index]
+        own = whole[ring == index]
         least[index] = own.topk(max(1, round(len(own) * config.loud_share))).values[-1]
     return least
 

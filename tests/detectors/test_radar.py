@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.images import to_images
-from pipeline.detectors.radar.anomaly_map import over_normal, sobel_magnitude, usual_norms
+from pipeline.detectors.radar.anomaly_map import over_frame, over_normal, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.border import closeness, places, rings
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import loud_norm, peak
@@ -266,6 +266,18 @@ def test_padding_repeats_the_border() -> None:
     padded = pad_to_stride(torch.arange(6.0).reshape(1, 1, 2, 3), 4)
     assert padded.shape == (1, 1, 4, 4)
     assert_array_equal(padded[0, 0, 3], [3, 4, 5, 5])
+
+
+def test_a_map_spans_its_frame_and_no_more() -> None:
+    """A map that says where in the frame each position lies, in pixels, still does; the last one reaches beyond."""
+    height, width, scale = 41, 56, 8
+    middles = (torch.arange(6.0)[:, None] + 0.5) * scale
+    found = over_frame(middles.expand(6, 7)[None], height, width, scale)
+    assert found.shape == (1, 6, 7)
+    expected = (torch.arange(6.0) + 0.5) * height / 6
+    assert_allclose(found[0, :, 3].numpy(), expected.numpy().clip(min=scale / 2), rtol=1e-5)
+    whole = torch.rand(1, 6, 7)
+    assert over_frame(whole, 48, 56, 8) is whole
 
 
 def test_sobel_of_a_slope_is_its_steepness_and_of_a_flat_image_nothing() -> None:

@@ -13,10 +13,12 @@ from numpy.testing import assert_array_equal
 from pipeline.detectors.bundle import read_info
 from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import RadarConfig
+from pipeline.training import feature_front
 from pipeline.training.calibrate import CalibrationError
 from pipeline.training.cflow import train_cflow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.data import DataError, load_frames
+from pipeline.training.feature_front import as_many_as_fit
 from pipeline.training.layouts import find_layout
 from pipeline.training.noise_training import NoisePlan, draw_patches, train_noise_predictor
 from pipeline.training.radar import fit_gain, train_radar
@@ -192,3 +194,14 @@ def test_synthetic_defects_repeat_themselves_and_take_turns() -> None:
     assert [defect.kind for defect in first] == [*KINDS, next(iter(KINDS))]
     for one, other in zip(first, again, strict=True):
         assert_array_equal(one.frame, other.frame)
+
+
+def test_of_large_frames_so_many_are_looked_at_as_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [np.full((80, 85), number, dtype=np.uint8) for number in range(100)]
+    assert as_many_as_fit(frames) is frames
+    monkeypatch.setattr(feature_front, "_MOST_FIBRES", 25 * 110)
+    few = as_many_as_fit(frames)
+    assert [int(frame[0, 0]) for frame in few] == list(range(0, 100, 4))
+    monkeypatch.setattr(feature_front, "_MOST_FIBRES", 1)
+    assert len(as_many_as_fit(frames)) == 20
+    assert as_many_as_fit(frames[:3]) == frames[:3]

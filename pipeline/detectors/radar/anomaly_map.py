@@ -63,6 +63,26 @@ def sobel_magnitude(noise: Tensor) -> Tensor:
     return (across.square_().sum(dim=1) + down.square_().sum(dim=1)).sqrt()
 
 
+def over_frame(maps: Tensor, height: int, width: int, scale: int) -> Tensor:
+    """(N, h, w) of `scale` frame pixels a position, from the upper left corner → (N, h, w) that spans a frame of
+    height × width px and no more.
+
+    Whoever draws a map over its frame stretches it from edge to edge. The last row and column may reach beyond: at
+    297 px the last of 38 positions lies in 296 … 304, and stretching all to 297 px moves what they show by up to 7 px.
+    """
+    rows, columns = maps.shape[1:]
+    if rows * scale == height and columns * scale == width:
+        return maps
+
+    def along(count: int, side: int) -> Tensor:
+        """Of each new position's middle: where it lies in the old map, from −1 to 1 (see `grid_sample`)."""
+        return (torch.arange(count, device=maps.device) + 0.5) * (2 * side / (count * count * scale)) - 1
+
+    down, across = torch.meshgrid(along(rows, height), along(columns, width), indexing="ij")
+    grid = torch.stack([across, down], dim=-1).expand(len(maps), -1, -1, -1)
+    return functional.grid_sample(maps[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
+
+
 def _smooth(images: Tensor, dim: int) -> Tensor:
     """1-2-1 along the axis, which gets shorter by two; by 8, so that a slope of one a cell comes out as one."""
     length = images.shape[dim] - 2

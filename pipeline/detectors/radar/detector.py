@@ -14,7 +14,14 @@ from pipeline.detectors.bundle import BundleError, BundleInfo
 from pipeline.detectors.fused import fused
 from pipeline.detectors.images import check_batch
 from pipeline.detectors.radar import features
-from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, predicted_noise, sobel_magnitude, usual_norms
+from pipeline.detectors.radar.anomaly_map import (
+    noise_norm,
+    over_frame,
+    over_normal,
+    predicted_noise,
+    sobel_magnitude,
+    usual_norms,
+)
 from pipeline.detectors.radar.config import METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.front import FeatureFront, Front, front_from_tensors
 from pipeline.detectors.radar.judgement import Judgement
@@ -77,7 +84,9 @@ class RadarFeatures:
         noise = over_normal(self._noise(frames), self.usual, self.config)
         norm, sobel = noise_norm(noise), sobel_magnitude(noise)
         values = features.measure(norm, sobel, self.config)
-        return values, (sobel if self.config.map == "sobel" else norm).cpu().numpy()
+        shown = sobel if self.config.map == "sobel" else norm
+        height, width = frames.shape[1:3]
+        return values, over_frame(shown, height, width, self.config.scale).cpu().numpy()
 
     @torch.inference_mode()
     def _noise(self, frames: NDArray[np.uint8]) -> Tensor:
