@@ -10,7 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -39,6 +39,8 @@ BATCHES = (1, 16)
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parent.parent
 _QUICK_IMAGES = 120
+_MADE_BY = "made_by.txt"
+"""Beside a finished row: the digest of the code that trained and scored it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def main(
         "quick": quick,
         "minutes": minutes,
         "threads": threads,
+        **({"encoder_weights": _digest([encoder_weights])} if encoder_weights else {}),
     }
     place = _workplace(data, facts)
     prepared = _prepare(data, place, size, quick, same_part)
@@ -100,13 +103,12 @@ def main(
             out=str(folder),
         )
         (folder / "job.json").write_text(json.dumps(asdict(job)))
-        if not (resume and (folder / "result.json").exists()):
-            (folder / "scores.npz").unlink(missing_ok=True)
+        if not (resume and _is_finished(name, folder)):
             console.print(f"training {name} …")
             _run(name, "train", folder)
-        if not (folder / "scores.npz").exists():
             console.print(f"scoring with {name} …")
             _run(name, "score", folder)
+            (folder / _MADE_BY).write_text(_made_by(name))
         rows[name] = json.loads((folder / "result.json").read_text()) | _quality(folder, prepared)
         console.print(f"  {name}: {rows[name]['figures']}")
     for name, times in _times(chosen, place, rounds).items():
@@ -151,6 +153,7 @@ def _workplace(data: Path, facts: Mapping[str, Any]) -> Path:
 
 def _prepare(data: Path, place: Path, size: int, quick: bool, same_part: int | None) -> Prepared:
     """The same pixels for all: gray, square, PNG."""
+    from pipeline.training.data import read_mask
     from pipeline.training.layouts import find_layout
     from pipeline.training.parts import parts_of
 
@@ -160,21 +163,26 @@ def _prepare(data: Path, place: Path, size: int, quick: bool, same_part: int | N
         normals = normals[:: max(1, len(normals) // _QUICK_IMAGES)]
         tests = tests[:: max(1, len(tests) // _QUICK_IMAGES)]
 
-    def brought(source: Path, folder: str, number: int, how: Image.Resampling) -> str:
+    def written(picture: Image.Image, source: Path, folder: str, number: int, how: Image.Resampling) -> str:
         target = place / "images" / folder / f"{number:05d}-{source.stem}.png"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            with Image.open(source) as image:
-                image.convert("L").resize((size, size), how).save(target)
+            picture.resize((size, size), how).save(target)
         return str(target)
 
+    def brought(source: Path, folder: str, number: int) -> str:
+        with Image.open(source) as image:
+            return written(image.convert("L"), source, folder, number, Image.Resampling.BILINEAR)
+
+    def marked(source: Path, number: int) -> str:
+        levels = read_mask(source).astype(np.uint8) * 255
+        return written(Image.fromarray(levels), source, "masks", number, Image.Resampling.NEAREST)
+
     return Prepared(
-        train=[brought(path, "train", n, Image.Resampling.BILINEAR) for n, path in enumerate(normals)],
-        test=[brought(one.path, "test", n, Image.Resampling.BILINEAR) for n, one in enumerate(tests)],
+        train=[brought(path, "train", n) for n, path in enumerate(normals)],
+        test=[brought(one.path, "test", n) for n, one in enumerate(tests)],
         kinds=[one.kind for one in tests],
-        masks=[
-            brought(one.mask, "masks", n, Image.Resampling.NEAREST) if one.mask else None for n, one in enumerate(tests)
-        ],
+        masks=[marked(one.mask, n) if one.mask else None for n, one in enumerate(tests)],
         parts=parts_of([one.path for one in tests], same_part),
     )
 
@@ -198,6 +206,24 @@ def _command(name: str, what: str, folder: Path) -> list[str]:
         return [sys.executable, "-m", "benchmarks.contenders.ours", what, str(folder / "job.json")]
     script = Path(__file__).parent / "contenders" / "anomalib_peer.py"
     return [str(peers_python()), str(script), what, str(folder / "job.json")]
+
+
+def _is_finished(name: str, folder: Path) -> bool:
+    """Whether the row is there, made by the code of today."""
+    made_by = folder / _MADE_BY
+    return made_by.exists() and made_by.read_text() == _made_by(name)
+
+
+def _made_by(name: str) -> str:
+    contenders = _ROOT / "benchmarks" / "contenders"
+    if name in PEERS:
+        return f"{ANOMALIB} {_digest([contenders / 'anomalib_peer.py', contenders / 'stand.py'])}"
+    product = [path for room in ("detectors", "training") for path in (_ROOT / "pipeline" / room).rglob("*.py")]
+    return _digest([contenders / "ours.py", contenders / "stand.py", *sorted(product)])
+
+
+def _digest(files: Sequence[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def _run(name: str, what: str, folder: Path) -> None:

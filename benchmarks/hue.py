@@ -41,11 +41,12 @@ def tinted(frame: Frame, random: np.random.Generator) -> Frame:
 
 
 def stained(frame: Frame, radius_px: int | None, turn: float, random: np.random.Generator) -> Frame:
-    """(H, W, 3) with one soft round stain of another hue and the same brightness, or all of it so."""
-    hue = _as_bright(_TINT * (1 - turn, 1, 1 + 2 * turn))
-    brightness = frame @ _WEIGHTS
+    """(H, W, 3) with one soft round stain of another hue and the same brightness, or all of it so. The part keeps its
+    own tint and noise: a turn of 0 changes nothing."""
+    turned = frame * (1 - turn, 1, 1 + 2 * turn)
+    turned *= ((frame @ _WEIGHTS) / np.maximum(turned @ _WEIGHTS, 1e-9))[..., None]
     share = _disc(frame.shape[:2], radius_px, random)[..., None] if radius_px else 1.0
-    return _to_frame(frame * (1 - share) + brightness[..., None] * hue * share)
+    return _to_frame(frame * (1 - share) + turned * share)
 
 
 def _disc(shape: tuple[int, ...], radius_px: int, random: np.random.Generator) -> NDArray[np.float64]:

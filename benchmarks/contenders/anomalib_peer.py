@@ -19,6 +19,10 @@ _CORESET = {"patchcore": 0.002}
 
 
 class Peer:
+    scored_at_once = 32
+    """anomalib's own. Its CFLOW takes the likeliest fibre of a batch as the measure of all: one by one, each frame is
+    measured by its own, which costs image AUROC and more of pixels'."""
+
     def train(self, job: Job) -> dict[str, Any]:
         import torch
         from anomalib.data import Folder

@@ -20,6 +20,8 @@ _COMPARED = 8
 
 
 class Ours:
+    scored_at_once = 1
+
     def train(self, job: Job) -> dict[str, Any]:
         from pipeline.training.cflow import CflowPlan, train_cflow
         from pipeline.training.radar import RadarPlan, train_radar
@@ -75,9 +77,7 @@ def _radar_plan(plan: Any) -> Any:
     from pipeline.detectors.radar.config import RadarConfig
     from pipeline.training.noise_training import NoisePlan
 
-    return plan(
-        noise=NoisePlan(steps=350, flips=False), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS
-    )
+    return plan(noise=NoisePlan(flips=False), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS)
 
 
 def _same_disk(path: str, folder: str) -> bool:

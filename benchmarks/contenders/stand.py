@@ -43,6 +43,10 @@ class Job:
 
 
 class Contender(Protocol):
+    scored_at_once: int
+    """Frames in a batch when the test is scored, as the method's own evaluation does it. 1: a frame's score is its own,
+    as a stream needs it."""
+
     def train(self, job: Job) -> dict[str, Any]:
         """Trains and stores the model below job.out. Returns its settings and `model_bytes`."""
         ...
@@ -70,14 +74,18 @@ def _train(contender: Contender, job: Job) -> None:
 
 def _score(contender: Contender, job: Job) -> None:
     predict = contender.load(job)
-    scores, maps = [], []
-    for frame in job.frames(job.test):
-        score, anomaly_map = predict(frame[None])
+    # In an order of their own: a batch of one class of defects would tell its scores of each other.
+    order = np.random.default_rng(0).permutation(len(job.test))
+    scores: list[Any] = [None] * len(order)
+    maps: list[Any] = [None] * len(order)
+    for start in range(0, len(order), contender.scored_at_once):
+        chosen = order[start : start + contender.scored_at_once]
+        found, shown = predict(job.frames([job.test[number] for number in chosen]))
         # A row taken for a map would still give figures, and false ones.
-        if score.shape != (1,) or anomaly_map.ndim != 3 or len(anomaly_map) != 1:
-            raise SystemExit(f"{job.method}: for one frame, scores {score.shape} and maps {anomaly_map.shape}")
-        scores.append(score[0])
-        maps.append(anomaly_map[0])
+        if found.shape != (len(chosen),) or shown.ndim != 3 or len(shown) != len(chosen):
+            raise SystemExit(f"{job.method}: for {len(chosen)} frames, scores {found.shape} and maps {shown.shape}")
+        for number, score, anomaly_map in zip(chosen, found, shown, strict=True):
+            scores[number], maps[number] = score, anomaly_map
     np.savez(Path(job.out) / "scores.npz", scores=np.array(scores, np.float64), maps=np.array(maps, np.float32))
 
 

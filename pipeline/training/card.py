@@ -13,6 +13,7 @@ def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
     rows = [_row(f"**{info.method} (this bundle)**", found)]
     rows += [_row(f"{info.method}, {name} alone", metrics) for name, metrics in evaluation.features.items()]
     rows += [_row(name, metrics) for name, metrics in evaluation.baselines.items()]
+    drawn = facts.get("validation_auroc_synthetic")
     size = info.input.describe()
     shares = ", ".join(f"{count} {role}" for role, count in facts.get("images", {}).items())
     packages = ", ".join(f"{name} {number}" for name, number in facts.get("packages", {}).items())
@@ -29,7 +30,7 @@ def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
             f"- Command: `{facts.get('command')}`",
             f"- Time: {facts.get('training_s')} s for {facts.get('steps')} steps on {facts.get('machine')}.",
             f"- Packages: {packages}.",
-            f"- Held-out normals against synthetic defects: AUROC {facts.get('validation_auroc_synthetic')}.",
+            *([f"- Held-out normals against synthetic defects: AUROC {drawn}."] if drawn is not None else []),
             "",
             "## Measured on images it never saw",
             f"{evaluation.data}: {found.normals} good, {found.defects} defective. Brackets: 95 % bootstrap interval.",

@@ -30,7 +30,7 @@ OnStep = Callable[[Progress], None]
 class NoisePlan:
     """How long and how the network is trained."""
 
-    steps: int = 400
+    steps: int = 300
     max_seconds: float | None = None
     """Ends early when this much time has gone into training; the learning rate then falls by time."""
     batch: int = 32

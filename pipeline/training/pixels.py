@@ -16,7 +16,7 @@ from pipeline.training.intervals import interval, resampled
 FPR_LIMIT = 0.3
 MAX_THRESHOLDS = 2048
 """Half of them quantiles of the normal pixels, half of the defective: between two neighbours lies at most a thousandth
-of either, which bounds the error of an area under the curve by 0.0005."""
+of either, which bounds the error of an area under the whole curve by 0.0005."""
 _DRAWS = 200
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
 

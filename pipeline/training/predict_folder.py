@@ -44,11 +44,14 @@ class Line:
         return {"file": self.file, "error": self.error} if self.error else facts
 
 
-def images_below(folder: Path) -> list[Path]:
-    """PNG and JPEG files in the folder and its sub-folders, by path. Raises DataError when there are none."""
+def images_below(folder: Path, but_for: Path | None = None) -> list[Path]:
+    """PNG and JPEG files in the folder and its sub-folders, by path, but for those below another folder. Raises
+    DataError when there are none."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if but_for:
+        found = [path for path in found if not path.resolve().is_relative_to(but_for.resolve())]
     if not found:
         raise DataError(f"{folder} holds no PNG or JPEG, nor does a folder below it")
     return found
@@ -67,7 +70,7 @@ def predict_folder(
     Maps have the model's own grid: 16-bit PNG between the image's own extremes, or the raw float32 as .npy. Overlays
     share one scale of colours. Raises DataError when there is nothing to predict.
     """
-    paths = images_below(folder)
+    paths = images_below(folder, but_for=out)  # which may lie in the folder, with the pictures of last time
     lines: list[Line] = []
     with MapShelf() as shelf:
         for number in track(range(len(paths)), "scoring"):

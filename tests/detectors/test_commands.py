@@ -15,6 +15,7 @@ from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.training.data import fingerprint
+from pipeline.training.predict_folder import predict_folder
 from workers.cli import main
 
 pytestmark = pytest.mark.unit
@@ -110,6 +111,13 @@ def test_predict_writes_what_the_model_says_and_skips_what_is_broken(
     rows = list(csv.DictReader((out / "results.csv").open()))
     assert [row["file"] for row in rows] == sorted(lines)
     assert float(rows[1]["mean_level"]) == expected.features["mean_level"][0]
+
+
+def test_predict_does_not_judge_what_it_drew_last_time(bundles: dict[str, Path], tmp_path: Path) -> None:
+    write_images(tmp_path, normal_frames(3))
+    detector = load_detector(bundles["null"], "cpu")
+    for _ in range(2):
+        assert len(predict_folder(detector, tmp_path, tmp_path / "judged")) == 3
 
 
 def test_predict_of_nothing_is_refused(
