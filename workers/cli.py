@@ -64,10 +64,14 @@ app.add_typer(train, name="train", rich_help_panel=_LEARN)
 
 
 _FREE = "Free some space there, or write to another disk, and give the command again"
+_OTHER = "Give another path, or mend this one"
 _DISK_FAULTS = {
     errno.ENOSPC: _FREE,
     errno.EDQUOT: _FREE,
     errno.EROFS: "Give a folder that can be written to",
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), _OTHER
+    ),
 }
 """What a person can mend who runs a command, and what to do."""
 
@@ -79,9 +83,9 @@ def main() -> None:
         print(f"andon: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in _DISK_FAULTS:
-            raise
         where = error.filename2 or error.filename
+        if error.errno not in _DISK_FAULTS or (_DISK_FAULTS[error.errno] == _OTHER and not where):
+            raise
         print(
             f"andon: {error.strerror}{f': {where}' if where else ''}. {_DISK_FAULTS[error.errno]}",
             file=sys.stderr,

@@ -127,13 +127,15 @@ def save_bundle(folder: Path, info: BundleInfo, tensors: Mapping[str, NDArray[An
     """Writes a bundle; the manifest last and by rename, so that a folder with a manifest is whole. A full disk leaves
     the bundle that is there as it was.
 
-    `info.weights_sha256` is replaced by the hash of what was written. Returns the info as written.
+    `info.weights_sha256` is replaced by the hash of what was written. A model card that is there goes: it is of another
+    model. Returns the info as written.
     """
     from safetensors.numpy import save
 
     blob = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     written = info.model_copy(update={"weights_sha256": hashlib.sha256(blob).hexdigest()})
     _write(folder, {WEIGHTS: blob, MANIFEST: _manifest(written)})
+    (folder / CARD).unlink(missing_ok=True)
     return written
 
 
@@ -202,4 +204,7 @@ def load_bundle(folder: Path) -> tuple[BundleInfo, dict[str, NDArray[Any]]]:
             f"{folder / WEIGHTS} has sha256 {found[:12]}…, but {MANIFEST} promises {info.weights_sha256[:12]}…: "
             "the copy is damaged or the two files belong to different bundles. Copy the bundle again."
         )
-    return info, load(blob)
+    try:
+        return info, load(blob)
+    except Exception as error:  # safetensors has a kind of its own
+        raise BundleError(f"{folder / WEIGHTS} holds no weights: {error}. Copy the bundle again.") from error

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleError, BundleInfo, load_bundle
+from pipeline.errors import AndonError
 
 if TYPE_CHECKING:
     import torch
@@ -68,9 +69,20 @@ def load_detector(folder: Path, device: str = "auto", runtime: "Runtime" = "torc
 
 
 def torch_device(name: str) -> "torch.device":
-    """'auto' → the GPU when there is one, else the CPU; other names as torch reads them."""
+    """'auto' → the GPU when there is one, else the CPU; other names as torch reads them.
+
+    Raises AndonError when there is no such device.
+    """
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise AndonError(
+            f"there is no device {name!r} here ({why}): take auto, cpu, or cuda where there is a GPU"
+        ) from error
+    return device

@@ -32,7 +32,7 @@ def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
             f"- Packages: {packages}.",
             *([f"- Held-out normals against synthetic defects: AUROC {drawn}."] if drawn is not None else []),
             "",
-            "## Measured on images it never saw",
+            "## Measured",
             f"{evaluation.data}: {found.normals} good, {found.defects} defective. Brackets: 95 % bootstrap interval.",
             "",
             "| score | AUROC | average precision | best F1 |",

@@ -69,6 +69,8 @@ def train_cflow(
     if not parts["fit"]:
         raise DataError(f"{normals}: too few for flows and threshold; give at least 4")
     say(str(normals))
+    for note in normals.notes:
+        say(f"note: {note}")
 
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
     model, reached = fit_model(

@@ -25,13 +25,15 @@ class DataError(AndonError):
     """Images that cannot be trained or evaluated on. The message names the files and says what to do."""
 
 
-def detect_mode(path: Path) -> Mode:
-    """'gray' for an image stored with one channel, else 'rgb'. Raises DataError when it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return "gray" if image.mode in ("1", "L", "I", "I;16") else "rgb"
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}. Replace or remove it.") from error
+def detect_mode(paths: Sequence[Path]) -> Mode:
+    """'gray' where the first image that can be read is stored with one channel, else 'rgb'; 'gray' where none can."""
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                return "gray" if image.mode in ("1", "L", "I", "I;16") else "rgb"
+        except Exception:  # Pillow raises many kinds; whoever loads all of them names each that is damaged
+            continue
+    return "gray"
 
 
 def load_frames(paths: Sequence[Path], mode: Mode) -> list[Frame]:
@@ -86,12 +88,13 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
     """(H, W), True where a defect is marked: gray levels from 128 up, since painted and scaled masks have soft borders;
-    every level but 0 in a mask that numbers its defects (no level above 32), as VisA's do. Raises DataError."""
+    every level but 0 in a mask that numbers its defects (no level above 32), as VisA's do. Where it is transparent
+    nothing is marked. Raises DataError."""
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             if image.width * image.height > MAX_FRAME_PIXELS:
                 raise DataError(f"{path}: is larger than {MAX_FRAME_PIXELS} pixels")
-            levels = np.asarray(image if image.mode in ("1", "L", "P") else image.convert("L"))
+            levels = np.asarray(image if image.mode in ("1", "L", "P") else _on_black(image))
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
@@ -99,6 +102,15 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     highest = int(levels.max(initial=0))
     marked: NDArray[np.bool_] = levels > 0 if highest <= _NUMBERED else levels >= 128
     return marked
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    """Gray; what is transparent is black. Painting programs keep a white mask's shape in its alpha."""
+    if not image.has_transparency_data:
+        return image.convert("L")
+    opaque = image.convert("RGBA")
+    black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, opaque).convert("L")
 
 
 def fingerprint(path: Path) -> str:
@@ -125,7 +137,7 @@ def input_spec(frames: Sequence[Frame], mode: Mode, min_side_px: int) -> InputSp
     if min(shortest.shape[:2]) < min_side_px:
         raise DataError(
             f"the images go down to {size_text(shortest.shape)}, and this model takes no side below {min_side_px} px: "
-            "give larger images or train with smaller patches"
+            "give larger images, or train CFLOW, which takes 32 px"
         )
     one_size = len({frame.shape for frame in frames}) == 1
     return InputSpec(

@@ -90,4 +90,6 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
+        draft = target.with_name(target.name + ".part")  # what is cut short must not be taken for a cell
+        shutil.copyfile(source, draft)
+        draft.replace(target)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.training.data import DataError, pictures_in
+from pipeline.training.data import SUFFIXES, DataError, pictures_in
 
 GOOD = "good"
 _VISA_SPLIT = Path("split_csv") / "1cls.csv"
@@ -77,13 +77,15 @@ def _mvtec(folder: Path) -> Layout:
         raise DataError(
             f"{good} holds no images, nor is there one below {folder / 'test'}: put images of good parts there"
         )
-    return Layout("mvtec", normals, test)
+    notes = (*_left_out(good), *(note for place in _subfolders(folder / "test") for note in _left_out(place)))
+    return Layout("mvtec", normals, test, notes)
 
 
 def _plain(folder: Path) -> Layout:
     loose = pictures_in(folder)
     if (folder / GOOD).is_dir():
-        notes = (f"{len(loose)} images right in {folder} were left out: it has a folder good/",) if loose else ()
+        spare = (f"{len(loose)} images right in {folder} were left out: it has a folder good/",) if loose else ()
+        notes = (*spare, *(note for place in _subfolders(folder) for note in _left_out(place)))
         normals = pictures_in(folder / GOOD)
         test = tuple(_test_images(folder, folder))
     else:
@@ -110,12 +112,23 @@ def _test_images(folder: Path, root: Path) -> Iterator[TestImage]:
             yield TestImage(path, place.name, masks.get(path.stem + "_mask") or masks.get(path.stem))
 
 
+def _left_out(place: Path) -> Iterator[str]:
+    """What a person would miss of a folder of images, and may not notice."""
+    deeper = sum(path.suffix.lower() in SUFFIXES for path in place.glob("*/**/*"))
+    if deeper:
+        yield f"{deeper} images in sub-folders of {place} were left out: put them right into it"
+    elif place.is_dir() and not pictures_in(place):
+        yield f"{place} holds no images"
+
+
 def _subfolders(folder: Path) -> list[Path]:
-    """Good parts first, then the classes by name."""
+    """Good parts first, then the classes by name. Hidden folders and what archives carry along (__MACOSX) are none."""
     if not folder.is_dir():
         return []
     found = [
-        path for path in folder.iterdir() if path.is_dir() and path.name not in _MASK_FOLDERS and path.name[0] != "."
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and path.name not in _MASK_FOLDERS and not path.name.startswith((".", "__"))
     ]
     return sorted(found, key=lambda path: (path.name != GOOD, path.name))
 

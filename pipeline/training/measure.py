@@ -223,13 +223,14 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
     empty = [image.path.name for image in layout.test if marked and image.mask and not read_mask(image.mask).any()]
     if empty:
         notes.append(f"{len(empty)} masks of defective images mark nothing: {', '.join(empty[:5])}")
-    fitted = set(info.training.get("fitted_on", ()))
-    seen = sum(fingerprint(path) in fitted for path in layout.test_normals) if fitted else 0
-    if seen:
-        notes.append(
-            f"{seen} of {len(layout.test_normals)} good test images are images that the model was fitted on: "
-            "the figures are too good"
-        )
+    hashes = [fingerprint(path) for path in layout.test_normals]
+    for role, seen_for in (
+        ("fitted_on", "that the model was fitted on: the figures are too good"),
+        ("calibrated_on", "that the threshold was set by: the false alarm rate says nothing"),
+    ):
+        seen = len(set(info.training.get(role, ())).intersection(hashes))
+        if seen:
+            notes.append(f"{seen} of {len(hashes)} good test images are images {seen_for}")
     return notes
 
 

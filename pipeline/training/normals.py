@@ -15,7 +15,7 @@ from pipeline.detectors.bundle import InputSpec
 from pipeline.detectors.images import to_images
 from pipeline.frames import Mode
 from pipeline.training.calibrate import CalibrationError, normals_needed
-from pipeline.training.data import Frame, detect_mode, fingerprint, input_spec, load_frames
+from pipeline.training.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
 from pipeline.training.layouts import find_layout
 from pipeline.training.split import Shares, Split, split_by_number
 
@@ -27,6 +27,8 @@ class Normals:
     split: Split[Path]
     parts: Mapping[str, Sequence[Frame]]
     """Role → frames, in the order of their names."""
+    notes: tuple[str, ...]
+    """See `Layout.notes`."""
 
     def __str__(self) -> str:
         shares = ", ".join(f"{len(part)} {role}" for role, part in self.parts.items() if part)
@@ -39,19 +41,25 @@ class Normals:
             "command": command,
             "images": {role: len(part) for role, part in self.parts.items() if part},
             "fitted_on": [fingerprint(path) for role in fitted_on for path in getattr(self.split, role)],
+            "calibrated_on": [fingerprint(path) for path in self.split.calibration],
             "packages": {package: version(package) for package in packages},
         }
 
 
 def read_normals(data: Path, shares: Shares, false_alarm_rate: float, min_side_px: int) -> Normals:
     """data: see `find_layout`. Raises DataError, or CalibrationError where they can't promise the rate."""
-    paths = find_layout(data).normals
+    layout = find_layout(data)
+    paths = layout.normals
+    if not paths:
+        raise DataError(
+            f"{data} holds no images of good parts to train on: put them right into {data / 'train' / 'good'}"
+        )
     split = split_by_number(paths, shares)
     _check_calibration(len(paths), len(split.calibration), shares, false_alarm_rate)
-    mode = detect_mode(paths[0])
+    mode = detect_mode(paths)
     frames = dict(zip(paths, load_frames(paths, mode), strict=True))
     parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
-    return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts)
+    return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts, layout.notes)
 
 
 def gray_levels(frame: Frame) -> Frame:
@@ -68,8 +76,8 @@ def _check_calibration(total: int, calibration: int, shares: Shares, rate: float
     needed = normals_needed(rate)
     if calibration < needed:
         enough = math.ceil(needed / shares.calibration) + 1
+        reachable = f", or ask for a rate of {1 / (calibration + 1):.2%} or more" if calibration else ""
         raise CalibrationError(
             f"{total} normals leave {calibration} for the threshold, and a false alarm rate of {rate:.2%} takes at "
-            f"least {needed}. Give about {enough} images of good parts, or ask for a rate of "
-            f"{1 / (calibration + 1):.2%} or more."
+            f"least {needed}. Give about {enough} images of good parts{reachable}."
         )

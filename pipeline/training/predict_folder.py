@@ -1,6 +1,7 @@
 """A folder of images → verdicts, anomaly maps and overlays on disk. Files that cannot be used are told, not fatal."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pipeline.single import judge
 from pipeline.training.data import SUFFIXES, DataError, read_frame
 from pipeline.training.shelf import MapShelf
 from pipeline.training.track import Track, untracked
+from pipeline.training.written import write_whole
 
 MapFormat = Literal["png", "npy", "none"]
 _LEVELS = 65535
@@ -47,6 +49,8 @@ class Line:
 def images_below(folder: Path, but_for: Path | None = None) -> list[Path]:
     """PNG and JPEG files in the folder and its sub-folders, by path, but for those below another folder. Raises
     DataError when there are none."""
+    if folder.is_file():
+        raise DataError(f"{folder} is a file: give the folder that it lies in")
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -78,10 +82,13 @@ def predict_folder(
             lines.append(line)
             if anomaly_map is not None:
                 shelf.put(number, anomaly_map)
-                _write_map(out / "maps" / line.file, anomaly_map, maps)
+        _write_tables(lines, out)  # first: what the pictures are of, should they fill the disk
+        written = [number for number, line in enumerate(lines) if line.map_high is not None]
+        if maps != "none":
+            for step in track(range(len(written)), "writing maps"):
+                _write_map(out / "maps" / lines[written[step]].file, shelf.get(written[step]), maps)
         if overlays:
             _draw(detector, paths, lines, shelf, out / "overlays", track)
-    _write_tables(lines, out)
     return lines
 
 
@@ -106,8 +113,6 @@ def _line(detector: Detector, path: Path, folder: Path) -> tuple[Line, NDArray[n
 
 
 def _write_map(place: Path, anomaly_map: NDArray[np.float32], maps: MapFormat) -> None:
-    if maps == "none":
-        return
     place.parent.mkdir(parents=True, exist_ok=True)
     # The image's whole name stays: a.png and a.jpg may lie side by side.
     if maps == "npy":
@@ -139,13 +144,13 @@ def _draw(
 
 def _write_tables(lines: Sequence[Line], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "results.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line.as_dict()) + "\n" for line in lines)
+    write_whole(out / "results.jsonl", "".join(json.dumps(line.as_dict()) + "\n" for line in lines))
     features = list(dict.fromkeys(name for line in lines for name in line.features or ()))
     columns = ["file", "verdict", "score", "threshold", "doubts", *features, "map_low", "map_high", "error"]
-    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, columns, restval="")
-        table.writeheader()
-        for line in lines:
-            facts = {name: value for name, value in line.as_dict().items() if name in columns}
-            table.writerow({**facts, **(line.features or {}), "doubts": " ".join(line.doubts)})
+    written = io.StringIO(newline="")
+    table = csv.DictWriter(written, columns, restval="")
+    table.writeheader()
+    for line in lines:
+        facts = {name: value for name, value in line.as_dict().items() if name in columns}
+        table.writerow({**facts, **(line.features or {}), "doubts": " ".join(line.doubts)})
+    write_whole(out / "results.csv", written.getvalue())

@@ -67,6 +67,8 @@ def train_radar(
     if len(parts["fit"]) < 2 or len(parts["forest"]) < 2:
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
     say(str(normals))
+    for note in normals.notes:
+        say(f"note: {note}")
 
     fit = as_many_as_fit(parts["fit"]) if plan.config.space == "features" else parts["fit"]
     if len(fit) < len(parts["fit"]):

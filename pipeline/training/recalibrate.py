@@ -36,6 +36,10 @@ def held_out_normals(data: Path, info: BundleInfo) -> Normals:
     Raises DataError when none is left.
     """
     paths = find_layout(data).normals
+    if not paths:
+        raise DataError(
+            f"{data} holds no images of good parts: put them right into {data} or into {data / 'train' / 'good'}"
+        )
     fitted = set(info.training.get("fitted_on", ()))
     kept = tuple(path for path in paths if fingerprint(path) not in fitted) if fitted else paths
     if not kept:
@@ -104,12 +108,18 @@ def recalibrate(
 
 
 def write_recalibrated(
-    source: Path, out: Path, name: str, info: BundleInfo, calibration: Calibration, data: Path, command: str
+    source: Path,
+    out: Path,
+    name: str,
+    info: BundleInfo,
+    calibration: Calibration,
+    normals: Sequence[Path],
+    data: Path,
+    command: str,
 ) -> BundleInfo:
-    """The bundle at `source` with this calibration, at `out`, which may be the same folder."""
+    """The bundle at `source` with this calibration, of these normals, at `out`, which may be the same folder."""
     facts = {"data": str(data), "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    written = info.model_copy(
-        update={"name": name, "calibration": calibration, "training": {**info.training, "calibrated": facts}}
-    )
+    own = {"calibrated": facts, "calibrated_on": [fingerprint(path) for path in normals]}
+    written = info.model_copy(update={"name": name, "calibration": calibration, "training": {**info.training, **own}})
     copy_bundle(source, out, written)
     return written

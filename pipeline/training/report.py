@@ -17,6 +17,7 @@ from pipeline.drawing import colour_scale, heat, outlined, overlay
 from pipeline.training.data import read_frame, read_mask
 from pipeline.training.measure import Evaluation
 from pipeline.training.shelf import MapShelf
+from pipeline.training.written import write_whole
 
 PICTURES = 8
 """Of each kind of mistake."""
@@ -80,7 +81,7 @@ def write_report(
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path
 
 

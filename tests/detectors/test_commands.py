@@ -144,3 +144,51 @@ def test_a_full_disk_is_named_and_leaves_the_bundle_that_was_there(
     assert andon(monkeypatch, *arguments, "--false-alarm-rate", 0.1) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert load_detector(old, "cpu").info == read_info(bundles["cflow"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "radar", "--data", "data", "--out", "file"), "file is a file: give a folder to write into"),
+        (("train", "radar", "--data", "data", "--out", "file/below"), "cannot be made"),
+        (("train", "cflow", "--data", "data", "--out", "out", "--device", "gpu"), "there is no device 'gpu' here"),
+        (("predict", "bundle", "file", "--out", "out"), "file is a file: give the folder that it lies in"),
+        (("evaluate", "bundle", "--data", "data", "--json", "file/figures.json"), "file is a file: give a folder"),
+        (("export", "bundle", "--to", "onnx", "--data", "small"), "none of the images in small is of a size"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_work(
+    arguments: tuple[str, ...],
+    sentence: str,
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "data", normal_frames(4))
+    write_images(tmp_path / "small", normal_frames(2, 20, 20))
+    (tmp_path / "file").touch()
+    (tmp_path / "bundle").symlink_to(bundles["null"])
+    assert andon(monkeypatch, *arguments) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_training_onto_a_bundle_takes_its_card_away(tmp_path: Path) -> None:
+    info = make_null_bundle(tmp_path / "bundle", 48, 56)
+    (tmp_path / "bundle" / "README.md").write_text("of another model")
+    save_bundle(tmp_path / "bundle", info, {})
+    assert not (tmp_path / "bundle" / "README.md").exists()
+
+
+def test_names_are_no_markup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(2))
+    write_images(tmp_path / "test" / "x[red]y", normal_frames(2) // 2)
+    info = make_null_bundle(tmp_path / "bundle", 48, 56)
+    save_bundle(tmp_path / "bundle", info.model_copy(update={"name": "lens [/b] A"}), {})
+    assert andon(monkeypatch, "evaluate", tmp_path / "bundle", "--data", tmp_path) == 0
+    told = capsys.readouterr().out
+    assert "lens [/b] A" in told
+    assert "x[red]y" in told

@@ -137,3 +137,30 @@ def test_the_page_shows_the_worst_mistakes_and_needs_nothing_else(tmp_path: Path
     assert "&lt;hole&gt;" in page
     assert "<hole>" not in page
     assert "http" not in page
+
+
+def test_a_class_whose_masks_mark_nothing_has_no_pixel_figures_and_a_page_all_the_same(tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    mask = np.zeros((1, 48, 56), np.uint8)
+    for kind, level in (("hole", 255), ("dent", 0)):
+        write_images(tmp_path / "test" / kind, normal_frames(1, seed=1) // 3)
+        mask[0, 10:20, 10:20] = level
+        write_images(tmp_path / "ground_truth" / kind, mask)
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    detector = load_detector(tmp_path / "bundle")
+    with MapShelf() as shelf:
+        found = measure(detector, tmp_path, "a test machine", shelf)
+        page = write_report(detector.info, found, shelf, tmp_path / "report").read_text()
+    assert found.per_class["dent"].pixel is None
+    assert "<td>—<td>—</tr>" in page
+
+
+def test_images_that_set_the_threshold_are_told_from_others(tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    write_images(tmp_path / "test" / "hole", normal_frames(1) // 2)
+    info = make_null_bundle(tmp_path / "bundle", 48, 56)
+    used = [fingerprint(tmp_path / "test" / "good" / f"part{number:04d}.png") for number in range(2)]
+    save_bundle(tmp_path / "bundle", info.model_copy(update={"training": {"calibrated_on": used}}), {})
+    with MapShelf() as shelf:
+        found = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
+    assert any("2 of 3 good test images are images that the threshold was set by" in note for note in found.notes)

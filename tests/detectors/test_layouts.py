@@ -137,3 +137,25 @@ def test_every_fault_is_named_with_its_file(mvtec: Path) -> None:
 def test_soft_borders_of_a_mask_are_cut_at_the_middle(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 20, 127, 128, 255]], np.uint8)).save(tmp_path / "m.png")
     assert read_mask(tmp_path / "m.png").tolist() == [[False, False, False, True, True]]
+
+
+def test_what_a_person_would_miss_is_told(mvtec: Path) -> None:
+    write_images(mvtec / "test" / "crack" / "camera1", normal_frames(2))
+    write_images(mvtec / "train" / "good" / "day1" / "early", normal_frames(3))
+    write_images(mvtec / "test" / "__MACOSX", normal_frames(1))
+    (mvtec / "test" / "scratch").mkdir()
+    layout = find_layout(mvtec)
+    assert layout.notes == (
+        f"3 images in sub-folders of {mvtec / 'train' / 'good'} were left out: put them right into it",
+        f"2 images in sub-folders of {mvtec / 'test' / 'crack'} were left out: put them right into it",
+        f"{mvtec / 'test' / 'scratch'} holds no images",
+    )
+    assert {image.kind for image in layout.test} == {"good", "crack", "hole"}
+
+
+def test_a_mask_with_its_shape_in_alpha_marks_that_shape(tmp_path: Path) -> None:
+    pixels = np.full((48, 56, 4), 255, np.uint8)
+    pixels[..., 3] = 0
+    pixels[4:9, 5:9, 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    assert read_mask(tmp_path / "mask.png").sum() == 20

@@ -77,7 +77,14 @@ def calibrate(
     found = recalibrate(detector, normals.paths, target, bars_on(console), same_part)
     command = shlex.join(["andon", *sys.argv[1:]])
     written = write_recalibrated(
-        bundle, folder, name or (info.name if in_place else folder.name), info, found.calibration, data, command
+        bundle,
+        folder,
+        name or (info.name if in_place else folder.name),
+        info,
+        found.calibration,
+        normals.paths,
+        data,
+        command,
     )
     chosen, parts = found.chosen, found.calibration.normals
     shown = f"{len(normals.paths)} good images" + (f" of {parts} parts" if parts < len(normals.paths) else "")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workers.commands.options import Runtime, SamePart
+from workers.commands.places import ready_file, ready_folder
 from workers.commands.progress import bars_on
 
 if TYPE_CHECKING:
@@ -51,43 +52,51 @@ def evaluate(
 
     from rich.console import Console
 
+    from pipeline.detectors.bundle import CARD
     from pipeline.detectors.registry import load_detector
     from pipeline.training.card import model_card
     from pipeline.training.measure import machine_facts, measure
     from pipeline.training.report import write_report
     from pipeline.training.shelf import MapShelf
+    from pipeline.training.written import write_whole
 
     console = Console()
+    if json:
+        ready_file(json)
+    if report:
+        ready_folder(report)
     detector = load_detector(bundle, device, runtime.value)
     with MapShelf() as shelf:
         found = measure(detector, data, machine_facts(device), shelf, bars_on(console), masks, same_part)
         if report:
-            console.print(f"report: {write_report(detector.info, found, shelf, report)}")
+            console.print(f"report: {write_report(detector.info, found, shelf, report)}", markup=False)
     _print(console, detector.info.name, found)
     if json:
-        json.write_text(json_format.dumps({"model": detector.info.model_hash, **found.as_dict()}, indent=2) + "\n")
+        figures = {"model": detector.info.model_hash, **found.as_dict()}
+        write_whole(json, json_format.dumps(figures, indent=2) + "\n")
     if card:
-        (bundle / "README.md").write_text(model_card(detector.info, found))
+        write_whole(bundle / CARD, model_card(detector.info, found))
 
 
 def _print(console: "Console", name: str, found: "Evaluation") -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("score", "AUROC", "95 % interval", "AUPR", "best F1")
     for row, metrics in {name: found.detector, **found.features, **found.baselines}.items():
         low, high = metrics.intervals["auroc"]
         table.add_row(
-            row, f"{metrics.auroc:.4f}", f"{low:.3f}–{high:.3f}", f"{metrics.aupr:.4f}", f"{metrics.f1_max:.4f}"
+            escape(row), f"{metrics.auroc:.4f}", f"{low:.3f}–{high:.3f}", f"{metrics.aupr:.4f}", f"{metrics.f1_max:.4f}"
         )
     console.print(table)
     classes = Table("class", "images", "AUROC", "found", "pixel AUROC", "AUPRO")
     rows = {kind: (one.image, one.pixel) for kind, one in found.per_class.items()}
     for kind, (image, pixel) in {**rows, "all": (found.detector, found.pixel)}.items():
         pixels = (f"{pixel.auroc:.4f}", f"{pixel.aupro:.4f}") if pixel else ("—", "—")
-        classes.add_row(kind, str(image.defects), f"{image.auroc:.4f}", f"{image.recall:.1%}", *pixels)
+        classes.add_row(escape(kind), str(image.defects), f"{image.auroc:.4f}", f"{image.recall:.1%}", *pixels)
     console.print(classes)
     for note in found.notes:
-        console.print(f"note: {note}", style="yellow")
+        console.print(f"note: {note}", style="yellow", markup=False)
     console.print(
         f"at the threshold: {found.detector.recall:.1%} of {found.detector.defects} defective and "
         f"{found.detector.false_alarm_rate:.1%} of {found.detector.normals} good images are NOT_OK; "

@@ -30,25 +30,30 @@ def export(
     stay as they are. Refuses when scores or maps differ by more than rounding, or when frames change their rank. A
     recipe with `runtime: onnx` or `runtime: openvino` then runs them, on the CPU.
 
-    Needs the packages of andon[runtimes].
+    Needs more packages: pip install "andon\\[runtimes]".
 
     Example: andon export mono-radar --to openvino --data cells/mono/test/good
     """
     from rich.console import Console
 
     from pipeline.detectors.bundle import read_info
+    from pipeline.errors import AndonError
     from pipeline.training.data import read_frame
     from pipeline.training.export import export_bundle
     from pipeline.training.predict_folder import images_below
 
     info = read_info(bundle)
     frames = [read_frame(path, info.input.mode) for path in images_below(data)[:64]] if data else []
+    given = len(frames)
     frames = [frame for frame in frames if info.input.accepts(*frame.shape[:2])]
+    if given and not frames:
+        raise AndonError(f"none of the images in {data} is of a size that this model judges: {info.input.describe()}")
     found = export_bundle(bundle, out or bundle, to.value, frames, bars_on(Console()))
     parity = found.parity
     typer.echo(
         f"wrote {(out or bundle) / to.value}: {', '.join(sorted(found.graphs))}\n"
-        f"beside torch, on {parity['frames']:.0f} frames: scores differ by at most {parity['score']:.3g} "
+        f"beside torch, on {len(frames)} images and {parity['frames'] - len(frames):.0f} made-up frames: scores "
+        f"differ by at most {parity['score']:.3g} "
         f"({parity['score_share']:.3%} of the normals' spread), maps by {parity['map_share']:.3%} of their range; "
         "ranks are the same"
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from workers.commands.options import Runtime
+from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
 
 
@@ -44,6 +45,7 @@ def predict(
     from pipeline.training.predict_folder import predict_folder
 
     console = Console()
+    ready_folder(out)
     lines = predict_folder(
         load_detector(bundle, device, runtime.value), folder, out, maps.value, overlays, bars_on(console)
     )

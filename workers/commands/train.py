@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
+from workers.commands.places import ready_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -54,7 +56,10 @@ def radar(
     steps: Annotated[int, typer.Option(min=1, help="Training steps of 32 patches.")] = 300,
     epochs: Annotated[float, typer.Option(min=0, help="Passes over the fitted images, in place of --steps.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when the steps are done.")] = 0,
-    seed: Annotated[int, typer.Option(help="Decides every draw. The same seed gives the same model on one CPU.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="Decides every draw. The same seed gives the same model on one CPU."),
+    ] = 0,
     false_alarm_rate: Annotated[
         float,
         typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 370 images."),
@@ -92,14 +97,15 @@ def radar(
     config = RadarConfig.in_features() if space is Space.FEATURES else RadarConfig.in_pixels()
     # A mirrored feature map is not the feature map of a mirrored frame: flips belong to pixels.
     noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed, flips=space is Space.PIXELS)
-    checkpoint = out.with_name(out.name + ".checkpoint")
+    whole = ready_folder(out)
+    checkpoint = whole.with_name(whole.name + ".checkpoint")
     if not resume:
         shutil.rmtree(checkpoint, ignore_errors=True)
     with _TrainingBar(steps) as bar:
         info = train_radar(
             data,
             out,
-            name or out.name,
+            name or whole.name,
             RadarPlan(noise=noise, config=config, false_alarm_rate=false_alarm_rate, encoder_weights=encoder_weights),
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
@@ -110,7 +116,7 @@ def radar(
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
-    typer.echo(f"next, with test/good and test/<defect> beside train/: andon evaluate {out} --data {data}")
+    _say_what_is_next(out, data)
 
 
 @train.command()
@@ -140,7 +146,10 @@ def cflow(
     rotations: Annotated[
         int, typer.Option(min=0, help="How often each image is shown again, turned by up to 5 degrees either way.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Decides every draw. The same seed gives the same model on one CPU.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="Decides every draw. The same seed gives the same model on one CPU."),
+    ] = 0,
     false_alarm_rate: Annotated[
         float,
         typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 330 images."),
@@ -168,14 +177,15 @@ def cflow(
     levels = len(CflowConfig().levels)
     flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=minutes * 60 / levels or None, seed=seed)
     config = CflowConfig(encoder=encoder)
-    checkpoint = out.with_name(out.name + ".checkpoint")
+    whole = ready_folder(out)
+    checkpoint = whole.with_name(whole.name + ".checkpoint")
     if not resume:
         shutil.rmtree(checkpoint, ignore_errors=True)
     with _TrainingBar(None) as bar:
         info = train_cflow(
             data,
             out,
-            name or out.name,
+            name or whole.name,
             CflowPlan(flow=flow, config=config, false_alarm_rate=false_alarm_rate, encoder_weights=encoder_weights),
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
@@ -187,7 +197,12 @@ def cflow(
         )
     shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
-    typer.echo(f"next, with test/good and test/<defect> beside train/: andon evaluate {out} --data {data}")
+    _say_what_is_next(out, data)
+
+
+def _say_what_is_next(out: Path, data: Path) -> None:
+    command = shlex.join(["andon", "evaluate", str(out), "--data", str(data)])
+    typer.echo(f"next, with test/good and test/<defect> beside train/: {command}")
 
 
 class _TrainingBar:
@@ -217,7 +232,7 @@ class _TrainingBar:
         self._bar.update(self._task, completed=progress.step, loss=f"loss {progress.loss:.4f}")
 
     def say(self, sentence: str) -> None:
-        self._bar.console.print(sentence)
+        self._bar.console.print(sentence, markup=False)
 
     def track(self, numbers: range, doing: str) -> "Iterable[int]":
         task = self._bar.add_task(doing, total=len(numbers), loss="")

@@ -1,0 +1,24 @@
+"""Where commands write to, looked at before the work and not after it."""
+
+import os
+from pathlib import Path
+
+from pipeline.errors import AndonError
+
+
+def ready_folder(path: Path) -> Path:
+    """The folder itself, by its whole name. Raises AndonError where nothing can be written into it."""
+    folder = path.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise AndonError(f"{path} is a file: give a folder to write into")
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        raise AndonError(f"{path} cannot be made: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise AndonError(f"{path} cannot be written: {there} takes no files from this user; give another folder")
+    return folder
+
+
+def ready_file(path: Path) -> None:
+    """Makes the file's folder. Raises AndonError where nothing can be written into it."""
+    ready_folder(path.parent).mkdir(parents=True, exist_ok=True)
