@@ -31,7 +31,7 @@ from pipeline.training.split import Shares
 from pipeline.training.synthetic import synthetic_defects
 from pipeline.training.track import Track, untracked
 
-_PACKAGES = ("torch", "diffusers", "timm", "scikit-learn", "numpy")
+_PACKAGES = ("torch", "timm", "scikit-learn", "numpy")
 _SYNTHETIC_PER_NORMAL = 4
 
 
