@@ -1,6 +1,6 @@
 """The trained model as a detector: frames in, scores, maps and features out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,23 +14,17 @@ from pipeline.detectors.cflow.config import METHOD_VERSION, CflowConfig
 from pipeline.detectors.cflow.likelihood import peak
 from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.images import check_batch
+from pipeline.detectors.passes import passes
 from pipeline.detectors.rounding import round_significant
 
-_FRAMES_PER_PASS = {"cpu": 1}
-_FRAMES_PER_PASS_ELSEWHERE = 8
 _FEATURES = ("highest_pixel", "mean_pixel")
 
 
 class CflowScorer:
-    """Frames → scores, maps and features; what is missing to a detector is the bundle around it.
-
-    The networks always run on passes of one fixed number of frames. Kernels that libraries pick by batch size then
-    stay the same, and a frame's score does not depend on how many frames arrived with it.
-    """
+    """Frames → scores, maps and features; what is missing to a detector is the bundle around it."""
 
     def __init__(self, model: CflowModel) -> None:
         self.model = replace(model, encoder=model.encoder.folded())
-        self._frames_per_pass = _FRAMES_PER_PASS.get(model.device.type, _FRAMES_PER_PASS_ELSEWHERE)
 
     def measure(self, batch: NDArray[np.uint8]) -> Prediction:
         """batch: (N, H, W[, 3]). Raises ValueError when a side is below the patch."""
@@ -42,7 +36,7 @@ class CflowScorer:
                 f"a frame of {width} × {height} px is below the {config.patch_px} px that this model takes at least: "
                 "send larger frames or train with a smaller patch_px"
             )
-        parts = [self._pass(frames, missing) for frames, missing in self._passes(batch)]
+        parts = [self._pass(frames, own) for frames, own in passes(batch, self.model.device)]
         if not parts:
             return Prediction(np.empty(0), np.empty((0, 1, 1), np.float32), dict.fromkeys(_FEATURES, np.empty(0)))
         values = round_significant(np.concatenate([values for values, _ in parts]), config.significant_digits)
@@ -50,19 +44,12 @@ class CflowScorer:
         named = {name: values[:, 1 + column] for column, name in enumerate(_FEATURES)}
         return Prediction(scores=values[:, 0], maps=maps, features=named)
 
-    def _passes(self, batch: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.uint8], int]]:
-        for start in range(0, len(batch), self._frames_per_pass):
-            frames = batch[start : start + self._frames_per_pass]
-            missing = self._frames_per_pass - len(frames)
-            yield np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing else frames, missing
-
     @torch.inference_mode()
-    def _pass(self, frames: NDArray[np.uint8], missing: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def _pass(self, frames: NDArray[np.uint8], own: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         maps = self.model.anomaly_maps(frames)
         columns = [peak(maps, self.model.config.top_fraction), peak(maps, 0), maps.mean(dim=(1, 2))]
-        kept = len(frames) - missing
-        values: NDArray[np.float64] = torch.stack(columns, dim=1)[:kept].cpu().numpy().astype(np.float64)
-        return values, maps[:kept].cpu().numpy()
+        values: NDArray[np.float64] = torch.stack(columns, dim=1)[:own].cpu().numpy().astype(np.float64)
+        return values, maps[:own].cpu().numpy()
 
 
 class CflowDetector:

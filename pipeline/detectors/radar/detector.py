@@ -1,6 +1,6 @@
 """The trained model: frames in, scores, maps and features out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline.detectors.base import Prediction
 from pipeline.detectors.bundle import BundleError, BundleInfo
 from pipeline.detectors.fused import fused
 from pipeline.detectors.images import check_batch
+from pipeline.detectors.passes import passes
 from pipeline.detectors.radar import features
 from pipeline.detectors.radar.anomaly_map import (
     noise_norm,
@@ -29,16 +30,10 @@ from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, 
 
 NETWORK_PREFIX = "network."
 USUAL = "usual_norms"
-_FRAMES_PER_PASS = {"cpu": 1}
-_FRAMES_PER_PASS_ELSEWHERE = 8
 
 
 class RadarFeatures:
-    """The part of RADAR before the forest: frames → features and maps. Fitting the forest needs it without a forest.
-
-    The network always runs on passes of one fixed number of frames. Kernels that libraries pick by batch size then
-    stay the same, and a frame's features do not depend on how many frames arrived with it.
-    """
+    """The part of RADAR before the forest: frames → features and maps. Fitting the forest needs it without a forest."""
 
     def __init__(self, front: Front, network: NoisePredictor, config: RadarConfig, device: torch.device) -> None:
         self.config = config
@@ -50,7 +45,6 @@ class RadarFeatures:
         """(rings²,): what the noise is divided by at each place of a frame; ones until `fit_usual`."""
         self._network = fused(network).to(device)
         self._alpha = float(cumulative_alphas(config)[config.timestep])
-        self._frames_per_pass = _FRAMES_PER_PASS.get(device.type, _FRAMES_PER_PASS_ELSEWHERE)
 
     def fit_usual(self, normals: Iterable[NDArray[np.uint8]]) -> None:
         """Learns what is usual at each place from normals that the network was not fitted on."""
@@ -68,16 +62,11 @@ class RadarFeatures:
         scale = self.config.scale
         values = np.empty((len(batch), len(features.NAMES)))
         maps = np.empty((len(batch), -(-height // scale), -(-width // scale)), dtype=np.float32)
-        for start, frames in self._passes(batch):
-            stop = min(start + self._frames_per_pass, len(batch))
-            values[start:stop], maps[start:stop] = (part[: stop - start] for part in self._measure_pass(frames))
+        done = 0
+        for frames, own in passes(batch, self.device):
+            values[done : done + own], maps[done : done + own] = (part[:own] for part in self._measure_pass(frames))
+            done += own
         return values, maps
-
-    def _passes(self, batch: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        for start in range(0, len(batch), self._frames_per_pass):
-            frames = batch[start : start + self._frames_per_pass]
-            missing = self._frames_per_pass - len(frames)
-            yield start, np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing else frames
 
     @torch.inference_mode()
     def _measure_pass(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
