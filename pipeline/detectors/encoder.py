@@ -154,7 +154,9 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return state
     except Exception as error:  # torch and safetensors each raise several kinds for a damaged file
-        raise AndonError(f"cannot read encoder weights from {path}: {error}") from error
+        raise AndonError(
+            f"{path} holds no state dict that torch or safetensors can read ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _from_wheel(name: str) -> Mapping[str, Tensor] | None:

@@ -19,11 +19,12 @@ from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference
 from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
+from pipeline.frames import to_gray
 from pipeline.training.calibrate import calibrate
 from pipeline.training.checkpoint import Progress
 from pipeline.training.data import DataError
 from pipeline.training.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
-from pipeline.training.normals import gray_levels, machine, read_normals
+from pipeline.training.normals import machine, read_normals
 from pipeline.training.split import Shares
 from pipeline.training.track import Track, untracked
 
@@ -83,7 +84,7 @@ def train_cflow(
     scorer = CflowScorer(model)
     shown = track(range(len(apart)), "setting the threshold")
     scores = np.concatenate([scorer.measure(apart[number][None]).scores for number in shown])
-    calibration = calibrate(scores, [gray_levels(frame) for frame in apart], plan.false_alarm_rate)
+    calibration = calibrate(scores, [to_gray(frame) for frame in apart], plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "validation"), _PACKAGES),
         "steps": sum(one.step for one in reached),

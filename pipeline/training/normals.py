@@ -8,11 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipeline.detectors.bundle import InputSpec
-from pipeline.detectors.images import to_images
 from pipeline.frames import Mode
 from pipeline.training.calibrate import CalibrationError, normals_needed
 from pipeline.training.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
@@ -60,12 +58,6 @@ def read_normals(data: Path, shares: Shares, false_alarm_rate: float, min_side_p
     frames = dict(zip(paths, load_frames(paths, mode), strict=True))
     parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
     return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts, layout.notes)
-
-
-def gray_levels(frame: Frame) -> Frame:
-    """(H, W) or (H, W, 3) → (H, W)."""
-    gray: Frame = frame if frame.ndim == 2 else to_images(frame[None], 1)[0, 0].numpy().astype(np.uint8)
-    return gray
 
 
 def machine(device: torch.device) -> str:

@@ -20,13 +20,14 @@ from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatur
 from pipeline.detectors.radar.front import Front, PixelFront
 from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
+from pipeline.frames import to_gray
 from pipeline.training.calibrate import calibrate
 from pipeline.training.data import DataError, Frame
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.feature_front import as_many_as_fit, fit_feature_front
 from pipeline.training.forest import fit_judgement
 from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
-from pipeline.training.normals import gray_levels, machine, read_normals
+from pipeline.training.normals import machine, read_normals
 from pipeline.training.split import Shares
 from pipeline.training.synthetic import synthetic_defects
 from pipeline.training.track import Track, untracked
@@ -90,7 +91,7 @@ def train_radar(
     held_out = parts["forest"]
     extractor.fit_usual(held_out[number] for number in track(range(len(held_out)), "learning what is usual where"))
     judgement = fit_judgement(features(held_out, "fitting the forest"), plan.trees, plan.noise.seed)
-    grays = [gray_levels(frame) for frame in parts["calibration"]]
+    grays = [to_gray(frame) for frame in parts["calibration"]]
     calibration = calibrate(score(parts["calibration"], "setting the threshold"), grays, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "forest"), _PACKAGES),
