@@ -137,7 +137,7 @@ def input_spec(frames: Sequence[Frame], mode: Mode, min_side_px: int) -> InputSp
     if min(shortest.shape[:2]) < min_side_px:
         raise DataError(
             f"the images go down to {size_text(shortest.shape)}, and this model takes no side below {min_side_px} px: "
-            "give larger images, or train CFLOW, which takes 32 px"
+            "give larger images (CFLOW takes them from 32 px up)"
         )
     one_size = len({frame.shape for frame in frames}) == 1
     return InputSpec(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,21 +103,28 @@ def test_two_frames_of_one_id_and_other_bytes_the_second_dies(scorer: Scorer, ca
 
 
 class Picky:
-    """A detector that fails on one frame. A fake: no real model can be made to raise on demand."""
+    """A detector that fails on one frame. A fake: no real model can be made to fail on demand."""
 
-    def __init__(self, inner: LoadedRecipe) -> None:
+    def __init__(self, inner: LoadedRecipe, says_nan: bool) -> None:
         self._inner = inner.detector
+        self._says_nan = says_nan
         self.info = self._inner.info
 
     def predict(self, batch: NDArray[np.uint8]) -> Prediction:
-        if (batch.mean(axis=(1, 2)) > 200).any():
+        bad = batch.mean(axis=(1, 2)) > 200
+        if bad.any() and not self._says_nan:
             raise RuntimeError("out of memory")
-        return self._inner.predict(batch)
+        found = self._inner.predict(batch)
+        return replace(found, scores=np.where(bad, np.nan, found.scores))
 
 
-def test_a_frame_that_the_model_fails_on_does_not_take_its_neighbours_along(scorer: Scorer, catalog: Catalog) -> None:
+@pytest.mark.parametrize("says_nan", [False, True])
+def test_a_frame_that_the_model_fails_on_does_not_take_its_neighbours_along(
+    says_nan: bool, scorer: Scorer, catalog: Catalog
+) -> None:
+    """NaN is below every threshold, and no verdict."""
     null = catalog.recipes["null"]
-    picky = Catalog({"null": LoadedRecipe("null", null.recipe, Picky(null))})
+    picky = Catalog({"null": LoadedRecipe("null", null.recipe, Picky(null, says_nan))})
     batch = [incoming(frame(i), picture(220 if i == 1 else 40, seed=i), i) for i in range(3)]
     scored = scorer.score(batch, picky)
     assert [s.sequence for s in scored.scores] == [0, 2]
