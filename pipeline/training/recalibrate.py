@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
 from pipeline.frames import mean_level, sharpness, to_gray
-from pipeline.training.calibrate import quality_limits, quantiles
+from pipeline.training.calibrate import CalibrationError, quality_limits, quantiles
 from pipeline.training.data import DataError, fingerprint, read_frame
 from pipeline.training.false_stops import Chosen, Target, choose_threshold
 from pipeline.training.layouts import TestImage, find_layout
@@ -75,7 +75,13 @@ def recalibrate(
     """
     # The number needed does not depend on the scores.
     parts = parts_of(normals, same_part)
-    choose_threshold(np.arange(len(np.unique(parts)), dtype=np.float64), target)
+    count = len(np.unique(parts))
+    try:
+        choose_threshold(np.arange(count, dtype=np.float64), target)
+    except CalibrationError as error:
+        if count == len(normals):
+            raise
+        raise CalibrationError(f"the {len(normals)} images show {count} parts, and each counts once: {error}") from None
     info = detector.info
     check_images([TestImage(path, "good") for path in normals], info, False, track)
     scores = np.empty(len(normals))

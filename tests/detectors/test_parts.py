@@ -83,5 +83,7 @@ def test_one_part_however_often_shown_promises_nothing(tmp_path: Path) -> None:
     make_null_bundle(tmp_path / "bundle", 48, 56)
     detector, paths = load_detector(tmp_path / "bundle"), sorted((tmp_path / "good").iterdir())
     assert recalibrate(detector, paths, AT_MOST_HALF).calibration.normals == 12
-    with pytest.raises(CalibrationError, match="1 held-out normals cannot promise"):
+    with pytest.raises(
+        CalibrationError, match="the 12 images show 1 parts, and each counts once: 1 held-out normals cannot promise"
+    ):
         recalibrate(detector, paths, AT_MOST_HALF, same_part=1)
