@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipeline.detectors.bundle import Calibration, QualityLimits
 from pipeline.errors import AndonError
 from pipeline.frames import mean_level, sharpness
+from pipeline.training.parts import highest_of_parts
 
 QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
 _MARGIN_OF_SPREAD = 1.0
@@ -64,12 +65,19 @@ def quantiles(scores: NDArray[np.float64]) -> dict[str, float]:
     return {name: float(np.quantile(scores, float(name))) for name in QUANTILES}
 
 
-def calibrate(scores: NDArray[np.float64], frames: Sequence[NDArray[np.uint8]], false_alarm_rate: float) -> Calibration:
-    """scores (N,) of the calibration normals; frames: gray normals, each (H, W), for the quality limits."""
+def calibrate(
+    scores: NDArray[np.float64],
+    parts: NDArray[np.int64],
+    frames: Sequence[NDArray[np.uint8]],
+    false_alarm_rate: float,
+) -> Calibration:
+    """scores (N,) of the calibration normals, the part that each shows, and the frames in gray, each (H, W), for the
+    quality limits. Of a part with several pictures the highest score counts, once."""
+    of_parts = highest_of_parts(scores, parts)
     return Calibration(
-        threshold=conformal_threshold(scores, false_alarm_rate),
+        threshold=conformal_threshold(of_parts, false_alarm_rate),
         false_alarm_rate=false_alarm_rate,
-        normals=len(scores),
+        normals=len(of_parts),
         score_quantiles=quantiles(scores),
         quality=quality_limits([mean_level(frame) for frame in frames], [sharpness(frame) for frame in frames]),
     )

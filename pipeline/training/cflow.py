@@ -43,6 +43,8 @@ class CflowPlan:
     shares: Shares = field(default_factory=lambda: Shares(fit=0.60, forest=0.0, calibration=0.30, validation=0.10))
     """There is no forest. The validation normals decide when training ends."""
     false_alarm_rate: float = 0.01
+    same_part: int | None = None
+    """See `parts_of`; for the threshold."""
     encoder_weights: Path | None = None
     """See `pretrained_encoder`."""
 
@@ -65,7 +67,7 @@ def train_cflow(
     Raises DataError, CalibrationError or AndonError (no encoder weights), all before the first training step.
     """
     started = time.monotonic()
-    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px)
+    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part)
     parts, mode = normals.parts, normals.mode
     if not parts["fit"]:
         raise DataError(f"{normals}: too few for flows and threshold; give at least 4")
@@ -84,7 +86,8 @@ def train_cflow(
     scorer = CflowScorer(model)
     shown = track(range(len(apart)), "setting the threshold")
     scores = np.concatenate([scorer.measure(apart[number][None]).scores for number in shown])
-    calibration = calibrate(scores, [to_gray(frame) for frame in apart], plan.false_alarm_rate)
+    grays = [to_gray(frame) for frame in apart]
+    calibration = calibrate(scores, normals.calibration_parts, grays, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "validation"), _PACKAGES),
         "steps": sum(one.step for one in reached),

@@ -8,13 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import InputSpec
 from pipeline.frames import Mode
 from pipeline.training.calibrate import CalibrationError, normals_needed
 from pipeline.training.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
 from pipeline.training.layouts import find_layout
+from pipeline.training.parts import parts_of
 from pipeline.training.split import Shares, Split, split_by_number
 
 
@@ -25,6 +28,8 @@ class Normals:
     split: Split[Path]
     parts: Mapping[str, Sequence[Frame]]
     """Role → frames, in the order of their names."""
+    calibration_parts: NDArray[np.int64]
+    """(N,): which part each image shows that the threshold is set by (`parts_of`)."""
     notes: tuple[str, ...]
     """See `Layout.notes`."""
 
@@ -44,8 +49,11 @@ class Normals:
         }
 
 
-def read_normals(data: Path, shares: Shares, false_alarm_rate: float, min_side_px: int) -> Normals:
-    """data: see `find_layout`. Raises DataError, or CalibrationError where they can't promise the rate."""
+def read_normals(
+    data: Path, shares: Shares, false_alarm_rate: float, min_side_px: int, same_part: int | None = None
+) -> Normals:
+    """data: see `find_layout`; same_part: see `parts_of`. Raises DataError, or CalibrationError where they can't
+    promise the rate."""
     layout = find_layout(data)
     paths = layout.normals
     if not paths:
@@ -53,23 +61,25 @@ def read_normals(data: Path, shares: Shares, false_alarm_rate: float, min_side_p
             f"{data} holds no images of good parts to train on: put them right into {data / 'train' / 'good'}"
         )
     split = split_by_number(paths, shares)
-    _check_calibration(len(paths), len(split.calibration), shares, false_alarm_rate)
+    shown = parts_of(split.calibration, same_part)
+    _check_calibration(len(paths), len(shown), len(np.unique(shown)), shares, false_alarm_rate)
     mode = detect_mode(paths)
     frames = dict(zip(paths, load_frames(paths, mode), strict=True))
     parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
-    return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts, layout.notes)
+    return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts, shown, layout.notes)
 
 
 def machine(device: torch.device) -> str:
     return f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}"
 
 
-def _check_calibration(total: int, calibration: int, shares: Shares, rate: float) -> None:
+def _check_calibration(total: int, calibration: int, parts: int, shares: Shares, rate: float) -> None:
     needed = normals_needed(rate)
-    if calibration < needed:
+    if parts < needed:
         enough = math.ceil(needed / shares.calibration) + 1
-        reachable = f", or ask for a rate of {1 / (calibration + 1):.2%} or more" if calibration else ""
+        reachable = f", or ask for a rate of {1 / (parts + 1):.2%} or more" if parts else ""
+        left, each = (f"{calibration} of {parts} parts", ", one a part") if parts < calibration else (calibration, "")
         raise CalibrationError(
-            f"{total} normals leave {calibration} for the threshold, and a false alarm rate of {rate:.2%} takes at "
-            f"least {needed}. Give about {enough} images of good parts{reachable}."
+            f"{total} normals leave {left} for the threshold, and a false alarm rate of {rate:.2%} takes at "
+            f"least {needed}. Give about {enough} images of good parts{each}{reachable}."
         )

@@ -45,6 +45,8 @@ class RadarPlan:
     shares: Shares = field(default_factory=Shares)
     trees: int = 200
     false_alarm_rate: float = 0.01
+    same_part: int | None = None
+    """See `parts_of`; for the threshold."""
     encoder_weights: Path | None = None
     """For the feature space; see `pretrained_encoder`."""
 
@@ -63,7 +65,7 @@ def train_radar(
 ) -> BundleInfo:
     """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
     started = time.monotonic()
-    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px)
+    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part)
     parts = normals.parts
     if len(parts["fit"]) < 2 or len(parts["forest"]) < 2:
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
@@ -91,8 +93,9 @@ def train_radar(
     held_out = parts["forest"]
     extractor.fit_usual(held_out[number] for number in track(range(len(held_out)), "learning what is usual where"))
     judgement = fit_judgement(features(held_out, "fitting the forest"), plan.trees, plan.noise.seed)
-    grays = [to_gray(frame) for frame in parts["calibration"]]
-    calibration = calibrate(score(parts["calibration"], "setting the threshold"), grays, plan.false_alarm_rate)
+    apart = parts["calibration"]
+    scores, grays = score(apart, "setting the threshold"), [to_gray(frame) for frame in apart]
+    calibration = calibrate(scores, normals.calibration_parts, grays, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "forest"), _PACKAGES),
         "steps": progress.step,

@@ -62,7 +62,7 @@ def test_quality_limits_keep_the_normals_and_refuse_dark_and_blurred() -> None:
 
 
 def test_calibration_holds_every_quantile_in_order() -> None:
-    calibration = calibrate(np.random.default_rng(0).normal(size=200), normal_frames(3), 0.01)
+    calibration = calibrate(np.random.default_rng(0).normal(size=200), np.arange(200), normal_frames(3), 0.01)
     values = [calibration.score_quantiles[name] for name in QUANTILES]
     assert values == sorted(values)
     assert calibration.normals == 200

@@ -1,15 +1,18 @@
 """Pictures of one part are one draw: how they are told, and what follows for intervals and thresholds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from detectors.conftest import normal_frames, write_images
+import torch
+from detectors.conftest import TINY_CFLOW_PLAN, normal_frames, write_images
 from PIL import Image
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.training.calibrate import CalibrationError
+from pipeline.training.cflow import train_cflow
 from pipeline.training.data import read_frame
 from pipeline.training.evaluate import evaluate_images
 from pipeline.training.false_stops import Target, choose_threshold
@@ -87,3 +90,17 @@ def test_one_part_however_often_shown_promises_nothing(tmp_path: Path) -> None:
         CalibrationError, match="the 12 images show 1 parts, and each counts once: 1 held-out normals cannot promise"
     ):
         recalibrate(detector, paths, AT_MOST_HALF, same_part=1)
+
+
+def test_a_training_sets_its_threshold_by_parts(tmp_path: Path) -> None:
+    for number, frame in enumerate(normal_frames(40)):
+        path = tmp_path / "train" / "good" / f"view{number % 2}_{number // 2:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame).save(path)
+    plan = replace(TINY_CFLOW_PLAN, flow=replace(TINY_CFLOW_PLAN.flow, epochs=0), false_alarm_rate=0.2)
+    cpu = torch.device("cpu")
+    assert train_cflow(tmp_path, tmp_path / "each", "each", plan, cpu).calibration.normals == 12
+    by_part = replace(plan, same_part=0)
+    assert train_cflow(tmp_path, tmp_path / "part", "part", by_part, cpu).calibration.normals == 6
+    with pytest.raises(CalibrationError, match=r"40 normals leave 12 of 1 parts .* of good parts, one a part"):
+        train_cflow(tmp_path, tmp_path / "none", "none", replace(plan, same_part=100), cpu)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
+from workers.commands.options import SamePart
 from workers.commands.places import ready_folder
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def radar(
         float,
         typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 370 images."),
     ] = 0.01,
+    same_part: SamePart = None,
     resume: Annotated[
         bool,
         typer.Option("--resume/--fresh", help="Go on from this very run's checkpoint beside --out, or start over."),
@@ -106,7 +108,13 @@ def radar(
             data,
             out,
             name or whole.name,
-            RadarPlan(noise=noise, config=config, false_alarm_rate=false_alarm_rate, encoder_weights=encoder_weights),
+            RadarPlan(
+                noise=noise,
+                config=config,
+                false_alarm_rate=false_alarm_rate,
+                same_part=same_part,
+                encoder_weights=encoder_weights,
+            ),
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
             checkpoint=checkpoint,
@@ -154,6 +162,7 @@ def cflow(
         float,
         typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 330 images."),
     ] = 0.01,
+    same_part: SamePart = None,
     resume: Annotated[
         bool,
         typer.Option("--resume/--fresh", help="Go on from this very run's checkpoint beside --out, or start over."),
@@ -186,7 +195,13 @@ def cflow(
             data,
             out,
             name or whole.name,
-            CflowPlan(flow=flow, config=config, false_alarm_rate=false_alarm_rate, encoder_weights=encoder_weights),
+            CflowPlan(
+                flow=flow,
+                config=config,
+                false_alarm_rate=false_alarm_rate,
+                same_part=same_part,
+                encoder_weights=encoder_weights,
+            ),
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
             checkpoint=checkpoint,
