@@ -16,7 +16,7 @@ Frame = NDArray[np.uint8]
 """(H, W) gray or (H, W, 3) RGB."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """What cameras may send is what one may train on."""
-_OTHER_PICTURES = frozenset({".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2"})
+OTHER_PICTURES = frozenset({".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2"})
 _FILES_NAMED = 10
 _NUMBERED = 32
 
@@ -80,7 +80,7 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
         return ()
     files = sorted(path for path in folder.iterdir() if path.is_file())
     refuse(
-        [f"{path}: only PNG and JPEG are read; convert it" for path in files if path.suffix.lower() in _OTHER_PICTURES],
+        [f"{path}: only PNG and JPEG are read; convert it" for path in files if path.suffix.lower() in OTHER_PICTURES],
         len(files),
     )
     return tuple(path for path in files if path.suffix.lower() in SUFFIXES)

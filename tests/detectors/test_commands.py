@@ -120,6 +120,15 @@ def test_predict_does_not_judge_what_it_drew_last_time(bundles: dict[str, Path],
         assert len(predict_folder(detector, tmp_path, tmp_path / "judged")) == 3
 
 
+def test_predict_tells_of_pictures_that_it_does_not_read(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in" / "deep", normal_frames(2))
+    Image.fromarray(normal_frames(1)[0]).save(tmp_path / "in" / "deep" / "other.BMP")
+    assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "in", "--out", tmp_path / "out") == 0
+    assert "1 pictures of other formats were left out" in capsys.readouterr().err
+
+
 def test_predict_of_nothing_is_refused(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
