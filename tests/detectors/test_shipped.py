@@ -1,5 +1,6 @@
 """The bundles that ship, and the solar cells they were trained on."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,24 @@ def test_elpv_is_laid_out_with_no_cell_on_both_sides(cells: Path) -> None:
         validation = {path.name for path in (cells / cell_type / "validation" / "defective").iterdir()}
         assert len(validation) > 200
         assert not validation & (train | test)
+
+
+def test_a_cell_that_was_cut_short_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where cells are copied, since no links can be made, and the disk is full in the middle of one."""
+    pytest.importorskip("elpv_dataset")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another file system")
+
+    def half(source: Path, target: Path) -> None:
+        Path(target).write_bytes(Path(source).read_bytes()[:1000])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.link", refuse)
+    monkeypatch.setattr("shutil.copyfile", half)
+    with pytest.raises(OSError, match="No space left"):
+        lay_out(tmp_path)
+    assert not list(tmp_path.rglob("*.png"))
 
 
 def test_laying_out_twice_changes_nothing(cells: Path) -> None:
