@@ -153,9 +153,9 @@ def _workplace(data: Path, facts: Mapping[str, Any]) -> Path:
 
 def _prepare(data: Path, place: Path, size: int, quick: bool, same_part: int | None) -> Prepared:
     """The same pixels for all: gray, square, PNG."""
-    from pipeline.training.data import read_mask
-    from pipeline.training.layouts import find_layout
-    from pipeline.training.parts import parts_of
+    from pipeline.training.images.data import read_mask
+    from pipeline.training.images.layouts import find_layout
+    from pipeline.training.images.parts import parts_of
 
     layout = find_layout(data)
     normals, tests = list(layout.normals), list(layout.test)
@@ -236,8 +236,8 @@ def _run(name: str, what: str, folder: Path) -> None:
 
 def _quality(folder: Path, prepared: Prepared) -> dict[str, Any]:
     """One piece of code for all: image figures from raw scores, pixel figures from raw maps at the images' size."""
-    from pipeline.training.evaluate import evaluate_images
-    from pipeline.training.pixels import at_frame_size, choose_thresholds, count_pixels, pixel_metrics
+    from pipeline.training.figures.evaluate import evaluate_images
+    from pipeline.training.figures.pixels import at_frame_size, choose_thresholds, count_pixels, pixel_metrics
 
     stored = np.load(folder / "scores.npz")
     scores, defect = stored["scores"], np.array([kind != "good" for kind in prepared.kinds])
@@ -271,7 +271,7 @@ def _quality(folder: Path, prepared: Prepared) -> dict[str, Any]:
 def _compare(rows: dict[str, dict[str, Any]], place: Path, prepared: Prepared) -> None:
     """Adds to each of our rows by how much its image AUROC is above the best peer's, with its 95 % interval: both are
     asked about the same parts, so the difference is known better than either."""
-    from pipeline.training.intervals import interval, resampled
+    from pipeline.training.figures.intervals import interval, resampled
 
     peers = [name for name in rows if name in PEERS]
     if not peers:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.real_defects import Cells, Frames, Seer, auroc, encoded, frames_of, scored
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.training.data import Frame
+from pipeline.training.images.data import Frame
 
 _TINT = np.array([1.0, 0.85, 0.6])
 _WEIGHTS = np.array([0.299, 0.587, 0.114])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.detectors.base import Detector
 from pipeline.frames import decode
-from pipeline.training.elpv import lay_out
+from pipeline.training.images.elpv import lay_out
 
 CELL_PX = 300
 _AT_ONCE = 16

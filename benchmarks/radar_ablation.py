@@ -29,13 +29,13 @@ from pipeline.detectors.radar.features import loud_norm, peak
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, predict
 from pipeline.detectors.radar.preprocess import box_mean
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.data import Frame, load_frames
-from pipeline.training.forest import fit_judgement
-from pipeline.training.layouts import find_layout
-from pipeline.training.noise_training import NoisePlan, fingerprint, train_noise_predictor
-from pipeline.training.radar import RadarPlan, fit_front
-from pipeline.training.split import Shares, split_by_number
-from pipeline.training.synthetic import Defect, synthetic_defects
+from pipeline.training.drawn.synthetic import Defect, synthetic_defects
+from pipeline.training.images.data import Frame, load_frames
+from pipeline.training.images.layouts import find_layout
+from pipeline.training.images.split import Shares, split_by_number
+from pipeline.training.radar.fit import RadarPlan, fit_front
+from pipeline.training.radar.forest import fit_judgement
+from pipeline.training.radar.noise_training import NoisePlan, fingerprint, train_noise_predictor
 
 RESULT = Path(__file__).parent / "results" / "radar-ablation.json"
 SHARES = Shares(fit=0.6, forest=0.15, calibration=0.0, validation=0.25)

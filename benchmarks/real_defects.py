@@ -25,11 +25,11 @@ from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import measure
 from pipeline.detectors.radar.front import raw_features
-from pipeline.training.data import Frame, load_frames, pictures_in
-from pipeline.training.feature_front import Change, changes_by_damage, fit_projection
-from pipeline.training.forest import fit_judgement
-from pipeline.training.layouts import find_layout
-from pipeline.training.split import Shares, split_by_number
+from pipeline.training.images.data import Frame, load_frames, pictures_in
+from pipeline.training.images.layouts import find_layout
+from pipeline.training.images.split import Shares, split_by_number
+from pipeline.training.radar.feature_front import Change, changes_by_damage, fit_projection
+from pipeline.training.radar.forest import fit_judgement
 
 SHARES = Shares(fit=0.5, forest=0.15, calibration=0.35, validation=0.0)
 """As `andon train` has it, and what it would set the threshold on is scored here."""

@@ -23,8 +23,8 @@ class Ours:
     scored_at_once = 1
 
     def train(self, job: Job) -> dict[str, Any]:
-        from pipeline.training.cflow import CflowPlan, train_cflow
-        from pipeline.training.radar import RadarPlan, train_radar
+        from pipeline.training.cflow.fit import CflowPlan, train_cflow
+        from pipeline.training.radar.fit import RadarPlan, train_radar
 
         out = Path(job.out) / "bundle"
         method, runtime = _method_and_runtime(job)
@@ -75,7 +75,7 @@ def _size(bundle: Path) -> int:
 def _radar_plan(plan: Any) -> Any:
     """The defaults of `andon train radar`."""
     from pipeline.detectors.radar.config import RadarConfig
-    from pipeline.training.noise_training import NoisePlan
+    from pipeline.training.radar.noise_training import NoisePlan
 
     return plan(noise=NoisePlan(flips=False), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS)
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import InputSpec
 from pipeline.frames import Mode
-from pipeline.training.calibrate import CalibrationError, normals_needed
-from pipeline.training.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
-from pipeline.training.layouts import find_layout
-from pipeline.training.parts import parts_of
-from pipeline.training.split import Shares, Split, split_by_number
+from pipeline.training.images.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
+from pipeline.training.images.layouts import find_layout
+from pipeline.training.images.parts import parts_of
+from pipeline.training.images.split import Shares, Split, split_by_number
+from pipeline.training.threshold.calibrate import CalibrationError, normals_needed
 
 
 @dataclass(frozen=True)

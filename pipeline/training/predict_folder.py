@@ -15,8 +15,8 @@ from PIL import Image
 from pipeline.detectors.base import Detector
 from pipeline.drawing import colour_scale, side_by_side
 from pipeline.single import judge
-from pipeline.training.data import SUFFIXES, DataError, read_frame
-from pipeline.training.shelf import MapShelf
+from pipeline.training.figures.shelf import MapShelf
+from pipeline.training.images.data import SUFFIXES, DataError, read_frame
 from pipeline.training.track import Track, untracked
 from pipeline.training.written import write_whole
 

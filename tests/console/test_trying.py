@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pipeline.detectors.bundle import load_bundle, read_info
 from pipeline.events import Score, Verdict
 from pipeline.recipes import SHIPPED_BUNDLES
-from pipeline.training.layouts import find_layout
+from pipeline.training.images.layouts import find_layout
 from workers.alerting import candidates
 from workers.alerting.policy import Candidate, LinePolicy, Response
 from workers.alerting.state import Camera

@@ -15,10 +15,10 @@ from pipeline.detectors.base import Detector
 from pipeline.detectors.cflow.config import CflowConfig
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.training.cflow import CflowPlan, train_cflow
-from pipeline.training.flow_training import FlowPlan
-from pipeline.training.noise_training import NoisePlan
-from pipeline.training.radar import RadarPlan, train_radar
+from pipeline.training.cflow.fit import CflowPlan, train_cflow
+from pipeline.training.cflow.flow_training import FlowPlan
+from pipeline.training.radar.fit import RadarPlan, train_radar
+from pipeline.training.radar.noise_training import NoisePlan
 
 DETECTORS = ("null", "radar in pixels", "radar in features", "cflow")
 TINY_CONFIG = RadarConfig(patch_px=32, contrast_px=15, channels=(8, 16), blur_px=3, train_timesteps=500, timestep=50)

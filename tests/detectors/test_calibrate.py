@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.frames import mean_level, sharpness
-from pipeline.training.calibrate import (
+from pipeline.training.threshold.calibrate import (
     QUANTILES,
     CalibrationError,
     calibrate,

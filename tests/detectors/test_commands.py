@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.training.data import fingerprint
+from pipeline.training.images.data import fingerprint
 from pipeline.training.predict_folder import predict_folder
 from workers.cli import main
 

@@ -11,8 +11,8 @@ from numpy.testing import assert_array_equal
 from pipeline.detectors.base import BrokenModelError, Detector, Prediction
 from pipeline.detectors.bundle import WEIGHTS, BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.training.data import fingerprint, load_frames
-from pipeline.training.layouts import find_layout
+from pipeline.training.images.data import fingerprint, load_frames
+from pipeline.training.images.layouts import find_layout
 
 pytestmark = pytest.mark.unit
 

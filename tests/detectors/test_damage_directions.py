@@ -12,9 +12,9 @@ from pipeline.detectors.encoder import pretrained_encoder
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.front import FeatureFront
 from pipeline.detectors.radar.projection import Projection
-from pipeline.training.damage import Damaged, damaged_copies
-from pipeline.training.directions import spread_of, standing_out
-from pipeline.training.feature_front import Change, cells_of, changes_by_damage, fit_feature_front, fit_projection
+from pipeline.training.drawn.damage import Damaged, damaged_copies
+from pipeline.training.radar.directions import spread_of, standing_out
+from pipeline.training.radar.feature_front import Change, cells_of, changes_by_damage, fit_feature_front, fit_projection
 
 pytestmark = pytest.mark.unit
 GRAY = normal_frames(6, 64, 80)

@@ -16,13 +16,13 @@ from sklearn.metrics import (
 from pipeline.detectors.bundle import save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.training.baselines import BASELINES, darkness, gradient_energy, sobel_energy
-from pipeline.training.card import model_card
-from pipeline.training.data import DataError, fingerprint
-from pipeline.training.evaluate import evaluate_images
-from pipeline.training.measure import measure
-from pipeline.training.report import write_report
-from pipeline.training.shelf import MapShelf
+from pipeline.training.figures.baselines import BASELINES, darkness, gradient_energy, sobel_energy
+from pipeline.training.figures.card import model_card
+from pipeline.training.figures.evaluate import evaluate_images
+from pipeline.training.figures.measure import measure
+from pipeline.training.figures.report import write_report
+from pipeline.training.figures.shelf import MapShelf
+from pipeline.training.images.data import DataError, fingerprint
 
 pytestmark = pytest.mark.unit
 

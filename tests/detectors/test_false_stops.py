@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binomtest
 
-from pipeline.training.calibrate import CalibrationError
-from pipeline.training.false_stops import Target, allowed_rate, choose_threshold, normals_for, stops_per_frame
+from pipeline.training.threshold.calibrate import CalibrationError
+from pipeline.training.threshold.false_stops import Target, allowed_rate, choose_threshold, normals_for, stops_per_frame
 
 pytestmark = pytest.mark.unit
 

@@ -18,13 +18,13 @@ from pipeline.detectors.cflow.position import encode
 from pipeline.detectors.encoder import Encoder, pretrained_encoder
 from pipeline.detectors.registry import load_detector
 from pipeline.errors import AndonError
-from pipeline.training.calibrate import CalibrationError
-from pipeline.training.cflow import fit_model, train_cflow, with_highest
+from pipeline.training.cflow.fit import fit_model, train_cflow, with_highest
+from pipeline.training.cflow.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
 from pipeline.training.checkpoint import Progress
-from pipeline.training.data import load_frames
-from pipeline.training.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
-from pipeline.training.layouts import find_layout
-from pipeline.training.split import split_by_number
+from pipeline.training.images.data import load_frames
+from pipeline.training.images.layouts import find_layout
+from pipeline.training.images.split import split_by_number
+from pipeline.training.threshold.calibrate import CalibrationError
 
 pytestmark = pytest.mark.unit
 

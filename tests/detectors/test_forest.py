@@ -7,7 +7,7 @@ from sklearn.ensemble import IsolationForest
 
 from pipeline.detectors.radar.forest import ForestArrays, isolation_score
 from pipeline.detectors.radar.judgement import Judgement
-from pipeline.training.forest import fit_judgement, to_arrays
+from pipeline.training.radar.forest import fit_judgement, to_arrays
 
 pytestmark = pytest.mark.unit
 

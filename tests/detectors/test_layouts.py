@@ -8,9 +8,9 @@ from detectors.conftest import normal_frames, write_images
 from PIL import Image
 
 from pipeline.detectors.null import make_null_bundle
-from pipeline.training.data import DataError, read_mask
-from pipeline.training.layouts import find_layout
-from pipeline.training.measure import check_images
+from pipeline.training.figures.measure import check_images
+from pipeline.training.images.data import DataError, read_mask
+from pipeline.training.images.layouts import find_layout
 
 pytestmark = pytest.mark.unit
 

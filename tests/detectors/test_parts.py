@@ -11,15 +11,15 @@ from PIL import Image
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.training.calibrate import CalibrationError
-from pipeline.training.cflow import train_cflow
-from pipeline.training.data import read_frame
-from pipeline.training.evaluate import evaluate_images
-from pipeline.training.false_stops import Target, choose_threshold
-from pipeline.training.measure import measure
-from pipeline.training.parts import highest_of_parts, parts_of
-from pipeline.training.recalibrate import recalibrate
-from pipeline.training.shelf import MapShelf
+from pipeline.training.cflow.fit import train_cflow
+from pipeline.training.figures.evaluate import evaluate_images
+from pipeline.training.figures.measure import measure
+from pipeline.training.figures.shelf import MapShelf
+from pipeline.training.images.data import read_frame
+from pipeline.training.images.parts import highest_of_parts, parts_of
+from pipeline.training.threshold.calibrate import CalibrationError
+from pipeline.training.threshold.false_stops import Target, choose_threshold
+from pipeline.training.threshold.recalibrate import recalibrate
 
 pytestmark = pytest.mark.unit
 

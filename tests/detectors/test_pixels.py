@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from pipeline.training.pixels import FPR_LIMIT, at_frame_size, choose_thresholds, count_pixels, pixel_metrics
+from pipeline.training.figures.pixels import FPR_LIMIT, at_frame_size, choose_thresholds, count_pixels, pixel_metrics
 
 pytestmark = pytest.mark.unit
 

@@ -29,7 +29,7 @@ from pipeline.detectors.radar.preprocess import box_mean, even_exposure, normali
 from pipeline.detectors.radar.projection import whiten
 from pipeline.detectors.registry import load_detector
 from pipeline.detectors.rounding import round_significant
-from pipeline.training.whitening import fit_whitening
+from pipeline.training.radar.whitening import fit_whitening
 
 pytestmark = pytest.mark.unit
 

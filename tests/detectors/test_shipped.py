@@ -9,10 +9,10 @@ from sklearn.metrics import roc_auc_score
 
 import pipeline.bundles
 from pipeline.detectors.registry import load_detector
-from pipeline.training.baselines import gradient_energy, sobel_energy
-from pipeline.training.data import load_frames
-from pipeline.training.elpv import BLOCK_CELLS, GAP_CELLS, TRAIN_CELLS, Cell, assign, lay_out
-from pipeline.training.layouts import find_layout
+from pipeline.training.figures.baselines import gradient_energy, sobel_energy
+from pipeline.training.images.data import load_frames
+from pipeline.training.images.elpv import BLOCK_CELLS, GAP_CELLS, TRAIN_CELLS, Cell, assign, lay_out
+from pipeline.training.images.layouts import find_layout
 
 pytestmark = pytest.mark.unit
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 
 from pipeline.detectors.bundle import MANIFEST, InputSpec, read_info
 from pipeline.detectors.null import make_null_bundle
-from pipeline.training.data import DataError, by_size, input_spec
+from pipeline.training.images.data import DataError, by_size, input_spec
 
 pytestmark = pytest.mark.unit
 

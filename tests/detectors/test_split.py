@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.split import Shares, split_by_number, split_contiguous
+from pipeline.training.images.split import Shares, split_by_number, split_contiguous
 
 pytestmark = pytest.mark.unit
 

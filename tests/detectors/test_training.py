@@ -13,16 +13,15 @@ from numpy.testing import assert_array_equal
 from pipeline.detectors.bundle import read_info
 from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.training import feature_front
-from pipeline.training.calibrate import CalibrationError
-from pipeline.training.cflow import train_cflow
+from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.checkpoint import Progress
-from pipeline.training.data import DataError, load_frames
-from pipeline.training.feature_front import as_many_as_fit
-from pipeline.training.layouts import find_layout
-from pipeline.training.noise_training import NoisePlan, draw_patches, train_noise_predictor
-from pipeline.training.radar import fit_gain, train_radar
-from pipeline.training.synthetic import KINDS, synthetic_defects, with_defect
+from pipeline.training.drawn.synthetic import KINDS, synthetic_defects, with_defect
+from pipeline.training.images.data import DataError, load_frames
+from pipeline.training.images.layouts import find_layout
+from pipeline.training.radar.feature_front import as_many_as_fit
+from pipeline.training.radar.fit import feature_front, fit_gain, train_radar
+from pipeline.training.radar.noise_training import NoisePlan, draw_patches, train_noise_predictor
+from pipeline.training.threshold.calibrate import CalibrationError
 
 pytestmark = pytest.mark.unit
 

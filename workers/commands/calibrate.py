@@ -56,8 +56,8 @@ def calibrate(
 
     from pipeline.detectors.registry import load_detector
     from pipeline.errors import AndonError
-    from pipeline.training.false_stops import Target, stops_per_frame
-    from pipeline.training.recalibrate import held_out_normals, recalibrate, write_recalibrated
+    from pipeline.training.threshold.false_stops import Target, stops_per_frame
+    from pipeline.training.threshold.recalibrate import held_out_normals, recalibrate, write_recalibrated
 
     if (out is None) is not in_place:
         raise AndonError("say where the new bundle goes: either --out FOLDER or --in-place")

@@ -23,7 +23,7 @@ def elpv(out: Annotated[Path, typer.Option(help="Folder to write mono/ and poly/
 
     Example: andon dataset elpv --out cells
     """
-    from pipeline.training.elpv import lay_out
+    from pipeline.training.images.elpv import lay_out
 
     for place, count in lay_out(out).items():
         typer.echo(f"{count:5d}  {place}")

@@ -12,7 +12,7 @@ from workers.commands.progress import bars_on
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.training.measure import Evaluation
+    from pipeline.training.figures.measure import Evaluation
 
 
 def evaluate(
@@ -54,10 +54,10 @@ def evaluate(
 
     from pipeline.detectors.bundle import CARD
     from pipeline.detectors.registry import load_detector
-    from pipeline.training.card import model_card
-    from pipeline.training.measure import machine_facts, measure
-    from pipeline.training.report import write_report
-    from pipeline.training.shelf import MapShelf
+    from pipeline.training.figures.card import model_card
+    from pipeline.training.figures.measure import machine_facts, measure
+    from pipeline.training.figures.report import write_report
+    from pipeline.training.figures.shelf import MapShelf
     from pipeline.training.written import write_whole
 
     console = Console()

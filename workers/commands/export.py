@@ -38,8 +38,8 @@ def export(
 
     from pipeline.detectors.bundle import read_info
     from pipeline.errors import AndonError
-    from pipeline.training.data import read_frame
     from pipeline.training.export import export_bundle
+    from pipeline.training.images.data import read_frame
     from pipeline.training.predict_folder import images_below
 
     info = read_info(bundle)

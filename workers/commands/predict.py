@@ -42,7 +42,7 @@ def predict(
     from rich.console import Console
 
     from pipeline.detectors.registry import load_detector
-    from pipeline.training.data import OTHER_PICTURES
+    from pipeline.training.images.data import OTHER_PICTURES
     from pipeline.training.predict_folder import predict_folder
 
     console = Console()

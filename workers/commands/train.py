@@ -88,10 +88,10 @@ def radar(
 
     from pipeline.detectors.radar.config import RadarConfig
     from pipeline.detectors.registry import torch_device
-    from pipeline.training.layouts import find_layout
-    from pipeline.training.noise_training import NoisePlan
-    from pipeline.training.radar import RadarPlan, train_radar
-    from pipeline.training.split import Shares
+    from pipeline.training.images.layouts import find_layout
+    from pipeline.training.images.split import Shares
+    from pipeline.training.radar.fit import RadarPlan, train_radar
+    from pipeline.training.radar.noise_training import NoisePlan
 
     if epochs:
         fitted = len(find_layout(data).normals) * Shares().fit
@@ -180,8 +180,8 @@ def cflow(
 
     from pipeline.detectors.cflow.config import CflowConfig
     from pipeline.detectors.registry import torch_device
-    from pipeline.training.cflow import CflowPlan, train_cflow
-    from pipeline.training.flow_training import FlowPlan
+    from pipeline.training.cflow.fit import CflowPlan, train_cflow
+    from pipeline.training.cflow.flow_training import FlowPlan
 
     levels = len(CflowConfig().levels)
     flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=minutes * 60 / levels or None, seed=seed)

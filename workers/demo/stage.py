@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.training.elpv import lay_out
+from pipeline.training.images.elpv import lay_out
 
 LINES = {"mono": "elpv-mono", "poly": "elpv-poly"}
 """Line → recipe. Each line makes one kind of solar cell."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.detectors.bundle import Calibration, QualityLimits
 from pipeline.errors import AndonError
 from pipeline.frames import mean_level, sharpness
-from pipeline.training.parts import highest_of_parts
+from pipeline.training.images.parts import highest_of_parts
 
 QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
 _MARGIN_OF_SPREAD = 1.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.training.intervals import interval, resampled
+from pipeline.training.figures.intervals import interval, resampled
 
 _DRAWS = 1000
 _DRAWS_AT_ONCE = 100

@@ -1,8 +1,8 @@
 """The model card of a bundle: README.md, written from the bundle's own facts and a measurement, never by hand."""
 
 from pipeline.detectors.bundle import BundleInfo
-from pipeline.training.evaluate import ImageMetrics
-from pipeline.training.measure import ClassFigures, Evaluation
+from pipeline.training.figures.evaluate import ImageMetrics
+from pipeline.training.figures.measure import ClassFigures, Evaluation
 
 
 def model_card(info: BundleInfo, evaluation: Evaluation) -> str:

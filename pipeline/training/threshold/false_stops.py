@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.training.calibrate import CalibrationError
+from pipeline.training.threshold.calibrate import CalibrationError
 
 _DEBOUNCES = ((2, 3), (3, 5), (4, 7), (5, 9), (6, 11))
 """Tried in turn for a hint."""

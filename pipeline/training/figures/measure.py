@@ -13,12 +13,9 @@ from numpy.typing import NDArray
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.frames import to_gray
-from pipeline.training.baselines import BASELINES
-from pipeline.training.data import DataError, fingerprint, read_frame, read_mask, refuse, size_text
-from pipeline.training.evaluate import ImageMetrics, evaluate_images
-from pipeline.training.layouts import Layout, TestImage, find_layout
-from pipeline.training.parts import parts_of
-from pipeline.training.pixels import (
+from pipeline.training.figures.baselines import BASELINES
+from pipeline.training.figures.evaluate import ImageMetrics, evaluate_images
+from pipeline.training.figures.pixels import (
     PixelCounts,
     PixelMetrics,
     at_frame_size,
@@ -26,7 +23,10 @@ from pipeline.training.pixels import (
     count_pixels,
     pixel_metrics,
 )
-from pipeline.training.shelf import MapShelf
+from pipeline.training.figures.shelf import MapShelf
+from pipeline.training.images.data import DataError, fingerprint, read_frame, read_mask, refuse, size_text
+from pipeline.training.images.layouts import Layout, TestImage, find_layout
+from pipeline.training.images.parts import parts_of
 from pipeline.training.track import Track, untracked
 
 _PIXELS_SAMPLED = 2_000_000

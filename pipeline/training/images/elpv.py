@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from pipeline.training.data import DataError
+from pipeline.training.images.data import DataError
 
 BLOCK_CELLS = 40
 """One turn of training and test, in cell numbers of one type."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pipeline.training.parts import last_number
+from pipeline.training.images.parts import last_number
 
 Item = TypeVar("Item")
 _EDGE_MOVES = 3

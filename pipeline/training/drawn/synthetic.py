@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from pipeline.training.data import Frame
-from pipeline.training.strokes import crooked, line_through
+from pipeline.training.drawn.strokes import crooked, line_through
+from pipeline.training.images.data import Frame
 
 _SMALLEST_SIDE = 16
 _MARKED = 0.3

@@ -10,12 +10,12 @@ import numpy as np
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
 from pipeline.frames import mean_level, sharpness, to_gray
-from pipeline.training.calibrate import CalibrationError, quality_limits, quantiles
-from pipeline.training.data import DataError, fingerprint, read_frame
-from pipeline.training.false_stops import Chosen, Target, choose_threshold
-from pipeline.training.layouts import TestImage, find_layout
-from pipeline.training.measure import check_images
-from pipeline.training.parts import highest_of_parts, parts_of
+from pipeline.training.figures.measure import check_images
+from pipeline.training.images.data import DataError, fingerprint, read_frame
+from pipeline.training.images.layouts import TestImage, find_layout
+from pipeline.training.images.parts import highest_of_parts, parts_of
+from pipeline.training.threshold.calibrate import CalibrationError, quality_limits, quantiles
+from pipeline.training.threshold.false_stops import Chosen, Target, choose_threshold
 from pipeline.training.track import Track, untracked
 
 

@@ -20,12 +20,12 @@ from pipeline.detectors.cflow.likelihood import Reference
 from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
 from pipeline.frames import to_gray
-from pipeline.training.calibrate import calibrate
+from pipeline.training.cflow.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
 from pipeline.training.checkpoint import Progress
-from pipeline.training.data import DataError
-from pipeline.training.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
+from pipeline.training.images.data import DataError
+from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
-from pipeline.training.split import Shares
+from pipeline.training.threshold.calibrate import calibrate
 from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "timm", "numpy")

@@ -13,10 +13,10 @@ from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_te
 from pipeline.detectors.radar.config import STRIDE_PX, RadarConfig
 from pipeline.detectors.radar.front import FeatureFront, raw_features
 from pipeline.detectors.radar.projection import Projection, beside_their_surroundings, whiten
-from pipeline.training.damage import Damaged, damaged_copies
-from pipeline.training.directions import spread_of, standing_out
+from pipeline.training.drawn.damage import Damaged, damaged_copies
+from pipeline.training.radar.directions import spread_of, standing_out
+from pipeline.training.radar.whitening import fibres_of, fit_whitening, whitening_of
 from pipeline.training.track import Track, untracked
-from pipeline.training.whitening import fibres_of, fit_whitening, whitening_of
 
 _MARKED = 0.3
 """A cell counts as damaged where damage shows at more than this strength."""

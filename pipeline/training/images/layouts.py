@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.training.data import SUFFIXES, DataError, pictures_in
+from pipeline.training.images.data import SUFFIXES, DataError, pictures_in
 
 GOOD = "good"
 _VISA_SPLIT = Path("split_csv") / "1cls.csv"

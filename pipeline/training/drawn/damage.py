@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.training.data import Frame
-from pipeline.training.strokes import crooked, line_through
+from pipeline.training.drawn.strokes import crooked, line_through
+from pipeline.training.images.data import Frame
 
 Floats = NDArray[np.float32]
 Random = np.random.Generator

@@ -14,9 +14,9 @@ from PIL import Image
 
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.drawing import colour_scale, heat, outlined, overlay
-from pipeline.training.data import read_frame, read_mask
-from pipeline.training.measure import Evaluation
-from pipeline.training.shelf import MapShelf
+from pipeline.training.figures.measure import Evaluation
+from pipeline.training.figures.shelf import MapShelf
+from pipeline.training.images.data import read_frame, read_mask
 from pipeline.training.written import write_whole
 
 PICTURES = 8

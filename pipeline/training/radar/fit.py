@@ -21,15 +21,15 @@ from pipeline.detectors.radar.front import Front, PixelFront
 from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.frames import to_gray
-from pipeline.training.calibrate import calibrate
-from pipeline.training.data import DataError, Frame
-from pipeline.training.evaluate import evaluate_images
-from pipeline.training.feature_front import as_many_as_fit, fit_feature_front
-from pipeline.training.forest import fit_judgement
-from pipeline.training.noise_training import NoisePlan, OnStep, train_noise_predictor
+from pipeline.training.drawn.synthetic import synthetic_defects
+from pipeline.training.figures.evaluate import evaluate_images
+from pipeline.training.images.data import DataError, Frame
+from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
-from pipeline.training.split import Shares
-from pipeline.training.synthetic import synthetic_defects
+from pipeline.training.radar.feature_front import as_many_as_fit, fit_feature_front
+from pipeline.training.radar.forest import fit_judgement
+from pipeline.training.radar.noise_training import NoisePlan, OnStep, train_noise_predictor
+from pipeline.training.threshold.calibrate import calibrate
 from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "timm", "scikit-learn", "numpy")

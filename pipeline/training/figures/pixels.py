@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.training.intervals import interval, resampled
+from pipeline.training.figures.intervals import interval, resampled
 
 FPR_LIMIT = 0.3
 MAX_THRESHOLDS = 2048

@@ -1,0 +1,1 @@
+"""How CFLOW is fitted."""

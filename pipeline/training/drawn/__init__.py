@@ -1,0 +1,1 @@
+"""Damage of our own making, drawn onto images of good parts."""

@@ -1,0 +1,1 @@
+"""How RADAR is fitted."""
