@@ -18,8 +18,9 @@ from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, synthetic_defects, with_defect
 from pipeline.training.images.data import DataError, load_frames
 from pipeline.training.images.layouts import find_layout
+from pipeline.training.radar import feature_front
 from pipeline.training.radar.feature_front import as_many_as_fit
-from pipeline.training.radar.fit import feature_front, fit_gain, train_radar
+from pipeline.training.radar.fit import fit_gain, train_radar
 from pipeline.training.radar.noise_training import NoisePlan, draw_patches, train_noise_predictor
 from pipeline.training.threshold.calibrate import CalibrationError
 
