@@ -103,12 +103,14 @@ def main(
             out=str(folder),
         )
         (folder / "job.json").write_text(json.dumps(asdict(job)))
-        if not (resume and _is_finished(name, folder)):
+        made_by, marked = _made_by(name), folder / _MADE_BY
+        if not (resume and marked.exists() and marked.read_text() == made_by):
+            marked.unlink(missing_ok=True)  # lest a run that is killed leave half of a row under the old mark
             console.print(f"training {name} …")
             _run(name, "train", folder)
             console.print(f"scoring with {name} …")
             _run(name, "score", folder)
-            (folder / _MADE_BY).write_text(_made_by(name))
+            marked.write_text(made_by)
         rows[name] = json.loads((folder / "result.json").read_text()) | _quality(folder, prepared)
         console.print(f"  {name}: {rows[name]['figures']}")
     for name, times in _times(chosen, place, rounds).items():
@@ -206,12 +208,6 @@ def _command(name: str, what: str, folder: Path) -> list[str]:
         return [sys.executable, "-m", "benchmarks.contenders.ours", what, str(folder / "job.json")]
     script = Path(__file__).parent / "contenders" / "anomalib_peer.py"
     return [str(peers_python()), str(script), what, str(folder / "job.json")]
-
-
-def _is_finished(name: str, folder: Path) -> bool:
-    """Whether the row is there, made by the code of today."""
-    made_by = folder / _MADE_BY
-    return made_by.exists() and made_by.read_text() == _made_by(name)
 
 
 def _made_by(name: str) -> str:

@@ -58,7 +58,8 @@ def fit_feature_front(
     track: Track = untracked,
 ) -> tuple[FeatureFront, list[Tensor]]:
     """The front that gives these normals zero mean and about unit covariance, and each normal (K, h, w) as it sees it,
-    in half precision. The seed draws the damage."""
+    in half precision. The seed draws the damage. Of more frames than fit into memory evenly spread ones are taken."""
+    frames = as_many_as_fit(frames)
     # Half precision, as the bundle will store it: the front must see in training what it will see in service.
     encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
     folded = encoder.folded()

@@ -26,7 +26,7 @@ from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.images.data import DataError, Frame
 from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
-from pipeline.training.radar.feature_front import as_many_as_fit, fit_feature_front
+from pipeline.training.radar.feature_front import fit_feature_front
 from pipeline.training.radar.forest import fit_judgement
 from pipeline.training.radar.noise_training import NoisePlan, OnStep, train_noise_predictor
 from pipeline.training.threshold.calibrate import calibrate
@@ -73,10 +73,9 @@ def train_radar(
     for note in normals.notes:
         say(f"note: {note}")
 
-    fit = as_many_as_fit(parts["fit"]) if plan.config.space == "features" else parts["fit"]
-    if len(fit) < len(parts["fit"]):
-        say(f"looking at {len(fit)} of the {len(parts['fit'])} images to fit on: all at once would not fit into memory")
-    config, front, images = fit_front(fit, plan, 3 if normals.mode == "rgb" else 1, device, track)
+    config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device, track)
+    if len(images) < len(parts["fit"]):
+        say(f"looked at {len(images)} of the {len(parts['fit'])} images to fit on: memory would not hold all at once")
     taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
     # What the bundle will hold, so that all that is fitted to it is of the model that will be loaded, to the bit.
     weights = {key: tensor.half().cpu().numpy() for key, tensor in taught.state_dict().items()}
@@ -128,7 +127,8 @@ def train_radar(
 def fit_front(
     frames: Sequence[Frame], plan: RadarPlan, image_channels: int, device: torch.device, track: Track = untracked
 ) -> tuple[RadarConfig, Front, list[Tensor]]:
-    """What the network will look at, set so that these normals have unit variance there, and the normals themselves."""
+    """What the network will look at, set so that these normals have unit variance there, and the normals themselves: in
+    the feature space those of them that fit into memory (`as_many_as_fit`)."""
     if plan.config.space == "pixels":
         config, images = fit_gain(frames, plan.config, image_channels)
         return config, PixelFront(config, image_channels), images
