@@ -30,11 +30,8 @@ from workers.commands.options import SamePart
 
 OURS = ("cflow", "radar", *(f"{method}-{engine}" for engine in ("onnx", "openvino") for method in ("cflow", "radar")))
 """'cflow-onnx' is the bundle of cflow with its networks on ONNX Runtime."""
-PEERS = {"anomalib-cflow": "cflow", "anomalib-patchcore": "patchcore"}
-LEFT_OUT = {
-    "anomalib-fastflow": "takes ResNet-18, WideResNet-50, CaiT and DeiT only: none has weights without a network",
-    "anomalib-efficientad": "downloads its teacher's weights and ImageNette before it trains",
-}
+PEERS = {f"anomalib-{method}": method for method in ("cflow", "patchcore", "fastflow")}
+LEFT_OUT = {"anomalib-efficientad": "downloads its teacher's weights and ImageNette before it trains"}
 BATCHES = (1, 16)
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parent.parent

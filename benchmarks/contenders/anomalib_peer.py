@@ -95,6 +95,8 @@ class Peer:
 def _model(job: Job) -> Any:
     from anomalib.models import Cflow, Patchcore
 
+    if job.method == "fastflow":
+        return _fastflow(job)
     layers = [_BLOCKS[job.encoder][level] for level in job.levels]
     common = {"backbone": job.encoder, "layers": layers, "pre_trained": False, "evaluator": False, "visualizer": False}
     if job.method == "patchcore":
@@ -104,6 +106,32 @@ def _model(job: Job) -> Any:
         model = Cflow(**common)
         extractor = model.model.encoder
     _fill(extractor.feature_extractor, job.encoder_weights)
+    return model
+
+
+def _fastflow(job: Job) -> Any:
+    """FastFlow refuses all encoders but four by their names; what it builds on their maps depends on the maps' sizes
+    alone. So it is told one of the names, and gets the encoder that all are given where it asks timm for it. Its levels
+    stay its own: strides 4, 8 and 16."""
+    from unittest.mock import patch
+
+    from anomalib.models import Fastflow
+    from anomalib.models.image.fastflow import torch_model
+
+    make = torch_model.timm.create_model
+
+    def given(_: str, pretrained: bool, **how: Any) -> Any:
+        return make(job.encoder, pretrained=pretrained, **how)
+
+    with patch.object(torch_model.timm, "create_model", given):
+        model = Fastflow(
+            backbone="resnet18",
+            pre_trained=False,
+            pre_processor=Fastflow.configure_pre_processor(job.frames(job.train[:1]).shape[1:]),
+            evaluator=False,
+            visualizer=False,
+        )
+    _fill(model.model.feature_extractor, job.encoder_weights)
     return model
 
 
