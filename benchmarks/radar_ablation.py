@@ -10,10 +10,12 @@ and a third, with and without synthetic defects, is scored. Test images are neve
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.machine import this_machine
+from pipeline.detectors.radar import network
 from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import loud_norm, peak
@@ -33,6 +36,7 @@ from pipeline.training.drawn.synthetic import Defect, synthetic_defects
 from pipeline.training.images.data import Frame, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import Shares, split_by_number
+from pipeline.training.radar import noise_training
 from pipeline.training.radar.fit import RadarPlan, fit_front
 from pipeline.training.radar.forest import fit_judgement
 from pipeline.training.radar.noise_training import NoisePlan, fingerprint, train_noise_predictor
@@ -44,14 +48,9 @@ EVERY = 2
 """Of the normals to score, since six pictures of one part say little more than three."""
 AVERAGED = (100, 250, 500)
 """Timesteps of the multi-scale row."""
-RECONSTRUCTED = 10
-"""Images of each side that the multi-step rows score: 250 passes each."""
-NOT_MEASURED = (
-    "other beta schedules in training",
-    "other patch sizes",
-    "training without the border channels",
-    "RGB",
-)
+RECONSTRUCTED = 38
+"""About so many images of each side are scored in several steps: 250 passes each."""
+NOT_MEASURED = ("RGB",)
 Maps = Callable[[Tensor], Tensor]
 """(C, h, w) front's view of a frame → (h, w)."""
 
@@ -90,6 +89,51 @@ class Scene:
             self, normals=self.normals[::n], damaged=self.damaged[::d], defects=self.defects[::d],
             held_out=self.held_out[:: max(1, len(self.held_out) // count)],
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another choice than the default: of what the front sees, of the network, or of its training."""
+
+    group: str
+    choice: str
+    config: Mapping[str, object] = field(default_factory=dict)
+    plan: Mapping[str, object] = field(default_factory=dict)
+    bordered: bool = True
+    """Whether the network is told how far the borders are."""
+
+
+FRONTS = (
+    Other("conditioning", "one ring: position unknown", {"rings": 1}),
+    Other("conditioning", "frames divided by their mean gray level", {"even_exposure": True}),
+    Other("whitening", "by all fibres of normals", {"loud_share": 0.0}),
+    Other("directions", "all", {"standing_out": 0.0}),
+    Other("directions", "all, fibres one by one", {"standing_out": 0.0, "around_cells": 1}),
+    Other("directions", "where damage stands out, fibres one by one", {"around_cells": 1}),
+    Other("views", "native size alone", {"shrinks": (1,)}),
+    Other("views", "half size alone", {"shrinks": (2,)}),
+)
+"""In features, where the untrained network already is a distance: these rows are of it."""
+TRAININGS = (
+    Other("schedule", "linear", {"beta_schedule": "linear"}),
+    Other("schedule", "scaled linear", {"beta_schedule": "scaled_linear"}),
+    Other("patches", "32 px", {"patch_px": 32}),
+    Other("patches", "64 px", {"patch_px": 64}),
+    Other("widths", "half", {"channels": (32, 48)}),
+    Other("widths", "double", {"channels": (128, 192)}),
+    Other("training", "three times as long", plan={"steps": 900}),
+    Other("training", "timesteps up to the last", plan={"max_timestep": 1000}),
+    Other("conditioning", "network without the border's channels", bordered=False),
+)
+"""In both spaces, each with a network of its own, at the timestep where noise and image are as in the default."""
+PIXEL_FRONTS = (
+    Other("contrast", "gray levels as they are", {"contrast_px": 0}),
+    Other("contrast", "divided by the mean over 31 px", {"contrast_px": 31}),
+    Other("contrast", "divided by the mean over 127 px", {"contrast_px": 127}),
+    Other("resolution", "half size", {"scale": 2}),
+    Other("resolution", "network on every second pixel", {"fold": 2}),
+)
+"""In pixels: what the front sees, each with a network of its own."""
 
 
 class Measure:
@@ -181,8 +225,8 @@ def line(row: Row) -> str:
 class Studied:
     """One trained network and the ways of asking it."""
 
-    def __init__(self, network: NoisePredictor, config: RadarConfig) -> None:
-        self.network, self.config, self.alphas = network.eval(), config, cumulative_alphas(config)
+    def __init__(self, trained: NoisePredictor, config: RadarConfig) -> None:
+        self.network, self.config, self.alphas = trained.eval(), config, cumulative_alphas(config)
         self._known: dict[tuple[int, int, int | None], Tensor] = {}
         """(frame, timestep, seed) → the prediction: rows that differ only behind the network share its passes."""
 
@@ -329,6 +373,42 @@ def untrained(scene: Scene) -> Studied:
     return Studied(NoisePredictor(scene.config, len(scene.normals[0])), scene.config)
 
 
+@contextmanager
+def borders_told(told: bool) -> Iterator[None]:
+    """Within it, networks are trained and asked with or without their four channels of the border."""
+    with ExitStack() as stack:
+        if not told:
+            for user in (noise_training, network):
+                stack.enter_context(
+                    patch.object(user, "closeness", lambda height, width, cells: torch.zeros(4, height, width))
+                )
+        yield
+
+
+def as_noisy(config: RadarConfig, like: RadarConfig) -> int:
+    """The timestep at which `config` leaves as much of the image as `like` does at its own."""
+    return int((cumulative_alphas(config) - cumulative_alphas(like)[like.timestep]).abs().argmin())
+
+
+def ablate_training(
+    measure: Measure,
+    scene: Scene,
+    fit: Sequence[Tensor],
+    plan: NoisePlan,
+    name: str,
+    others: Sequence[Other],
+    work: Path,
+) -> None:
+    """A network of its own for each choice; none changes what the front sees."""
+    for number, other in enumerate(others):
+        changed = scene.config.model_copy(update=other.config)
+        changed = changed.model_copy(update={"timestep": as_noisy(changed, scene.config)})
+        with borders_told(other.bordered):
+            trained, _ = train_noise_predictor(fit, changed, replace(plan, **other.plan), work / f"{name}-{number}")
+            own = replace(scene, config=changed)
+            measure.maps(f"{name}: {other.group}", other.choice, own, Studied(trained, changed).norm())
+
+
 def study(
     space: str, measure: Measure, parts: Mapping[str, list[Frame]], defects: list[Defect], steps: int, work: Path
 ) -> None:
@@ -337,9 +417,9 @@ def study(
     scene, fit = scene_of(config, parts, defects)
     plan = NoisePlan(steps=steps, flips=not in_features)
     folder = work / space
-    network, progress = train_noise_predictor(fit, scene.config, plan, folder)
+    trained, progress = train_noise_predictor(fit, scene.config, plan, folder)
     print(f"{space}: {progress.step} steps in {progress.elapsed_s:.0f} s, loss {progress.loss:.4f}", flush=True)
-    studied = Studied(network, scene.config)
+    studied = Studied(trained, scene.config)
     ablate_scoring(measure, studied, scene, space)
     ablate_judgement(measure, studied, scene, space)
     found = load_checkpoint(folder, fingerprint(fit, scene.config, plan))
@@ -349,39 +429,24 @@ def study(
         measure.maps(
             f"{space}: averaging", "last weights in place of their average", scene, Studied(last, scene.config).norm()
         )
-    measure.maps(
-        f"{space}: training",
-        "none: distance under a Gaussian",
-        scene,
-        untrained(scene).norm(),
-    )
+    measure.maps(f"{space}: training", "none: distance under a Gaussian", scene, untrained(scene).norm())
+    ablate_training(measure, scene, fit, plan, space, TRAININGS, work)
+    for number, other in enumerate(FRONTS if in_features else PIXEL_FRONTS):
+        seen, seen_fit = scene_of(config.model_copy(update=other.config), parts, defects)
+        if in_features:
+            asked, how = untrained(seen), f"{other.choice} (untrained)"
+        else:
+            own, _ = train_noise_predictor(seen_fit, seen.config, plan, work / f"{space}-front-{number}")
+            asked, how = Studied(own, seen.config), other.choice
+        measure.maps(f"{space}: {other.group}", how, seen, asked.norm())
     few = scene.first(RECONSTRUCTED)
-    measure.maps(
-        f"{space}: reconstruction",
-        f"one step, the same {RECONSTRUCTED} + {len(few.damaged)} images, not by place either",
-        few,
-        studied.norm(),
-        by_place=False,
-    )
+    images = f"{len(few.normals)} + {len(few.damaged)}"
+    measure.maps(f"{space}: reconstruction", f"one step, the same {images} images, not by place either", few,
+                 studied.norm(), by_place=False)  # fmt: skip
     for depth, count in ((250, 50), (250, 250)):
         measure.maps(f"{space}: reconstruction", f"AnoDDPM, depth {depth}, {count} steps", few,
                      lambda x, depth=depth, count=count: studied.reconstructed(x, depth, count),
                      by_place=False)  # fmt: skip
-    others: list[tuple[str, str, dict[str, object]]] = (
-        [("conditioning", "one ring: position unknown", {"rings": 1}),
-         ("whitening", "by all fibres of normals", {"loud_share": 0.0}),
-         ("directions", "all", {"standing_out": 0.0}),
-         ("directions", "all, fibres one by one", {"standing_out": 0.0, "around_cells": 1}),
-         ("directions", "where damage stands out, fibres one by one", {"around_cells": 1}),
-         ("views", "native size alone", {"shrinks": (1,)}),
-         ("views", "half size alone", {"shrinks": (2,)}),
-         ("conditioning", "frames divided by their mean gray level", {"even_exposure": True})]
-        if in_features
-        else []
-    )  # fmt: skip
-    for group, choice, change in others:
-        other, _ = scene_of(config.model_copy(update=change), parts, defects)
-        measure.maps(f"{space}: {group}", f"{choice} (untrained)", other, untrained(other).norm())
 
 
 def main() -> None:
