@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import InputSpec
 from pipeline.frames import Mode
+from pipeline.training.images.copies import said, without_copies
 from pipeline.training.images.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.parts import parts_of
@@ -31,7 +32,7 @@ class Normals:
     calibration_parts: NDArray[np.int64]
     """(N,): which part each image shows that the threshold is set by (`parts_of`)."""
     notes: tuple[str, ...]
-    """See `Layout.notes`."""
+    """See `Layout.notes`; and which images were left out as copies of others."""
 
     def __str__(self) -> str:
         shares = ", ".join(f"{len(part)} {role}" for role, part in self.parts.items() if part)
@@ -55,18 +56,22 @@ def read_normals(
     """data: see `find_layout`; same_part: see `parts_of`. Raises DataError, or CalibrationError where they can't
     promise the rate."""
     layout = find_layout(data)
-    paths = layout.normals
+    paths, copies = without_copies(layout.normals)
     if not paths:
         raise DataError(
             f"{data} holds no images of good parts to train on: put them right into {data / 'train' / 'good'}"
         )
+    notes = (*layout.notes, *([said(copies)] if copies else []))
     split = split_by_number(paths, shares)
     shown = parts_of(split.calibration, same_part)
-    _check_calibration(len(paths), len(shown), len(np.unique(shown)), shares, false_alarm_rate)
+    try:
+        _check_calibration(len(paths), len(shown), len(np.unique(shown)), shares, false_alarm_rate)
+    except CalibrationError as error:
+        raise CalibrationError("\n".join((str(error), *notes))) from None
     mode = detect_mode(paths)
     frames = dict(zip(paths, load_frames(paths, mode), strict=True))
     parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
-    return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts, shown, layout.notes)
+    return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts, shown, notes)
 
 
 def machine(device: torch.device) -> str:

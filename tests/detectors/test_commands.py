@@ -85,6 +85,18 @@ def test_calibrate_leaves_out_what_the_model_was_fitted_on(
     assert "20 held-out normals cannot promise 1 false stops" in capsys.readouterr().err
 
 
+def test_calibrate_counts_copies_once(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "more", normal_frames(20, seed=5))
+    for path in sorted((tmp_path / "more").iterdir()):
+        (tmp_path / "more" / f"{path.stem}-again.png").write_bytes(path.read_bytes())
+    command = ("calibrate", bundles["null"], "--data", tmp_path / "more", "--out", tmp_path / "out", "--fps", 1)
+    assert andon(monkeypatch, *command, "--false-stops-per-shift", 3000, "--k", 2, "--n", 3) == 0
+    assert "20 images are copies of others" in capsys.readouterr().out
+    assert read_info(tmp_path / "out").calibration.normals == 20
+
+
 def test_predict_writes_what_the_model_says_and_skips_what_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -164,3 +164,12 @@ def test_images_that_set_the_threshold_are_told_from_others(tmp_path: Path) -> N
     with MapShelf() as shelf:
         found = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
     assert any("2 of 3 good test images are images that the threshold was set by" in note for note in found.notes)
+
+
+def test_an_image_that_is_good_and_defective_is_told(tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    write_images(tmp_path / "test" / "hole", normal_frames(3)[:1])
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    with MapShelf() as shelf:
+        found = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
+    assert any("1 test images are copies of others" in note and "hole/part0000.png" in note for note in found.notes)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.training.figures.measure import check_images
+from pipeline.training.images.copies import without_copies
 from pipeline.training.images.data import DataError, read_mask
 from pipeline.training.images.layouts import find_layout
 
@@ -159,3 +160,13 @@ def test_a_mask_with_its_shape_in_alpha_marks_that_shape(tmp_path: Path) -> None
     pixels[4:9, 5:9, 3] = 255
     Image.fromarray(pixels).save(tmp_path / "mask.png")
     assert read_mask(tmp_path / "mask.png").sum() == 20
+
+
+def test_a_copy_is_the_later_file_of_the_same_bytes(tmp_path: Path) -> None:
+    write_images(tmp_path, normal_frames(3))
+    first = sorted(tmp_path.iterdir())
+    (tmp_path / "part0000 copy.png").write_bytes(first[0].read_bytes())
+    gone = tmp_path / "gone.png"
+    kept, copies = without_copies([*first, tmp_path / "part0000 copy.png", gone])
+    assert kept == (*first, gone)  # whoever loads it says what is wrong
+    assert copies == (tmp_path / "part0000 copy.png",)

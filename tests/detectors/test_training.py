@@ -158,6 +158,15 @@ def test_too_few_normals_for_the_promise_are_refused_before_training(normals_fol
         train_radar(normals_folder, tmp_path, "x", plan, torch.device("cpu"))
 
 
+def test_copies_of_an_image_count_once_and_promise_nothing(tmp_path: Path) -> None:
+    write_images(tmp_path, normal_frames(12))
+    for path in sorted(tmp_path.iterdir()):
+        for number in range(1, 4):
+            (tmp_path / f"{path.stem}-{number}.png").write_bytes(path.read_bytes())
+    with pytest.raises(CalibrationError, match=r"12 normals leave 3 (.|\n)*36 images are copies of others"):
+        train_radar(tmp_path, tmp_path / "out", "tiny", TINY_PLAN, torch.device("cpu"))
+
+
 def test_every_unusable_file_is_named(tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(3))
     (tmp_path / "broken.png").write_bytes(b"no image")

@@ -56,6 +56,7 @@ def calibrate(
 
     from pipeline.detectors.registry import load_detector
     from pipeline.errors import AndonError
+    from pipeline.training.images.copies import said
     from pipeline.training.threshold.false_stops import Target, stops_per_frame
     from pipeline.training.threshold.recalibrate import held_out_normals, recalibrate, write_recalibrated
 
@@ -72,6 +73,8 @@ def calibrate(
     normals = held_out_normals(data, info)
     if normals.fitted:
         console.print(f"left out {normals.fitted} images that the model was fitted on; {len(normals.paths)} remain")
+    if normals.copies:
+        console.print(f"note: {said(normals.copies)}", markup=False)
     if not normals.known:
         console.print("note: this bundle does not say what it was fitted on; make sure that it was not on these images")
     found = recalibrate(detector, normals.paths, target, bars_on(console), same_part)

@@ -24,6 +24,7 @@ from pipeline.training.figures.pixels import (
     pixel_metrics,
 )
 from pipeline.training.figures.shelf import MapShelf
+from pipeline.training.images.copies import without_copies
 from pipeline.training.images.data import DataError, fingerprint, read_frame, read_mask, refuse, size_text
 from pipeline.training.images.layouts import Layout, TestImage, find_layout
 from pipeline.training.images.parts import parts_of
@@ -223,6 +224,9 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
     empty = [image.path.name for image in layout.test if marked and image.mask and not read_mask(image.mask).any()]
     if empty:
         notes.append(f"{len(empty)} masks of defective images mark nothing: {', '.join(empty[:5])}")
+    if copies := without_copies([image.path for image in layout.test])[1]:
+        named = ", ".join(f"{path.parent.name}/{path.name}" for path in copies[:5])
+        notes.append(f"{len(copies)} test images are copies of others, byte for byte, and count all the same: {named}")
     hashes = [fingerprint(path) for path in layout.test_normals]
     for role, seen_for in (
         ("fitted_on", "that the model was fitted on: the figures are too good"),

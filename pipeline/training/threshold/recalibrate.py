@@ -11,6 +11,7 @@ from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
 from pipeline.frames import mean_level, sharpness, to_gray
 from pipeline.training.figures.measure import check_images
+from pipeline.training.images.copies import without_copies
 from pipeline.training.images.data import DataError, fingerprint, read_frame
 from pipeline.training.images.layouts import TestImage, find_layout
 from pipeline.training.images.parts import highest_of_parts, parts_of
@@ -28,14 +29,16 @@ class Normals:
     """So many were left out: the model was fitted on them, and they score too low."""
     known: bool
     """Whether the bundle tells what it was fitted on."""
+    copies: tuple[Path, ...]
+    """Left out, too: they are copies of others."""
 
 
 def held_out_normals(data: Path, info: BundleInfo) -> Normals:
-    """The good images of a data set (see `find_layout`) but for those that the model was fitted on.
+    """The good images of a data set (see `find_layout`) but for copies, and for those that the model was fitted on.
 
     Raises DataError when none is left.
     """
-    paths = find_layout(data).normals
+    paths, copies = without_copies(find_layout(data).normals)
     if not paths:
         raise DataError(
             f"{data} holds no images of good parts: put them right into {data} or into {data / 'train' / 'good'}"
@@ -47,7 +50,7 @@ def held_out_normals(data: Path, info: BundleInfo) -> Normals:
             f"the model was fitted on all {len(paths)} good images of {data}, and their scores are too low for a "
             "threshold: give images of other good parts"
         )
-    return Normals(kept, len(paths) - len(kept), bool(fitted))
+    return Normals(kept, len(paths) - len(kept), bool(fitted), copies)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""Files that hold the very same picture. A copy tells nothing new, and in another role it would know too much: a
+threshold that is set by copies of what the model was fitted on lies too low."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.training.images.data import fingerprint
+
+_NAMED = 5
+
+
+def without_copies(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """(the first file of each content, in order; the others). A file that cannot be read is nobody's copy: whoever
+    loads it says what is wrong with it."""
+    sizes = Counter(_size(path) for path in paths)
+    seen: set[str] = set()
+    kept, copies = [], []
+    for path in paths:
+        # Files of sizes of their own need no reading.
+        if (known := _hash(path) if sizes[_size(path)] > 1 else None) in seen:
+            copies.append(path)
+            continue
+        kept.append(path)
+        if known:
+            seen.add(known)
+    return tuple(kept), tuple(copies)
+
+
+def said(copies: Sequence[Path]) -> str:
+    """For a person: which were left out."""
+    named = ", ".join(path.name for path in copies[:_NAMED]) + (" …" if len(copies) > _NAMED else "")
+    return f"{len(copies)} images are copies of others, byte for byte, and were left out: {named}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        return fingerprint(path)
+    except OSError:
+        return None
