@@ -512,9 +512,13 @@ class Heartbeat(_Contract):
     sent_at: Moment
 
 
-def command_id(line_id: str, episode_id: str, action: Action, candidate: str | None = None) -> uuid.UUID:
-    """The same act in the same episode is the same command, however often it is derived."""
-    return uuid.uuid5(_NAMESPACE, f"{line_id}/{episode_id}/{action}" + (f"/{candidate}" if candidate else ""))
+def command_id(
+    line_id: str, episode_id: str, action: Action, candidate: str | None = None, given_up: int = 0
+) -> uuid.UUID:
+    """The same act in the same episode is the same command, however often it is derived. One that follows `given_up`
+    others, which expired before the line confirmed them, is another."""
+    told_apart = (f"/{candidate}" if candidate else "") + (f"#{given_up}" if given_up else "")
+    return uuid.uuid5(_NAMESPACE, f"{line_id}/{episode_id}/{action}{told_apart}")
 
 
 def alarm_id(line_id: str, episode_id: str, kind: AlarmKind, number: int) -> uuid.UUID:

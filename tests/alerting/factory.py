@@ -71,7 +71,9 @@ def operation(
     line: str = "line-1",
     reason: str = "looked at it",
     alarm_id: uuid.UUID | None = None,
+    asked_at: datetime = NOON + timedelta(days=365),
 ) -> Operation:
+    """By default asked for after everything else that happens in a test."""
     return Operation(
         operation_id=uuid.uuid4(),
         line_id=line,
@@ -80,7 +82,7 @@ def operation(
         actor=actor,
         reason=reason,
         shelve_for_s=600 if act is Act.SHELVE else None,
-        asked_at=NOON,
+        asked_at=asked_at,
     )
 
 

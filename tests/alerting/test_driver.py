@@ -8,16 +8,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alerting.factory import Line, score
+from alerting.factory import Line, operation, score
 from alerting.plc_peers import config, wait_for
 
-from pipeline.events import Action, AlarmKind, CommandReply, LineCommand, Outcome, now
+from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
 from workers.alerting import effects, reports
 from workers.alerting.actuators.base import Image, matches
 from workers.alerting.actuators.open import open_actuator
 from workers.alerting.drive import Order
 from workers.alerting.driver import Driver
+from workers.alerting.outbox import withdraw
 from workers.alerting.policy import OnLoss
 from workers.alerting.reports import Answer, Link, Report
 from workers.local.ports import free_ports
@@ -274,6 +275,35 @@ def test_after_an_expired_stop_a_timely_burst_still_stops_the_line() -> None:
     assert line.state.level is None
     line.burst(first=10)
     assert line.state.level is Action.HOLD
+    first, second = line.commands
+    assert first.command_id != second.command_id  # a repeat changes nothing, so this must not look like one
+
+
+def test_a_reset_takes_back_a_stop_that_expired_since_it_may_have_reached_somebody() -> None:
+    line = Line().burst()
+    answered(line, Outcome.EXPIRED)
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET))
+    assert (line.actions, line.standing) == ([Action.HOLD, Action.UNHOLD_PERMITTED], [])
+
+
+def test_each_stop_that_is_not_confirmed_is_told() -> None:
+    line = Line().burst()
+    answered(line, Outcome.EXPIRED)
+    line.burst(first=10)
+    answered(line, Outcome.REJECTED)
+    told = [alarm.act for alarm in line.alarms if alarm.kind is AlarmKind.NOT_STOPPED]
+    assert told == [Act.RAISE, Act.NOTE]
+
+
+def test_a_stop_that_its_line_confirms_after_it_was_given_up_is_in_force() -> None:
+    line = Line().burst()
+    command = line.commands[0]
+    line.state, _ = withdraw(line.state, command)
+    late = Answer("line-1", line.state.epoch, command.command_id, Outcome.ACCEPTED, "modbus://plc", "stop=1", 1, now())
+    line.state, events = reports.apply(line.state, late, now())
+    assert [type(event) for event in events] == [CommandReply]
+    assert (line.state.level, line.state.proved, line.state.last_command) == (Action.HOLD, True, command)
 
 
 def test_an_answer_of_an_earlier_epoch_counts_for_nothing() -> None:

@@ -8,6 +8,7 @@ from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdict
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Verdict
 from workers.alerting.effects import Refusal
 from workers.alerting.line import Skip
+from workers.alerting.operations import RESET_VALID
 from workers.alerting.policy import Response
 from workers.alerting.state import MAX_BOOTS, MAX_CAMERAS
 from workers.alerting.window import EVIDENCE_FRAMES
@@ -207,6 +208,55 @@ def test_an_alarm_raised_after_the_acknowledge_has_to_be_acknowledged_too() -> N
         line.see(score(sequence, verdict))
     line.see(operation(Act.RESET))
     assert line.standing == [AlarmKind.DEFECTS, AlarmKind.NOT_INSPECTED]
+
+
+def test_an_act_moves_only_what_stood_when_it_was_asked_for() -> None:
+    """Else a request that waited, for want of a worker, would give free a stop that nobody has seen."""
+    early = NOON - timedelta(hours=8)
+    line = Line().burst()
+    for act in (Act.ACKNOWLEDGE, Act.SHELVE, Act.RESET):
+        line.see(operation(act, asked_at=early))
+        assert f"{act} refused" in line.last().reason
+    assert (line.last().state, line.actions) == (AlarmState.UNACK_ACTIVE, [Action.HOLD])
+
+
+def test_an_alarm_that_came_again_has_to_be_acknowledged_again() -> None:
+    line = Line(POLICY.model_copy(update={"action": Response.ALARM_ONLY})).burst()
+    line.see(operation(Act.ACKNOWLEDGE, asked_at=NOON + timedelta(seconds=2)), age_s=2)
+    for number in range(3, 12):  # good for longer than the off-delay
+        line.see(score(number, Verdict.OK, captured_at=NOON + timedelta(seconds=number)), age_s=number + 1)
+    assert line.last().act is Act.CLEAR
+    for number in range(12, 15):
+        line.see(score(number, captured_at=NOON + timedelta(seconds=number)), age_s=number + 1)
+    assert line.last().act is Act.RAISE
+    line.see(operation(Act.ACKNOWLEDGE, asked_at=NOON + timedelta(seconds=11)), age_s=16)
+    assert "before this alarm was raised" in line.last().reason
+    line.see(operation(Act.ACKNOWLEDGE, asked_at=NOON + timedelta(seconds=17)), age_s=17)
+    assert line.last().state is AlarmState.ACK_ACTIVE
+
+
+def test_a_reset_that_waited_for_minutes_is_refused() -> None:
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE))
+    asked = NOON + timedelta(seconds=10)
+    line.see(operation(Act.RESET, asked_at=asked), age_s=10 + RESET_VALID.total_seconds() + 1)
+    assert "asked 5 minutes ago" in line.last().reason
+    assert line.actions == [Action.HOLD]
+    line.see(operation(Act.RESET, asked_at=asked), age_s=10 + RESET_VALID.total_seconds())
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]
+
+
+def test_what_holds_a_line_can_be_reset_although_its_alarm_began_under_another_policy() -> None:
+    line = Line()  # blind frames raise an alarm and hold nothing
+    for sequence in range(3):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE))
+    blind = POLICY.not_decidable.model_copy(update={"action": Response.HOLD})
+    line.policy = POLICY.model_copy(update={"not_decidable": blind})
+    line.see(score(3, Verdict.NOT_DECIDABLE))
+    assert (line.actions, line.last().latching) == ([Action.HOLD], True)
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET))
+    assert (line.standing, line.actions) == ([], [Action.HOLD, Action.UNHOLD_PERMITTED])
 
 
 def test_a_line_without_alarms_has_nothing_to_acknowledge() -> None:

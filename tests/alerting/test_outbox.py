@@ -44,6 +44,14 @@ def test_a_hold_that_expired_on_the_way_becomes_a_note() -> None:
     assert state.alarms[0].alarm == state.outbox.alarms[-1]
 
 
+def test_a_hold_that_the_line_has_confirmed_is_sent_however_late() -> None:
+    line = Line().burst()
+    line.state = line.state.model_copy(update={"proved": True})
+    state = settle(stored(line), NOTHING, TOO_LATE)
+    assert [command.action for command in state.outbox.commands] == [Action.HOLD]
+    assert state.level is Action.HOLD
+
+
 def test_a_timely_burst_after_an_expired_hold_still_stops_the_line() -> None:
     line = Line().burst()
     line.state = settle(stored(line), NOTHING, TOO_LATE)

@@ -1,6 +1,8 @@
 """The whole alerting worker with a PLC: what reaches the line, and what does not."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -10,10 +12,14 @@ from alerting.running import alarms, burst, commands, publish, wait_for_commands
 from support.stream import wait_until
 
 from pipeline.events import Act, Action, AlarmKind, CommandReply, Outcome, Verdict, now
+from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.asking import ask
 from workers.alerting.policy import Policies
+from workers.alerting.recovery import read_states
+from workers.alerting.service import run_with
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, Ladder
 from workers.plc.station import Station
@@ -65,6 +71,48 @@ def test_a_burst_is_stopped_at_the_plc_proved_and_freed_by_people_alone(
     assert (stop.command_id, stop.action, stop.epoch) == (command.command_id, Action.HOLD, command.epoch)
     assert "stop=1" in (stop.value_read_back or "")
     assert stop.captured_at <= stop.issued_at <= stop.observed_at
+
+
+class EventsLate(Publisher):
+    """Takes states, and no events while `away` is set: as a broker whose leaders of those partitions are away, which
+    one embedded broker can't be made to be."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "late")
+        self.away = threading.Event()
+        self._states = settings.topics.line_state.name
+
+    def publish(self, records: Sequence[Outgoing], timeout_s: float = 25) -> None:
+        if self.away.is_set() and any(record.topic != self._states for record in records):
+            raise PublishError("the leader of this partition is away", retriable=True)
+        super().publish(records, timeout_s=timeout_s)
+
+
+def test_a_stop_whose_events_come_out_late_is_told_and_can_be_reset(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    ladder, port = plc
+    late, stop = EventsLate(settings), threading.Event()
+    lines = policies(port, max_age_s=3)
+    thread = threading.Thread(target=run_with, args=(late, settings, lines, stop))
+    thread.start()
+    try:
+        publish(settings, burst(count=1, verdict=Verdict.OK))
+        wait_until(lambda: any(line.state.cameras for line in read_states(settings).values()))
+        late.away.set()
+        publish(settings, burst(first=1))
+        wait_for(lambda: ladder.held, "the stop")
+        time.sleep(3.5)  # the stop expires
+        late.away.clear()
+        wait_until(lambda: any(reply.outcome is Outcome.ACCEPTED for reply in replies(settings)))
+        assert [command.action for command in commands(settings)] == [Action.HOLD]
+        for act in (Act.ACKNOWLEDGE, Act.RESET):
+            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        wait_for(lambda: not ladder.stop, "the release")
+    finally:
+        stop.set()
+        thread.join(90)
+    assert not thread.is_alive()
 
 
 def test_a_ten_minute_backlog_stops_no_line(settings: Settings, plc: tuple[Ladder, int]) -> None:

@@ -139,10 +139,12 @@ def command(
     max_age_s: float,
     candidate: str | None = None,
     simulated: bool = False,
+    given_up: int = 0,
 ) -> LineCommand:
+    """given_up: so many commands of this episode expired before the line confirmed them."""
     score = trigger.score
     return LineCommand(
-        command_id=command_id(score.line_id, episode_id, action, candidate),
+        command_id=command_id(score.line_id, episode_id, action, candidate, given_up),
         episode_id=episode_id,
         epoch=epoch,
         line_id=score.line_id,

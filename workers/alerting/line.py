@@ -104,11 +104,15 @@ def _respond(
             alarm = alarm.model_copy(update={"reason": f"{alarm.reason}; {decision.remark}"})
         state, events = register.add(state, alarm, (score.camera_id,))
     else:
+        known = score.camera_id in standing.cameras
         standing = standing.model_copy(update={"cameras": tuple(dict.fromkeys((*standing.cameras, score.camera_id)))})
-        old = state.standing(trigger.kind)
+        latches = decision.latching and not standing.alarm.latching
+        if latches:  # the policy has changed since it was raised; what holds a line has to be reset by a person
+            more = {"latching": True, "first": not state.latched}
+            standing = standing.model_copy(update={"alarm": standing.alarm.model_copy(update=more)})
         if not standing.life.active:
             state, events = register.again(state, standing, trigger.reason, now)
-        elif decision.command or (old and score.camera_id not in old.cameras):
+        elif decision.command or latches or not known:
             state, events = register.note(state, standing, trigger.reason, now)
     if decision.latching and state.episode is None:
         state = state.model_copy(update={"episode": episode})

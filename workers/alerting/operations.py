@@ -5,22 +5,26 @@ Each is asked for apart, and none of them starts a line: a reset takes back what
 
 from datetime import datetime, timedelta
 
-from pipeline.events import Act, Operation
+from pipeline.events import Act, AlarmKind, Operation
 from workers.alerting import effects, register
 from workers.alerting.effects import Effect, Refusal
 from workers.alerting.lifecycle import ActRefusedError, Deed
 from workers.alerting.register import Changed
 from workers.alerting.state import LineState, Standing
 
+RESET_VALID = timedelta(minutes=5)
+"""A reset that waited longer, since no worker was running say, is of a line that nobody has looked at since. Long
+enough for clocks that differ."""
+
 
 def carry_out(state: LineState, operation: Operation, now: datetime) -> Changed:
-    """On the alarm that is named, else on all that the act can move. What can't be done at all is refused: with a
-    NOTE on an alarm that says why, and in the audit log."""
+    """On the alarm that is named, else on all that the act can move. A person can only mean what stood when they asked.
+    What can't be done at all is refused: with a NOTE on an alarm that says why, and in the audit log."""
     meant = [entry for entry in state.alarms if operation.alarm_id in (None, entry.alarm.alarm_id)]
-    if not meant:
-        return _refuse(state, state.alarms, operation, "no such alarm stands", now)
     if operation.act is Act.RESET:
         return _reset(state, meant, operation, now)
+    if not meant:
+        return _refuse(state, state.alarms, operation, "no such alarm stands", now)
     return _each(state, meant, operation, now)
 
 
@@ -28,10 +32,13 @@ def _each(state: LineState, meant: list[Standing], operation: Operation, now: da
     events: list[Effect] = []
     whys: list[str] = []
     for entry in meant:
+        if unseen := _unseen(entry, operation):
+            whys.append(unseen)
+            continue
         try:
             state, more = register.act(state, entry, _deed(operation, now), operation)
-        except ActRefusedError as why:
-            whys.append(str(why))
+        except ActRefusedError as refused:
+            whys.append(str(refused))
         else:
             events += more
     return (state, tuple(events)) if events else _refuse(state, tuple(meant), operation, whys[0], now)
@@ -40,24 +47,42 @@ def _each(state: LineState, meant: list[Standing], operation: Operation, now: da
 def _reset(state: LineState, meant: list[Standing], operation: Operation, now: datetime) -> Changed:
     """All or nothing: a line is given free only when every alarm that holds it has been seen."""
     latched = [entry for entry in meant if entry.alarm.latching]
-    if not latched:
-        return _refuse(state, tuple(meant), operation, "nothing is latched, so nothing is to reset", now)
+    asked_of_the_line = state.episode.asked if state.episode else None
+    if not latched and (state.latched or asked_of_the_line is None):
+        why = "nothing is latched, so nothing is to reset" if meant else "no such alarm stands"
+        return _refuse(state, tuple(meant) or state.alarms, operation, why, now)
+    if now - operation.asked_at > RESET_VALID:
+        waited = f"this was asked {(now - operation.asked_at).total_seconds() / 60:.0f} minutes ago"
+        return _refuse(state, tuple(meant), operation, f"{waited}: look at the line and ask again", now)
     before, events = state, list[Effect]()
     for entry in latched:
+        if unseen := _unseen(entry, operation):
+            return _refuse(before, (entry,), operation, unseen, now)
         try:
             state, more = register.act(state, entry, _deed(operation, now), operation)
-        except ActRefusedError as why:
-            return _refuse(before, (entry,), operation, str(why), now)
+        except ActRefusedError as refused:
+            return _refuse(before, (entry,), operation, str(refused), now)
         events += more
-    if any(entry.alarm.latching for entry in state.alarms):
+    if state.latched:
         return state, tuple(events)
-    if state.episode and state.episode.command:
-        given_free = effects.release(state.episode.command, state.epoch, now)
+    if asked_of_the_line is not None:
+        given_free = effects.release(asked_of_the_line, state.epoch, now)
         events.append(given_free)
         state = state.model_copy(update={"last_command": given_free, "proved": False})
+    if not_stopped := state.standing(AlarmKind.NOT_STOPPED):
+        state, more = register.clear(state, not_stopped, "the stop was taken back by a reset", now)
+        events += more
     # The old evidence is dealt with; it must not raise the next alarm.
     cameras = {name: camera.forget_evidence() for name, camera in state.cameras.items()}
     return state.model_copy(update={"episode": None, "cameras": cameras}), tuple(events)
+
+
+def _unseen(entry: Standing, operation: Operation) -> str | None:
+    """Why this alarm can't be meant; None where it can. To show a shelved one again hides nothing from anybody."""
+    if operation.act is Act.UNSHELVE or entry.active_since <= operation.asked_at:
+        return None
+    asked, raised = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (operation.asked_at, entry.active_since))
+    return f"it was asked at {asked} UTC, before this alarm was raised at {raised}: look at it and ask again"
 
 
 def _refuse(state: LineState, told_on: tuple[Standing, ...], operation: Operation, why: str, now: datetime) -> Changed:

@@ -66,9 +66,10 @@ def add(state: LineState, decided: Sequence[Effect]) -> LineState:
 
 
 def settle(state: LineState, published: Published, now: datetime) -> LineState:
-    """Leaves in the outbox what is still to be sent. A stop that expired on the way is not: it becomes a note."""
+    """Leaves in the outbox what is still to be sent. A stop that expired on the way is not: it becomes a note. One that
+    the line has confirmed meanwhile is sent, however late: it happened."""
     outbox = state.outbox
-    expired = [c for c in outbox.commands if c.command_id not in published.commands and is_expired_stop(c, now)]
+    expired = [c for c in outbox.commands if c.command_id not in published.commands and is_void(state, c, now)]
     gone = {command.command_id for command in expired}
     kept = outbox.model_copy(
         update={
@@ -82,8 +83,12 @@ def settle(state: LineState, published: Published, now: datetime) -> LineState:
     return state
 
 
-def is_expired_stop(command: LineCommand, now: datetime) -> bool:
-    return command.action is not Action.UNHOLD_PERMITTED and now > command.expires_at
+def is_void(state: LineState, command: LineCommand, now: datetime) -> bool:
+    """Whether a stop has expired without having been confirmed by its line. A permission does not expire so."""
+    if command.action is Action.UNHOLD_PERMITTED or now <= command.expires_at:
+        return False
+    asked = state.last_command
+    return not (state.proved and asked is not None and asked.command_id == command.command_id)
 
 
 def _give_up(state: LineState, command: LineCommand, now: datetime) -> LineState:
@@ -92,16 +97,28 @@ def _give_up(state: LineState, command: LineCommand, now: datetime) -> LineState
     entry = state.standing(AlarmKind(command.reason_code))
     if not given_up or entry is None:
         return state
-    reason = f"the {command.action} expired before it could be sent: the line was not stopped"
+    reason = (
+        f"the {command.action} expired before it could be sent and was not confirmed: the line counts as not stopped"
+    )
     state, events = register.note(state, entry, reason, now)
     return add(state, events)
 
 
 def withdraw(state: LineState, command: LineCommand) -> tuple[LineState, bool]:
-    """Takes back what was never read back from the line; False where the line was asked for something else since."""
+    """Gives up what was never read back from the line; False where the line was asked for something else since."""
     episode = state.episode
     if episode is None or episode.command is None or episode.command.command_id != command.command_id:
         return state, False
     return state.model_copy(
-        update={"episode": episode.model_copy(update={"command": None}), "last_command": None, "proved": False}
+        update={
+            "episode": episode.model_copy(update={"command": None, "void": command, "given_up": episode.given_up + 1}),
+            "last_command": None,
+            "proved": False,
+        }
     ), True
+
+
+def adopt(state: LineState, command: LineCommand) -> LineState:
+    """The other way round: the line has confirmed, a moment too late, what was given up."""
+    episode = state.episode and state.episode.model_copy(update={"command": command, "void": None})
+    return state.model_copy(update={"episode": episode, "last_command": command, "proved": True})

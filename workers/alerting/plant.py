@@ -2,6 +2,7 @@
 
 import queue
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 
 from pipeline.events import now
@@ -38,6 +39,7 @@ class Plant:
         self._exchanged = exchanged
         self._drivers: dict[str, Driver] = {}
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._unheard: list[Report] = []
 
     @property
     def lines(self) -> list[str]:
@@ -51,6 +53,7 @@ class Plant:
             driver.end()
         for driver in leaving:
             driver.join(JOIN_S)
+        self._unheard = [report for report in self._unheard if report.line_id in lines]
         for line_id in lines:
             config = self._policies.of(line_id).actuator
             if config is not None and line_id not in self._drivers:
@@ -78,14 +81,14 @@ class Plant:
         if driver is not None:
             driver.alive(for_s) if alive else driver.silence()
 
-    def reports(self) -> list[Report]:
-        """What came since the last call."""
-        found = []
-        while True:
-            try:
-                found.append(self._reports.get_nowait())
-            except queue.Empty:
-                return found
+    def reports(self, lines: Collection[str]) -> list[Report]:
+        """What the PLCs of these lines told and nobody has heard yet, in its order; the rest is kept."""
+        with suppress(queue.Empty):
+            while True:
+                self._unheard.append(self._reports.get_nowait())
+        heard = [report for report in self._unheard if report.line_id in lines]
+        self._unheard = [report for report in self._unheard if report.line_id not in lines]
+        return heard
 
     def close(self) -> None:
         self.hold_only(())

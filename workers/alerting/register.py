@@ -50,7 +50,8 @@ def add(state: LineState, alarm: Alarm, cameras: tuple[str, ...] = ()) -> Change
 
 def again(state: LineState, entry: Standing, reason: str, now: datetime) -> Changed:
     """The cause is back before the alarm was over."""
-    return act(state, entry.model_copy(update={"good_since": None}), Deed(Act.RAISE, ANDON, now, reason))
+    anew = entry.model_copy(update={"good_since": None, "raised_again_at": now})
+    return act(state, anew, Deed(Act.RAISE, ANDON, now, reason))
 
 
 def clear(state: LineState, entry: Standing, reason: str, now: datetime) -> Changed:

@@ -8,7 +8,7 @@ from pipeline.events import Action, AlarmKind, CommandReply, Outcome
 from pipeline.tracing import child
 from workers.alerting import effects, register
 from workers.alerting.effects import Effect
-from workers.alerting.outbox import withdraw
+from workers.alerting.outbox import adopt, withdraw
 from workers.alerting.register import Changed
 from workers.alerting.state import LineState
 
@@ -59,7 +59,10 @@ def _link(state: LineState, link: Link, now: datetime) -> Changed:
 
 
 def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
+    good = answer.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE)
     command = state.last_command
+    if command is None and good and state.episode and state.episode.void:
+        command = state.episode.void
     if command is None or command.command_id != answer.command_id:
         return state, ()
     events: list[Effect] = [
@@ -81,8 +84,8 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
         )
     ]
     entry = state.standing(AlarmKind.NOT_STOPPED)
-    if answer.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
-        state = state.model_copy(update={"proved": True})
+    if good:
+        state = adopt(state, command) if state.last_command is None else state.model_copy(update={"proved": True})
         if entry:
             state, more = register.clear(state, entry, "the line has confirmed", now)
             events += more
@@ -96,7 +99,8 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
         alarm = effects.condition(state, AlarmKind.NOT_STOPPED, command.camera_id, reason, now, command.captured_at)
         state, more = register.add(state, alarm)
         events += more
-    elif not entry.life.active:
-        state, more = register.again(state, entry, reason, now)
+    else:
+        tell = register.note if entry.life.active else register.again
+        state, more = tell(state, entry, reason, now)
         events += more
     return state, tuple(events)

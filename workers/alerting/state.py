@@ -102,9 +102,16 @@ class Standing(_Stored):
     alarm: Alarm
     cameras: tuple[str, ...] = ()
     """Which cameras it already speaks of. Each is mentioned once."""
+    raised_again_at: Moment | None = None
+    """When its cause was last back before the alarm was over."""
     good_since: Moment | None = None
     """Since when its cause is gone; it counts as gone after the off-delay."""
     suppressed: bool = False
+
+    @property
+    def active_since(self) -> Moment:
+        """When it was last raised. Whoever asked for something earlier did not know of it."""
+        return self.raised_again_at or self.alarm.raised_at
 
     @property
     def life(self) -> Life:
@@ -113,10 +120,20 @@ class Standing(_Stored):
 
 
 class Episode(_Stored):
-    """From the first alarm of a line that may stop it until the reset. At most one command."""
+    """From the first alarm of a line that may stop it until the reset. At most one command at a time."""
 
     episode_id: str
     command: LineCommand | None = None
+    void: LineCommand | None = None
+    """The last that expired before the line confirmed it. It may have reached somebody all the same: a reset takes it
+    back."""
+    given_up: int = 0
+    """How many expired so: the next command is another one, and has an id of its own."""
+
+    @property
+    def asked(self) -> LineCommand | None:
+        """What a reset takes back."""
+        return self.command or self.void
 
 
 class Applied(_Stored):

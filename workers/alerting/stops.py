@@ -57,6 +57,7 @@ def decide(state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime
         epoch=state.epoch,
         max_age_s=policy.max_age_s,
         simulated=policy.shadow,
+        given_up=state.episode.given_up if state.episode else 0,
     )
     if policy.shadow:
         return Decision(latching, command, "shadow mode, so the line is not stopped")

@@ -22,7 +22,7 @@ from workers.alerting import outbox, register, reports, silence, stops
 from workers.alerting.effects import Effect, Takeover
 from workers.alerting.line import step
 from workers.alerting.metrics import Metrics
-from workers.alerting.outbox import NOTHING, is_expired_stop, settle
+from workers.alerting.outbox import NOTHING, is_void, settle
 from workers.alerting.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import EPOCH_HEADER, StoredLine, find_published, read_states
@@ -154,13 +154,24 @@ class AlertingStep:
             raise Backpressure(str(error)) from error
 
     def _hear_plcs(self, decided: dict[str, _Decided]) -> None:
-        for report in self._plant.reports() if self._plant else ():
-            if report.line_id in self._lines:
-                state = self._lines[report.line_id].state
-                changed = reports.apply(state, report, self._clock())
-                if self._tracer:
-                    reply_spans(self._tracer, state.last_command, changed[1])
-                self._change(report.line_id, changed, decided)
+        for report in self._plant.reports(self._lines) if self._plant else ():
+            self._change(report.line_id, self._heard(self._lines[report.line_id].state, report), decided)
+
+    def _heard(self, state: LineState, report: reports.Report) -> register.Changed:
+        changed = reports.apply(state, report, self._clock())
+        if self._tracer:
+            reply_spans(self._tracer, state.last_command, changed[1])
+        return changed
+
+    def _hear_meanwhile(self, turn: Turn) -> None:
+        """What the PLCs told while the turn waited for Kafka: a stop that its line has confirmed is not given up."""
+        waiting = {line.state.line_id: line for line in turn.lines}
+        for report in self._plant.reports(waiting) if self._plant else ():
+            line = waiting[report.line_id]
+            state, events = self._heard(line.state, report)
+            if state is not line.state:
+                waiting[report.line_id] = replace(line, state=outbox.add(state, events))
+        turn.lines = list(waiting.values())
 
     def _tick(self, decided: dict[str, _Decided]) -> None:
         if time.monotonic() - self._ticked_s < TICK_S:
@@ -186,6 +197,7 @@ class AlertingStep:
     def _send(self, turn: Turn) -> None:
         self._be_sure()
         published = NOTHING
+        self._hear_meanwhile(turn)
         if turn.tried:
             found = find_published(self._settings, turn.lines, {line.partition for line in turn.lines})
             published, self._ends = found.published, {**self._ends, **found.ends}
@@ -196,8 +208,8 @@ class AlertingStep:
         if self._plant:
             for line in turn.lines:
                 self._plant.order(line.state)
-        stops_ = [command for line in turn.lines for command in line.state.outbox.commands]
-        if any(is_expired_stop(command, self._clock()) for command in stops_):
+        at = self._clock()
+        if any(is_void(line.state, command, at) for line in turn.lines for command in line.state.outbox.commands):
             raise Backpressure("a stop expired while the state of its line was being stored")
         self._be_sure()
         self._publish([record for line in turn.lines for record in self._events(line)])

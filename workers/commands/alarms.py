@@ -146,8 +146,8 @@ def _ask(
         out.print(change_line(alarm))
     if not answer.changes:
         typer.echo(
-            f"no answer in {timeout_s:g} s: is `andon alerting run` up? The request is kept, and will be carried out "
-            "when the worker is back",
+            f"no answer in {timeout_s:g} s: is `andon alerting run` up? The request is kept: a worker that is back "
+            "carries it out on what stands now, but no reset that waited for more than 5 minutes",
             err=True,
         )
     if answer.refused or not answer.changes:
