@@ -40,6 +40,9 @@ from pipeline.tracing import Tracer, open_tracer
 
 log = logging.getLogger("ray.serve")
 
+_BATCHES_BEFORE_STUCK = 6
+"""A batch is made for a sixth of the time after which its replica counts as hung: the next frames may be larger."""
+
 
 class ServingConfig(BaseModel):
     """The deployment's user_config."""
@@ -156,7 +159,11 @@ class Inspector:
         scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at, shadows=self._shadows)
         inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, self._meters)
         options = ConsumerOptions(
-            self._settings.group(INSPECTION), (topics.frames.name,), max_batch=config.max_batch, overlap=True
+            self._settings.group(INSPECTION),
+            (topics.frames.name,),
+            max_batch=config.max_batch,
+            batch_within_s=config.stuck_after_s / _BATCHES_BEFORE_STUCK,
+            overlap=True,
         )
         loop = ConsumerLoop(self._settings, options, Timed(inspection, self._activity), self._stop)
 

@@ -26,6 +26,7 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
+from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.metadata import ask_for_partitions
@@ -68,7 +69,9 @@ class ConsumerOptions:
     group: str
     topics: tuple[str, ...]
     max_batch: int = 16
-    """Records a poll. One poll is one batch and one commit."""
+    """Records a poll, at most. One poll is one batch and one commit."""
+    batch_within_s: float = 10
+    """Fewer are taken where work on so many would take longer."""
     max_batch_bytes: int = 64 * 1024 * 1024
     session_timeout_s: float = 10
     """How long the group waits for a member that died before others take its partitions."""
@@ -118,6 +121,7 @@ class ConsumerLoop(Generic[Result]):
         self._stop = stop
         self.state = LoopState()
         self._polled_at_s = 0.0
+        self._size = BatchSize(options.max_batch, options.batch_within_s)
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
@@ -166,7 +170,9 @@ class ConsumerLoop(Generic[Result]):
                 if self._options.lease:
                     self._options.lease.renew(self._polled_at_s)
                 self._step.assigned(sorted((at.topic, at.partition) for at in consumer.assignment()))
+            began_s = time.monotonic()
             result = self._step.work(batch) if batch or self._options.ticks else None
+            self._size.took(len(batch), time.monotonic() - began_s)
             before, pending = pending, None
             if before and not self._delivered(consumer, before, batch, rebalances):
                 continue
@@ -211,7 +217,7 @@ class ConsumerLoop(Generic[Result]):
         self._polled_at_s = boot_time_s()
         resume_joining(consumer)
         try:
-            polled = consumer.poll(timeout_ms=timeout_ms)
+            polled = consumer.poll(timeout_ms=timeout_ms, max_records=self._size.now)
         except KafkaError as error:
             if not error.retriable:
                 raise

@@ -1,7 +1,9 @@
 """poll → work → deliver → commit, against a real broker: nothing lost, whatever waits, moves or fails."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
@@ -78,6 +80,31 @@ def test_what_is_delivered_is_committed(settings: Settings, publisher: Publisher
         wait_until(lambda: loop.state.records == 50)
     assert sorted(step.seen) == sorted(values)
     assert committed(settings) == 50
+
+
+class Slow(Collect):
+    """Takes as long for every record as for the largest frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+        self.batches.append(len(batch))
+        time.sleep(0.2 * len(batch))
+        return super().work(batch)
+
+
+def test_no_batch_takes_longer_than_a_worker_may_stand_still(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions
+) -> None:
+    values = send(publisher, settings, 0, 20)
+    step = Slow()
+    with running(settings, replace(options, batch_within_s=0.65), step) as loop:
+        wait_until(lambda: loop.state.records == 20)
+    assert sorted(step.seen) == sorted(values)
+    assert step.batches[0] == 1
+    assert max(step.batches) <= 3
 
 
 def test_a_delivery_that_waits_is_neither_lost_nor_committed(
