@@ -21,6 +21,7 @@ from workers.alerting.driver import Driver
 from workers.alerting.outbox import withdraw
 from workers.alerting.policy import OnLoss
 from workers.alerting.reports import Answer, Link, Report
+from workers.alerting.state import Episode
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, RUN, Inputs, Ladder
 from workers.plc.station import SCAN_S, Station
@@ -53,12 +54,12 @@ class Rig:
         self.station.start()
 
 
-def rig_with(folder: Path, lease: Lease, ladder: Ladder) -> Rig:
+def rig_with(folder: Path, lease: Lease, ladder: Ladder, protocol: str = "modbus") -> Rig:
     (port,) = free_ports(1)
-    station = Station([ladder], modbus_port=port)
+    station = Station([ladder], **{f"{protocol}_port": port})
     station.start()
     told: list[Report] = []
-    actuator = open_actuator("line-1", config("modbus", port, folder))
+    actuator = open_actuator("line-1", config(protocol, port, folder))
     driver = Driver("line-1", actuator, lease, told.append, cycle_s=0.05)
     return Rig(port, ladder, station, lease, driver, told)
 
@@ -241,6 +242,47 @@ def test_a_plc_that_is_back_too_late_is_not_stopped(rig: Rig) -> None:
     rig.restart()
     wait_for(lambda: rig.outcomes() == [Outcome.REJECTED, Outcome.EXPIRED], "the answer")
     assert rig.ladder.written == []
+
+
+@pytest.mark.parametrize("protocol", ["modbus", "opcua"])
+def test_a_stop_that_a_hung_program_never_followed_is_void_and_stays_so_when_it_runs_again(
+    tmp_path: Path, protocol: str
+) -> None:
+    lease = Lease(6)
+    keeper = Keeper(lease)
+    rig = rig_with(tmp_path, lease, Ladder("line-1", watchdog_s=60, stuck=True), protocol)
+    try:
+        rig.driver.order(order())
+        wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+        line = Line()
+        command = stop_command(valid_s=2)
+        line.state = line.state.model_copy(
+            update={
+                "epoch": 1,
+                "last_command": command,
+                "episode": Episode(episode_id=command.episode_id, command=command),
+            }
+        )
+        rig.driver.order(order(command))
+        wait_for(lambda: rig.outcomes() == [Outcome.REJECTED], "the complaint")
+        assert rig.ladder.inputs.command == HOLD
+        wait_for(lambda: rig.outcomes()[1:] != [], "the answer after it was void")
+        assert rig.outcomes() == [Outcome.REJECTED, Outcome.EXPIRED]
+        for report in rig.reports:
+            line.state, _ = reports.apply(line.state, report, now())
+        entry = line.state.standing(AlarmKind.NOT_STOPPED)
+        assert entry
+        assert (entry.life.active, line.state.proved) == (True, False)
+        rig.driver.order(order(line.state.last_command))
+        wait_for(lambda: rig.ladder.inputs.command == RUN, "the void word taken back")
+        rig.ladder.stuck = False
+        time.sleep(0.3)
+        assert not rig.ladder.held
+    finally:
+        rig.driver.end()
+        rig.driver.join(5)
+        rig.station.stop()
+        keeper.stop()
 
 
 def answered(line: Line, outcome: Outcome, epoch: int | None = None) -> list[CommandReply]:

@@ -1,6 +1,6 @@
 """What to write to a PLC, and what its answer means. Pure; `driver.py` does it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 
@@ -47,15 +47,30 @@ def may_write(order: Order, found: ReadBack | None, now: datetime) -> bool:
     """
     if order.action is not None:
         return order.proved or (order.command is not None and now <= order.command.expires_at)
-    return order.may_release or (found is not None and not found.stands_stopped)
+    if order.may_release or found is None:
+        return order.may_release
+    return not found.stands_stopped or _is_a_dead_word_of_ours(order, found)
 
 
 def applied(order: Order, found: ReadBack) -> bool:
     """Whether the command stands at the line, whichever epoch wrote it: what is looked for once it must not be
-    written any more."""
-    if order.action is Action.REJECT:
-        return bool(found.reject) or found.level == Action.REJECT
-    return bool(found.stop or found.level in (Action.HOLD, Action.STOP))
+    written any more.
+
+    Every signal must agree, as in `matches`. The command word may be no more than the register that Andon wrote, so it
+    counts for nothing where the line's own program says otherwise; and a permit or a hold alone may be the watchdog's.
+    """
+    wanted = image(order, 0, alive=False)
+    if found.level is None and (found.reject if wanted.reject else found.stop) is None:
+        return False
+    permit = found.run_permit if wanted.stop else None  # beside a reject it only tells who watches
+    return matches(wanted, replace(found, epoch=None, run_permit=permit))
+
+
+def _is_a_dead_word_of_ours(order: Order, found: ReadBack) -> bool:
+    """A command word of this very epoch, which the line's program never followed: left there, it would stop the line
+    whenever the program runs again, for parts long gone."""
+    shown = [signal for signal in (found.stop, found.reject, found.held) if signal is not None]
+    return found.epoch == order.epoch and bool(shown) and not any(shown)
 
 
 class Verdict(Enum):
