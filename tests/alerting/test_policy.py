@@ -50,7 +50,7 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
         (f"defaults: {{k: 3, n: 5, action: HOLD, on_loss: hold-on-loss, {PLC}}}", "defaults.actuator"),
         (
             f"defaults: {{k: 3, n: 5, action: HOLD, on_loss: hold-on-loss}}\nlines: {{a: {{{PLC}}}, b: {{{PLC}}}}}",
-            "lines.b.actuator: line a has the same one",
+            "lines.b.actuator: coils.stop is line a's, too",
         ),
         (
             f"defaults: {{k: 3, n: 5, action: REJECT, on_loss: hold-on-loss}}\nlines: {{a: {{{PLC}}}}}",
@@ -108,6 +108,70 @@ def test_hold_on_loss_is_taken_where_the_line_falls_to_a_hold(tmp_path: Path, pl
 def test_what_runs_on_without_andon_may_be_chosen_openly(tmp_path: Path) -> None:
     text = HOLDING.replace("hold-on-loss", "run-with-alarm") + "actuator: {type: modbus, host: h, coils: {stop: 0}}}}"
     assert policies(tmp_path, text).of("a").actuator
+
+
+def two_lines(tmp_path: Path, one: str, other: str) -> Policies:
+    return policies(
+        tmp_path,
+        "defaults: {k: 3, n: 5, action: HOLD, on_loss: run-with-alarm}\n"
+        f"lines: {{a: {{actuator: {{{one}}}}}, b: {{actuator: {{{other}}}}}}}",
+    )
+
+
+MODBUS = "type: modbus, host: plc, "
+OPCUA = "type: opcua, url: 'opc.tcp://plc', nodes: "
+MQTT = "type: mqtt, host: broker, topic: "
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        (
+            MODBUS + "coils: {stop: 0, run_permit: 1, held: 10}",
+            MODBUS + "coils: {stop: 0, run_permit: 1, held: 11}",
+            "coils.stop",
+        ),
+        (MODBUS + "coils: {stop: 0}", MODBUS + "coils: {stop: 4, reject: 0}", "coils.reject"),
+        (MODBUS + "coils: {stop: 0}", "type: modbus, host: PLC, port: 502, coils: {stop: 0}", "coils.stop"),
+        (MODBUS + "block: 100, coils: {stop: 0}", MODBUS + "block: 103, coils: {stop: 1}", "block"),
+        (MODBUS + "block: 104, coils: {stop: 0}", MODBUS + "block: 100, coils: {stop: 1}", "block"),
+        (MODBUS + "block: 100, coils: {stop: 0}", MODBUS + "coils: {stop: 0}", "coils.stop"),
+        (OPCUA + "{command: a, stop: b}", OPCUA + "{command: a, stop: c}", "nodes.command"),
+        (
+            OPCUA + "{command: a, stop: b, heartbeat: h}",
+            OPCUA + "{command: c, stop: d, heartbeat: h}",
+            "nodes.heartbeat",
+        ),
+        (MQTT + "a", MQTT + "a, user: other", "topic"),
+        (
+            "type: webhook, url: 'http://gw/stop?line=1', secret_file: one",
+            "type: webhook, url: 'http://gw/stop?line=1', secret_file: two",
+            "url",
+        ),
+    ],
+)
+def test_two_lines_that_share_a_signal_are_refused(tmp_path: Path, one: str, other: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=f"lines.b.actuator: {told} is line a's, too"):
+        two_lines(tmp_path, one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (MODBUS + "block: 100, coils: {stop: 0, held: 8}", MODBUS + "block: 105, coils: {stop: 1, held: 8}"),
+        (MODBUS + "coils: {stop: 0}", MODBUS + "unit: 2, coils: {stop: 0}"),
+        (MODBUS + "coils: {stop: 0}", "type: modbus, host: other, coils: {stop: 0}"),
+        (MODBUS + "block: 0, coils: {stop: 10}", MODBUS + "block: 10, coils: {stop: 0}"),
+        (OPCUA + "{command: a, stop: b}", OPCUA + "{command: c, stop: d}"),
+        (MQTT + "a", MQTT + "b"),
+        (
+            "type: webhook, url: 'http://gw/stop?line=1', secret_file: s",
+            "type: webhook, url: 'http://gw/stop?line=2', secret_file: s",
+        ),
+    ],
+)
+def test_two_lines_may_share_a_plc_and_what_its_program_tells(tmp_path: Path, one: str, other: str) -> None:
+    assert set(two_lines(tmp_path, one, other).lines) == {"a", "b"}
 
 
 def test_check_says_what_a_file_means() -> None:

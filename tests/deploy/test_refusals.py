@@ -201,12 +201,16 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
                     "actuator": {
                         "type": "modbus",
                         "host": "10.20.1.11",
-                        "block": 100,
-                        "coils": {"stop": 0, "run_permit": 1, "held": 8},
+                        "block": 103,
+                        "coils": {"stop": 1, "run_permit": 2, "held": 9},
                     },
                 }
             },
-            ["the two would fight for it: give each line its own signals"],
+            [
+                "lines.press-2.stop.actuator.block is lines.press-1.stop.actuator's, too",
+                "lines.press-2.stop.actuator.coils.stop is lines.press-1.stop.actuator's, too",
+                "the two would fight for it: give each line its own signals",
+            ],
         ),
         (
             "plant",

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.events import Action, Name
-from workers.alerting.actuators.config import ActuatorConfig
+from workers.alerting.actuators.config import ActuatorConfig, Place
 from workers.alerting.section import Section
 
 MAX_WINDOW = 100
@@ -186,27 +186,24 @@ class Policies(Section):
         return content | {"lines": {line: _merged(defaults, own) for line, own in content["lines"].items()}}
 
     @model_validator(mode="after")
-    def _one_line_one_plc(self) -> Policies:
+    def _one_signal_one_line(self) -> Policies:
+        """Two lines may share a PLC, never its signals: one would write RUN over the other's stop."""
         if self.defaults.actuator is not None:
             raise ValueError("defaults.actuator: an actuator belongs to one line; name it under lines")
-        seen: dict[str, str] = {}
+        taken: dict[Place, str] = {}
         for line_id, policy in self.lines.items():
             if policy.actuator is None:
                 continue
-            key = _place(policy.actuator)
-            if key in seen:
-                raise ValueError(f"lines.{line_id}.actuator: line {seen[key]} has the same one, and would fight for it")
-            seen[key] = line_id
+            own = {place: key for key, place in policy.actuator.places()}
+            for place, key in own.items():
+                if place in taken:
+                    where = f"lines.{line_id}.actuator: {key}"
+                    raise ValueError(f"{where} is line {taken[place]}'s, too, and the two would fight for it")
+            taken |= dict.fromkeys(own, line_id)
         return self
 
     def of(self, line_id: str) -> LinePolicy:
         return self.lines.get(line_id, self.defaults)
-
-
-def _place(actuator: ActuatorConfig) -> str:
-    """Two lines may share a PLC, never its signals."""
-    signals = {name: getattr(actuator, name, None) for name in ("block", "coils", "nodes")}
-    return f"{actuator.address} {signals}"
 
 
 def _merged(base: Any, own: Any) -> Any:

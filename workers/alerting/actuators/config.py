@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from workers.alerting.section import Section
 
 Address = Annotated[int, Field(ge=0, le=65535)]
+BLOCK_REGISTERS = 5
 
 
 class Codes(Section):
@@ -31,6 +33,10 @@ class Codes(Section):
 Signal = Literal["stop", "run_permit", "reject", "held"]
 
 
+Place = tuple[str, str]
+"""Where one signal lies, so that it is equal for two lines exactly where they would share it."""
+
+
 class _Common(Section):
     timeout_s: float = Field(default=1.0, gt=0, le=10, description="of one exchange with the PLC")
     cycle_s: float = Field(default=0.5, gt=0, le=10, description="between two exchanges while nothing changes")
@@ -39,6 +45,11 @@ class _Common(Section):
     def runs_on(self) -> str | None:
         """Why this line would run on when it loses Andon, whatever the policy says; None where it can hold."""
         return None
+
+    def places(self) -> Iterator[tuple[str, Place]]:
+        """Key and place of each signal that is this line's alone: what Andon writes, and what proves that it stands.
+        Not `held`, which one program may well tell of two lines."""
+        raise NotImplementedError
 
 
 class _WithPolarity(_Common):
@@ -71,7 +82,7 @@ class ModbusConfig(_WithPolarity):
     host: str = Field(min_length=1)
     port: int = Field(default=502, ge=1, le=65535)
     unit: int = Field(default=1, ge=0, le=255)
-    block: Annotated[int, Field(ge=0, le=65531)] | None = None
+    block: Annotated[int, Field(ge=0, le=65536 - BLOCK_REGISTERS)] | None = None
     coils: ModbusCoils = ModbusCoils()
     codes: Codes = Codes()
 
@@ -82,6 +93,15 @@ class ModbusConfig(_WithPolarity):
     @property
     def can_reject(self) -> bool:
         return self.block is not None or self.coils.reject is not None
+
+    def places(self) -> Iterator[tuple[str, Place]]:
+        unit = f"modbus://{self.host.lower()}:{self.port}/{self.unit}"
+        if self.block is not None:
+            for register in range(self.block, self.block + BLOCK_REGISTERS):
+                yield "block", (unit, f"register {register}")
+        for name, coil in self.coils:
+            if coil is not None and name != "held":
+                yield f"coils.{name}", (unit, f"coil {coil}")
 
     @model_validator(mode="after")
     def _has_a_signal(self) -> ModbusConfig:
@@ -145,6 +165,11 @@ class OpcUaConfig(_WithPolarity):
     def runs_on(self) -> str | None:
         return None if self.nodes.heartbeat else "nodes.heartbeat is missing, so the PLC can't tell that it lost Andon"
 
+    def places(self) -> Iterator[tuple[str, Place]]:
+        for name, node_id in self.nodes:
+            if node_id is not None and name != "held":
+                yield f"nodes.{name}", (self.url, node_id)
+
     @model_validator(mode="after")
     def _inverts_what_is_there(self) -> OpcUaConfig:
         self._must_name(self.nodes, "nodes")
@@ -173,6 +198,9 @@ class MqttConfig(_WithPolarity):
     def address(self) -> str:
         return f"mqtt://{self.host}:{self.port}/{self.topic}"
 
+    def places(self) -> Iterator[tuple[str, Place]]:
+        yield "topic", (f"mqtt://{self.host.lower()}:{self.port}", self.topic)
+
     @property
     def can_reject(self) -> bool:
         return True
@@ -189,6 +217,9 @@ class WebhookConfig(_Common):
     def address(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname}{':' + str(parts.port) if parts.port else ''}{parts.path}"
+
+    def places(self) -> Iterator[tuple[str, Place]]:
+        yield "url", (self.address, urlsplit(self.url).query)
 
     @property
     def can_reject(self) -> bool:

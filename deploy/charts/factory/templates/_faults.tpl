@@ -73,6 +73,28 @@ the PLC of line {{ $line }} is at {{ $place.host }}, which no network of network
 {{- end }}
 {{- end }}
 
+{{/* An actuator's signals that no other line may have, as place → key: workers/alerting/actuators/config.py, `places`. */}}
+{{- define "factory.signals" -}}
+{{- $found := dict }}
+{{- if eq .type "modbus" }}
+{{- $unit := printf "modbus %s %d %d" (lower .host) (int (.port | default 502)) (int (ternary .unit 1 (hasKey . "unit"))) }}
+{{- if hasKey . "block" }}
+{{- range untilStep (int .block) (int (add .block 5)) 1 }}{{ $_ := set $found (printf "%s register %d" $unit .) "block" }}{{ end }}
+{{- end }}
+{{- range $name, $coil := omit (.coils | default dict) "held" }}
+{{- $_ := set $found (printf "%s coil %d" $unit (int $coil)) (printf "coils.%s" $name) }}
+{{- end }}
+{{- else if eq .type "opcua" }}
+{{- $url := .url }}
+{{- range $name, $node := omit (.nodes | default dict) "held" }}{{ $_ := set $found (printf "%s %s" $url $node) (printf "nodes.%s" $name) }}{{ end }}
+{{- else if eq .type "mqtt" }}
+{{- $_ := set $found (printf "mqtt %s %d %s" (lower .host) (int (.port | default 1883)) .topic) "topic" }}
+{{- else }}
+{{- $_ := set $found (printf "webhook %s" .url) "url" }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
 {{/* What `andon alerting check` would say of the policies, and of what their Secrets are for. */}}
 {{- define "factory.faults.policies" -}}
 {{- $base := .Values.alerting.otherLines }}
@@ -80,7 +102,7 @@ the PLC of line {{ $line }} is at {{ $place.host }}, which no network of network
 {{- range $line, $table := .Values.lines }}
 {{- $_ := set $tables (printf "lines.%s.stop" $line) (mergeOverwrite (deepCopy $base) (deepCopy $table.stop)) }}
 {{- end }}
-{{- $plcs := dict }}
+{{- $taken := dict }}
 {{- range $where, $stop := $tables }}
 {{- if gt (int $stop.k) (int $stop.of) }}
 {{ $where }}: k is {{ int $stop.k }} of {{ int $stop.of }} parts, which is never reached: set k to at most {{ int $stop.of }}, or `of` to more
@@ -110,11 +132,15 @@ the PLC of line {{ $line }} is at {{ $place.host }}, which no network of network
 {{- if and (eq .type "modbus") (eq $stop.action "REJECT") (not (or (hasKey . "block") (hasKey $coils "reject"))) }}
 {{ $where }}: REJECT needs a signal for it: actuator.coils.reject, or actuator.block
 {{- end }}
-{{- $place := printf "%s %s %v %s %s %s" .type (.url | default .host) (.port | default "") (.topic | default "") (toJson .block) (toJson (list .coils .nodes)) }}
-{{- with get $plcs $place }}
-{{ $where }}.actuator is that of {{ . }}.actuator, and the two would fight for it: give each line its own signals
+{{- $own := include "factory.signals" . | fromJson }}
+{{- $shared := dict }}
+{{- range $place, $key := $own }}
+{{- with get $taken $place }}{{ $_ := set $shared $key . }}{{ end }}
 {{- end }}
-{{- $_ := set $plcs $place $where }}
+{{- range $key, $other := $shared }}
+{{ $where }}.actuator.{{ $key }} is {{ $other }}.actuator's, too, and the two would fight for it: give each line its own signals
+{{- end }}
+{{- range $place, $_ := $own }}{{ $_ := set $taken $place $where }}{{ end }}
 {{- $needs := compact (list .password_file .secret_file .ca_file) }}
 {{- $line := trimSuffix ".stop" $where | trimPrefix "lines." }}
 {{- range $needs }}
