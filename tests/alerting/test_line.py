@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdicts
 
-from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Verdict
+from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Doubt, Verdict
 from workers.alerting.effects import Refusal
 from workers.alerting.line import Skip
 from workers.alerting.operations import RESET_VALID
@@ -157,6 +157,17 @@ def test_too_late_is_an_alarm_and_no_stop() -> None:
 
 def test_just_in_time_stops() -> None:
     assert Line().burst(age_s=10).actions == [Action.HOLD]
+
+
+def test_a_camera_clock_that_is_ahead_makes_no_stop_valid_for_longer() -> None:
+    """A PLC that is back after 50 minutes would be stopped for it."""
+    blind = POLICY.not_decidable.model_copy(update={"action": Response.HOLD})
+    line = Line(POLICY.model_copy(update={"not_decidable": blind}))
+    for sequence in range(3):
+        ahead = score(sequence, Verdict.NOT_DECIDABLE, captured_at=NOON + timedelta(hours=1), doubts=(Doubt.FUTURE,))
+        line.see(ahead.model_copy(update={"scored_at": NOON}), age_s=1)
+    (hold,) = line.commands
+    assert hold.expires_at == NOON + timedelta(seconds=POLICY.max_age_s)
 
 
 def test_a_timely_burst_after_a_late_one_stops_once() -> None:

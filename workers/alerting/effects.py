@@ -183,5 +183,6 @@ def release(held: LineCommand, epoch: int, now: datetime) -> LineCommand:
 
 
 def expiry(score: Score, max_age_s: float) -> datetime:
-    """Until when the line may be stopped for this frame."""
-    return score.captured_at + timedelta(seconds=max_age_s)
+    """Until when the line may be stopped for this frame. No frame is captured after it was scored, so a camera's clock
+    that is ahead makes no stop valid for longer."""
+    return min(score.captured_at, score.scored_at) + timedelta(seconds=max_age_s)
