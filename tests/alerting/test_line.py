@@ -9,8 +9,8 @@ from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Doubt, Ve
 from workers.alerting.effects import Refusal
 from workers.alerting.line import Skip
 from workers.alerting.operations import RESET_VALID
-from workers.alerting.policy import Response
-from workers.alerting.state import MAX_BOOTS, MAX_CAMERAS
+from workers.alerting.policy import LinePolicy, Response
+from workers.alerting.state import FORGOTTEN_AFTER, MAX_BOOTS, MAX_CAMERAS, MAX_CROWDED_OUT
 from workers.alerting.window import EVIDENCE_FRAMES
 
 pytestmark = pytest.mark.unit
@@ -364,13 +364,50 @@ def test_a_changed_policy_may_stop_the_line_within_the_episode_once() -> None:
     assert [alarm.act for alarm in line.alarms] == [Act.RAISE, Act.NOTE]
 
 
-def test_cameras_that_are_no_more_are_forgotten_some_day() -> None:
-    line = Line()
-    for number in range(MAX_CAMERAS + 5):
-        line.see(score(0, Verdict.OK, camera=f"c{number}", captured_at=NOON + timedelta(seconds=number)))
+def full_line(policy: LinePolicy = POLICY) -> Line:
+    """As many cameras as a line may have, each a bad part short of a stop."""
+    line = Line(policy)
+    for sequence in range(policy.k - 1):
+        for number in range(MAX_CAMERAS):
+            line.see(score(sequence, camera=f"c{number}"))
+    assert line.actions == []
+    return line
+
+
+def test_a_camera_that_was_taken_away_makes_room_after_a_day() -> None:
+    line = full_line()
+    day_later = NOON + FORGOTTEN_AFTER + timedelta(seconds=1)
+    for number in range(1, MAX_CAMERAS):
+        line.see(score(5, Verdict.OK, camera=f"c{number}", captured_at=day_later))
+    line.see(score(0, Verdict.OK, camera="new", captured_at=day_later))
     assert len(line.state.cameras) == MAX_CAMERAS
+    assert line.state.cameras.keys() >= {"new", "c1"}
     assert "c0" not in line.state.cameras
-    assert f"c{MAX_CAMERAS + 4}" in line.state.cameras
+
+
+def test_a_camera_too_many_takes_no_others_evidence() -> None:
+    line = full_line()
+    for sequence in range(10):
+        assert line.see(score(sequence, camera="one-too-many"))[1] is Skip.NO_ROOM
+    assert line.actions == []
+    line.see(score(POLICY.k - 1, camera="c0"))
+    assert line.actions == [Action.HOLD]
+
+
+def test_a_camera_too_many_is_read_once_like_any_other() -> None:
+    line = full_line()
+    line.see(score(0, camera="one-too-many"), offset=10_000)
+    before = line.state
+    assert line.see(score(0, camera="one-too-many"), offset=10_000) == ((), Skip.REPLAYED)
+    assert line.state is before
+
+
+def test_however_many_cameras_are_too_many_a_state_stays_bounded() -> None:
+    line = full_line()
+    for number in range(1000):
+        line.see(score(0, camera=f"more-{number}"))
+    assert len(line.state.cameras) == MAX_CAMERAS
+    assert len(line.state.crowded_out) == MAX_CROWDED_OUT
 
 
 def test_a_repeat_has_the_same_ids() -> None:

@@ -10,7 +10,7 @@ from workers.alerting import register, silence
 from workers.alerting.policy import CommonCause, LinePolicy, Response
 from workers.alerting.register import FLOOD_ALARMS
 from workers.alerting.silence import Pulse
-from workers.alerting.state import LineState
+from workers.alerting.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, LineState
 
 pytestmark = pytest.mark.unit
 
@@ -226,3 +226,45 @@ def test_a_camera_taken_away_is_forgotten_after_a_day_and_then_nothing_is_watche
     line.see(score(0, Verdict.OK))
     watch = silence.look(line.state, {}, POLICY, NOON + timedelta(hours=25), NOON)
     assert (watch.watched, watch.silent, watch.alive) == (0, {}, False)
+
+
+def crowded() -> Line:
+    """A line with as many cameras as it may have, and one more."""
+    line = Line()
+    for number in range(MAX_CAMERAS + 1):
+        line.see(score(0, Verdict.OK, camera=f"c{number}"))
+    return line
+
+
+TOO_MANY = f"c{MAX_CAMERAS}"
+
+
+def test_a_camera_too_many_is_an_alarm_at_once_and_the_line_counts_as_unwatched() -> None:
+    line = crowded()
+    watch = silence.look(line.state, {}, POLICY, NOON + 2 * S, NOON)
+    assert watch.silent.keys() == {TOO_MANY}
+    assert "give it to another line" in watch.silent[TOO_MANY]
+    assert (watch.watched, watch.alive) == (MAX_CAMERAS + 1, False)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"line_id": "line-2"}, {"end": BootEnd.CLEAN}], ids=["it has another line", "it ended in good order"]
+)
+def test_a_camera_too_many_that_is_gone_is_no_alarm_any_more(changes: dict[str, object]) -> None:
+    pulse = Pulse(beat(sent_s=2).model_copy(update={"camera_id": TOO_MANY, **changes}), NOON)
+    watch = silence.look(crowded().state, {TOO_MANY: pulse}, POLICY, NOON + 2 * S, NOON)
+    assert (watch.watched, watch.silent) == (MAX_CAMERAS, {})
+
+
+def test_a_camera_too_many_that_is_heard_of_no_more_is_dropped_after_a_while() -> None:
+    state = crowded().state
+    later = NOON + CROWDED_OUT_FOR + 2 * S
+    assert TOO_MANY not in silence.look(state, {}, POLICY, later, NOON).silent
+
+
+def test_a_camera_that_gets_room_is_watched_like_any_other() -> None:
+    line = crowded()
+    day_later = NOON + FORGOTTEN_AFTER + S
+    line.see(score(1, Verdict.OK, camera=TOO_MANY, captured_at=day_later), age_s=FORGOTTEN_AFTER.total_seconds() + 2)
+    assert line.state.crowded_out == {}
+    assert TOO_MANY in line.state.cameras

@@ -222,6 +222,18 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
             {"lines.labels-2.stop.actuator.password_file": "/etc/password"},
             ["nothing is mounted there", "write /run/secrets/lines/labels-2/"],
         ),
+        (
+            "minimal",
+            {
+                f"lines.press-1.cameras.more-{n}": {
+                    "station_id": "s",
+                    "recipe": "cast-part",
+                    "source": {"type": "folder", "path": "/images", "fps": 1},
+                }
+                for n in range(64)
+            },
+            ["lines.press-1.cameras: 65 of them, and alerting watches 64 of a line: make two lines of it"],
+        ),
         ("minimal", {"alerting.otherLines.on_loss": "hold-on-loss"}, ["'on_loss'"]),
         # How many.
         ("minimal", {"inference.replicas": 9}, ["`frames` has 8 partitions", "set at most 8"]),

@@ -22,6 +22,8 @@ class Skip(StrEnum):
     """The state already stands for this offset."""
     DUPLICATE = "duplicate"
     """The same frame was scored twice."""
+    NO_ROOM = "no_room"
+    """Its line has as many cameras as it may have. `silence.py` tells of it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def _judge(state: LineState, score: Score, offset: int, policy: LinePolicy, now:
         if offset <= state.applied.scores:
             return Stepped(state, skipped=Skip.REPLAYED)
         return Stepped(_applied(state, scores=offset), skipped=Skip.DUPLICATE)
+    if not state.has_room_for(score.camera_id, score.scored_at):
+        return Stepped(_applied(state.with_crowded_out(score.camera_id, now), scores=offset), skipped=Skip.NO_ROOM)
     # A frame that is news although its offset is not: the topic was made anew. Its offsets are the ones to go by.
     camera = camera.heard(score).model_copy(
         update={

@@ -13,12 +13,14 @@ from pipeline.events import Action, AlarmKind, BootEnd, Heartbeat
 from workers.alerting import effects, register
 from workers.alerting.policy import LinePolicy
 from workers.alerting.register import Changed
-from workers.alerting.state import Camera, LineState
+from workers.alerting.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, Camera, LineState
 
-FORGOTTEN_AFTER = timedelta(days=1)
-"""A camera that is silent for so long was taken away."""
 PULSE_FRESH = timedelta(seconds=5)
 """Heartbeats come every second."""
+_NO_ROOM = (
+    f"its line has {MAX_CAMERAS} cameras already, and this one is not watched: give it to another line. One that was "
+    f"taken away makes room {FORGOTTEN_AFTER.days * 24} hours after its last frame"
+)
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,17 @@ class Watch:
 def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
     """`since`: when this worker began to watch; nothing before it can be held against a camera."""
     watched, silent = 0, {}
-    names = {*state.cameras, *(name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)}
+    crowded_out = _crowded_out(state, pulses, now)
+    own = (name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)
+    names = {*state.cameras, *own, *crowded_out}
     for name in sorted(names):
         camera, pulse = state.cameras.get(name), pulses.get(name)
         beat = pulse.beat if pulse else None
         if beat is not None and beat.end is BootEnd.CLEAN and (camera is None or _is_newest(beat, camera)):
+            continue
+        if name in crowded_out:
+            watched += 1
+            silent[name] = _NO_ROOM
             continue
         began = [since, pulse.since] if pulse else [since]
         seen = max(*began, camera.scored_at or camera.captured_at) if camera else max(began)
@@ -90,6 +98,12 @@ def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
             state, more = register.clear(state, entry, "its frames are scored again, or it ended in good order", now)
             events += more
     return state, events
+
+
+def _crowded_out(state: LineState, pulses: Pulses, now: datetime) -> set[str]:
+    """Those that may still be there, and not at another line by now."""
+    lately = {name for name, at in state.crowded_out.items() if now - at <= CROWDED_OUT_FOR}
+    return {name for name in lately if name not in pulses or pulses[name].beat.line_id == state.line_id}
 
 
 def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy: LinePolicy, now: datetime) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -25,7 +26,12 @@ from workers.alerting.window import Window
 MAX_BOOTS = 4
 """Boots whose place is remembered per camera. More than one is alive while a new worker empties an old spool."""
 MAX_CAMERAS = 64
-"""Per line. Beyond it the camera that was silent longest is forgotten, so renamed cameras don't pile up for ever."""
+"""Per line. One more is not watched, and told of; none of these loses its evidence for it."""
+FORGOTTEN_AFTER = timedelta(days=1)
+"""A camera that is silent for so long was taken away, and makes room: renamed cameras don't pile up for ever."""
+MAX_CROWDED_OUT = 16
+CROWDED_OUT_FOR = timedelta(minutes=10)
+"""For so long after its last frame a camera without room is told of."""
 
 
 class StateError(AndonError):
@@ -76,6 +82,11 @@ class Camera(_Stored):
     scored_at: Moment | None = None
     spread: Spread | None = None
     trials: Mapping[str, Trial] = Field(default_factory=dict)
+
+    @property
+    def heard_at(self) -> datetime:
+        """By the clock of a replica, since a camera's may be anything."""
+        return self.scored_at or self.captured_at
 
     def counted_to(self, boot_id: str) -> int | None:
         return next((boot.sequence for boot in self.boots if boot.boot_id == boot_id), None)
@@ -169,6 +180,8 @@ class LineState(_Stored):
     epoch: int = 0
     """Counted up by each worker that takes the line over, before it does anything else."""
     cameras: Mapping[str, Camera] = Field(default_factory=dict)
+    crowded_out: Mapping[str, Moment] = Field(default_factory=dict)
+    """Cameras that found no room, and when the last frame of each was read."""
     episode: Episode | None = None
     alarms: tuple[Standing, ...] = ()
     """In the order of raising. One for each kind, and for kinds that speak of a camera, one for each camera."""
@@ -228,11 +241,26 @@ class LineState(_Stored):
         kept = (changed if entry.alarm.alarm_id == changed.alarm.alarm_id else entry for entry in self.alarms)
         return self.model_copy(update={"alarms": tuple(entry for entry in kept if not entry.life.over)})
 
+    def has_room_for(self, camera_id: str, heard_at: datetime) -> bool:
+        """Whether this camera is known, or may be from now on."""
+        if camera_id in self.cameras or len(self.cameras) < MAX_CAMERAS:
+            return True
+        return heard_at - min(camera.heard_at for camera in self.cameras.values()) > FORGOTTEN_AFTER
+
     def with_camera(self, camera_id: str, camera: Camera) -> LineState:
+        """Where there is room for it."""
         cameras = {**self.cameras, camera_id: camera}
         if len(cameras) > MAX_CAMERAS:
-            del cameras[min(cameras.keys() - {camera_id}, key=lambda name: cameras[name].captured_at)]
-        return self.model_copy(update={"cameras": cameras})
+            del cameras[min(cameras.keys() - {camera_id}, key=lambda name: cameras[name].heard_at)]
+        waiting = {name: at for name, at in self.crowded_out.items() if name != camera_id}
+        return self.model_copy(update={"cameras": cameras, "crowded_out": waiting})
+
+    def with_crowded_out(self, camera_id: str, now: datetime) -> LineState:
+        """The first that came stay named: names that took turns would be raised and cleared without end."""
+        told = {name: at for name, at in self.crowded_out.items() if now - at <= CROWDED_OUT_FOR}
+        if camera_id in told or len(told) < MAX_CROWDED_OUT:
+            told[camera_id] = now
+        return self.model_copy(update={"crowded_out": told})
 
     def to_json(self) -> bytes:
         return self.model_dump_json().encode()
