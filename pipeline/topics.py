@@ -12,6 +12,8 @@ _ENVELOPE_BYTES = 128 * 1024
 MAX_FRAME_RECORD_BYTES = MAX_FRAME_BYTES + _ENVELOPE_BYTES
 MAX_DEAD_RECORD_BYTES = MAX_FRAME_RECORD_BYTES + _ENVELOPE_BYTES
 MAX_EVENT_BYTES = 1024 * 1024
+MAX_STATE_BYTES = 4 * 1024 * 1024
+"""All that is remembered of one line. A policy may ask for more, and alerting then stores less than it knows."""
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -123,6 +125,7 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
         operations=by_line("operations", days=90),
         line_state=replace(
             by_line("line-state", days=90),
+            max_message_bytes=MAX_STATE_BYTES + _ENVELOPE_BYTES,
             # Never deleted, or a quiet line would forget its latched alarm; one record a line remains.
             cleanup="compact",
             # A takeover reads all that is not compacted yet.

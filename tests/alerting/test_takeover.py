@@ -4,17 +4,20 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from alerting.heavy import heavy_state
 from alerting.running import POLICIES, alarms, burst, commands, publish
 
 from pipeline.events import Act, Action, now
 from pipeline.kafka.consumer import Backpressure
+from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting.metrics import Metrics
-from workers.alerting.recovery import read_states
-from workers.alerting.worker import AlertingStep
+from workers.alerting.recovery import StoredLine, read_states
+from workers.alerting.state import MAX_CAMERAS
+from workers.alerting.worker import AlertingStep, Turn
 
 pytestmark = pytest.mark.services
 
@@ -75,6 +78,19 @@ DIES_BEFORE = {
     "the command": lambda record: not record.topic.endswith("line-commands"),
     "the alarm": lambda record: not record.topic.endswith("alarms"),
 }
+
+
+def test_the_heaviest_line_is_stored_and_taken_over(settings: Settings, publisher: FaultyPublisher) -> None:
+    """A worker that could not store it would end, and so would each of its successors."""
+    heavy = heavy_state(MAX_CAMERAS, 100, candidates=4, lengths=(("camera", 64), ("part", 128)))
+    step = new_step(settings, publisher)
+    turn = Turn([StoredLine(heavy, partition_of(b"line-1", settings.topics.line_state.partitions))])
+    step.deliver(turn)
+    assert read_states(settings)["line-1"].state.cameras.keys() == heavy.cameras.keys()
+    new_step(settings, publisher)
+    found = read_states(settings)["line-1"].state
+    assert found.epoch == heavy.epoch + 1
+    assert all(found.cameras[name].parts == camera.parts for name, camera in heavy.cameras.items())
 
 
 @pytest.mark.parametrize("point", DIES_BEFORE)

@@ -15,7 +15,7 @@ from workers.alerting.actuators.config import ActuatorConfig, Place
 from workers.alerting.section import Section
 
 MAX_WINDOW = 100
-"""Bounds what a line's state can weigh."""
+"""With it the live windows of as many cameras as a line may have fit into its stored state; see weight.py."""
 
 
 class Response(StrEnum):

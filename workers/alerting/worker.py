@@ -18,7 +18,7 @@ from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from pipeline.topics import Topic
 from pipeline.tracing import Tracer
-from workers.alerting import outbox, register, reports, silence, stops
+from workers.alerting import outbox, register, reports, silence, stops, weight
 from workers.alerting.effects import Effect, Takeover
 from workers.alerting.line import step
 from workers.alerting.metrics import Metrics
@@ -87,6 +87,7 @@ class AlertingStep:
         self._tracer = tracer
         self._lines: dict[str, StoredLine] = {}
         self._ends: dict[Place, int] = {}
+        self._left_out: dict[str, tuple[str, ...]] = {}
         self._watching_since = clock()
         self._ticked_s = 0.0
 
@@ -222,7 +223,16 @@ class AlertingStep:
 
     def _stored(self, line: StoredLine) -> Outgoing:
         epoch = str(line.state.epoch).encode()
-        return Outgoing(self._topics.line_state.name, _key(line), line.state.to_json(), ((EPOCH_HEADER, epoch),))
+        value, left_out = weight.stored(line.state)
+        self._tell_left_out(line.state.line_id, left_out)
+        return Outgoing(self._topics.line_state.name, _key(line), value, ((EPOCH_HEADER, epoch),))
+
+    def _tell_left_out(self, line_id: str, left_out: tuple[str, ...]) -> None:
+        """Once for each change: a heavy line is stored several times a second."""
+        if left_out != self._left_out.get(line_id, ()):
+            self._left_out[line_id] = left_out
+            told = f"without {', '.join(left_out)}; ask for shorter windows" if left_out else "as a whole again"
+            log.warning("line %s: its state is stored %s", line_id, told)
 
     def _events(self, line: StoredLine) -> Iterator[Outgoing]:
         key, out, topics = _key(line), line.state.outbox, self._topics
