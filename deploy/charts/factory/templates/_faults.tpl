@@ -100,8 +100,9 @@ the PLC of line {{ $line }} is at {{ $place.host }}, which no network of network
 {{- $base := .Values.alerting.otherLines }}
 {{- $tables := dict "alerting.otherLines" $base }}
 {{- range $line, $table := .Values.lines }}
-{{- if gt (len $table.cameras) 64 }}
-lines.{{ $line }}.cameras: {{ len $table.cameras }} of them, and alerting watches 64 of a line: make two lines of it
+{{- $cameras := len ($table.cameras | default dict) }}
+{{- if gt $cameras 64 }}
+lines.{{ $line }}.cameras: {{ $cameras }} of them, and alerting watches 64 of a line: make two lines of it
 {{- end }}
 {{- $_ := set $tables (printf "lines.%s.stop" $line) (mergeOverwrite (deepCopy $base) (deepCopy $table.stop)) }}
 {{- end }}
