@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 
 from workers.local.errors import ServiceError
@@ -23,6 +24,10 @@ from workers.local.services import check, named_services
 from workers.local.valkey import Valkey, ValkeySettings
 
 MIB = 1024 * 1024
+
+# How long an example takes says something about the machine, and nothing about what is tested.
+hypothesis.settings.register_profile("andon", deadline=None)
+hypothesis.settings.load_profile("andon")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several processes whose torch takes all cores each slow one another down many times over.

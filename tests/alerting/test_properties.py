@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from alerting.factory import NOON, POLICY, operation, score
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events import Act, Action, Alarm, AlarmState, LineCommand, Operation, Score, Verdict
@@ -200,7 +200,6 @@ def test_duplicate_scores_change_no_effect(records: list[Record], policy: LinePo
 
 
 @given(streams(), policies)
-@settings(deadline=None)
 def test_storing_and_loading_the_state_at_any_point_changes_nothing(records: list[Record], policy: LinePolicy) -> None:
     once = fold(records, policy)
     state, effects = LineState(line_id="line-1"), []

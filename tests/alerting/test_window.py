@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from alerting.factory import score
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events import Score, Verdict
@@ -17,7 +17,6 @@ seen = st.lists(st.tuples(st.sampled_from([*Verdict, Verdict.NOT_OK]), st.intege
 
 
 @given(seen)
-@settings(deadline=None)
 def test_old_references_are_dropped_and_nothing_that_is_shown_changes(shots: list[tuple[Verdict, int]]) -> None:
     parts: Window = ()
     shown: dict[str, str] = {}
