@@ -1,27 +1,51 @@
-"""What can't be scored is kept whole, with why and where, so that nothing is lost and anyone can look."""
+"""What can't be scored is kept, with why and where, so that nothing is lost and anyone can look."""
 
 from importlib.metadata import version
 
 from pipeline.events import DeadReason
 from pipeline.kafka.records import Headers, Incoming, Outgoing
+from pipeline.topics import MAX_FRAME_RECORD_BYTES
 
 _PREFIX = "dead."
+_KEPT_BYTES = MAX_FRAME_RECORD_BYTES
+"""Of key, headers and value together: a record that was not compressed fits whole, and leaves room for `dead.*`."""
+_HEADERS_BYTES = 64 * 1024
+"""That headers may take however long the value is: a frame's own are one kilobyte."""
+_HEADER_OVERHEAD_BYTES = 10
+"""The most that Kafka writes around a header: two lengths."""
+_DETAIL_CHARACTERS = 2000
 
 
 def dead_letter(record: Incoming, topic: str, reason: DeadReason, detail: str) -> Outgoing:
-    """The original key, bytes and headers, plus `dead.*` headers. Headers of an earlier death are replaced."""
-    kept = [(name, value) for name, value in record.headers if not name.startswith(_PREFIX)]
+    """The original key, headers and bytes, plus `dead.*` headers. Headers of an earlier death are replaced.
+
+    The broker measures a record as it was compressed, so one may hold far more than the topic of dead letters takes.
+    It is cut then: `dead.truncated` names what of it, `dead.bytes` how long its value was.
+    """
+    original = [(name, value) for name, value in record.headers if not name.startswith(_PREFIX)]
+    key = record.key and record.key[:_KEPT_BYTES]
+    left = _KEPT_BYTES - len(key or b"")
+    room = min(left, max(left - len(record.value or b""), _HEADERS_BYTES))
+    kept = []
+    for name, content in original:
+        size = len(name.encode()) + len(content or b"") + _HEADER_OVERHEAD_BYTES
+        if size <= room:
+            kept.append((name, content))
+            left, room = left - size, room - size
+    value = record.value and record.value[:left]
+    parts = {"key": (record.key, key), "headers": (original, kept), "value": (record.value, value)}
+    truncated = [name for name, (before, after) in parts.items() if before != after]
     added = {
         "reason": reason.value,
-        "detail": detail[:2000],
+        "detail": detail[:_DETAIL_CHARACTERS],
         "topic": record.topic,
         "partition": str(record.partition),
         "offset": str(record.offset),
         "andon": version("andon"),
     }
-    return Outgoing(
-        topic, record.key, record.value, kept + [(_PREFIX + name, value.encode()) for name, value in added.items()]
-    )
+    if truncated:
+        added |= {"truncated": ", ".join(truncated), "bytes": str(len(record.value or b""))}
+    return Outgoing(topic, key, value, kept + [(_PREFIX + name, text.encode()) for name, text in added.items()])
 
 
 def cause_of_death(headers: Headers) -> dict[str, str]:

@@ -1,0 +1,112 @@
+"""A dead letter holds all of its frame that its topic takes, and tells of what it does not hold."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+from support.stream import frame, incoming, picture, running, scores_in, settings_for, wait_until
+
+from pipeline.detectors.null import make_null_bundle
+from pipeline.events import DeadReason, now
+from pipeline.inspection import Inspection
+from pipeline.kafka.admin import committed_offsets, ensure_topics
+from pipeline.kafka.connection import connection
+from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.dead_letters import cause_of_death, dead_letter
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
+from pipeline.maps import MapEntry
+from pipeline.recipes import Catalog, Recipe, load_catalog
+from pipeline.scoring import Scored, Scorer
+from pipeline.settings import Settings
+from pipeline.topics import MAX_DEAD_RECORD_BYTES, MAX_FRAME_RECORD_BYTES
+
+MIB = 1024 * 1024
+
+
+class NoStore:
+    def put(self, maps: Sequence[MapEntry]) -> None:
+        pass
+
+
+class Nobody:
+    def delivered(self, scored: Scored, deliver_s: float) -> None:
+        pass
+
+
+def letter(value: bytes, headers: Sequence[tuple[str, bytes | None]] = (), key: bytes = b"cam-1") -> Outgoing:
+    record = incoming(frame(0), value, headers=tuple(headers), key=key)
+    return dead_letter(record, "frames.dead", DeadReason.TOO_LARGE, "detail")
+
+
+@pytest.mark.unit
+def test_what_came_through_the_topic_of_frames_uncompressed_is_kept_whole() -> None:
+    value = b"x" * (MAX_FRAME_RECORD_BYTES - 200)
+    dead = letter(value, [("a", b"b" * 100)])
+    assert (dead.key, dead.value, dead.headers[0]) == (b"cam-1", value, ("a", b"b" * 100))
+    assert "truncated" not in cause_of_death(dead.headers)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("key", "headers", "value", "truncated"),
+    [
+        (b"cam-1", [("a", b"b")], 10 * MIB, "value"),
+        (b"cam-1", [("a", b"b" * 10 * MIB), ("c", b"d")], 5, "headers"),
+        (b"cam-1", [("n" * 10 * MIB, b"")], 10 * MIB, "headers, value"),
+        (b"cam-1", [("", b"")] * 2 * MIB, 5, "headers"),
+        (b"k" * 10 * MIB, [("a", b"b")], 5, "key, headers, value"),
+        (b"cam-1", [("a", None)], 10 * MIB, "value"),
+    ],
+    ids=["value", "a header", "a header's name", "many headers", "key", "null header"],
+)
+def test_what_its_topic_does_not_take_is_cut_and_told(
+    key: bytes, headers: list[tuple[str, bytes | None]], value: int, truncated: str
+) -> None:
+    dead = letter(b"x" * value, headers, key)
+    assert sum(len(v or b"") for _, v in dead.headers) + len(dead.value or b"") < MAX_DEAD_RECORD_BYTES
+    cause = cause_of_death([(name, v or b"") for name, v in dead.headers])
+    assert cause["truncated"] == truncated
+    assert cause["bytes"] == str(value)
+    assert cause["reason"] == "too_large"
+
+
+@pytest.fixture
+def settings(kafka_bootstrap: str, unique: str) -> Settings:
+    settings = settings_for(kafka_bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    return settings
+
+
+@pytest.fixture
+def inspection(settings: Settings, tmp_path: Path) -> Iterator[Inspection]:
+    make_null_bundle(tmp_path / "null", 32, 32)
+    catalog: Catalog = load_catalog({"null": Recipe(bundle=str(tmp_path / "null"), cameras=("*",))})
+    publisher = Publisher(settings, "test")
+    with ThreadPoolExecutor(1) as pool:
+        yield Inspection(Scorer(pool, now), lambda: catalog, NoStore(), publisher, settings.topics, Nobody())  # type: ignore[arg-type]
+    publisher.close()
+
+
+@pytest.mark.services
+def test_a_frame_that_is_huge_once_decompressed_dies_once_and_the_stream_goes_on(
+    settings: Settings, inspection: Inspection
+) -> None:
+    frames = settings.topics.frames.name
+    camera = KafkaProducer(**connection(settings, "camera"), compression_type="gzip", max_request_size=64 * MIB)
+    for sequence, value in enumerate([picture(), bytes(10 * MIB), picture()]):
+        facts = frame(sequence)
+        camera.send(frames, key=b"cam-1", value=value, headers=facts.to_headers()).get(timeout=30)
+    camera.close()
+    options = ConsumerOptions(settings.group("inspection"), (frames,), overlap=True)
+    with running(settings, options, inspection) as loop:
+        wait_until(lambda: loop.state.records == 3, 30)
+    assert [score.sequence for score in scores_in(settings)] == [0, 2]
+    (dead,) = read_to_end(settings, [settings.topics.frames_dead.name])
+    cause = cause_of_death(dead.headers)
+    assert (cause["reason"], cause["truncated"], cause["bytes"]) == ("too_large", "value", str(10 * MIB))
+    assert set(frame(1).to_headers()[:4]) <= set(dead.headers)
+    assert sum(committed_offsets(settings, options.group).values()) == 3
