@@ -171,6 +171,8 @@ class DeadReason(StrEnum):
     """A frame id that an earlier, different frame already used."""
     SCORING_FAILED = "scoring_failed"
     """The model raised. The frame may be all right."""
+    UNREADABLE = "unreadable"
+    """The record itself can't be read: a codec, a header's name, damage on disk. Its place is all that is known."""
 
 
 class ModelRef(_Contract):

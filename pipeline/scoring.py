@@ -189,6 +189,8 @@ class Scorer:
 
 def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:
     begun = time.perf_counter()
+    if record.unreadable is not None:
+        return Dead(record, DeadReason.UNREADABLE, record.unreadable)
     try:
         frame = Frame.from_headers(record.headers)
     except ContractError as error:

@@ -32,6 +32,7 @@ from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
+from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ class Step(Protocol[Result]):
         """After every rebalance, before the first batch of the new assignment. Forget what was derived before."""
 
     def work(self, batch: Sequence[Incoming]) -> Result:
-        """Computes. No effect outside the process. None: nothing has to be delivered."""
+        """Computes. No effect outside the process. None: nothing has to be delivered. A record that can't be read is in
+        its place, `unreadable`, so that whoever counts records can count it."""
 
     def deliver(self, result: Result) -> None:
         """Makes the effects durable; returning means that the batch may be committed. May be called again with the
@@ -144,6 +146,7 @@ class ConsumerLoop(Generic[Result]):
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=int(options.session_timeout_s * 1000),
         )
+        step_over_unreadable(consumer)
         rebalances = _Rebalances(self._options.lease)
         if self._options.lease:
             self._options.lease.refresh = partial(self._keep_lease, consumer)
@@ -225,11 +228,11 @@ class ConsumerLoop(Generic[Result]):
             self._stop.wait(0.5)
             return []
         self.state.lag = _lag(consumer)
-        return [
-            Incoming(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
-            for records in polled.values()
-            for r in records
-        ]
+        batch = [incoming(record) for records in polled.values() for record in records]
+        for record in batch:
+            if record.unreadable:
+                log.error("%s can't be read: %s", record.place, record.unreadable)
+        return batch
 
     def _delivered(
         self,

@@ -33,7 +33,9 @@ def dead_letter(record: Incoming, topic: str, reason: DeadReason, detail: str) -
             kept.append((name, content))
             left, room = left - size, room - size
     value = record.value and record.value[:left]
-    parts = {"key": (record.key, key), "headers": (original, kept), "value": (record.value, value)}
+    if key is None and value is None:
+        value = b""  # the client library sends no record without both
+    parts = {"key": (record.key, key), "headers": (original, kept), "value": (record.value or b"", value or b"")}
     truncated = [name for name, (before, after) in parts.items() if before != after]
     added = {
         "reason": reason.value,

@@ -5,7 +5,6 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -15,6 +14,7 @@ from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
+from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.settings import Settings
 
 Place = tuple[str, int]
@@ -30,14 +30,18 @@ def read_to_end(
     *,
     start: Mapping[Place, int] | None = None,
     partitions: Sequence[int] | None = None,
+    over_unreadable: bool = False,
     timeout_s: float = 30,
 ) -> Iterator[Incoming]:
     """Yields every record up to the end that each partition has now, partition by partition in order.
 
     start: offsets to begin at; the beginning where none is given. partitions: only these; all by default.
-    Raises KafkaUnavailableError when nothing comes for `timeout_s` although more is there.
+    over_unreadable: yields what can't be read as `unreadable`; only for those to whom a gap is no danger.
+    Raises KafkaUnavailableError when nothing comes for `timeout_s` although more is there, or for what can't be read.
     """
     with _Reader(settings) as consumer:
+        if over_unreadable:
+            step_over_unreadable(consumer)
         places = _places(consumer, settings, topics, partitions)
         ends = consumer.end_offsets(places, timeout_ms=int(timeout_s * 1000))
         begins = consumer.beginning_offsets(places, timeout_ms=int(timeout_s * 1000))
@@ -61,7 +65,7 @@ def read_to_end(
             for at, records in polled.items():
                 for record in records:
                     if at in left and record.offset < ends[at]:
-                        yield _incoming(record)
+                        yield incoming(record)
             for at in list(left):
                 # By position, not by the last record: compaction and aborted writes leave holes at the end.
                 if (consumer.position(at, timeout_ms=5_000) or 0) >= ends[at]:
@@ -121,7 +125,7 @@ def _read_at(
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         for record in consumer.poll(timeout_ms=500, max_records=1).get(at, []):
-            return _incoming(record) if record.offset == offset else None
+            return incoming(record) if record.offset == offset else None
     raise KafkaUnavailableError(f"{settings.kafka_bootstrap} did not give the record at {topic}[{partition}]@{offset}")
 
 
@@ -154,7 +158,7 @@ def follow(
                 continue
             for records in polled.values():
                 for record in records:
-                    yield _incoming(record)
+                    yield incoming(record)
 
 
 class _Reader:
@@ -212,10 +216,4 @@ def _known_partitions(consumer: KafkaConsumer, settings: Settings, topics: Seque
 def _nobody_answers(settings: Settings, error: KafkaError) -> KafkaUnavailableError:
     return KafkaUnavailableError(
         f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. Is it running, and is KAFKA_BOOTSTRAP right?"
-    )
-
-
-def _incoming(record: Any) -> Incoming:
-    return Incoming(
-        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
     )

@@ -27,6 +27,8 @@ class Incoming:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    unreadable: str | None = None
+    """Why it can't be read: nothing but its place is known then."""
 
     @property
     def place(self) -> str:

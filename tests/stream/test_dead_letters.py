@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
-from support.stream import frame, incoming, picture, running, scores_in, settings_for, wait_until
+from support.stream import Nobody, NoStore, frame, incoming, picture, running, scores_in, settings_for, wait_until
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import DeadReason, now
@@ -18,23 +18,12 @@ from pipeline.kafka.dead_letters import cause_of_death, dead_letter
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
-from pipeline.maps import MapEntry
 from pipeline.recipes import Catalog, Recipe, load_catalog
-from pipeline.scoring import Scored, Scorer
+from pipeline.scoring import Scorer
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES, MAX_FRAME_RECORD_BYTES
 
 MIB = 1024 * 1024
-
-
-class NoStore:
-    def put(self, maps: Sequence[MapEntry]) -> None:
-        pass
-
-
-class Nobody:
-    def delivered(self, scored: Scored, deliver_s: float) -> None:
-        pass
 
 
 def letter(value: bytes, headers: Sequence[tuple[str, bytes | None]] = (), key: bytes = b"cam-1") -> Outgoing:
@@ -74,6 +63,13 @@ def test_what_its_topic_does_not_take_is_cut_and_told(
     assert cause["reason"] == "too_large"
 
 
+@pytest.mark.unit
+def test_a_record_without_key_and_value_leaves_what_the_client_library_sends() -> None:
+    dead = dead_letter(incoming(frame(0), None, key=None), "frames.dead", DeadReason.CONTRACT, "detail")
+    assert (dead.key, dead.value) == (None, b"")
+    assert "truncated" not in cause_of_death(dead.headers)
+
+
 @pytest.fixture
 def settings(kafka_bootstrap: str, unique: str) -> Settings:
     settings = settings_for(kafka_bootstrap, unique, frame_partitions=1)
@@ -87,7 +83,7 @@ def inspection(settings: Settings, tmp_path: Path) -> Iterator[Inspection]:
     catalog: Catalog = load_catalog({"null": Recipe(bundle=str(tmp_path / "null"), cameras=("*",))})
     publisher = Publisher(settings, "test")
     with ThreadPoolExecutor(1) as pool:
-        yield Inspection(Scorer(pool, now), lambda: catalog, NoStore(), publisher, settings.topics, Nobody())  # type: ignore[arg-type]
+        yield Inspection(Scorer(pool, now), lambda: catalog, NoStore(), publisher, settings.topics, Nobody())
     publisher.close()
 
 

@@ -3,7 +3,7 @@
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from pipeline.events import Frame, Score, now
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, Step
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.maps import MapEntry
+from pipeline.scoring import Scored
 from pipeline.settings import Settings
 
 BOOT = "b1"
@@ -77,6 +79,20 @@ def wait_until(true: Callable[[], bool], timeout_s: float = 90) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
         time.sleep(0.05)
+
+
+class NoStore:
+    """In place of a `MapStore`, where no map matters."""
+
+    def put(self, maps: Sequence[MapEntry]) -> None:
+        pass
+
+
+class Nobody:
+    """An observer that looks away."""
+
+    def delivered(self, scored: Scored, deliver_s: float) -> None:
+        pass
 
 
 @contextmanager
