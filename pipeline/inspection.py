@@ -13,7 +13,7 @@ from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.maps import MapStore, MapStoreError
 from pipeline.recipes import Catalog
-from pipeline.scoring import Scored, Scorer
+from pipeline.scoring import Dead, Scored, Scorer
 from pipeline.topics import Topics
 from pipeline.tracing import headers
 
@@ -27,20 +27,32 @@ class DeadShare:
 
     OURS = frozenset({DeadReason.SCORING_FAILED, DeadReason.UNKNOWN_CAMERA})
 
-    def __init__(self, limit: float = 0.5, window: int = 200) -> None:
+    def __init__(self, limit: float = 0.5, window: int = 200, at_first: int = 16) -> None:
+        """at_first: so many end a process that has scored nothing yet. About a batch, since whoever starts it again
+        buries fewer than that; not one, or a single bad frame would end every process that meets it."""
         self._limit = limit
+        self._at_first = at_first
         self._recent: deque[bool] = deque(maxlen=window)
+        self._has_scored = False
+        self._last: Dead | None = None
 
     def add(self, scored: Scored) -> None:
-        """Raises TooManyDeadError once the window is full and more than the limit of it died."""
+        """Raises TooManyDeadError once the window is full and more than the limit of it died, or when the first frames
+        of this process did. What was added last is not to be delivered then."""
+        self._has_scored |= bool(scored.scores)
         self._recent.extend(False for _ in scored.scores)
-        self._recent.extend(dead.reason in self.OURS for dead in scored.dead)
-        share = sum(self._recent) / max(len(self._recent), 1)
-        if len(self._recent) == self._recent.maxlen and share > self._limit:
-            last = next(dead for dead in reversed(scored.dead) if dead.reason in self.OURS)
+        for dead in scored.dead:
+            is_ours = dead.reason in self.OURS
+            self._recent.append(is_ours)
+            self._last = dead if is_ours else self._last
+        died, full = sum(self._recent), len(self._recent) == self._recent.maxlen
+        too_many = full and died > self._limit * len(self._recent)
+        none_lived = not self._has_scored and died >= self._at_first
+        if self._last and (too_many or none_lived):
             raise TooManyDeadError(
-                f"{share:.0%} of the last {len(self._recent)} frames can't be scored; the last one: "
-                f"{last.reason}: {last.detail}. They stay in Kafka; mend the recipes or the bundle and deploy again."
+                f"{died} of the last {len(self._recent)} frames can't be scored; the last one: {self._last.reason}: "
+                f"{self._last.detail}. Those of this batch stay in Kafka, those before it are dead letters; mend the "
+                "recipes or the bundle and deploy again."
             )
 
 

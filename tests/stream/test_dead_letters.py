@@ -1,16 +1,28 @@
 """A dead letter holds all of its frame that its topic takes, and tells of what it does not hold."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
-from support.stream import Nobody, NoStore, frame, incoming, picture, running, scores_in, settings_for, wait_until
+from support.stream import (
+    Nobody,
+    NoStore,
+    frame,
+    incoming,
+    outgoing,
+    picture,
+    running,
+    scores_in,
+    settings_for,
+    wait_until,
+)
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import DeadReason, now
-from pipeline.inspection import Inspection
+from pipeline.inspection import Inspection, TooManyDeadError
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import connection
 from pipeline.kafka.consumer import ConsumerOptions
@@ -106,3 +118,20 @@ def test_a_frame_that_is_huge_once_decompressed_dies_once_and_the_stream_goes_on
     assert (cause["reason"], cause["truncated"], cause["bytes"]) == ("too_large", "value", str(10 * MIB))
     assert set(frame(1).to_headers()[:4]) <= set(dead.headers)
     assert sum(committed_offsets(settings, options.group).values()) == 3
+
+
+@pytest.mark.services
+def test_a_replica_that_can_score_nothing_buries_nothing_however_often_it_starts(settings: Settings) -> None:
+    frames = settings.topics.frames.name
+    publisher = Publisher(settings, "test")
+    publisher.publish([outgoing(frames, frame(sequence)) for sequence in range(40)])
+    options = ConsumerOptions(settings.group("inspection"), (frames,), overlap=True)
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(3):
+            step = Inspection(Scorer(pool, now), lambda: Catalog({}), NoStore(), publisher, settings.topics, Nobody())
+            ended = threading.Event()
+            with pytest.raises(TooManyDeadError), running(settings, options, step, ended):
+                assert ended.wait(30)
+    publisher.close()
+    assert list(read_to_end(settings, [settings.topics.frames_dead.name])) == []
+    assert sum(committed_offsets(settings, options.group).values()) == 0

@@ -152,6 +152,37 @@ def test_burying_most_frames_for_a_fault_of_ours_is_refused() -> None:
         share.add(Scored(dead=(Dead(record, DeadReason.UNKNOWN_CAMERA, "no recipe"),)))
 
 
+def ours(count: int) -> Scored:
+    return Scored(dead=(Dead(incoming(frame(0), b""), DeadReason.SCORING_FAILED, "no such layer"),) * count)
+
+
+@pytest.mark.parametrize("batches", [[16], [1] * 16, [10, 10], [200]])
+def test_a_process_that_has_scored_nothing_yet_stops_after_a_batch_of_deaths(batches: list[int]) -> None:
+    share = DeadShare()
+    for count in batches[:-1]:
+        share.add(ours(count))
+    with pytest.raises(TooManyDeadError, match="scoring_failed: no such layer"):
+        share.add(ours(batches[-1]))
+
+
+def test_a_few_bad_frames_at_first_stop_nothing(scorer: Scorer, catalog: Catalog) -> None:
+    good = scorer.score([incoming(frame(0), picture(seed=1))], catalog)
+    assert good.scores
+    share = DeadShare()
+    share.add(ours(15))
+    share.add(good)
+    share.add(ours(90))
+
+
+def test_a_good_frame_that_fills_the_window_does_not_hide_what_the_others_died_of(
+    scorer: Scorer, catalog: Catalog
+) -> None:
+    share = DeadShare(window=10)
+    share.add(ours(9))
+    with pytest.raises(TooManyDeadError, match=r"9 of the last 10 frames.*no such layer"):
+        share.add(scorer.score([incoming(frame(0), picture(seed=1))], catalog))
+
+
 def test_an_unchanged_bundle_is_not_loaded_again(tmp_path: Path) -> None:
     make_null_bundle(tmp_path / "a", 8, 8)
     recipe = Recipe(bundle=str(tmp_path / "a"), cameras=("*",))

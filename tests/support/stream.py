@@ -96,8 +96,13 @@ class Nobody:
 
 
 @contextmanager
-def running(settings: Settings, options: ConsumerOptions, step: Step[Any]) -> Iterator[ConsumerLoop[Any]]:
-    """A consumer loop on a thread; stopped at the end. An error of the loop is raised here."""
+def running(
+    settings: Settings, options: ConsumerOptions, step: Step[Any], ended: threading.Event | None = None
+) -> Iterator[ConsumerLoop[Any]]:
+    """A consumer loop on a thread; stopped at the end. An error of the loop is raised here.
+
+    ended: set when the loop has ended, of itself or not.
+    """
     stop = threading.Event()
     loop = ConsumerLoop(settings, options, step, stop)
     errors: list[BaseException] = []
@@ -107,6 +112,9 @@ def running(settings: Settings, options: ConsumerOptions, step: Step[Any]) -> It
             loop.run()
         except BaseException as error:
             errors.append(error)
+        finally:
+            if ended is not None:
+                ended.set()
 
     thread = threading.Thread(target=run)
     thread.start()
