@@ -8,9 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import io
 import secrets
+import socket
 import ssl
 import time
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, read_until
@@ -57,6 +61,8 @@ class WebhookActuator:
         connection = self._connection()
         try:
             connection.connect()
+            connection.response_class = partial(_Answer, deadline_s=deadline_s)  # type: ignore[assignment]
+            connection.sock.settimeout(_left_s(deadline_s))
             guard()
             headers = {
                 "Content-Type": "application/json",
@@ -64,7 +70,7 @@ class WebhookActuator:
             }
             connection.request("POST", self._path, body, headers)
             answer = connection.getresponse()
-            content = _read(answer, connection, deadline_s)
+            content = _read(answer)
         except (OSError, http.client.HTTPException) as error:
             raise ActuatorError(str(error) or type(error).__name__) from error
         finally:
@@ -87,18 +93,44 @@ class WebhookActuator:
         return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
 
 
-def _read(answer: http.client.HTTPResponse, connection: http.client.HTTPConnection, deadline_s: float) -> bytes:
-    """The socket's own time-out counts from byte to byte; a peer that drips must not hold a line up."""
-    content = b""
-    while True:
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("the answer took too long")
-        if connection.sock is not None:
-            connection.sock.settimeout(left_s)
-        part = answer.read1(8192)
-        content += part
-        if len(content) > MAX_ANSWER_BYTES:
-            raise ActuatorError(f"answered more than {MAX_ANSWER_BYTES} bytes")
-        if not part or answer.isclosed():
-            return content
+class _Answer(http.client.HTTPResponse):
+    """One deadline for status, headers and body."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, deadline_s: float, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, deadline_s))
+
+
+class _UntilDeadline(io.RawIOBase):
+    """A socket's own time-out counts from byte to byte; a peer that drips must not hold a line up."""
+
+    def __init__(self, stream: io.RawIOBase, sock: socket.socket, deadline_s: float) -> None:
+        self._stream = stream
+        self._sock = sock
+        self._deadline_s = deadline_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Raises TimeoutError."""
+        self._sock.settimeout(_left_s(self._deadline_s))
+        return self._stream.readinto(buffer)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _left_s(deadline_s: float) -> float:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("the exchange took too long")
+    return left_s
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    content = answer.read(MAX_ANSWER_BYTES + 1)
+    if len(content) > MAX_ANSWER_BYTES:
+        raise ActuatorError(f"answered more than {MAX_ANSWER_BYTES} bytes")
+    return content
