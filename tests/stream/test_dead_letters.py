@@ -121,7 +121,7 @@ def test_a_frame_that_is_huge_once_decompressed_dies_once_and_the_stream_goes_on
 
 
 @pytest.mark.services
-def test_a_replica_that_can_score_nothing_buries_nothing_however_often_it_starts(settings: Settings) -> None:
+def test_a_replica_that_can_score_nothing_buries_one_frame_a_start(settings: Settings) -> None:
     frames = settings.topics.frames.name
     publisher = Publisher(settings, "test")
     publisher.publish([outgoing(frames, frame(sequence)) for sequence in range(40)])
@@ -133,5 +133,7 @@ def test_a_replica_that_can_score_nothing_buries_nothing_however_often_it_starts
             with pytest.raises(TooManyDeadError), running(settings, options, step, ended):
                 assert ended.wait(30)
     publisher.close()
-    assert list(read_to_end(settings, [settings.topics.frames_dead.name])) == []
-    assert sum(committed_offsets(settings, options.group).values()) == 0
+    # The first batch is one frame. The second brings more than a process may bury before it has scored any.
+    letters = list(read_to_end(settings, [settings.topics.frames_dead.name]))
+    assert len({cause_of_death(letter.headers)["offset"] for letter in letters}) <= 3
+    assert sum(committed_offsets(settings, options.group).values()) <= 3
