@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.detectors.bundle import InputSpec
 from pipeline.frames import Mode
 from pipeline.training.images.copies import said, without_copies
-from pipeline.training.images.data import DataError, Frame, detect_mode, fingerprint, input_spec, load_frames
+from pipeline.training.images.data import DataError, Frame, fingerprint, how_stored, input_spec, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.images.split import Shares, Split, split_by_number
@@ -32,7 +32,7 @@ class Normals:
     calibration_parts: NDArray[np.int64]
     """(N,): which part each image shows that the threshold is set by (`parts_of`)."""
     notes: tuple[str, ...]
-    """See `Layout.notes`; and which images were left out as copies of others."""
+    """See `Layout.notes` and `Stored.notes`; and which images were left out as copies of others."""
 
     def __str__(self) -> str:
         shares = ", ".join(f"{len(part)} {role}" for role, part in self.parts.items() if part)
@@ -68,10 +68,12 @@ def read_normals(
         _check_calibration(len(paths), len(shown), len(np.unique(shown)), shares, false_alarm_rate)
     except CalibrationError as error:
         raise CalibrationError("\n".join((str(error), *notes))) from None
-    mode = detect_mode(paths)
-    frames = dict(zip(paths, load_frames(paths, mode), strict=True))
+    stored = how_stored(paths)
+    notes += stored.notes
+    frames = dict(zip(paths, load_frames(paths, stored.mode), strict=True))
     parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
-    return Normals(mode, input_spec(list(frames.values()), mode, min_side_px), split, parts, shown, notes)
+    spec = input_spec(list(frames.values()), stored.mode, min_side_px)
+    return Normals(stored.mode, spec, split, parts, shown, notes)
 
 
 def machine(device: torch.device) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from detectors.conftest import TINY_CFLOW_PLAN, TINY_CONFIG, TINY_FEATURES, TINY_PLAN, normal_frames, write_images
 from numpy.testing import assert_array_equal
+from PIL import Image
 
 from pipeline.detectors.bundle import read_info
 from pipeline.detectors.radar.border import closeness
@@ -18,6 +19,7 @@ from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, synthetic_defects, with_defect
 from pipeline.training.images.data import DataError, load_frames
 from pipeline.training.images.layouts import find_layout
+from pipeline.training.normals import read_normals
 from pipeline.training.radar import feature_front
 from pipeline.training.radar.feature_front import as_many_as_fit
 from pipeline.training.radar.fit import fit_gain, train_radar
@@ -150,6 +152,16 @@ def test_colour_frames_train_a_colour_model(tmp_path: Path) -> None:
     plan = replace(TINY_PLAN, false_alarm_rate=0.2)
     info = train_radar(tmp_path / "data", tmp_path / "out", "colour", plan, torch.device("cpu"))
     assert info.input.mode == "rgb"
+
+
+def test_one_gray_image_among_colour_ones_makes_no_colour_blind_model_and_is_told(tmp_path: Path) -> None:
+    gray = normal_frames(12)
+    write_images(tmp_path, np.stack([gray, gray // 2, 255 - gray], axis=3))
+    Image.fromarray(gray[0]).save(tmp_path / "part0000.png")
+    normals = read_normals(tmp_path, TINY_PLAN.shares, 0.3, 32)
+    assert normals.mode == "rgb"
+    assert "1 of 12 images is gray" in normals.notes[0]
+    assert "part0000.png" in normals.notes[0]
 
 
 def test_too_few_normals_for_the_promise_are_refused_before_training(normals_folder: Path, tmp_path: Path) -> None:

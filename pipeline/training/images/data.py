@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """What cameras may send is what one may train on."""
 OTHER_PICTURES = frozenset({".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2"})
 _FILES_NAMED = 10
+_MIXED_NAMED = 5
 _NUMBERED = 32
 
 
@@ -25,15 +27,42 @@ class DataError(AndonError):
     """Images that cannot be trained or evaluated on. The message names the files and says what to do."""
 
 
-def detect_mode(paths: Sequence[Path]) -> Mode:
-    """'gray' where the first image that can be read is stored with one channel, else 'rgb'; 'gray' where none can."""
+@dataclass(frozen=True)
+class Stored:
+    """How the images that can be read are stored."""
+
+    gray: tuple[Path, ...]
+    """With one channel."""
+    colour: tuple[Path, ...]
+
+    @property
+    def mode(self) -> Mode:
+        """'rgb' where there is any colour: a model that sees gray is blind to every stain of another hue."""
+        return "rgb" if self.colour else "gray"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For a person, where both kinds are there."""
+        if not self.gray or not self.colour:
+            return ()
+        some, what = (self.gray, "gray") if len(self.gray) <= len(self.colour) else (self.colour, "in colour")
+        of = len(self.gray) + len(self.colour)
+        are = f"{len(some)} of {of} images {'is' if len(some) == 1 else 'are'} {what}"
+        more = " …" if len(some) > _MIXED_NAMED else ""
+        named = ", ".join(path.name for path in some[:_MIXED_NAMED]) + more
+        return (f"{are}; the model is trained in colour. Take them out if the camera sends none such: {named}",)
+
+
+def how_stored(paths: Sequence[Path]) -> Stored:
+    """By the files' headers. Those that cannot be read are left out: whoever loads all of them names each."""
+    kinds: dict[bool, list[Path]] = {True: [], False: []}
     for path in paths:
         try:
             with Image.open(path) as image:
-                return "gray" if image.mode in ("1", "L", "I", "I;16") else "rgb"
-        except Exception:  # Pillow raises many kinds; whoever loads all of them names each that is damaged
+                kinds[image.mode in ("1", "L", "I", "I;16")].append(path)
+        except Exception:  # Pillow raises many kinds
             continue
-    return "gray"
+    return Stored(gray=tuple(kinds[True]), colour=tuple(kinds[False]))
 
 
 def load_frames(paths: Sequence[Path], mode: Mode) -> list[Frame]:
