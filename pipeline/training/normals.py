@@ -1,6 +1,5 @@
 """The normals of a data set, shared out among roles: what every method's training begins with."""
 
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pipeline.detectors.bundle import InputSpec
 from pipeline.frames import Mode
 from pipeline.training.images.copies import said, without_copies
 from pipeline.training.images.data import DataError, Frame, fingerprint, how_stored, input_spec, load_frames
+from pipeline.training.images.enough import images_for
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.images.split import Shares, Split, split_by_number
@@ -65,7 +65,7 @@ def read_normals(
     split = split_by_number(paths, shares)
     shown = parts_of(split.calibration, same_part)
     try:
-        _check_calibration(len(paths), len(shown), len(np.unique(shown)), shares, false_alarm_rate)
+        _check_calibration(paths, len(shown), len(np.unique(shown)), shares, false_alarm_rate)
     except CalibrationError as error:
         raise CalibrationError("\n".join((str(error), *notes))) from None
     stored = how_stored(paths)
@@ -80,13 +80,14 @@ def machine(device: torch.device) -> str:
     return f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}"
 
 
-def _check_calibration(total: int, calibration: int, parts: int, shares: Shares, rate: float) -> None:
+def _check_calibration(paths: Sequence[Path], calibration: int, parts: int, shares: Shares, rate: float) -> None:
     needed = normals_needed(rate)
     if parts < needed:
-        enough = math.ceil(needed / shares.calibration) + 1
+        # Images of one part each are numbered in another way than these.
+        enough = images_for(needed, shares, paths if parts == calibration else ())
         reachable = f", or ask for a rate of {1 / (parts + 1):.2%} or more" if parts else ""
         left, each = (f"{calibration} of {parts} parts", ", one a part") if parts < calibration else (calibration, "")
         raise CalibrationError(
-            f"{total} normals leave {left} for the threshold, and a false alarm rate of {rate:.2%} takes at "
+            f"{len(paths)} normals leave {left} for the threshold, and a false alarm rate of {rate:.2%} takes at "
             f"least {needed}. Give about {enough} images of good parts{each}{reachable}."
         )

@@ -63,7 +63,7 @@ def radar(
     ] = 0,
     false_alarm_rate: Annotated[
         float,
-        typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 370 images."),
+        typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 390 images."),
     ] = 0.01,
     same_part: SamePart = None,
     resume: Annotated[
@@ -160,7 +160,7 @@ def cflow(
     ] = 0,
     false_alarm_rate: Annotated[
         float,
-        typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 330 images."),
+        typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 340 images."),
     ] = 0.01,
     same_part: SamePart = None,
     resume: Annotated[
