@@ -105,6 +105,33 @@ def test_a_test_of_one_class_is_refused(tmp_path: Path, bundles: dict[str, Path]
         measure(load_detector(bundles["null"]), tmp_path, "a test machine", shelf)
 
 
+def refusal(data: Path) -> str:
+    make_null_bundle(data.with_name("bundle"), 48, 56)
+    with pytest.raises(DataError) as caught, MapShelf() as shelf:
+        measure(load_detector(data.with_name("bundle")), data, "a test machine", shelf)
+    return str(caught.value)
+
+
+def test_whoever_follows_the_advice_on_a_plain_folder_gets_figures(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_images(data, normal_frames(3))
+    write_images(data / "hole", normal_frames(2) // 2)
+    said = refusal(data)
+    assert f"Move the good ones into {data / 'good'}, and put defective ones into {data / '<class of defect>'}" in said
+    assert "images in hole were left out" in said
+    (data / "good").mkdir()
+    for path in data.glob("*.png"):
+        path.rename(data / "good" / path.name)
+    with MapShelf() as shelf:
+        assert measure(load_detector(tmp_path / "bundle"), data, "a test machine", shelf).detector.defects == 2
+
+
+def test_nobody_is_told_to_put_defects_among_good_parts(tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    said = refusal(tmp_path / "test" / "good")
+    assert f"Give --data {tmp_path}, and put defective ones into {tmp_path / 'test' / '<class of defect>'}" in said
+
+
 def test_a_model_is_not_tested_in_silence_on_what_it_was_fitted_on(tmp_path: Path) -> None:
     write_images(tmp_path / "test" / "good", normal_frames(3))
     write_images(tmp_path / "test" / "hole", normal_frames(1) // 2)

@@ -26,7 +26,7 @@ from pipeline.training.figures.pixels import (
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.copies import without_copies
 from pipeline.training.images.data import DataError, fingerprint, read_frame, read_mask, refuse, size_text
-from pipeline.training.images.layouts import Layout, TestImage, find_layout
+from pipeline.training.images.layouts import GOOD, Layout, TestImage, find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.track import Track, untracked
 
@@ -175,18 +175,31 @@ def measure(
 
 
 def _check_classes(layout: Layout, data: Path) -> None:
+    said = _what_is_missing(layout, data)
+    if said:
+        raise DataError("\n".join((said, *layout.notes)))
+
+
+def _what_is_missing(layout: Layout, data: Path) -> str | None:
     good, bad = len(layout.test_normals), len(layout.test_defects)
+    if good and bad:
+        return None
     if not good and not bad:
-        raise DataError(
-            f"{data} has no test images: put good ones into test/good and defective ones into test/<class of defect>"
+        return f"{data} has no test images: put good ones into test/good and defective ones into test/<class of defect>"
+    place = data if layout.name == "plain" else data / "test"
+    if not good:
+        return (
+            f"{place} has {bad} defective images and no good ones: a test needs both. Put good ones into {place / GOOD}"
         )
-    if not bad or not good:
-        there, missing = (f"{good} good", "defective") if good else (f"{bad} defective", "good")
-        place = data if layout.name == "plain" else data / "test"
-        raise DataError(
-            f"{place} has {there} images and no {missing} ones: a test needs both. Put {missing} ones into "
-            f"{place / ('good' if missing == 'good' else '<class of defect>')}"
-        )
+    said = f"{place} has {good} good images and no defective ones: a test needs both."
+    if layout.name == "plain" and data.name == GOOD:
+        of_mvtec = data.parent.name in ("train", "test")
+        root, classes = (data.parent.parent, data.parent.with_name("test")) if of_mvtec else (data.parent, data.parent)
+        return f"{said} Give --data {root}, and put defective ones into {classes / '<class of defect>'}"
+    if layout.name == "plain" and not (place / GOOD).is_dir():
+        # Beside loose images folders are not read: which of them are of good parts, nobody says.
+        return f"{said} Move the good ones into {place / GOOD}, and put defective ones into {place / '<class of defect>'}"
+    return f"{said} Put defective ones into {place / '<class of defect>'}"
 
 
 def check_images(images: Sequence[TestImage], info: BundleInfo, marked: bool, track: Track = untracked) -> None:
