@@ -154,6 +154,28 @@ def test_what_a_person_would_miss_is_told(mvtec: Path) -> None:
     assert {image.kind for image in layout.test} == {"good", "crack", "hole"}
 
 
+def test_masks_that_fit_no_image_are_told_with_the_names_that_would(mvtec: Path) -> None:
+    masks = mvtec / "ground_truth"
+    (masks / "crack" / "part0000_mask.png").rename(masks / "crack" / "part0000-gt.png")
+    (masks / "hole" / "part0000.png").rename(masks / "loose.png")
+    write_mask(masks / "dent" / "part0000.png")
+    write_mask(masks / "good" / "part0000.png")
+    assert find_layout(mvtec).notes == (
+        f"1 files right in {masks} are no masks: put them into {masks / '<class of defect>'}",
+        f"1 files in {masks / 'crack'} fit no image: expected part0000.png or part0000_mask.png",
+        f"1 files in {masks / 'dent'} fit no image: {mvtec / 'test' / 'dent'} holds none",
+    )
+
+
+@pytest.mark.parametrize("place", ["test/hole_Mask", "hole_Mask"])
+def test_a_folder_of_masks_that_is_taken_for_a_class_is_told(tmp_path: Path, place: str) -> None:
+    write_images(tmp_path / place / ".." / "good", normal_frames(1))
+    write_mask(tmp_path / place / "part0000.png")
+    (note,) = find_layout(tmp_path).notes
+    assert f"1 files in {tmp_path / place} were taken for images of defective parts" in note
+    assert str(tmp_path / "ground_truth") in note
+
+
 def test_a_mask_with_its_shape_in_alpha_marks_that_shape(tmp_path: Path) -> None:
     pixels = np.full((48, 56, 4), 255, np.uint8)
     pixels[..., 3] = 0

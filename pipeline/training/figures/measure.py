@@ -233,7 +233,7 @@ def _fault(image: TestImage, info: BundleInfo, marked: bool) -> str | None:
 def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[str]:
     notes = []
     if masks and not marked:
-        notes.append("no masks were found, so nothing is said about pixels")
+        notes.append("no masks of these images were found, so nothing is said about pixels")
     empty = [image.path.name for image in layout.test if marked and image.mask and not read_mask(image.mask).any()]
     if empty:
         notes.append(f"{len(empty)} masks of defective images mark nothing: {', '.join(empty[:5])}")

@@ -1,7 +1,7 @@
 """Where the images of a data set lie: MVTec-AD, VisA, or plain folders of good and bad parts."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,16 +78,17 @@ def _mvtec(folder: Path) -> Layout:
             f"{good} holds no images, nor is there one below {folder / 'test'}: put images of good parts there"
         )
     notes = (*_left_out(good), *(note for place in _subfolders(folder / "test") for note in _left_out(place)))
-    return Layout("mvtec", normals, test, notes)
+    return Layout("mvtec", normals, test, (*notes, *_on_masks(folder / "test", folder, test)))
 
 
 def _plain(folder: Path) -> Layout:
     loose = pictures_in(folder)
     if (folder / GOOD).is_dir():
         spare = (f"{len(loose)} images right in {folder} were left out: it has a folder good/",) if loose else ()
-        notes = (*spare, *(note for place in _subfolders(folder) for note in _left_out(place)))
         normals = pictures_in(folder / GOOD)
         test = tuple(_test_images(folder, folder))
+        notes = (*spare, *(note for place in _subfolders(folder) for note in _left_out(place)))
+        notes += tuple(_on_masks(folder, folder, test))
     else:
         strays = [path.name for path in _subfolders(folder) if pictures_in(path)]
         listed = ", ".join(strays)
@@ -110,6 +111,32 @@ def _test_images(folder: Path, root: Path) -> Iterator[TestImage]:
         masks = _masks(root, place.name) if place.name != GOOD else {}
         for path in pictures_in(place):
             yield TestImage(path, place.name, masks.get(path.stem + "_mask") or masks.get(path.stem))
+
+
+def _on_masks(folder: Path, root: Path, test: Sequence[TestImage]) -> Iterator[str]:
+    """What looks like masks and is taken for none. folder: with the classes; root: with the masks."""
+    fitting = {image.mask for image in test}
+    for place in (root / name for name in _MASK_FOLDERS if (root / name).is_dir()):
+        if loose := _pictures(place):
+            yield f"{len(loose)} files right in {place} are no masks: put them into {place / '<class of defect>'}"
+        for masks in _subfolders(place):
+            unfit = [path for path in _pictures(masks) if path not in fitting]
+            if not unfit or masks.name == GOOD:  # nothing is marked on good parts
+                continue
+            first = next((image.path.stem for image in test if image.kind == masks.name), None)
+            wanted = f"expected {first}.png or {first}_mask.png" if first else f"{folder / masks.name} holds none"
+            yield f"{len(unfit)} files in {masks} fit no image: {wanted}"
+    for place in _subfolders(folder):
+        if "mask" in place.name.lower() and (inside := len(_pictures(place))):
+            yield (
+                f"{inside} files in {place} were taken for images of defective parts; if they are masks, put them into "
+                f"{root / _MASK_FOLDERS[0] / '<class of defect>'}"
+            )
+
+
+def _pictures(place: Path) -> list[Path]:
+    """As `pictures_in`, of whatever formats are beside them."""
+    return [path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
 def _left_out(place: Path) -> Iterator[str]:
