@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipeline.detectors.base import Detector
 from pipeline.drawing import colour_scale, side_by_side
+from pipeline.folders import files_below
 from pipeline.single import judge
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import SUFFIXES, DataError, read_frame
@@ -47,13 +48,13 @@ class Line:
 
 
 def images_below(folder: Path, but_for: Path | None = None) -> list[Path]:
-    """PNG and JPEG files in the folder and its sub-folders, by path, but for those below another folder. Raises
+    """PNG and JPEG files in the folder and its sub-folders, linked ones too, by path, but for those below another folder. Raises
     DataError when there are none."""
     if folder.is_file():
         raise DataError(f"{folder} is a file: give the folder that it lies in")
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(path for path in map(Path, files_below(folder)) if path.suffix.lower() in SUFFIXES)
     if but_for:
         found = [path for path in found if not path.resolve().is_relative_to(but_for.resolve())]
     if not found:

@@ -49,6 +49,16 @@ def test_files_are_sent_untouched_and_in_order(images: Path) -> None:
     assert [image.content_type for image in found[:2]] == ["image/jpeg", "image/png"]
 
 
+def test_folders_behind_links_are_gone_through_once_and_loops_end(images: Path, tmp_path: Path) -> None:
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    (images / "part-0.png").rename(apart / "z.png")
+    (images / "linked").symlink_to(apart)
+    (images / "linked again").symlink_to(apart)
+    (apart / "back").symlink_to(images)
+    assert parts(replay(images)) == ["z.0", *(f"part-{number}.0" for number in range(1, 6))]
+
+
 def test_a_loop_begins_anew_with_new_part_names(images: Path) -> None:
     assert parts(replay(images, 8, loop=True))[5:] == ["part-5.0", "part-0.1", "part-1.1"]
 

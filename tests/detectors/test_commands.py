@@ -132,6 +132,14 @@ def test_predict_does_not_judge_what_it_drew_last_time(bundles: dict[str, Path],
         assert len(predict_folder(detector, tmp_path, tmp_path / "judged")) == 3
 
 
+def test_predict_judges_folders_behind_links(bundles: dict[str, Path], tmp_path: Path) -> None:
+    write_images(tmp_path / "apart", normal_frames(2))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "apart")
+    lines = predict_folder(load_detector(bundles["null"], "cpu"), tmp_path / "in", tmp_path / "out")
+    assert [line.file for line in lines] == ["linked/part0000.png", "linked/part0001.png"]
+
+
 def test_predict_tells_of_pictures_that_it_does_not_read(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ def predict(
     from rich.console import Console
 
     from pipeline.detectors.registry import load_detector
+    from pipeline.folders import files_below
     from pipeline.training.images.data import OTHER_PICTURES
     from pipeline.training.predict_folder import predict_folder
 
@@ -52,7 +53,7 @@ def predict(
     )
     verdicts = Counter(line.verdict for line in lines if not line.error)
     typer.echo(f"{out}: " + (", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())) or "no verdicts"))
-    others = sum(path.suffix.lower() in OTHER_PICTURES for path in folder.rglob("*"))
+    others = sum(Path(path).suffix.lower() in OTHER_PICTURES for path in files_below(folder))
     if others:
         typer.echo(f"{others} pictures of other formats were left out: cameras send PNG and JPEG", err=True)
     faults = [line.error for line in lines if line.error]

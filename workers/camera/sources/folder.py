@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from pipeline.events import now
+from pipeline.folders import files_below
 from workers.camera.config import FolderSource
 from workers.camera.sources.base import ContentType, Image, SourceError, Unreadable
 from workers.camera.sources.pace import Pace
@@ -46,12 +47,7 @@ class FolderReplay:
 
 
 def _images_below(folder: Path) -> Iterator[str]:
-    # Plain text and bare system calls, here and below: a Path for each file costs more than reading it.
-    for where, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(where, name)
-            if os.path.splitext(name)[1].lower() in _CONTENT_TYPES and os.path.isfile(path):
-                yield path
+    return (path for path in files_below(folder) if os.path.splitext(path)[1].lower() in _CONTENT_TYPES)
 
 
 def _image(path: str, turn: int) -> Image | Unreadable:
