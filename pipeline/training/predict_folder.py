@@ -23,6 +23,7 @@ from pipeline.training.written import write_whole
 
 MapFormat = Literal["png", "npy", "none"]
 _LEVELS = 65535
+_MAPS, _OVERLAYS = "maps", "overlays"
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,26 @@ class Line:
         return {"file": self.file, "error": self.error} if self.error else facts
 
 
-def images_below(folder: Path, but_for: Path | None = None) -> list[Path]:
-    """PNG and JPEG files in the folder and its sub-folders, linked ones too, by path, but for those below another folder. Raises
-    DataError when there are none."""
+def images_below(folder: Path, but_for: Sequence[Path] = ()) -> list[Path]:
+    """PNG and JPEG files in the folder and its sub-folders, linked ones too, by path, but for those below other folders.
+
+    Raises DataError when there are none.
+    """
     if folder.is_file():
         raise DataError(f"{folder} is a file: give the folder that it lies in")
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
     found = sorted(path for path in map(Path, files_below(folder)) if path.suffix.lower() in SUFFIXES)
-    if but_for:
-        found = [path for path in found if not path.resolve().is_relative_to(but_for.resolve())]
-    if not found:
+    others = [other.resolve() for other in but_for]
+    kept = [path for path in found if not any(path.resolve().is_relative_to(other) for other in others)]
+    if found and not kept:
+        raise DataError(
+            f"all {len(found)} images in {folder} lie in {' or '.join(map(str, but_for))}, where pictures are written "
+            "to: give another --out"
+        )
+    if not kept:
         raise DataError(f"{folder} holds no PNG or JPEG, nor does a folder below it")
-    return found
+    return kept
 
 
 def predict_folder(
@@ -75,7 +83,8 @@ def predict_folder(
     Maps have the model's own grid: 16-bit PNG between the image's own extremes, or the raw float32 as .npy. Overlays
     share one scale of colours. Raises DataError when there is nothing to predict.
     """
-    paths = images_below(folder, but_for=out)  # which may lie in the folder, with the pictures of last time
+    # They may lie in the folder, with the pictures of last time.
+    paths = images_below(folder, but_for=(out / _MAPS, out / _OVERLAYS))
     lines: list[Line] = []
     with MapShelf() as shelf:
         for number in track(range(len(paths)), "scoring"):
@@ -87,9 +96,9 @@ def predict_folder(
         written = [number for number, line in enumerate(lines) if line.map_high is not None]
         if maps != "none":
             for step in track(range(len(written)), "writing maps"):
-                _write_map(out / "maps" / lines[written[step]].file, shelf.get(written[step]), maps)
+                _write_map(out / _MAPS / lines[written[step]].file, shelf.get(written[step]), maps)
         if overlays:
-            _draw(detector, paths, lines, shelf, out / "overlays", track)
+            _draw(detector, paths, lines, shelf, out / _OVERLAYS, track)
     return lines
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.training.images.data import fingerprint
+from pipeline.training.images.data import DataError, fingerprint
 from pipeline.training.predict_folder import predict_folder
 from workers.cli import main
 
@@ -125,11 +125,20 @@ def test_predict_writes_what_the_model_says_and_skips_what_is_broken(
     assert float(rows[1]["mean_level"]) == expected.features["mean_level"][0]
 
 
-def test_predict_does_not_judge_what_it_drew_last_time(bundles: dict[str, Path], tmp_path: Path) -> None:
-    write_images(tmp_path, normal_frames(3))
+@pytest.mark.parametrize("out", ["in/judged", "in", "."])
+def test_predict_judges_all_images_and_not_what_it_drew_last_time(
+    out: str, bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    write_images(tmp_path / "in", normal_frames(3))
     detector = load_detector(bundles["null"], "cpu")
     for _ in range(2):
-        assert len(predict_folder(detector, tmp_path, tmp_path / "judged")) == 3
+        assert len(predict_folder(detector, tmp_path / "in", tmp_path / out)) == 3
+
+
+def test_images_where_predict_would_write_its_pictures_are_told(bundles: dict[str, Path], tmp_path: Path) -> None:
+    write_images(tmp_path / "maps", normal_frames(3))
+    with pytest.raises(DataError, match="all 3 images .* give another --out"):
+        predict_folder(load_detector(bundles["null"], "cpu"), tmp_path / "maps", tmp_path)
 
 
 def test_predict_judges_folders_behind_links(bundles: dict[str, Path], tmp_path: Path) -> None:
