@@ -1,8 +1,10 @@
 """A folder of images → verdicts, anomaly maps and overlays on disk. Files that cannot be used are told, not fatal."""
 
 import csv
+import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from pipeline.training.written import write_whole
 
 MapFormat = Literal["png", "npy", "none"]
 _LEVELS = 65535
+_LONGEST = 255 - len(".png")
+"""Bytes of a file's name to which an ending can be added."""
 _MAPS, _OVERLAYS = "maps", "overlays"
 
 
@@ -42,6 +46,8 @@ class Line:
     """What 0 stands for in the 16-bit map."""
     map_high: float | None = None
     """What 65535 stands for."""
+    drawn_as: str | None = None
+    """What its map and overlay are named by in place of `file`, where that leaves no room for their endings."""
 
     def as_dict(self) -> dict[str, Any]:
         facts = {name: value for name, value in vars(self).items() if value is not None and name != "error"}
@@ -96,7 +102,7 @@ def predict_folder(
         written = [number for number, line in enumerate(lines) if line.map_high is not None]
         if maps != "none":
             for step in track(range(len(written)), "writing maps"):
-                _write_map(out / _MAPS / lines[written[step]].file, shelf.get(written[step]), maps)
+                _write_map(out / _MAPS / _place(lines[written[step]]), shelf.get(written[step]), maps)
         if overlays:
             _draw(detector, paths, lines, shelf, out / _OVERLAYS, track)
     return lines
@@ -109,8 +115,10 @@ def _line(detector: Detector, path: Path, folder: Path) -> tuple[Line, NDArray[n
     except DataError as error:
         return Line(name, error=str(error)), None
     found = judged.prediction
+    short = _with_room(name)
     facts = Line(
         name,
+        drawn_as=None if short == name else short,
         verdict=judged.verdict.value,
         score=None if found is None else float(found.scores[0]),
         threshold=detector.info.calibration.threshold,
@@ -120,6 +128,21 @@ def _line(detector: Detector, path: Path, folder: Path) -> tuple[Line, NDArray[n
         map_high=None if found is None else float(found.maps[0].max()),
     )
     return facts, None if found is None else found.maps[0]
+
+
+def _with_room(name: str) -> str:
+    """The same path, its last part cut where endings would make it too long, with a hash of what it was."""
+    *folders, last = name.split("/")
+    if len(os.fsencode(last)) <= _LONGEST:
+        return name
+    mark = "…" + hashlib.sha256(os.fsencode(last)).hexdigest()[:12]
+    while len(os.fsencode(last + mark)) > _LONGEST:
+        last = last[:-1]
+    return "/".join((*folders, last + mark))
+
+
+def _place(line: Line) -> str:
+    return line.drawn_as or line.file
 
 
 def _write_map(place: Path, anomaly_map: NDArray[np.float32], maps: MapFormat) -> None:
@@ -147,7 +170,7 @@ def _draw(
         line = lines[number]
         facts = {"verdict": line.verdict, "score": str(line.score), "threshold": str(line.threshold)}
         pixels = read_frame(paths[number], detector.info.input.mode)
-        target = place / (line.file + ".jpg")
+        target = place / (_place(line) + ".jpg")
         target.parent.mkdir(parents=True, exist_ok=True)
         side_by_side(pixels, shelf.get(number), facts, scale=scale).save(target, quality=90)
 
@@ -156,7 +179,7 @@ def _write_tables(lines: Sequence[Line], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "results.jsonl", "".join(json.dumps(line.as_dict()) + "\n" for line in lines))
     features = list(dict.fromkeys(name for line in lines for name in line.features or ()))
-    columns = ["file", "verdict", "score", "threshold", "doubts", *features, "map_low", "map_high", "error"]
+    columns = ["file", "verdict", "score", "threshold", "doubts", *features, "map_low", "map_high", "drawn_as", "error"]
     written = io.StringIO(newline="")
     table = csv.DictWriter(written, columns, restval="")
     table.writeheader()

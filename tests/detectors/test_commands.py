@@ -141,6 +141,23 @@ def test_images_where_predict_would_write_its_pictures_are_told(bundles: dict[st
         predict_folder(load_detector(bundles["null"], "cpu"), tmp_path / "maps", tmp_path)
 
 
+def test_names_too_long_for_another_ending_are_cut_and_the_results_say_how(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    names = [f"{'ü' * 124}{end}.png" for end in ("a", "b", "1.n")]
+    for name, frame in zip(names, normal_frames(3), strict=True):
+        (tmp_path / "in" / "deep").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame).save(tmp_path / "in" / "deep" / name)
+    out = tmp_path / "out"
+    predict_folder(load_detector(bundles["null"], "cpu"), tmp_path / "in", out)
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert {row["file"] for row in rows} == {f"deep/{name}" for name in names}
+    assert len({row["drawn_as"] for row in rows}) == 3
+    for row in rows:
+        assert (out / "maps" / f"{row['drawn_as']}.png").is_file()
+        assert (out / "overlays" / f"{row['drawn_as']}.jpg").is_file()
+
+
 def test_predict_judges_folders_behind_links(bundles: dict[str, Path], tmp_path: Path) -> None:
     write_images(tmp_path / "apart", normal_frames(2))
     (tmp_path / "in").mkdir()
