@@ -41,7 +41,11 @@ def show() -> None:
 
     table = Table("topic", "key", "partitions", "largest record", "kept for", "clean-up")
     for topic in read_settings().topics:
-        kept = "for ever" if topic.retention_ms < 0 else f"{topic.retention_ms / 86_400_000:g} d"
+        kept = f"{topic.retention_ms / 86_400_000:g} d"
+        if topic.retention_ms < 0:
+            kept = "for ever"
+        elif topic.cleanup == "compact":  # Kafka reads no retention for it
+            kept = "for ever, the last of each key"
         size = f"{topic.max_message_bytes / 1024:.0f} KiB"
         table.add_row(topic.name, topic.key, str(topic.partitions), size, kept, topic.cleanup)
     wide_console().print(table)
