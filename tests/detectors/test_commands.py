@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -209,6 +211,8 @@ def test_a_full_disk_is_named_and_leaves_the_bundle_that_was_there(
         (("train", "cflow", "--data", "data", "--out", "out", "--device", "gpu"), "there is no device 'gpu' here"),
         (("predict", "bundle", "file", "--out", "out"), "file is a file: give the folder that it lies in"),
         (("evaluate", "bundle", "--data", "data", "--json", "file/figures.json"), "file is a file: give a folder"),
+        (("calibrate", "bundle", "--data", "data", "--out", "file/below"), "cannot be made"),
+        (("export", "bundle", "--to", "onnx", "--out", "file/below"), "cannot be made"),
         (("export", "bundle", "--to", "onnx", "--data", "small"), "none of the images in small is of a size"),
     ],
 )
@@ -227,6 +231,22 @@ def test_what_cannot_work_is_said_before_the_work(
     (tmp_path / "bundle").symlink_to(bundles["null"])
     assert andon(monkeypatch, *arguments) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("evaluate", "bundle", "--card"), ("calibrate", "bundle", "--in-place"), ("export", "bundle")]
+)
+def test_a_bundle_that_takes_no_files_is_told_before_the_work(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Were it told after, it would be of the images that are missing."""
+    monkeypatch.chdir(tmp_path)
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    refusing = SimpleNamespace(access=lambda *_: False, W_OK=os.W_OK, X_OK=os.X_OK)
+    monkeypatch.setattr("workers.commands.places.os", refusing)  # root may write anywhere
+    target = ("--to", "onnx") if arguments[0] == "export" else ()
+    assert andon(monkeypatch, *arguments, *target, "--data", "nowhere") == 2
+    assert "takes no files from this user" in capsys.readouterr().err
 
 
 def test_a_training_onto_a_bundle_takes_its_card_away(tmp_path: Path) -> None:

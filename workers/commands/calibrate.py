@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from workers.commands.options import Runtime, SamePart
+from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
 
 
@@ -65,6 +66,7 @@ def calibrate(
     folder = bundle if out is None else out
     if out is not None and out.resolve() == bundle.resolve():
         raise AndonError(f"--out is the bundle itself, {bundle}: give another folder, or --in-place")
+    ready_folder(folder)
     target = Target(false_stops_per_shift, fps, shift_hours, k, n, confidence)
     console = Console()
 

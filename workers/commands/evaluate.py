@@ -65,6 +65,8 @@ def evaluate(
         ready_file(json)
     if report:
         ready_folder(report)
+    if card:
+        ready_folder(bundle)
     detector = load_detector(bundle, device, runtime.value)
     with MapShelf() as shelf:
         found = measure(detector, data, machine_facts(device), shelf, bars_on(console), masks, same_part)

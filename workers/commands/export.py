@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
 
 
@@ -43,6 +44,7 @@ def export(
     from pipeline.training.predict_folder import images_below
 
     info = read_info(bundle)
+    ready_folder(out or bundle)
     frames = [read_frame(path, info.input.mode) for path in images_below(data)[:64]] if data else []
     given = len(frames)
     frames = [frame for frame in frames if info.input.accepts(*frame.shape[:2])]
