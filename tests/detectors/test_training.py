@@ -170,6 +170,15 @@ def test_too_few_normals_for_the_promise_are_refused_before_training(normals_fol
         train_radar(normals_folder, tmp_path, "x", plan, torch.device("cpu"))
 
 
+@pytest.mark.parametrize("images", [2, 3])
+def test_cflow_refuses_fewer_images_than_it_asks_for(images: int, tmp_path: Path) -> None:
+    write_images(tmp_path / "data", normal_frames(images))
+    with pytest.raises(DataError, match="give at least 4"):
+        train_cflow(
+            tmp_path / "data", tmp_path, "x", replace(TINY_CFLOW_PLAN, false_alarm_rate=0.5), torch.device("cpu")
+        )
+
+
 def test_copies_of_an_image_count_once_and_promise_nothing(tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(12))
     for path in sorted(tmp_path.iterdir()):

@@ -30,6 +30,8 @@ from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "timm", "numpy")
 _HELD_OUT_FIBRES = 20_000
+_FEWEST = 4
+"""Images in all. With fewer a single one sets the threshold."""
 OnStart = Callable[[int], None]
 Frame = NDArray[np.uint8]
 
@@ -69,8 +71,8 @@ def train_cflow(
     started = time.monotonic()
     normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part)
     parts, mode = normals.parts, normals.mode
-    if not parts["fit"]:
-        raise DataError(f"{normals}: too few for flows and threshold; give at least 4")
+    if not parts["fit"] or sum(map(len, parts.values())) < _FEWEST:
+        raise DataError(f"{normals}: too few for flows and threshold; give at least {_FEWEST}")
     say(str(normals))
     for note in normals.notes:
         say(f"note: {note}")
