@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from pipeline.detectors.bundle import InputSpec
 from pipeline.frames import Mode
 from pipeline.training.images.copies import said, without_copies
-from pipeline.training.images.data import DataError, Frame, fingerprint, how_stored, input_spec, load_frames
+from pipeline.training.images.data import (
+    DataError,
+    Frame,
+    fingerprint,
+    how_stored,
+    input_spec,
+    load_frames,
+    on_brightness,
+)
 from pipeline.training.images.enough import images_for
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.parts import parts_of
@@ -32,7 +40,7 @@ class Normals:
     calibration_parts: NDArray[np.int64]
     """(N,): which part each image shows that the threshold is set by (`parts_of`)."""
     notes: tuple[str, ...]
-    """See `Layout.notes` and `Stored.notes`; and which images were left out as copies of others."""
+    """See `Layout.notes`, `Stored.notes` and `on_brightness`; and which images were left out as copies of others."""
 
     def __str__(self) -> str:
         shares = ", ".join(f"{len(part)} {role}" for role, part in self.parts.items() if part)
@@ -69,8 +77,8 @@ def read_normals(
     except CalibrationError as error:
         raise CalibrationError("\n".join((str(error), *notes))) from None
     stored = how_stored(paths)
-    notes += stored.notes
     frames = dict(zip(paths, load_frames(paths, stored.mode), strict=True))
+    notes += (*stored.notes, *on_brightness(list(frames.values())))
     parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
     spec = input_spec(list(frames.values()), stored.mode, min_side_px)
     return Normals(stored.mode, spec, split, parts, shown, notes)

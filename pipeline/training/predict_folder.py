@@ -55,9 +55,9 @@ class Line:
 
 
 def images_below(folder: Path, but_for: Sequence[Path] = ()) -> list[Path]:
-    """PNG and JPEG files in the folder and its sub-folders, linked ones too, by path, but for those below other folders.
+    """PNG and JPEG files in the folder and its sub-folders, by path, but for those below other folders.
 
-    Raises DataError when there are none.
+    Links to folders are followed. Raises DataError when there are none.
     """
     if folder.is_file():
         raise DataError(f"{folder} is a file: give the folder that it lies in")

@@ -139,7 +139,7 @@ def test_predict_judges_all_images_and_not_what_it_drew_last_time(
 
 def test_images_where_predict_would_write_its_pictures_are_told(bundles: dict[str, Path], tmp_path: Path) -> None:
     write_images(tmp_path / "maps", normal_frames(3))
-    with pytest.raises(DataError, match="all 3 images .* give another --out"):
+    with pytest.raises(DataError, match=r"all 3 images .* give another --out"):
         predict_folder(load_detector(bundles["null"], "cpu"), tmp_path / "maps", tmp_path)
 
 

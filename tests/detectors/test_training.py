@@ -164,6 +164,16 @@ def test_one_gray_image_among_colour_ones_makes_no_colour_blind_model_and_is_tol
     assert "part0000.png" in normals.notes[0]
 
 
+@pytest.mark.parametrize(("bits", "brightest"), [(10, "3"), (12, "15"), (14, "63"), (16, None)])
+def test_few_bits_in_16_bit_images_are_told(bits: int, brightest: str | None, tmp_path: Path) -> None:
+    for number, frame in enumerate(normal_frames(12).astype(np.uint16)):
+        frame[0, 0] = 255
+        Image.fromarray((frame * 257) >> (16 - bits)).save(tmp_path / f"{number}.png")
+    notes = read_normals(tmp_path, TINY_PLAN.shares, 0.3, 32).notes
+    told = [note for note in notes if f"the brightest level of all images is {brightest} of 255" in note]
+    assert (len(told), len(notes)) == ((1, 1) if brightest else (0, 0))
+
+
 def test_too_few_normals_for_the_promise_are_refused_before_training(normals_folder: Path, tmp_path: Path) -> None:
     plan = replace(TINY_PLAN, false_alarm_rate=0.01)
     with pytest.raises(CalibrationError, match=r"40 normals leave 12 .* Give about 387 images"):

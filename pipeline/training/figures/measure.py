@@ -198,7 +198,9 @@ def _what_is_missing(layout: Layout, data: Path) -> str | None:
         return f"{said} Give --data {root}, and put defective ones into {classes / '<class of defect>'}"
     if layout.name == "plain" and not (place / GOOD).is_dir():
         # Beside loose images folders are not read: which of them are of good parts, nobody says.
-        return f"{said} Move the good ones into {place / GOOD}, and put defective ones into {place / '<class of defect>'}"
+        return (
+            f"{said} Move the good ones into {place / GOOD}, and put defective ones into {place / '<class of defect>'}"
+        )
     return f"{said} Put defective ones into {place / '<class of defect>'}"
 
 

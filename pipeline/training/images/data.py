@@ -21,6 +21,8 @@ OTHER_PICTURES = frozenset({".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2"})
 _FILES_NAMED = 10
 _MIXED_NAMED = 5
 _NUMBERED = 32
+_DIM = 64
+"""14 bits in 16-bit images come to 63 at most."""
 
 
 class DataError(AndonError):
@@ -82,6 +84,17 @@ def load_frames(paths: Sequence[Path], mode: Mode) -> list[Frame]:
     if not frames:
         raise DataError("there are no images to load")
     return frames
+
+
+def on_brightness(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """For a person, where all frames are so dark that they can hardly be of a camera's full range."""
+    brightest = max((int(frame.max(initial=0)) for frame in frames), default=_DIM)
+    if brightest >= _DIM:
+        return ()
+    return (
+        f"the brightest level of all images is {brightest} of 255: 16-bit images are scaled by their full range, so 12 "
+        "bits in them leave 16 levels; let the camera fill the range, or multiply (12 bits by 16), in the stream too",
+    )
 
 
 def read_frame(path: Path, mode: Mode) -> Frame:
