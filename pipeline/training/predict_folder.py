@@ -118,7 +118,7 @@ def _line(detector: Detector, path: Path, folder: Path) -> tuple[Line, NDArray[n
     short = _with_room(name)
     facts = Line(
         name,
-        drawn_as=None if short == name else short,
+        drawn_as=None if found is None or short == name else short,
         verdict=judged.verdict.value,
         score=None if found is None else float(found.scores[0]),
         threshold=detector.info.calibration.threshold,
