@@ -128,6 +128,14 @@ def test_a_ten_minute_backlog_stops_no_line(settings: Settings, plc: tuple[Ladde
         assert [command.line_id for command in commands(settings)] == ["line-2"]
 
 
+def test_a_worker_that_takes_dead_cameras_over_lets_no_line_run(settings: Settings, plc: tuple[Ladder, int]) -> None:
+    ladder, port = plc
+    publish(settings, [score(0, Verdict.OK, captured_at=now() - timedelta(minutes=1))])
+    with worker(settings, policies(port, silent_after_s=3)):
+        wait_until(lambda: [alarm.kind for alarm in alarms(settings)] == [AlarmKind.CAMERA_SILENT])
+    assert {(written.permit, written.heartbeat) for written in ladder.written} == {(False, 0)}
+
+
 def test_a_line_that_is_watched_no_more_loses_its_heartbeat_and_is_held_by_its_own_plc(
     settings: Settings, plc: tuple[Ladder, int]
 ) -> None:

@@ -48,6 +48,7 @@ class Metrics:
         self._exchange_failures = self._counter("plc_exchange_failures", "Exchanges with a PLC that failed.", "line")
         self._watched = self._gauge("watched_cameras", "Cameras that should see frames now.", "line")
         self._silent = self._gauge("silent_cameras", "Cameras whose frames are not scored any more.", "line")
+        self._unproved = self._gauge("unproved_cameras", "Cameras not seen yet, and not missed for long.", "line")
         self._alive = self._gauge("line_watched", "1 while the heartbeat of the line's PLC may move.", "line")
 
     def scored(self, verdict: str) -> None:
@@ -80,6 +81,7 @@ class Metrics:
     def watched(self, line_id: str, watch: Watch) -> None:
         self._watched.labels(line_id).set(watch.watched)
         self._silent.labels(line_id).set(len(watch.silent))
+        self._unproved.labels(line_id).set(len(watch.unproved))
         self._alive.labels(line_id).set(watch.alive)
 
     def exchanged(self, line_id: str, seconds: float, good: bool) -> None:

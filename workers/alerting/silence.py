@@ -5,11 +5,11 @@ breaks, and when silence is all right: a worker that ended in good order, a trig
 that stands.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipeline.events import Action, AlarmKind, BootEnd, Heartbeat
+from pipeline.events import Action, Alarm, AlarmKind, BootEnd, Heartbeat
 from workers.alerting import effects, register
 from workers.alerting.policy import LinePolicy
 from workers.alerting.register import Changed
@@ -43,44 +43,59 @@ class Watch:
     watched: int
     """Cameras that should see frames now."""
     silent: Mapping[str, str]
-    """Camera → why."""
+    """Camera → why. Missed for longer than the policy bears."""
+    unproved: frozenset[str]
+    """Not seen, and not missed for so long yet: this worker, or the camera, has only just begun."""
+    well: Mapping[str, str]
+    """Camera → why nobody has to miss it."""
 
     @property
     def alive(self) -> bool:
-        """Whether frames of this line are scored and read: what the PLC's watchdog is told."""
-        return self.watched > 0 and not self.silent
+        """Whether frames of this line are scored and read: what the PLC's watchdog is told. Takes a proof for each
+        camera; that it can't be missed yet is none."""
+        return self.watched > 0 and not self.silent and not self.unproved
 
 
 def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
-    """`since`: when this worker began to watch; nothing before it can be held against a camera."""
-    watched, silent = 0, {}
-    crowded_out = _crowded_out(state, pulses, now)
-    own = (name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)
-    names = {*state.cameras, *own, *crowded_out}
-    for name in sorted(names):
+    """`since`: when this worker began to watch. It delays an alarm and proves nothing: that a camera is seen is told by
+    its last score, which the stored state knows too."""
+    limit = timedelta(seconds=policy.silent_after_s)
+    watched, silent, unproved, well = 0, {}, set(), {}
+    missed, crowded_out = _missed(state), _crowded_out(state, pulses, now)
+    told = (name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)
+    for name in sorted({*state.cameras, *told, *missed, *crowded_out}):
         camera, pulse = state.cameras.get(name), pulses.get(name)
         beat = pulse.beat if pulse else None
         if beat is not None and beat.end is BootEnd.CLEAN and (camera is None or _is_newest(beat, camera)):
+            well[name] = "it ended in good order"
             continue
         if name in crowded_out:
             watched += 1
             silent[name] = _NO_ROOM
             continue
-        began = [since, pulse.since] if pulse else [since]
-        seen = max(*began, camera.scored_at or camera.captured_at) if camera else max(began)
-        heard = [one for one in (camera.captured_at if camera else None, beat.sent_at if beat else None) if one]
-        if now - max(heard) > FORGOTTEN_AFTER:
+        if name in state.crowded_out and camera is None:
+            well[name] = "it is another line's by now, or heard of no more"
+            continue
+        if now - max(_heard(camera, beat, missed.get(name))) > FORGOTTEN_AFTER:
+            well[name] = "nothing was heard of it for a day: it counts as taken away"
             continue
         watched += 1
-        if now - seen > timedelta(seconds=policy.silent_after_s):
-            why = _why(state, camera, beat, policy, now)
-            if why:
-                silent[name] = why
-    return Watch(watched, silent)
+        if camera is not None and now - _seen_at(camera) <= limit:
+            well[name] = "its frames are scored again"
+            continue
+        why = _why(state, camera, beat, policy, now)
+        began = max(since, pulse.since) if pulse else since
+        if not why:
+            well[name] = "its worker runs, and its silence is all right"
+        elif name in missed or now - began > limit:
+            silent[name] = why
+        else:
+            unproved.add(name)
+    return Watch(watched, silent, frozenset(unproved), well)
 
 
 def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
-    """Raises and clears the alarms of silent cameras."""
+    """Raises and clears the alarms of silent cameras. What is not known yet moves none."""
     events: tuple[effects.Effect, ...] = ()
     for name, why in watch.silent.items():
         entry = state.standing(AlarmKind.CAMERA_SILENT, name)
@@ -94,8 +109,8 @@ def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
             continue
         events += more
     for entry in state.alarms:
-        if entry.alarm.kind is AlarmKind.CAMERA_SILENT and entry.alarm.camera_id not in watch.silent:
-            state, more = register.clear(state, entry, "its frames are scored again, or it ended in good order", now)
+        if entry.alarm.kind is AlarmKind.CAMERA_SILENT and entry.alarm.camera_id in watch.well:
+            state, more = register.clear(state, entry, watch.well[entry.alarm.camera_id], now)
             events += more
     return state, events
 
@@ -104,6 +119,26 @@ def _crowded_out(state: LineState, pulses: Pulses, now: datetime) -> set[str]:
     """Those that may still be there, and not at another line by now."""
     lately = {name for name, at in state.crowded_out.items() if now - at <= CROWDED_OUT_FOR}
     return {name for name in lately if name not in pulses or pulses[name].beat.line_id == state.line_id}
+
+
+def _missed(state: LineState) -> dict[str, Alarm]:
+    """Camera → the alarm that says so. A successor knows it before it has heard of the camera itself."""
+    silent = (entry for entry in state.alarms if entry.alarm.kind is AlarmKind.CAMERA_SILENT)
+    return {entry.alarm.camera_id: entry.alarm for entry in silent if entry.life.active}
+
+
+def _seen_at(camera: Camera) -> datetime:
+    """By the clock of the replica: the camera's own may be wrong."""
+    return camera.scored_at or camera.captured_at
+
+
+def _heard(camera: Camera | None, beat: Heartbeat | None, missed: Alarm | None) -> Iterator[datetime]:
+    if camera:
+        yield _seen_at(camera)
+    if beat:
+        yield beat.sent_at
+    if missed:
+        yield missed.raised_at
 
 
 def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy: LinePolicy, now: datetime) -> str:

@@ -1,0 +1,164 @@
+"""What a takeover may say of cameras that it has not seen yet: nothing good, and nothing bad too early."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+from alerting.factory import BOOT, NOON, POLICY, Line, operation, score
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.events import Act, Alarm, AlarmKind, AlarmState, BootEnd, Heartbeat, Verdict
+from workers.alerting import silence
+from workers.alerting.silence import Pulse, Watch
+from workers.alerting.state import LineState
+
+pytestmark = pytest.mark.unit
+
+S = timedelta(seconds=1)
+LIMIT_S = POLICY.silent_after_s
+HOUR_S = 3600
+
+
+def scored(*cameras: str, at_s: float = 0) -> LineState:
+    line = Line()
+    for camera in cameras:
+        line.see(score(0, Verdict.OK, camera=camera, captured_at=NOON + at_s * S), age_s=at_s + 1)
+    return line.state
+
+
+def beat(camera: str = "cam-1", *, sent_s: float, captured: int = 1, end: BootEnd = BootEnd.RUNNING) -> Heartbeat:
+    return Heartbeat(
+        camera_id=camera,
+        line_id="line-1",
+        boot_id=BOOT,
+        captured=captured,
+        published=captured,
+        buffered=0,
+        spooled=0,
+        source_connected=True,
+        end=end,
+        sent_at=NOON + sent_s * S,
+    )
+
+
+def taken_over(state: LineState) -> LineState:
+    """As the successor reads it."""
+    return LineState.from_json(state.to_json(), "here")
+
+
+def look(state: LineState, at_s: float, since_s: float = 0, pulses: Mapping[str, Pulse] | None = None) -> Watch:
+    return silence.look(state, pulses or {}, POLICY, NOON + at_s * S, NOON + since_s * S)
+
+
+def tick(
+    state: LineState, at_s: float, since_s: float = 0, pulses: Mapping[str, Pulse] | None = None
+) -> tuple[LineState, list[Alarm]]:
+    state, events = silence.tick(state, look(state, at_s, since_s, pulses), NOON + at_s * S)
+    return state, [event for event in events if isinstance(event, Alarm)]
+
+
+def test_a_takeover_proves_no_life() -> None:
+    state = taken_over(scored("cam-1"))
+    for after_s in (0, 1, LIMIT_S - 1, LIMIT_S + 1):
+        assert not look(state, HOUR_S + after_s, since_s=HOUR_S).alive
+
+
+def test_one_dead_camera_is_enough_to_prove_no_life() -> None:
+    line = Line()
+    line.see(score(0, Verdict.OK, camera="cam-1"))
+    line.see(score(0, Verdict.OK, camera="cam-2", captured_at=NOON + HOUR_S * S), age_s=HOUR_S)
+    watch = look(taken_over(line.state), HOUR_S + 1, since_s=HOUR_S)
+    assert (watch.watched, watch.unproved, watch.alive) == (2, {"cam-1"}, False)
+
+
+def test_a_takeover_leaves_the_alarm_of_a_silent_camera_as_it_is() -> None:
+    state, _ = tick(scored("cam-1"), HOUR_S)
+    for act in (None, Act.ACKNOWLEDGE):
+        line = Line(state=taken_over(state))
+        if act:
+            line.see(operation(act), age_s=HOUR_S)
+        assert tick(line.state, HOUR_S + 1, since_s=HOUR_S) == (line.state, [])
+        assert AlarmKind.CAMERA_SILENT in line.standing
+        assert look(line.state, HOUR_S + 1, since_s=HOUR_S).silent.keys() == {"cam-1"}
+
+
+def test_an_alarm_of_a_camera_that_was_never_scored_outlasts_a_takeover_without_heartbeats() -> None:
+    pulses = {"cam-1": Pulse(beat(sent_s=60, captured=9), NOON)}
+    state, (raised,) = tick(LineState(line_id="line-1"), 60, pulses=pulses)
+    assert raised.kind is AlarmKind.CAMERA_SILENT
+    state = taken_over(state)
+    assert tick(state, 61, since_s=61) == (state, [])
+
+
+def test_a_takeover_delays_the_alarm() -> None:
+    state = taken_over(scored("cam-1"))
+    assert tick(state, HOUR_S + LIMIT_S, since_s=HOUR_S) == (state, [])
+    _, (raised,) = tick(state, HOUR_S + LIMIT_S + 1, since_s=HOUR_S)
+    assert (raised.kind, raised.act) == (AlarmKind.CAMERA_SILENT, Act.RAISE)
+
+
+def test_a_restart_on_a_healthy_line_is_proved_by_what_is_stored() -> None:
+    state = taken_over(scored("cam-1", "cam-2"))
+    assert look(state, 8, since_s=8).alive
+
+
+@given(
+    ages_s=st.lists(st.integers(0, 100), min_size=1, max_size=4),
+    beats=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10), st.integers(0, 2), st.sampled_from(BootEnd))),
+    since_s=st.tuples(st.integers(0, 100), st.integers(0, 100)),
+)
+def test_when_a_worker_began_to_watch_changes_nothing_about_life(
+    ages_s: list[int], beats: list[tuple[int, int, int, BootEnd]], since_s: tuple[int, int]
+) -> None:
+    line = Line()
+    for number, age_s in enumerate(ages_s):
+        line.see(score(0, Verdict.OK, camera=f"cam-{number}", captured_at=NOON - age_s * S))
+    pulses = {
+        f"cam-{number}": Pulse(beat(f"cam-{number}", sent_s=-age_s, captured=captured, end=end), NOON - 100 * S)
+        for number, age_s, captured, end in beats
+    }
+    early, late = (look(line.state, 0, since_s=-began_s, pulses=pulses) for began_s in sorted(since_s, reverse=True))
+    assert early.alive == late.alive
+    assert late.silent.keys() <= early.silent.keys()
+    if not pulses:
+        assert early.alive == all(age_s <= LIMIT_S for age_s in ages_s)
+
+
+def test_a_camera_that_may_be_silent_needs_no_score_after_a_takeover() -> None:
+    line = Line().burst()
+    pulses = {"cam-1": Pulse(beat(sent_s=HOUR_S, captured=3), NOON)}
+    assert look(taken_over(line.state), HOUR_S + 1, since_s=HOUR_S, pulses=pulses).alive
+
+
+def test_a_camera_that_just_began_and_was_never_scored_proves_no_life() -> None:
+    pulses = {"cam-1": Pulse(beat(sent_s=HOUR_S), NOON + (HOUR_S - 1) * S)}
+    watch = look(LineState(line_id="line-1"), HOUR_S, pulses=pulses)
+    assert (watch.watched, watch.silent, watch.unproved, watch.alive) == (1, {}, {"cam-1"}, False)
+
+
+@pytest.mark.parametrize(
+    ("at_s", "pulse", "rescored", "why"),
+    [
+        (61, None, True, "its frames are scored again"),
+        (61, beat(sent_s=60, end=BootEnd.CLEAN), False, "it ended in good order"),
+        (25 * HOUR_S, None, False, "nothing was heard of it for a day"),
+    ],
+)
+def test_an_alarm_that_is_cleared_says_what_ended_it(
+    at_s: int, pulse: Heartbeat | None, rescored: bool, why: str
+) -> None:
+    state, _ = tick(scored("cam-1"), 60)
+    line = Line(state=state)
+    if rescored:
+        line.see(score(1, Verdict.OK, captured_at=NOON + at_s * S), age_s=at_s)
+    _, (cleared,) = tick(line.state, at_s, pulses={"cam-1": Pulse(pulse, NOON)} if pulse else {})
+    assert (cleared.act, cleared.state) == (Act.CLEAR, AlarmState.UNACK_RTN)
+    assert why in cleared.reason
+
+
+def test_silence_that_became_all_right_ends_its_alarm_and_says_so() -> None:
+    line = Line().burst()
+    state, _ = tick(line.state, 60)
+    _, (cleared,) = tick(state, 61, pulses={"cam-1": Pulse(beat(sent_s=61, captured=3), NOON)})
+    assert (cleared.act, cleared.reason) == (Act.CLEAR, "its worker runs, and its silence is all right")
