@@ -4,9 +4,10 @@ import logging
 import threading
 
 from pipeline.events import ContractError, Heartbeat
-from pipeline.kafka.reading import follow
+from pipeline.kafka.reading import Place, ends_of, follow
+from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
-from workers.alerting.silence import Pulse
+from workers.alerting.silence import Pulse, Pulses, hear
 
 log = logging.getLogger(__name__)
 
@@ -18,11 +19,25 @@ class PulseReader:
     """Its thread alone writes; whoever asks takes what is there."""
 
     def __init__(self, settings: Settings) -> None:
-        self.newest: dict[str, Pulse] = {}
         self._settings = settings
+        self._newest: dict[str, Pulse] = {}
+        self._places: dict[Place, int] = {}
+        self._ends: dict[Place, int] | None = None
+        """Where the topic ended when reading began."""
+        self._caught_up = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulses", daemon=True)
         self._thread.start()
+
+    @property
+    def newest(self) -> Pulses:
+        """Empty until the past is read: half of it may close with a good end long ago, and would excuse a camera that
+        has died since."""
+        return dict(self._newest) if self._caught_up.is_set() else {}
+
+    def wait_for_the_past(self, timeout_s: float) -> bool:
+        """Whether it is read."""
+        return self._caught_up.wait(timeout_s)
 
     def close(self) -> None:
         self._stop.set()
@@ -31,25 +46,30 @@ class PulseReader:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                for record in follow(
-                    self._settings, [self._settings.topics.heartbeats.name], self._stop, from_beginning=True
-                ):
-                    self._take(record.value)
+                topics = [self._settings.topics.heartbeats.name]
+                if self._ends is None:
+                    self._ends = ends_of(self._settings, topics)
+                    self._look_whether_caught_up()
+                for record in follow(self._settings, topics, self._stop, from_beginning=True, start=self._places):
+                    self._take(record)
             except Exception as error:
                 # Whatever it was, a reader in the background must not end for good.
                 log.warning("heartbeats: %s", error)
                 self._stop.wait(RETRY_S)
 
-    def _take(self, value: bytes | None) -> None:
+    def _take(self, record: Incoming) -> None:
         try:
-            beat = Heartbeat.from_json(value)
+            beat = Heartbeat.from_json(record.value)
         except ContractError:
-            return
-        before = self.newest.get(beat.camera_id)
-        # A new worker reports the boots of its predecessors too, while it empties their spool.
-        if before is None or beat.boot_id >= before.beat.boot_id:
-            if before is None and len(self.newest) >= MAX_CAMERAS:
-                del self.newest[min(self.newest, key=lambda name: self.newest[name].beat.sent_at)]
-            same_boot = before is not None and before.beat.boot_id == beat.boot_id
-            since = before.since if before is not None and same_boot else beat.sent_at
-            self.newest[beat.camera_id] = Pulse(beat, since)
+            pass
+        else:
+            if beat.camera_id not in self._newest and len(self._newest) >= MAX_CAMERAS:
+                del self._newest[min(self._newest, key=lambda name: self._newest[name].beat.sent_at)]
+            self._newest[beat.camera_id] = hear(self._newest.get(beat.camera_id), beat)
+        self._places[record.topic, record.partition] = record.offset + 1
+        if not self._caught_up.is_set():
+            self._look_whether_caught_up()
+
+    def _look_whether_caught_up(self) -> None:
+        if all(self._places.get(at, 0) >= end for at, end in (self._ends or {}).items()):
+            self._caught_up.set()

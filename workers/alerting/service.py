@@ -21,6 +21,9 @@ MAX_BATCH = 128
 SESSION_TIMEOUT_S = 6
 """The least that brokers allow by default: for so long a line is unwatched after its worker died."""
 
+PULSES_WITHIN_S = 5
+"""For so long a start waits for the heartbeats of the past: who takes a line over without them has to hold it where a
+camera's silence is all right."""
 DELIVERY_TIMEOUT_S = 20
 """Then the client gives a record up, and the step looks whether it got out all the same."""
 
@@ -70,7 +73,7 @@ def run_with(
             metrics,
             lease=lease,
             plant=plant,
-            pulses=lambda: dict(pulses.newest),
+            pulses=lambda: pulses.newest,
             tracer=tracer,
         )
         loop = ConsumerLoop(settings, options, step, stop)
@@ -78,6 +81,7 @@ def run_with(
         if metrics_port is not None:
             metrics.serve(loop.state, settings.andon_metrics_host, metrics_port)
         try:
+            pulses.wait_for_the_past(PULSES_WITHIN_S)
             loop.run()
         finally:
             plant.close()

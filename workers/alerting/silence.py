@@ -6,9 +6,10 @@ that stands.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from pipeline.boots import succeeds
 from pipeline.events import Action, Alarm, AlarmKind, BootEnd, Heartbeat
 from workers.alerting import effects, register
 from workers.alerting.policy import LinePolicy
@@ -21,6 +22,8 @@ _NO_ROOM = (
     f"its line has {MAX_CAMERAS} cameras already, and this one is not watched: give it to another line. One that was "
     f"taken away makes room {FORGOTTEN_AFTER.days * 24} hours after its last frame"
 )
+MAX_BOOTS = 64
+"""Per camera, of which it is remembered that heartbeats told of them."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,22 @@ class Pulse:
     beat: Heartbeat
     since: datetime
     """First heartbeat of this boot: a camera that has just been started can't have been scored before."""
+    boots: tuple[str, ...] = ()
+    """Boots that heartbeats have told of, the latest last. Scores of another are of one that heartbeats still owe."""
 
 
 Pulses = Mapping[str, Pulse]
 """By camera."""
+
+
+def hear(pulse: Pulse | None, beat: Heartbeat) -> Pulse:
+    """A camera's pulse once `beat` came. To be fed in the order of the topic."""
+    if pulse is None:
+        return Pulse(beat, beat.sent_at, (beat.boot_id,))
+    boots = (*(boot for boot in pulse.boots if boot != beat.boot_id), beat.boot_id)[-MAX_BOOTS:]
+    if not succeeds(beat, pulse.beat):
+        return replace(pulse, boots=boots)
+    return Pulse(beat, pulse.since if beat.boot_id == pulse.beat.boot_id else beat.sent_at, boots)
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,7 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
     for name in sorted({*state.cameras, *told, *missed, *crowded_out}):
         camera, pulse = state.cameras.get(name), pulses.get(name)
         beat = pulse.beat if pulse else None
-        if beat is not None and beat.end is BootEnd.CLEAN and (camera is None or _is_newest(beat, camera)):
+        if pulse and _ended_well(pulse, camera):
             well[name] = "it ended in good order"
             continue
         if name in crowded_out:
@@ -84,7 +99,8 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
             well[name] = "its frames are scored again"
             continue
         why = _why(state, camera, beat, policy, now)
-        began = max(since, pulse.since) if pulse else since
+        # A start that lies ahead is a wrong clock. It must not put the alarm off.
+        began = max(since, pulse.since) if pulse and pulse.since <= now else since
         if not why:
             well[name] = "its worker runs, and its silence is all right"
         elif name in missed or now - began > limit:
@@ -121,6 +137,12 @@ def _crowded_out(state: LineState, pulses: Pulses, now: datetime) -> set[str]:
     return {name for name in lately if name not in pulses or pulses[name].beat.line_id == state.line_id}
 
 
+def _ended_well(pulse: Pulse, camera: Camera | None) -> bool:
+    if pulse.beat.end is not BootEnd.CLEAN:
+        return False
+    return camera is None or not camera.boots or camera.boots[-1].boot_id in (pulse.beat.boot_id, *pulse.boots)
+
+
 def _missed(state: LineState) -> dict[str, Alarm]:
     """Camera → the alarm that says so. A successor knows it before it has heard of the camera itself."""
     silent = (entry for entry in state.alarms if entry.alarm.kind is AlarmKind.CAMERA_SILENT)
@@ -148,6 +170,9 @@ def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy
         return f"{limit}, and no heartbeat of its worker"
     if now - beat.sent_at > PULSE_FRESH:
         return f"{limit}, and no heartbeat of its worker since {beat.sent_at:%H:%M:%S} UTC"
+    if beat.sent_at - now > PULSE_FRESH:
+        # Whether it still beats can't be told: as it would look fresh until its hour has come.
+        return f"{limit}, and the clock of its worker is ahead: its last heartbeat says {beat.sent_at:%H:%M:%S} UTC"
     if not beat.source_connected:
         return f"{limit}: its worker can't reach the source"
     counted = camera.counted_to(beat.boot_id) if camera else None
@@ -157,7 +182,3 @@ def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy
     if all_scored:
         return f"{limit}: its worker runs, and captures nothing"
     return f"{limit}, although frames are captured: look at the replicas and their lag"
-
-
-def _is_newest(beat: Heartbeat, camera: Camera) -> bool:
-    return not camera.boots or camera.boots[-1].boot_id <= beat.boot_id
