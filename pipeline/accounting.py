@@ -67,11 +67,18 @@ class _BootFacts:
     published: dict[int, list[Place]] = field(default_factory=lambda: defaultdict(list))
     """Sequence → where it is in `frames`; more than one place when it was sent again."""
     heartbeat: Heartbeat | None = None
+    """The last that came."""
+    ran: int = 0
+    """Number of the last heartbeat that said that this boot runs; of a boot that never said so, of its good end."""
 
 
 @dataclass
 class Ledger:
-    """Fed with every record of the raw topics, in any order; then `accounts` draws the sum."""
+    """Fed with every record of the raw topics, in any order of the topics, then `accounts` draws the sum.
+
+    Heartbeats come in the order of their one partition, and that is what orders them: the clock of a camera may be set
+    back, and with it `sent_at` and the order of the boot ids.
+    """
 
     boots: dict[Boot, _BootFacts] = field(default_factory=lambda: defaultdict(_BootFacts))
     strays: dict[Place, str] = field(default_factory=dict)
@@ -79,6 +86,8 @@ class Ledger:
     results: dict[str, list[_Result]] = field(default_factory=lambda: defaultdict(list))
     scored_places: set[Place] = field(default_factory=set)
     deaths: dict[Place, str] = field(default_factory=dict)
+    heartbeats: int = 0
+    """That were read: numbers them."""
     first_offsets: dict[int, int] = field(default_factory=dict)
     """Partition of `frames` → the oldest offset that was read. Above 0, older frames have expired."""
 
@@ -114,18 +123,21 @@ class Ledger:
             heartbeat = Heartbeat.from_json(record.value)
         except ContractError:
             return
+        self.heartbeats += 1
         facts = self.boots[heartbeat.camera_id, heartbeat.boot_id]
-        if facts.heartbeat is None or heartbeat.sent_at >= facts.heartbeat.sent_at:
-            facts.heartbeat = heartbeat
+        # An end may be told again by a successor, as long as the spool holds frames of that boot.
+        if heartbeat.end is BootEnd.RUNNING or (heartbeat.end is BootEnd.CLEAN and facts.heartbeat is None):
+            facts.ran = self.heartbeats
+        facts.heartbeat = heartbeat
 
     def accounts(self, committed: Mapping[int, int]) -> list[CameraAccount]:
         """committed: partition → first offset of `frames` that the replicas have not committed yet."""
-        newest_boot: dict[str, str] = {}
-        for camera_id, boot_id in self.boots:
-            newest_boot[camera_id] = max(boot_id, newest_boot.get(camera_id, ""))
+        last_ran: dict[str, int] = {}
+        for (camera_id, _), facts in self.boots.items():
+            last_ran[camera_id] = max(facts.ran, last_ran.get(camera_id, 0))
         parts: dict[str, list[_Sum]] = defaultdict(list)
         for (camera_id, boot_id), facts in self.boots.items():
-            superseded = boot_id != newest_boot[camera_id]
+            superseded = facts.ran < last_ran[camera_id]
             parts[camera_id].append(self._boot_sum(camera_id, boot_id, facts, committed, superseded))
         for place, camera_id in self.strays.items():
             parts[camera_id].append(self._stray_sum(place, committed))

@@ -135,6 +135,35 @@ def test_what_a_killed_camera_held_in_memory_is_dropped_with_that_reason() -> No
     assert account.balanced
 
 
+def test_a_clock_set_back_hides_no_drop() -> None:
+    plant = Plant()
+    plant.beat(0, age_s=-3600)
+    for sequence in range(4):
+        plant.publish(sequence)
+    plant.beat(10, published=4, dropped={"buffer_full": 6}, end=BootEnd.CLEAN)
+    account = plant.account(committed=0)
+    assert (account.captured, account.dropped, account.in_flight, account.balanced) == (10, {"buffer_full": 6}, 4, True)
+
+
+def test_a_killed_camera_is_superseded_by_a_boot_of_an_earlier_clock() -> None:
+    plant = Plant()
+    plant.beat(5, boot="b2", buffered=4)
+    plant.score(plant.publish(0, boot="b2"))
+    plant.beat(1, boot="b1", buffered=1)
+    account = plant.account()
+    assert (account.dropped, account.in_flight, account.balanced) == ({"died": 4}, 1, True)
+
+
+def test_a_running_camera_is_not_superseded_by_the_former_boot_that_it_reports() -> None:
+    plant = Plant()
+    plant.beat(2, boot="b2", spooled=2, end=BootEnd.DIED)
+    for _ in range(2):
+        plant.beat(1, boot="b1", buffered=1)
+        plant.beat(2, boot="b2", spooled=2, end=BootEnd.DIED)
+    account = plant.account()
+    assert (account.dropped, account.in_flight, account.balanced) == ({"died": 0}, 3, True)
+
+
 def test_the_spool_of_a_killed_camera_is_in_flight() -> None:
     plant = Plant()
     plant.beat(5, spooled=3, end=BootEnd.DIED)
