@@ -161,6 +161,25 @@ def test_a_tile_tells_what_the_camera_sees_or_why_it_does_not() -> None:
     assert state_of(score(0, boot_id="20261123T000000"), beat(end=BootEnd.DIED))[0] is TileState.OK  # an earlier boot
 
 
+def test_a_tile_follows_the_boot_that_said_last_that_it_runs_whatever_its_clock_said() -> None:
+    ended = beat(boot_id="b2", end=BootEnd.CLEAN)
+    frame = old(500).model_copy(update={"boot_id": "b1"})
+    assert state_of(ended, beat(boot_id="b1"), frame)[0] is TileState.STALE
+    assert state_of(ended, beat(boot_id="b1", source_connected=False), frame)[0] is TileState.OFFLINE
+    assert state_of(beat(boot_id="b1", source_connected=False), ended, frame)[0] is TileState.OFFLINE
+    back = beat(boot_id="b1", sent_at=now() - timedelta(seconds=3), source_connected=False)
+    assert state_of(beat(boot_id="b1"), back, frame)[0] is TileState.OFFLINE
+
+
+def test_the_boot_that_runs_is_not_forgotten_for_its_earlier_clock() -> None:
+    boots = [f"b{number}" for number in range(9, 0, -1)]
+    told = [event for boot in boots for event in (beat(boot_id=boot), score(0, boot_id=boot))]
+    camera = memory_of(*told, score(0, boot_id="b1")).camera("cam-1")
+    assert camera
+    assert camera.beat
+    assert (camera.beat.boot_id, camera.scored["b1"], len(camera.beats)) == ("b1", 1, 4)
+
+
 def test_the_bar_has_its_threshold_in_the_middle() -> None:
     assert [bar_share(value, 2.0) for value in (0.0, 2.0, 3.0, 99.0, -1.0, None)] == [0.0, 0.5, 0.75, 1.0, 0.0, 0.0]
     assert bar_share(-3.0, -5.0) > 0.5 > bar_share(-6.0, -5.0)

@@ -9,13 +9,13 @@ from datetime import datetime
 from threading import Lock
 from uuid import UUID
 
+from pipeline.boots import succeeds
 from pipeline.events import (
     Act,
     Action,
     Alarm,
     AlarmState,
     AuditEntry,
-    BootEnd,
     CommandReply,
     ContractError,
     Heartbeat,
@@ -58,7 +58,9 @@ class CameraMemory:
     line_id: str
     scores: deque[Score] = field(default_factory=lambda: deque(maxlen=SCORES_PER_CAMERA))
     beats: OrderedDict[str, Heartbeat] = field(default_factory=OrderedDict)
-    """Boot → its newest heartbeat."""
+    """Boot → its last heartbeat; the boot that was heard of last is last."""
+    current: str | None = None
+    """The boot that the heartbeats tell of."""
     scored: dict[str, int] = field(default_factory=dict)
     """Boot → frames with a score, each once, since this page watches it."""
     counted_to: dict[str, int] = field(default_factory=dict)
@@ -72,8 +74,8 @@ class CameraMemory:
 
     @property
     def beat(self) -> Heartbeat | None:
-        """Of the newest boot. Boots sort by their start."""
-        return self.beats[max(self.beats)] if self.beats else None
+        """Of the current boot."""
+        return self.beats[self.current] if self.current else None
 
 
 @dataclass
@@ -305,17 +307,19 @@ class Memory:
             camera.scored[score.boot_id] = camera.scored.get(score.boot_id, 0) + 1
             for counts in (camera.counted_to, camera.scored, camera.watched_from):
                 while len(counts) > MAX_BOOTS:
-                    counts.pop(min(counts))
+                    counts.pop(next(iter(counts)))
             camera.scores.append(score)
 
     def _beat(self, beat: Heartbeat) -> None:
         with self._lock:
             camera = self._camera(beat.camera_id, beat.line_id)
-            known = camera.beats.get(beat.boot_id)
-            if known is None or known.sent_at <= beat.sent_at or beat.end is not BootEnd.RUNNING:
-                camera.beats[beat.boot_id] = beat
+            if camera.beat is None or succeeds(beat, camera.beat):
+                camera.current = beat.boot_id
+            camera.beats[beat.boot_id] = beat
+            camera.beats.move_to_end(beat.boot_id)
+            kept = {camera.current, camera.last and camera.last.boot_id}
             while len(camera.beats) > MAX_BOOTS:
-                camera.beats.pop(min(camera.beats))
+                camera.beats.pop(next(boot for boot in camera.beats if boot not in kept))
 
     def _dead_frame(self, record: Incoming) -> None:
         cause = cause_of_death(record.headers)

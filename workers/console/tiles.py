@@ -97,7 +97,8 @@ def _state(
     camera: CameraMemory, last: Score | None, now: datetime, stale_after_s: float, triggered: bool
 ) -> tuple[TileState, str]:
     beat = camera.beat
-    newest = beat is not None and (last is None or beat.boot_id >= last.boot_id)
+    # Scores of a boot without a heartbeat are of a later one: its heartbeats are still to come.
+    newest = beat is not None and (last is None or last.boot_id in camera.beats)
     fresh = last is not None and (now - last.captured_at).total_seconds() <= stale_after_s
     if beat is not None and newest:
         if beat.end is BootEnd.CLEAN and not fresh:
