@@ -348,16 +348,19 @@ def test_large_numbers_stay_whole(plant: Render, tmp_path: Path) -> None:
 
 
 def test_two_hundred_cameras_render_and_fit_into_what_helm_stores(plant: Render, tmp_path: Path) -> None:
-    cameras = {
-        f"cam-{n:03}": {
-            "station_id": "s",
-            "recipe": "cast-part",
-            "source": {"type": "video", "url": f"rtsp://10.20.0.{n % 250}/s"},
+    def camera(number: int) -> dict[str, Any]:
+        source = {"type": "video", "url": f"rtsp://10.20.0.{number % 250}/s"}
+        return {"station_id": "s", "recipe": "cast-part", "source": source}
+
+    lines = {
+        f"hall-{hall}": {
+            "stop": {"action": "ALARM_ONLY"},
+            "cameras": {f"cam-{hall}-{number:02}": camera(number) for number in range(50)},
         }
-        for n in range(200)
+        for hall in range(4)
     }
     more = tmp_path / "more.yaml"
-    more.write_text(yaml.safe_dump({"lines": {"press-1": {"cameras": cameras}}}))
+    more.write_text(yaml.safe_dump({"lines": lines}))
     render = rendered(plant.mode, "--values", more)
     workers = [found for found in render.of_kind("Deployment") if "-camera-" in found["metadata"]["name"]]
     assert len(workers) == 200 + 3
