@@ -11,7 +11,9 @@ from pipeline.events import (
     Action,
     Alarm,
     AlarmKind,
+    BootEnd,
     Doubt,
+    Heartbeat,
     KafkaPosition,
     LineCommand,
     ModelRef,
@@ -83,6 +85,30 @@ def operation(
         reason=reason,
         shelve_for_s=600 if act is Act.SHELVE else None,
         asked_at=asked_at,
+    )
+
+
+def heartbeat(
+    sent_s: float = 0,
+    *,
+    camera: str = "cam-1",
+    boot: str = BOOT,
+    captured: int = 1,
+    connected: bool = True,
+    end: BootEnd = BootEnd.RUNNING,
+) -> Heartbeat:
+    """`sent_s`: how long after NOON, by the camera's clock."""
+    return Heartbeat(
+        camera_id=camera,
+        line_id="line-1",
+        boot_id=boot,
+        captured=captured,
+        published=captured,
+        buffered=0,
+        spooled=0,
+        source_connected=connected,
+        end=end,
+        sent_at=NOON + timedelta(seconds=sent_s),
     )
 
 

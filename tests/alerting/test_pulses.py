@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from alerting.factory import NOON, POLICY, Line, score
+from alerting.factory import NOON, POLICY, Line, heartbeat, score
 from hypothesis import given
 from hypothesis import strategies as st
 from support.stream import settings_for, wait_until
@@ -24,18 +24,7 @@ AHEAD, RIGHT = "20261122T140000", "20261122T120010"
 
 
 def beat(boot: str, end: BootEnd = BootEnd.RUNNING, *, sent_s: float = 0, captured: int = 1) -> Heartbeat:
-    return Heartbeat(
-        camera_id="cam-1",
-        line_id="line-1",
-        boot_id=boot,
-        captured=captured,
-        published=captured,
-        buffered=0,
-        spooled=0,
-        source_connected=True,
-        end=end,
-        sent_at=NOON + sent_s * S,
-    )
+    return heartbeat(sent_s, boot=boot, end=end, captured=captured)
 
 
 def heard(*beats: Heartbeat) -> Pulse:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdicts
+from alerting.factory import NOON, POLICY, Line, heartbeat, operation, score, verdicts
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, BootEnd, Heartbeat, Verdict
 from workers.alerting import register, silence
@@ -156,18 +156,7 @@ def test_ten_alarms_are_no_flood() -> None:
 
 
 def beat(captured: int = 1, sent_s: float = 60, *, connected: bool = True, end: BootEnd = BootEnd.RUNNING) -> Heartbeat:
-    return Heartbeat(
-        camera_id="cam-1",
-        line_id="line-1",
-        boot_id=BOOT,
-        captured=captured,
-        published=captured,
-        buffered=0,
-        spooled=0,
-        source_connected=connected,
-        end=end,
-        sent_at=NOON + sent_s * S,
-    )
+    return heartbeat(sent_s, captured=captured, connected=connected, end=end)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
-from alerting.factory import BOOT, NOON, POLICY, Line, operation, score
+from alerting.factory import NOON, POLICY, Line, heartbeat, operation, score
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,18 +28,7 @@ def scored(*cameras: str, at_s: float = 0) -> LineState:
 
 
 def beat(camera: str = "cam-1", *, sent_s: float, captured: int = 1, end: BootEnd = BootEnd.RUNNING) -> Heartbeat:
-    return Heartbeat(
-        camera_id=camera,
-        line_id="line-1",
-        boot_id=BOOT,
-        captured=captured,
-        published=captured,
-        buffered=0,
-        spooled=0,
-        source_connected=True,
-        end=end,
-        sent_at=NOON + sent_s * S,
-    )
+    return heartbeat(sent_s, camera=camera, captured=captured, end=end)
 
 
 def taken_over(state: LineState) -> LineState:
