@@ -66,8 +66,8 @@ class RadarConfig(BaseModel):
     """U-Net channels per level; self-attention sits at the bottom alone."""
     train_timesteps: int = Field(default=1000, gt=0)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
-    timestep: int = Field(default=100, ge=0)
-    """The one timestep at which frames are scored."""
+    timestep: int = Field(default=500, ge=0)
+    """The one timestep at which frames are scored: where noise and image weigh alike."""
 
     blur_px: int = Field(default=3, ge=1)
     """Side of the box blur over the predicted noise, in positions; 1 is none."""
@@ -92,7 +92,6 @@ class RadarConfig(BaseModel):
             "fold": 1,
             "shrinks": (1, 2),
             "contrast_px": 0,
-            "timestep": 500,
             "blur_px": 1,
             "top_fraction": 0.003,
         }
