@@ -95,7 +95,7 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
             well[name] = "nothing was heard of it for a day: it counts as taken away"
             continue
         watched += 1
-        if camera is not None and now - _seen_at(camera) <= limit:
+        if camera is not None and now - camera.heard_at <= limit:
             well[name] = "its frames are scored again"
             continue
         why = _why(state, camera, beat, policy, now)
@@ -149,14 +149,9 @@ def _missed(state: LineState) -> dict[str, Alarm]:
     return {entry.alarm.camera_id: entry.alarm for entry in silent if entry.life.active}
 
 
-def _seen_at(camera: Camera) -> datetime:
-    """By the clock of the replica: the camera's own may be wrong."""
-    return camera.scored_at or camera.captured_at
-
-
 def _heard(camera: Camera | None, beat: Heartbeat | None, missed: Alarm | None) -> Iterator[datetime]:
     if camera:
-        yield _seen_at(camera)
+        yield camera.heard_at
     if beat:
         yield beat.sent_at
     if missed:
