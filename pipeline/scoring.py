@@ -33,6 +33,8 @@ from pipeline.shadow import Look, Shadows
 from pipeline.sightings import Sightings
 from pipeline.tracing import child
 
+_DETAIL_CHARACTERS = 2000
+
 
 @dataclass(frozen=True)
 class Dead:
@@ -41,6 +43,10 @@ class Dead:
     record: Incoming
     reason: DeadReason
     detail: str
+    """Cut: it may repeat what a hostile sender wrote, megabytes of it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", self.detail[:_DETAIL_CHARACTERS])
 
 
 @dataclass(frozen=True)

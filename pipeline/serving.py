@@ -40,8 +40,6 @@ from pipeline.tracing import Tracer, open_tracer
 
 log = logging.getLogger("ray.serve")
 
-_LOGGED_CHARACTERS = 500
-"""Of why a frame died: a hostile key or name may be megabytes long."""
 _BATCHES_BEFORE_STUCK = 6
 """A batch is made for a sixth of the time after which its replica counts as hung: the next frames may be larger."""
 
@@ -93,7 +91,7 @@ class _Meters:
                 self._stage.observe(ms, {"stage": stage})
         for dead in scored.dead:
             self._dead.inc(tags={"reason": dead.reason.value})
-            log.warning("frame at %s is dead: %s: %s", dead.record.place, dead.reason, dead.detail[:_LOGGED_CHARACTERS])
+            log.warning("frame at %s is dead: %s: %s", dead.record.place, dead.reason, dead.detail)
         self._stage.observe(deliver_s * 1000, {"stage": "deliver"})
         if self._tracer:
             score_spans(self._tracer, scored)

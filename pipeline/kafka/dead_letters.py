@@ -13,7 +13,6 @@ _HEADERS_BYTES = 64 * 1024
 """That headers may take however long the value is: a frame's own are one kilobyte."""
 _HEADER_OVERHEAD_BYTES = 10
 """The most that Kafka writes around a header: two lengths."""
-_DETAIL_CHARACTERS = 2000
 
 
 def dead_letter(record: Incoming, topic: str, reason: DeadReason, detail: str) -> Outgoing:
@@ -39,7 +38,7 @@ def dead_letter(record: Incoming, topic: str, reason: DeadReason, detail: str) -
     truncated = [name for name, (before, after) in parts.items() if before != after]
     added = {
         "reason": reason.value,
-        "detail": detail[:_DETAIL_CHARACTERS],
+        "detail": detail,
         "topic": record.topic,
         "partition": str(record.partition),
         "offset": str(record.offset),

@@ -132,6 +132,15 @@ def test_a_frame_that_the_model_fails_on_does_not_take_its_neighbours_along(
     assert told in scored.dead[0].detail
 
 
+def test_what_is_said_of_a_death_is_short_whatever_the_sender_wrote(scorer: Scorer, catalog: Catalog) -> None:
+    """It goes into a header and a log."""
+    facts = incoming(frame(0), picture())
+    endless = tuple((name, b"x" * 10**6 if name == "captured_at" else value) for name, value in facts.headers)
+    (dead,) = scorer.score([replace(facts, headers=endless)], catalog).dead
+    assert dead.reason is DeadReason.CONTRACT
+    assert 0 < len(dead.detail) <= 2000
+
+
 def test_results_do_not_depend_on_the_batch(scorer: Scorer, catalog: Catalog) -> None:
     batch = [incoming(frame(i), picture(40 + i, seed=i), i) for i in range(5)]
     together = [(s.frame_id, s.score, s.verdict) for s in scorer.score(batch, catalog).scores]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -46,10 +47,10 @@ class _Common(Section):
         """Why this line would run on when it loses Andon, whatever the policy says; None where it can hold."""
         return None
 
+    @abstractmethod
     def places(self) -> Iterator[tuple[str, Place]]:
         """Key and place of each signal that is this line's alone: what Andon writes, and what proves that it stands.
         Not `held`, which one program may well tell of two lines."""
-        raise NotImplementedError
 
 
 class _WithPolarity(_Common):
