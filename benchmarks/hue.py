@@ -84,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="cells/mono, cells/poly")
     for folder in parser.parse_args().data:
-        random, see = np.random.default_rng(0), Seer()
+        random, see = np.random.default_rng(0), Seer(RadarConfig.in_features())
         frames = all_tinted(frames_of(folder), random)
         cells = encoded(frames, see)
         stained_too = frames.normals[::2]

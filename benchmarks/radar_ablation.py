@@ -4,7 +4,8 @@
 
 Normals of train/good are split by part. The networks learn from one share, what is usual at each place from another,
 and a third, with and without synthetic defects, is scored. Test images are never read. The trainings are kept in
---work, so a second run only scores. Prints a Markdown table and writes benchmarks/results/radar-ablation.json.
+--work, so a second run only scores. Prints a Markdown table and writes a file
+of benchmarks/results/ for each space.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.machine import this_machine
-from benchmarks.radar_choices import FRONTS, PIXEL_FRONTS, TRAININGS, Other
+from benchmarks.radar_choices import FRONTS, TRAININGS, Other
 from pipeline.detectors.radar import network
 from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.config import RadarConfig
@@ -42,7 +43,12 @@ from pipeline.training.radar.fit import RadarPlan, fit_front
 from pipeline.training.radar.forest import fit_judgement
 from pipeline.training.radar.noise_training import NoisePlan, fingerprint, train_noise_predictor
 
-RESULT = Path(__file__).parent / "results" / "radar-ablation.json"
+RESULTS = Path(__file__).parent / "results"
+SPACES = {
+    "features": RadarConfig.in_features,
+    "wavelets": RadarConfig.in_wavelets,
+    "pixels": RadarConfig.in_pixels,
+}
 SHARES = Shares(fit=0.6, forest=0.15, calibration=0.0, validation=0.25)
 DEFECTS_PER_NORMAL = 2
 EVERY = 2
@@ -368,10 +374,10 @@ def ablate_training(
 def study(
     space: str, measure: Measure, parts: Mapping[str, list[Frame]], defects: list[Defect], steps: int, work: Path
 ) -> None:
-    in_features = space == "features"
-    config = RadarConfig.in_features() if in_features else RadarConfig.in_pixels()
+    in_pixels = space == "pixels"
+    config = SPACES[space]()
     scene, fit = scene_of(config, parts, defects)
-    plan = NoisePlan(steps=steps, flips=not in_features)
+    plan = NoisePlan(steps=steps, flips=in_pixels)
     folder = work / space
     trained, progress = train_noise_predictor(fit, scene.config, plan, folder)
     print(f"{space}: {progress.step} steps in {progress.elapsed_s:.0f} s, loss {progress.loss:.4f}", flush=True)
@@ -387,13 +393,13 @@ def study(
         )
     measure.maps(f"{space}: training", "none: distance under a Gaussian", scene, untrained(scene).norm())
     ablate_training(measure, scene, fit, plan, space, TRAININGS, work)
-    for number, other in enumerate(FRONTS if in_features else PIXEL_FRONTS):
+    for number, other in enumerate(FRONTS[space]):
         seen, seen_fit = scene_of(config.model_copy(update=other.config), parts, defects)
-        if in_features:
-            asked, how = untrained(seen), f"{other.choice} (untrained)"
-        else:
+        if in_pixels:
             own, _ = train_noise_predictor(seen_fit, seen.config, plan, work / f"{space}-front-{number}")
             asked, how = Studied(own, seen.config), other.choice
+        else:
+            asked, how = untrained(seen), f"{other.choice} (untrained)"
         measure.maps(f"{space}: {other.group}", how, seen, asked.norm())
     few = scene.first(RECONSTRUCTED)
     images = f"{len(few.normals)} + {len(few.damaged)}"
@@ -410,8 +416,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/magnetic-tile"))
     parser.add_argument("--work", type=Path, default=Path("/tmp/radar-ablation"), help="where trainings are kept")
     parser.add_argument("--steps", type=int, default=NoisePlan().steps)
-    parser.add_argument("--spaces", default="features,pixels")
-    parser.add_argument("--json", type=Path, default=RESULT)
+    parser.add_argument("--spaces", default=",".join(SPACES), help="of these, with commas between them")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of radar-ablation-SPACE.json")
     asked = parser.parse_args()
     started = time.monotonic()
     split = split_by_number(find_layout(asked.data).normals, SHARES)
@@ -419,10 +425,12 @@ def main() -> None:
     parts["validation"], parts["forest"] = parts["validation"][::EVERY], parts["forest"][::EVERY]
     defects = synthetic_defects(parts["validation"], DEFECTS_PER_NORMAL, seed=0)
     print(f"{ {role: len(part) for role, part in parts.items()} } and {len(defects)} synthetic defects", flush=True)
-    measure = Measure()
+    rows: list[Row] = []
     for space in asked.spaces.split(","):
+        measure = Measure()
         study(space, measure, parts, defects, asked.steps, asked.work)
-        asked.json.write_text(
+        rows += measure.rows
+        (asked.results / f"radar-ablation-{space}.json").write_text(
             json.dumps(
                 {
                     "data": asked.data.name,
@@ -441,7 +449,7 @@ def main() -> None:
         )
     print("\n| what | choice | image AUROC | of the damage alone | pixel AUROC | weakest kind | ms |")
     print("|---|---|---|---|---|---|---|")
-    print("\n".join(line(row) for row in measure.rows))
+    print("\n".join(line(row) for row in rows))
     print(f"not measured: {', '.join(NOT_MEASURED)}")
 
 

@@ -1,6 +1,6 @@
 """RADAR's open choices, each beside the default: what `radar_ablation.py` trains and asks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -16,17 +16,37 @@ class Other:
     """Whether the network is told how far the borders are."""
 
 
-FRONTS = (
+_WHITE_FRONTS = (
     Other("conditioning", "one ring: position unknown", {"rings": 1}),
     Other("conditioning", "frames divided by their mean gray level", {"even_exposure": True}),
     Other("whitening", "by all fibres of normals", {"loud_share": 0.0}),
     Other("directions", "all", {"standing_out": 0.0}),
     Other("directions", "all, fibres one by one", {"standing_out": 0.0, "around_cells": 1}),
     Other("directions", "where damage stands out, fibres one by one", {"around_cells": 1}),
-    Other("views", "native size alone", {"shrinks": (1,)}),
-    Other("views", "half size alone", {"shrinks": (2,)}),
 )
-"""In features, where the untrained network already is a distance: these rows are of it."""
+FRONTS: Mapping[str, Sequence[Other]] = {
+    "features": (
+        *_WHITE_FRONTS,
+        Other("views", "native size alone", {"shrinks": (1,)}),
+        Other("views", "half size alone", {"shrinks": (2,)}),
+    ),
+    "wavelets": (
+        *_WHITE_FRONTS,
+        Other("views", "native and half size", {"shrinks": (1, 2)}),
+        Other("views", "native, half and quarter size", {"shrinks": (1, 2, 4)}),
+        Other("contrast", "gray levels as they are", {"contrast_px": 0}),
+        Other("contrast", "divided by the mean over 31 px", {"contrast_px": 31}),
+    ),
+    "pixels": (
+        Other("contrast", "gray levels as they are", {"contrast_px": 0}),
+        Other("contrast", "divided by the mean over 31 px", {"contrast_px": 31}),
+        Other("contrast", "divided by the mean over 127 px", {"contrast_px": 127}),
+        Other("resolution", "half size", {"scale": 2}),
+        Other("resolution", "network on every second pixel", {"fold": 2}),
+    ),
+}
+"""Space → what the front sees. In features and of wavelets the untrained network already is a distance, and these rows
+are of it; in pixels each has a network of its own."""
 TRAININGS = (
     Other("schedule", "linear", {"beta_schedule": "linear"}),
     Other("schedule", "scaled linear", {"beta_schedule": "scaled_linear"}),
@@ -38,12 +58,4 @@ TRAININGS = (
     Other("training", "timesteps up to the last", plan={"max_timestep": 1000}),
     Other("conditioning", "network without the border's channels", bordered=False),
 )
-"""In both spaces, each with a network of its own, at the timestep where noise and image are as in the default."""
-PIXEL_FRONTS = (
-    Other("contrast", "gray levels as they are", {"contrast_px": 0}),
-    Other("contrast", "divided by the mean over 31 px", {"contrast_px": 31}),
-    Other("contrast", "divided by the mean over 127 px", {"contrast_px": 127}),
-    Other("resolution", "half size", {"scale": 2}),
-    Other("resolution", "network on every second pixel", {"fold": 2}),
-)
-"""In pixels: what the front sees, each with a network of its own."""
+"""In every space, each with a network of its own, at the timestep where noise and image are as in the default."""

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from pipeline.detectors.encoder import pretrained_encoder
 from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import measure
@@ -29,6 +28,7 @@ from pipeline.training.images.data import Frame, load_frames, pictures_in
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import Shares, split_by_number
 from pipeline.training.radar.feature_front import Change, changes_by_damage, fit_projection
+from pipeline.training.radar.fit import encoder_of
 from pipeline.training.radar.forest import fit_judgement
 
 SHARES = Shares(fit=0.5, forest=0.15, calibration=0.35, validation=0.0)
@@ -41,6 +41,7 @@ CHOICES: Mapping[str, RadarConfig] = {
     "… beside 9 × 9": RadarConfig.in_features(around_cells=9),
     "… beside 5 × 5, whitened by all fibres": RadarConfig.in_features(loud_share=0),
     "… beside 5 × 5, no rings": RadarConfig.in_features(rings=1),
+    "wavelets in the encoder's place": RadarConfig.in_wavelets(),
 }
 TREES = 200
 _DRAWS = 1000
@@ -81,9 +82,9 @@ def frames_of(folder: Path) -> Frames:
 class Seer:
     """Frames → features, as RADAR's front has them before its projection."""
 
-    def __init__(self) -> None:
-        self._config = RadarConfig.in_features()
-        self._encoder = pretrained_encoder(self._config.encoder, None).folded()
+    def __init__(self, config: RadarConfig) -> None:
+        self._config = config
+        self._encoder = encoder_of(config, None).folded()
 
     def __call__(self, frame: Frame) -> Tensor:
         channels = 1 if frame.ndim == 2 else 3
@@ -140,12 +141,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="cells/mono, cells/poly")
     for folder in parser.parse_args().data:
-        cells = encoded(frames_of(folder), Seer())
-        counts = (len(cells.fit), len(cells.held), len(cells.normals), len(cells.defects))
+        frames = frames_of(folder)
+        counts = (len(frames.fit), len(frames.held), len(frames.normals), len(frames.defects))
         print(f"\n{folder.name}: {', '.join(map(str, counts))} cells to fit, held out, normal, defective")
         print("| | forest | norm alone | Sobel alone |\n|---|---|---|---|", flush=True)
         first: Scores | None = None
+        seen_by = ""
         for name, config in CHOICES.items():
+            if config.encoder != seen_by:
+                cells, seen_by = encoded(frames, Seer(config)), config.encoder
             found = scored(config, cells)
             line = " | ".join(f"{auroc(scores):.3f}" for scores in found.values())
             if first is None:

@@ -1,4 +1,4 @@
-"""The frozen encoder whose feature maps detectors look at instead of pixels: any of timm's, by name."""
+"""The frozen encoder whose feature maps detectors look at instead of pixels: any of timm's, by name, or `wavelets`."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pipeline.detectors import lite0
+from pipeline.detectors import lite0, wavelets
 from pipeline.detectors.fused import fuse
 from pipeline.errors import AndonError
 
@@ -30,7 +30,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.name = name
         self.levels = tuple(levels)
-        if name == lite0.NAME and set(levels) <= set(lite0.LEVELS):
+        if name == wavelets.NAME:
+            self._take_wavelets()
+        elif name == lite0.NAME and set(levels) <= set(lite0.LEVELS):
             self._take_lite0()
         else:
             self._take_from_timm()
@@ -38,12 +40,18 @@ class Encoder(nn.Module):
         self.eval()
         self.to(memory_format=torch.channels_last)
 
+    def _take_wavelets(self) -> None:
+        self.net: nn.Module = wavelets.Wavelets()
+        self.channels: tuple[int, ...] = (wavelets.CHANNELS,)
+        self.strides: tuple[int, ...] = (wavelets.STRIDE,)
+        self._mean: tuple[float, ...] = wavelets.MEAN
+        self._std: tuple[float, ...] = wavelets.STD
+
     def _take_lite0(self) -> None:
-        self.net: nn.Module = lite0.Lite0(self.levels)
-        self.channels: tuple[int, ...] = tuple(lite0.channels(level) for level in self.levels)
-        self.strides: tuple[int, ...] = tuple(lite0.stride(level) for level in self.levels)
-        self._mean: tuple[float, ...] = lite0.MEAN
-        self._std: tuple[float, ...] = lite0.STD
+        self.net = lite0.Lite0(self.levels)
+        self.channels = tuple(lite0.channels(level) for level in self.levels)
+        self.strides = tuple(lite0.stride(level) for level in self.levels)
+        self._mean, self._std = lite0.MEAN, lite0.STD
 
     def _take_from_timm(self) -> None:
         import timm  # here, and only for those who need it: it takes seconds

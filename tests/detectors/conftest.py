@@ -20,9 +20,10 @@ from pipeline.training.cflow.flow_training import FlowPlan
 from pipeline.training.radar.fit import RadarPlan, train_radar
 from pipeline.training.radar.noise_training import NoisePlan
 
-DETECTORS = ("null", "radar in pixels", "radar in features", "cflow")
+DETECTORS = ("null", "radar in pixels", "radar in features", "radar in wavelets", "cflow")
 TINY_CONFIG = RadarConfig(patch_px=32, contrast_px=15, channels=(8, 16), blur_px=3, train_timesteps=500, timestep=50)
 TINY_FEATURES = RadarConfig.in_features(patch_px=32, channels=(8, 16), train_timesteps=500, timestep=50)
+TINY_WAVELETS = RadarConfig.in_wavelets(patch_px=32, channels=(8, 16), train_timesteps=500, timestep=50)
 TINY_PLAN = RadarPlan(noise=NoisePlan(steps=3, batch=2), config=TINY_CONFIG, trees=20, false_alarm_rate=0.1)
 
 TINY_CFLOW = CflowConfig(levels=(1, 2), channels=32, blocks=2, condition=8)
@@ -65,7 +66,12 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, normals_folder: Path) -> d
     """Name in DETECTORS → bundle. A new method is added here and there, and the contract suite covers it."""
     folder = tmp_path_factory.mktemp("bundles")
     make_null_bundle(folder / "null", 48, 56)
-    for name, config in (("radar in pixels", TINY_CONFIG), ("radar in features", TINY_FEATURES)):
+    radars = {
+        "radar in pixels": TINY_CONFIG,
+        "radar in features": TINY_FEATURES,
+        "radar in wavelets": TINY_WAVELETS,
+    }
+    for name, config in radars.items():
         plan = replace(TINY_PLAN, config=config)
         train_radar(normals_folder, folder / name, "tiny", plan, torch.device("cpu"))
     train_cflow(normals_folder, folder / "cflow", "tiny", TINY_CFLOW_PLAN, torch.device("cpu"))

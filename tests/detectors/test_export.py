@@ -25,6 +25,7 @@ pytest.importorskip("openvino")
 CASES: tuple[tuple[str, GraphRuntime], ...] = (
     ("radar in features", "onnx"),
     ("radar in pixels", "openvino"),
+    ("radar in wavelets", "openvino"),
     ("cflow", "onnx"),
 )
 """Not every pair: the exporter takes seconds for each."""
@@ -74,7 +75,7 @@ def test_who_looks_at_once_through_an_engine_sees_own_frames(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("method", ["radar in pixels", "radar in features", "cflow"])
+@pytest.mark.parametrize("method", ["radar in pixels", "radar in features", "radar in wavelets", "cflow"])
 def test_graphs_take_any_size_where_the_bundle_does(method: str, bundles: dict[str, Path], tmp_path: Path) -> None:
     """Slow: the exporter reasons about sizes for a minute. The frames to compare on are all of one size."""
     info, tensors = load_bundle(bundles[method])

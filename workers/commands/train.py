@@ -25,6 +25,7 @@ train = typer.Typer(
 
 class Space(StrEnum):
     FEATURES = "features"
+    WAVELETS = "wavelets"
     PIXELS = "pixels"
 
 
@@ -45,7 +46,11 @@ def radar(
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
     name: Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")] = "",
     space: Annotated[
-        Space, typer.Option(help="What is diffused: a frozen encoder's feature maps, or pixels as in the paper.")
+        Space,
+        typer.Option(
+            help="What is diffused: a frozen encoder's feature maps; what wavelets say of the pixels, which needs no "
+            "encoder; or pixels as in the paper."
+        ),
     ] = Space.FEATURES,
     encoder_weights: Annotated[
         Path | None,
@@ -76,7 +81,8 @@ def radar(
 
     By default it works on the feature maps of a frozen EfficientNet-Lite0, which tells defects from texture far better
     than pixels do; the bundle then holds the encoder, too. Damage drawn onto the good parts shows it in which
-    directions of those features to look; no image of a defect is needed.
+    directions of those features to look; no image of a defect is needed. Where weights of others must not be used,
+    --space wavelets does the same from pixels alone.
 
     The images are shared out by contiguous blocks of file numbers: 50 % teach the network, 15 % the forest, 27 % set
     the threshold, 8 % check the result with synthetic defects. Images may differ in size. A training that was killed
@@ -96,7 +102,11 @@ def radar(
     if epochs:
         fitted = len(find_layout(data).normals) * Shares().fit
         steps = max(1, round(epochs * fitted / NoisePlan().batch))
-    config = RadarConfig.in_features() if space is Space.FEATURES else RadarConfig.in_pixels()
+    config = {
+        Space.FEATURES: RadarConfig.in_features,
+        Space.WAVELETS: RadarConfig.in_wavelets,
+        Space.PIXELS: RadarConfig.in_pixels,
+    }[space]()
     # A mirrored feature map is not the feature map of a mirrored frame: flips belong to pixels.
     noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed, flips=space is Space.PIXELS)
     whole = ready_folder(out)

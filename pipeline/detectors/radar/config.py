@@ -4,6 +4,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.detectors import wavelets
+
 STRIDE_PX = 8
 """Frame pixels per cell of the encoder's grid."""
 
@@ -31,7 +33,7 @@ class RadarConfig(BaseModel):
     space: Literal["pixels", "features"] = "pixels"
     """What is diffused: the frame itself, as in the paper, or the feature maps of a frozen encoder."""
     encoder: str = "tf_efficientnet_lite0"
-    """timm's name of it; in the feature space only."""
+    """timm's name of it, or `wavelets`, which needs no weights; in the feature space only."""
     shrinks: tuple[int, ...] = Field(default=(1,), min_length=1)
     """The encoder sees the frame shrunk by each of these (powers of two), and all it says is diffused together: at
     native size thin cracks show, at half size wide unevenness; in the feature space only."""
@@ -45,7 +47,8 @@ class RadarConfig(BaseModel):
     patch_px: int = Field(default=96, gt=0)
     """Side of a training patch in frame pixels; also the smallest frame that can be scored."""
     contrast_px: int = Field(default=63, ge=0)
-    """Window, in positions, of the local mean that the frame is divided by; 0 leaves the gray levels alone."""
+    """Window of the local mean that the frame is divided by; 0 leaves the gray levels alone. In positions, or, in the
+    feature space, in pixels of each view."""
     gain: float = Field(default=1.0, gt=0)
     """Normalised frames are multiplied by this. Training sets it so that normals have unit variance."""
     rings: int = Field(default=5, ge=1, le=32)
@@ -96,6 +99,12 @@ class RadarConfig(BaseModel):
             "top_fraction": 0.003,
         }
         return cls.model_validate({"space": "features", **own, **settings})
+
+    @classmethod
+    def in_wavelets(cls, **settings: Any) -> Self:
+        """In the feature space with an encoder that nobody taught. What it sees is small, so it looks further away."""
+        own: dict[str, Any] = {"encoder": wavelets.NAME, "shrinks": (1, 2, 4, 8), "contrast_px": 63}
+        return cls.in_features(**{**own, **settings})
 
     @classmethod
     def in_pixels(cls, **settings: Any) -> Self:

@@ -14,7 +14,7 @@ from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_te
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import STRIDE_PX, RadarConfig
 from pipeline.detectors.radar.grid import joined
-from pipeline.detectors.radar.preprocess import even_exposure, normalise
+from pipeline.detectors.radar.preprocess import contrast, even_exposure, normalise
 from pipeline.detectors.radar.projection import Projection
 
 _ENCODER = "encoder."
@@ -88,14 +88,15 @@ def _encoded(
     images = to_images(frame, image_channels).to(device)
     if config.even_exposure:
         images = even_exposure(images)
-    images = images / 127.5 - 1.0
-    return torch.cat([_view(encoder, images, shrink, height, width) for shrink in config.shrinks], dim=1)
+    views = [_view(encoder, images, shrink, config.contrast_px, height, width) for shrink in config.shrinks]
+    return torch.cat(views, dim=1)
 
 
-def _view(encoder: Encoder, images: Tensor, shrink: int, height: int, width: int) -> Tensor:
+def _view(encoder: Encoder, images: Tensor, shrink: int, contrast_px: int, height: int, width: int) -> Tensor:
     """One view of the frame, on the grid of `height` × `width` cells."""
     if shrink > 1:
         images = functional.avg_pool2d(images, shrink, ceil_mode=True)
+    images = contrast(images, contrast_px)
     coarsest = max(encoder.strides)
     sides = images.shape[-2:]
     below, right = (coarsest + -side % coarsest for side in sides)

@@ -25,12 +25,15 @@ def normalise(images: Tensor, config: RadarConfig) -> Tensor:
     """
     if config.scale > 1:
         images = functional.avg_pool2d(images, config.scale, ceil_mode=True)
-    if config.contrast_px:
-        mean = box_mean(images, config.contrast_px)
-        images = (images - mean) / (mean + _DARK)
-    else:
-        images = images / 127.5 - 1.0
-    return images * config.gain
+    return contrast(images, config.contrast_px) * config.gain
+
+
+def contrast(images: Tensor, window_px: int) -> Tensor:
+    """Gray levels → relative differences from the mean over such a window; without one, from mid-gray."""
+    if not window_px:
+        return images / 127.5 - 1.0
+    mean = box_mean(images, window_px)
+    return (images - mean) / (mean + _DARK)
 
 
 def box_mean(images: Tensor, window_px: int) -> Tensor:

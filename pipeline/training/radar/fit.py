@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.detectors import wavelets
 from pipeline.detectors.bundle import BundleInfo, save_bundle
-from pipeline.detectors.encoder import pretrained_encoder
+from pipeline.detectors.encoder import Encoder, pretrained_encoder
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
 from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatures
@@ -132,9 +133,16 @@ def fit_front(
     if plan.config.space == "pixels":
         config, images = fit_gain(frames, plan.config, image_channels)
         return config, PixelFront(config, image_channels), images
-    encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights)
+    encoder = encoder_of(plan.config, plan.encoder_weights)
     front, images = fit_feature_front(encoder, frames, image_channels, plan.config, plan.noise.seed, device, track)
     return plan.config, front, images
+
+
+def encoder_of(config: RadarConfig, weights: Path | None) -> Encoder:
+    """The one that this config names. Raises what `pretrained_encoder` raises."""
+    if config.encoder == wavelets.NAME:
+        return Encoder(wavelets.NAME)
+    return pretrained_encoder(config.encoder, weights)
 
 
 def fit_gain(frames: Sequence[Frame], config: RadarConfig, channels: int) -> tuple[RadarConfig, list[Tensor]]:
