@@ -14,7 +14,7 @@ from alerting.plc_peers import config, wait_for
 from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
 from workers.alerting import effects, reports
-from workers.alerting.actuators.base import Image, matches
+from workers.alerting.actuators.base import Guard, Image, ReadBack, matches
 from workers.alerting.actuators.open import open_actuator
 from workers.alerting.drive import Order
 from workers.alerting.driver import Driver
@@ -224,6 +224,44 @@ def test_whoever_finds_a_later_epoch_never_writes_again(rig: Rig) -> None:
     rig.driver.order(order(stop_command()))
     time.sleep(0.4)
     assert (rig.ladder.refused, rig.ladder.stops) == (refused, 0)
+
+
+class Gated:
+    """A PLC whose first stop takes until the gate opens."""
+
+    address = "gated://plc"
+
+    def __init__(self) -> None:
+        self.gate, self.stopping = threading.Event(), threading.Event()
+
+    def read(self) -> ReadBack:
+        return ReadBack(stop=False)
+
+    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        guard()
+        if image.stop:
+            self.stopping.set()
+            self.gate.wait(10)
+        return ReadBack(stop=image.stop)
+
+    def close(self) -> None: ...
+
+
+def test_a_stop_whose_exchange_outlasts_a_takeover_is_answered_in_the_new_epoch() -> None:
+    lease, plc, told = Lease(6), Gated(), list[Report]()
+    keeper = Keeper(lease)
+    driver = Driver("line-1", plc, lease, told.append, cycle_s=0.05)
+    command = stop_command()
+    driver.order(order(command, epoch=1))
+    assert plc.stopping.wait(5)
+    driver.order(order(command, epoch=2))
+    plc.gate.set()
+    try:
+        wait_for(lambda: {(type(r), r.epoch) for r in told} >= {(Answer, 2), (Link, 2)}, "what counts in epoch 2", 5)
+    finally:
+        driver.end()
+        driver.join(5)
+        keeper.stop()
 
 
 def test_a_plc_that_is_away_is_told_once_and_stopped_when_it_is_back_in_time(rig: Rig) -> None:

@@ -61,7 +61,9 @@ class Driver:
         self._answered: tuple[object, Outcome] | None = None
         self._attempts = 0
         self._failures = 0
-        self._link: tuple[bool, str] | None = None
+        self._link: tuple[int, bool, str] | None = None
+        """Epoch, whether it can be worked with, and why not: what an exchange tells that began before a takeover counts
+        for nothing, and has to be told again."""
         self._thread = threading.Thread(target=self._run, name=f"plc-{line_id}", daemon=True)
         self._thread.start()
 
@@ -69,7 +71,7 @@ class Driver:
         with self._changed:
             if self._order != order:
                 if self._order is None or self._order.epoch != order.epoch:
-                    self._found, self._answered, self._link = None, None, None
+                    self._found = None
                 if self._order is None or _id(self._order) != _id(order):
                     self._attempts = 0
                 self._order = order
@@ -210,8 +212,9 @@ class Driver:
         """Once for each command, as long as it goes well or badly."""
         if order.command is None:
             return
-        told, self._answered = self._answered, (_id(order), outcome)
-        if told and told[0] == _id(order) and (told[1] is outcome or {told[1], outcome} == _GOOD):
+        asked = order.epoch, _id(order)  # an answer of an earlier epoch counts for nothing, so it is none yet
+        told, self._answered = self._answered, (asked, outcome)
+        if told and told[0] == asked and (told[1] is outcome or {told[1], outcome} == _GOOD):
             return
         value = None if found is None else str(found)
         self._report(
@@ -229,11 +232,12 @@ class Driver:
         )
 
     def _tell_link(self, order: Order, up: bool, detail: str = "") -> None:
-        if self._link != (up, detail):
-            if self._link is None or self._link[0] != up:
+        link = order.epoch, up, detail
+        if self._link != link:
+            if self._link is None or self._link[:2] != link[:2]:
                 log.log(logging.INFO if up else logging.ERROR, "line %s: %s", self.line_id, detail or "the PLC answers")
                 self._report(Link(self.line_id, order.epoch, up, self._clock(), detail))
-            self._link = (up, detail)
+            self._link = link
 
 
 def _id(order: Order) -> object:
