@@ -6,7 +6,7 @@ import pytest
 from alerting.factory import NOON, POLICY, Line, operation, score
 
 from pipeline.events import Act, Action, AlarmKind, Verdict
-from workers.alerting import drift, stops
+from workers.alerting import drift, outbox, stops
 from workers.alerting.policy import Candidate, Drift, LinePolicy, Response, StopBudget
 
 pytestmark = pytest.mark.unit
@@ -40,6 +40,18 @@ def test_beyond_the_budget_of_a_shift_there_are_alarms_only_and_loudly() -> None
     spent = next(alarm for alarm in line.alarms if alarm.kind is AlarmKind.STOPS_SPENT)
     assert "2 stops of this shift are spent" in spent.reason
     assert any("spent, so the line is not stopped" in a.reason for a in line.alarms if a.kind is AlarmKind.DEFECTS)
+
+
+def test_a_stop_that_expired_takes_none_of_the_budget_until_its_line_confirms_it() -> None:
+    limited = policy(stop_budget=StopBudget(stops=1))
+    line = Line(limited).burst()
+    line.state, _ = outbox.withdraw(line.state, line.commands[0])
+    assert stops.stops_left(line.state, StopBudget(stops=1), NOON) == 1
+    confirmed = outbox.adopt(line.state, line.commands[0])
+    assert stops.stops_left(confirmed, StopBudget(stops=1), NOON) == 0
+    line.see(score(3, captured_at=NOON + timedelta(seconds=20)), age_s=21)
+    assert line.actions == [Action.HOLD, Action.HOLD]
+    assert line.state.standing(AlarmKind.STOPS_SPENT) is None
 
 
 def test_a_new_shift_has_a_new_budget() -> None:

@@ -105,7 +105,8 @@ def _give_up(state: LineState, command: LineCommand, now: datetime) -> LineState
 
 
 def withdraw(state: LineState, command: LineCommand) -> tuple[LineState, bool]:
-    """Gives up what was never read back from the line; False where the line was asked for something else since."""
+    """Gives up what was never read back from the line; False where the line was asked for something else since. It
+    takes no stop of the budget: a PLC that was away for some bursts would have spent a whole shift's."""
     episode = state.episode
     if episode is None or episode.command is None or episode.command.command_id != command.command_id:
         return state, False
@@ -114,6 +115,7 @@ def withdraw(state: LineState, command: LineCommand) -> tuple[LineState, bool]:
             "episode": episode.model_copy(update={"command": None, "void": command, "given_up": episode.given_up + 1}),
             "last_command": None,
             "proved": False,
+            "stopped_at": tuple(at for at in state.stopped_at if at != command.issued_at),
         }
     ), True
 
@@ -121,4 +123,7 @@ def withdraw(state: LineState, command: LineCommand) -> tuple[LineState, bool]:
 def adopt(state: LineState, command: LineCommand) -> LineState:
     """The other way round: the line has confirmed, a moment too late, what was given up."""
     episode = state.episode and state.episode.model_copy(update={"command": command, "void": None})
-    return state.model_copy(update={"episode": episode, "last_command": command, "proved": True})
+    stopped_at = tuple(sorted({*state.stopped_at, command.issued_at}))
+    return state.model_copy(
+        update={"episode": episode, "last_command": command, "proved": True, "stopped_at": stopped_at}
+    )
