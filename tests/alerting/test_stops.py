@@ -7,7 +7,7 @@ from alerting.factory import NOON, POLICY, Line, operation, score
 
 from pipeline.events import Act, Action, AlarmKind, Verdict
 from workers.alerting import drift, outbox, stops
-from workers.alerting.policy import Candidate, Drift, LinePolicy, Response, StopBudget
+from workers.alerting.policy import Candidate, Drift, LinePolicy, NotDecidableLimit, Response, StopBudget
 
 pytestmark = pytest.mark.unit
 
@@ -52,6 +52,15 @@ def test_a_stop_that_expired_takes_none_of_the_budget_until_its_line_confirms_it
     line.see(score(3, captured_at=NOON + timedelta(seconds=20)), age_s=21)
     assert line.actions == [Action.HOLD, Action.HOLD]
     assert line.state.standing(AlarmKind.STOPS_SPENT) is None
+
+
+def test_parts_that_are_diverted_take_none_of_the_budget() -> None:
+    blind = NotDecidableLimit(limit=3, of_last=4, action=Response.HOLD)
+    line = Line(policy(action=Response.REJECT, not_decidable=blind, stop_budget=StopBudget(stops=1))).burst()
+    give_free(line)
+    for sequence in range(10, 13):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE))
+    assert line.actions == [Action.REJECT, Action.UNHOLD_PERMITTED, Action.HOLD]
 
 
 def test_a_new_shift_has_a_new_budget() -> None:

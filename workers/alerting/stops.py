@@ -61,6 +61,8 @@ def decide(state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime
     )
     if policy.shadow:
         return Decision(latching, command, "shadow mode, so the line is not stopped")
+    if response is Response.REJECT:
+        return Decision(latching, command)
     return Decision(latching, command, after=lambda after: (_counted(after, now), ()))
 
 
