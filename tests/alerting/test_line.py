@@ -159,6 +159,14 @@ def test_just_in_time_stops() -> None:
     assert Line().burst(age_s=10).actions == [Action.HOLD]
 
 
+def test_clocks_of_camera_and_replica_that_are_both_ahead_make_no_stop_valid_for_longer() -> None:
+    ahead = NOON + timedelta(hours=1)
+    line = Line()
+    for sequence in range(3):
+        line.see(score(sequence, captured_at=ahead), age_s=1)
+    assert line.commands[0].expires_at == NOON + timedelta(seconds=1 + POLICY.max_age_s)
+
+
 def test_a_camera_clock_that_is_ahead_makes_no_stop_valid_for_longer() -> None:
     """A PLC that is back after 50 minutes would be stopped for it."""
     blind = POLICY.not_decidable.model_copy(update={"action": Response.HOLD})
@@ -377,9 +385,10 @@ def full_line(policy: LinePolicy = POLICY) -> Line:
 def test_a_camera_that_was_taken_away_makes_room_after_a_day() -> None:
     line = full_line()
     day_later = NOON + FORGOTTEN_AFTER + timedelta(seconds=1)
+    day_s = (day_later - NOON).total_seconds() + 1
     for number in range(1, MAX_CAMERAS):
-        line.see(score(5, Verdict.OK, camera=f"c{number}", captured_at=day_later))
-    line.see(score(0, Verdict.OK, camera="new", captured_at=day_later))
+        line.see(score(5, Verdict.OK, camera=f"c{number}", captured_at=day_later), age_s=day_s)
+    line.see(score(0, Verdict.OK, camera="new", captured_at=day_later), age_s=day_s)
     assert len(line.state.cameras) == MAX_CAMERAS
     assert line.state.cameras.keys() >= {"new", "c1"}
     assert "c0" not in line.state.cameras

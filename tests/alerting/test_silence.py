@@ -53,6 +53,13 @@ def test_a_takeover_proves_no_life() -> None:
         assert not look(state, HOUR_S + after_s, since_s=HOUR_S).alive
 
 
+def test_a_replicas_clock_that_is_ahead_keeps_no_dead_camera_alive() -> None:
+    line = Line()
+    line.see(score(0, Verdict.OK, scored_at=NOON + HOUR_S * S))
+    assert look(line.state, LIMIT_S).alive
+    assert "cam-1" in look(line.state, LIMIT_S + 2).silent
+
+
 def test_one_dead_camera_is_enough_to_prove_no_life() -> None:
     line = Line()
     line.see(score(0, Verdict.OK, camera="cam-1"))

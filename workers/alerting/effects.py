@@ -160,7 +160,7 @@ def command(
         captured_at=score.captured_at,
         scored_at=score.scored_at,
         issued_at=now,
-        expires_at=expiry(score, max_age_s),
+        expires_at=expiry(score, max_age_s, now),
         simulated=simulated,
         candidate=candidate,
         traceparent=child(score.traceparent, f"decide {candidate}" if candidate else "decide"),
@@ -182,7 +182,7 @@ def release(held: LineCommand, epoch: int, now: datetime) -> LineCommand:
     )
 
 
-def expiry(score: Score, max_age_s: float) -> datetime:
-    """Until when the line may be stopped for this frame. No frame is captured after it was scored, so a camera's clock
-    that is ahead makes no stop valid for longer."""
-    return min(score.captured_at, score.scored_at) + timedelta(seconds=max_age_s)
+def expiry(score: Score, max_age_s: float, now: datetime) -> datetime:
+    """Until when the line may be stopped for this frame. No frame is captured after it was scored, nor scored after
+    that was read, so a clock that is ahead makes no stop valid for longer."""
+    return min(score.captured_at, score.scored_at, now) + timedelta(seconds=max_age_s)

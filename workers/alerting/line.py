@@ -61,10 +61,10 @@ def _judge(state: LineState, score: Score, offset: int, policy: LinePolicy, now:
         if offset <= state.applied.scores:
             return Stepped(state, skipped=Skip.REPLAYED)
         return Stepped(_applied(state, scores=offset), skipped=Skip.DUPLICATE)
-    if not state.has_room_for(score.camera_id, score.scored_at):
+    if not state.has_room_for(score.camera_id, min(score.scored_at, now)):
         return Stepped(_applied(state.with_crowded_out(score.camera_id, now), scores=offset), skipped=Skip.NO_ROOM)
     # A frame that is news although its offset is not: the topic was made anew. Its offsets are the ones to go by.
-    camera = camera.heard(score).model_copy(
+    camera = camera.heard(score, now).model_copy(
         update={
             "parts": add_part(camera.parts, score, policy.n),
             "frames": add_frame(camera.frames, score, policy.not_decidable.of_last),

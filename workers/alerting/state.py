@@ -80,6 +80,7 @@ class Camera(_Stored):
     captured_at: Moment
     """Of the last frame counted."""
     scored_at: Moment | None = None
+    """Never later than when it was read: a replica's clock that is ahead must not keep a dead camera alive."""
     spread: Spread | None = None
     trials: Mapping[str, Trial] = Field(default_factory=dict)
 
@@ -91,14 +92,14 @@ class Camera(_Stored):
     def counted_to(self, boot_id: str) -> int | None:
         return next((boot.sequence for boot in self.boots if boot.boot_id == boot_id), None)
 
-    def heard(self, score: Score) -> Camera:
+    def heard(self, score: Score, now: datetime) -> Camera:
         others = tuple(boot for boot in self.boots if boot.boot_id != score.boot_id)
         now_at = Boot(boot_id=score.boot_id, sequence=score.sequence)
         return self.model_copy(
             update={
                 "boots": (*others, now_at)[-MAX_BOOTS:],
                 "captured_at": score.captured_at,
-                "scored_at": score.scored_at,
+                "scored_at": min(score.scored_at, now),
             }
         )
 

@@ -45,7 +45,7 @@ def trigger(state: LineState, camera: Camera, score: Score, policy: LinePolicy, 
 
 
 def is_late(score: Score, policy: LinePolicy, now: datetime) -> bool:
-    return now > effects.expiry(score, policy.max_age_s)
+    return now > effects.expiry(score, policy.max_age_s, now)
 
 
 def still_full(state: LineState, kind: AlarmKind) -> bool | None:
