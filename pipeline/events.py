@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -20,6 +29,9 @@ Headers = Sequence[tuple[str, bytes]]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME, description="Letters, digits, '_', '.' and '-'; at most 64.")]
+
+
+MAX_SEQUENCE = 2**63 - 1
 
 
 class ContractError(ValueError):
@@ -43,7 +55,16 @@ def _iso_ms(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[AwareDatetime, PlainSerializer(_iso_ms, return_type=str, when_used="json")]
+def _can_be_reckoned_with(moment: datetime) -> datetime:
+    """At the ends of the calendar, adding a second or turning to UTC raises OverflowError."""
+    if not 1 < moment.year < 9999:
+        raise ValueError("no moment that can be reckoned with: give a year from 2 to 9998")
+    return moment
+
+
+Moment = Annotated[
+    AwareDatetime, AfterValidator(_can_be_reckoned_with), PlainSerializer(_iso_ms, return_type=str, when_used="json")
+]
 
 
 class _Contract(BaseModel):
@@ -78,7 +99,7 @@ class Frame(_Contract):
     """What is being made, hence which bundle judges it."""
     boot_id: Name
     """One run of one camera worker. Sorts by start time."""
-    sequence: int = Field(ge=0)
+    sequence: int = Field(ge=0, le=MAX_SEQUENCE)
     """Counts every captured frame of this boot from 0, also those that are dropped later."""
     part_id: str = Field(min_length=1, max_length=128)
     """The inspected part. Several frames may show one part."""
@@ -178,9 +199,9 @@ class DeadReason(StrEnum):
 class ModelRef(_Contract):
     """Which model judged."""
 
-    bundle: str
-    method: str
-    hash: str
+    bundle: str = Field(max_length=256)
+    method: str = Field(max_length=256)
+    hash: str = Field(max_length=256)
     """Of weights, hyper-parameters and threshold together."""
 
 
@@ -222,18 +243,18 @@ class Score(_Contract):
     """What was found in one frame."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    frame_id: str
+    frame_id: str = Field(max_length=256)
     camera_id: Name
     line_id: Name
     station_id: Name
     boot_id: Name
-    sequence: int = Field(ge=0)
-    part_id: str
+    sequence: int = Field(ge=0, le=MAX_SEQUENCE)
+    part_id: str = Field(max_length=128)
     recipe: Name
     captured_at: Moment
     scored_at: Moment
     verdict: Verdict
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[Doubt, ...] = Field(default=(), max_length=16)
     """Empty unless NOT_DECIDABLE."""
     score: float | None
     """Raw: the higher, the more anomalous. None where the model could not look at the frame at all."""
@@ -242,7 +263,7 @@ class Score(_Contract):
     """The share of the calibration's normals at or below this score, between the quantiles that the bundle stores."""
     features: Mapping[str, float] = Field(default_factory=dict)
     model: ModelRef
-    map_key: str | None
+    map_key: str | None = Field(max_length=512)
     """Redis hash with the anomaly map and the thumbnail."""
     map_expires_at: Moment | None
     timings_ms: Mapping[str, float] = Field(default_factory=dict)
@@ -252,7 +273,7 @@ class Score(_Contract):
     """Of the frame's record."""
     shadow: ShadowScore | None = None
     """Where the recipe names a shadow bundle."""
-    traceparent: str | None = None
+    traceparent: str | None = Field(default=None, max_length=128)
 
 
 class Act(StrEnum):

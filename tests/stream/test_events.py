@@ -4,11 +4,13 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from alerting.factory import score
 from hypothesis import given
 from hypothesis import strategies as st
 from support.stream import frame
 
-from pipeline.events import NAME, Action, ContractError, Frame, Heartbeat, command_id, now
+from pipeline.events import MAX_SEQUENCE, NAME, Action, ContractError, Frame, Heartbeat, Score, command_id, now
+from pipeline.maps import map_key
 
 pytestmark = pytest.mark.unit
 
@@ -88,6 +90,35 @@ def test_times_are_iso_with_milliseconds_and_unknown_fields_are_ignored() -> Non
 def test_what_is_no_event_is_refused(value: bytes | None) -> None:
     with pytest.raises(ContractError, match="not a Heartbeat event"):
         Heartbeat.from_json(value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"captured_at": "9999-12-31T23:59:59Z"}, "captured_at: .*reckoned"),
+        ({"scored_at": "0001-01-01T00:00:00+05:00"}, "scored_at: .*reckoned"),
+        ({"part_id": "x" * 129}, "part_id: .*128"),
+        ({"frame_id": "x" * 400_000}, "frame_id: .*256"),
+        ({"map_key": "x" * 400_000}, "map_key: .*512"),
+        ({"doubts": ["dark"] * 400_000}, "doubts: .*16"),
+        ({"model": {"bundle": "x" * 400_000, "method": "null", "hash": "h"}}, "model.bundle: .*256"),
+    ],
+)
+def test_a_score_that_would_burst_what_follows_from_it_is_refused(fault: dict[str, object], says: str) -> None:
+    """A worker that took it could not store its line or publish its alarm, nor could any successor."""
+    known = json.loads(score(7).to_json())
+    with pytest.raises(ContractError, match=says):
+        Score.from_json(json.dumps(known | fault).encode())
+
+
+def test_a_frame_may_be_as_long_as_its_score() -> None:
+    longest = changed(
+        camera_id=b"c" * 64, boot_id=b"b" * 64, sequence=str(MAX_SEQUENCE).encode(), frame_id=None, part_id=b"p" * 128
+    )
+    sent = Frame.from_headers(longest)
+    Score.model_validate({**score(7).__dict__, "frame_id": sent.frame_id, "map_key": map_key(sent.frame_id, "f" * 64)})
+    with pytest.raises(ContractError, match="sequence"):
+        Frame.from_headers(changed(sequence=str(MAX_SEQUENCE + 1).encode(), frame_id=None))
 
 
 def test_the_same_act_is_the_same_command() -> None:
