@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import jsonschema
@@ -11,10 +12,12 @@ from kafka import KafkaAdminClient
 from support.stream import settings_for, wait_until
 from typer.testing import CliRunner
 
-from pipeline.events import Action, ModelRef, ShadowScore, Verdict, now
+from pipeline.events import Action, AuditEntry, ModelRef, ShadowScore, Verdict, now
 from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
 from pipeline.kafka.partitioning import partition_of
+from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.asking import NotAskedError, who
 from workers.alerting.audit_log import SinceError, gaps, parse_since, read_log
@@ -92,6 +95,38 @@ def test_the_audit_log_tells_who_did_what_and_why_in_order(settings: Settings) -
     assert printed.returncode == 0
     assert "shelve alarm defects → SHELVED by ada: nozzle" in printed.stdout
     assert andon(settings, "audit", "log", "--line", "line-2").stdout == ""
+
+
+def entry(number: int, at: datetime, reason: str = "", epoch: int = 1) -> AuditEntry:
+    return AuditEntry(
+        number=number, line_id="line-1", at=at, actor="andon", act="HOLD", subject="line", reason=reason, epoch=epoch
+    )
+
+
+def write_log(settings: Settings, *entries: AuditEntry) -> None:
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(settings.topics.audit_log.name, b"line-1", each.to_json()) for each in entries])
+    publisher.close()
+
+
+def test_an_entry_that_is_dated_a_moment_earlier_than_the_one_before_it_is_not_missing(settings: Settings) -> None:
+    """A reply is dated when the line was read, and numbered when the worker heard of it."""
+    at = now()
+    write_log(settings, entry(1, at), entry(2, at - timedelta(seconds=2)), entry(3, at + timedelta(seconds=1)))
+    found = read_log(settings, "line-1", at - timedelta(seconds=1))
+    assert {each.number for each in found} == {1, 2, 3}
+    assert gaps(found) == []
+
+
+def test_two_entries_of_one_number_are_both_told_and_a_repeat_is_not(settings: Settings) -> None:
+    """After line-state was made anew, or by a worker that had lost its line."""
+    at = now()
+    first, other = entry(1, at, "a stop"), entry(1, at + timedelta(seconds=1), "another stop", epoch=2)
+    write_log(settings, first, first, other)
+    found = read_log(settings, "line-1", None)
+    assert found == [first, other]
+    (told,) = gaps(found)
+    assert "line line-1: entries 1 stand there twice, with other content" in told
 
 
 def test_every_event_keeps_the_schema_that_subscribers_go_by(settings: Settings) -> None:

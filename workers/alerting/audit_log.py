@@ -1,6 +1,7 @@
 """Reads the audit log: who did what, when and why."""
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -38,29 +39,43 @@ def parse_since(text: str | None) -> datetime | None:
 
 
 def read_log(settings: Settings, line_id: str | None, since: datetime | None) -> list[AuditEntry]:
-    """In order of time; within a line by number, each entry once. Raises KafkaUnavailableError."""
+    """In order of time, each entry once. Raises KafkaUnavailableError.
+
+    `since`: from the first entry of a line that is so new, everything that follows it in the topic. A reply is numbered
+    after what was decided while it was on its way, and dated before; it is not to look as if it were missing.
+    """
     topic = settings.topics.audit_log
     partitions = None if line_id is None else [partition_of(line_id.encode(), topic.partitions)]
-    found: dict[tuple[str, int], AuditEntry] = {}
+    found: dict[AuditEntry, None] = {}
+    begun: set[str] = set()
     for record in read_to_end(settings, [topic.name], partitions=partitions):
         with suppress(ContractError):
             entry = AuditEntry.from_json(record.value)
-            if line_id in (None, entry.line_id) and (since is None or entry.at >= since):
-                # A successor sends again what its predecessor may not have got out.
-                found.setdefault((entry.line_id, entry.number), entry)
-    return sorted(found.values(), key=lambda entry: (entry.at, entry.line_id, entry.number))
+            if since is None or entry.at >= since:
+                begun.add(entry.line_id)
+            if line_id in (None, entry.line_id) and entry.line_id in begun:
+                # A successor sends again what its predecessor may not have got out. What only has the same number is
+                # another entry.
+                found[entry] = None
+    return sorted(found, key=lambda entry: (entry.at, entry.line_id, entry.number))
 
 
 def gaps(entries: Sequence[AuditEntry]) -> list[str]:
-    """What is missing between the first and the last entry of each line."""
-    numbers: dict[str, list[int]] = {}
+    """What is missing between the first and the last entry of each line, and what stands there more than once."""
+    lines: dict[str, Counter[int]] = defaultdict(Counter)
     for entry in entries:
-        numbers.setdefault(entry.line_id, []).append(entry.number)
+        lines[entry.line_id][entry.number] += 1
     told = []
-    for line_id, own in sorted(numbers.items()):
-        missing = sorted(set(range(min(own), max(own) + 1)) - set(own))
+    for line_id, numbers in sorted(lines.items()):
+        missing = [number for number in range(min(numbers), max(numbers)) if number not in numbers]
         if missing:
             told.append(f"line {line_id}: entries {', '.join(map(str, missing[:20]))} are missing")
+        twice = [number for number in sorted(numbers) if numbers[number] > 1]
+        if twice:
+            told.append(
+                f"line {line_id}: entries {', '.join(map(str, twice[:20]))} stand there twice, with other content: "
+                "`line-state` was made anew, or a worker wrote that had lost the line"
+            )
     return told
 
 

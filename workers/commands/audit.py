@@ -90,7 +90,7 @@ def log(
 ) -> None:
     """Print who did what at the lines, when and why: every alarm, command, reply, act, refusal and takeover.
 
-    Exit code 1 when an entry of a line is missing.
+    Exit code 1 when an entry of a line is missing, or two differ under one number.
     """
     from pipeline.settings import read_settings
     from workers.alerting.audit_log import entry_line, gaps, parse_since, read_log
