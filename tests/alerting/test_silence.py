@@ -127,6 +127,18 @@ def test_a_camera_that_may_be_silent_needs_no_score_after_a_takeover() -> None:
     assert look(taken_over(line.state), HOUR_S + 1, since_s=HOUR_S, pulses=pulses).alive
 
 
+@pytest.mark.parametrize(("end", "alive"), [(BootEnd.CLEAN, True), (BootEnd.RUNNING, False)])
+def test_a_camera_that_moved_to_another_line_is_missed_only_where_it_did_not_end_in_good_order(
+    end: BootEnd, alive: bool
+) -> None:
+    state = scored("cam-1")
+    state = state.model_copy(update={"cameras": {**state.cameras, **scored("cam-2", at_s=HOUR_S).cameras}})
+    pulse = silence.hear(None, beat(sent_s=1, end=end))
+    elsewhere = heartbeat(HOUR_S, boot="20261122T125900", captured=50).model_copy(update={"line_id": "line-2"})
+    watch = look(state, HOUR_S + 1, pulses={"cam-1": silence.hear(pulse, elsewhere)})
+    assert watch.alive is alive
+
+
 def test_a_camera_that_just_began_and_was_never_scored_proves_no_life() -> None:
     pulses = {"cam-1": Pulse(beat(sent_s=HOUR_S), NOON + (HOUR_S - 1) * S)}
     watch = look(LineState(line_id="line-1"), HOUR_S, pulses=pulses)

@@ -35,6 +35,8 @@ class Pulse:
     """First heartbeat of this boot: a camera that has just been started can't have been scored before."""
     boots: tuple[str, ...] = ()
     """Boots that heartbeats have told of, the latest last. Scores of another are of one that heartbeats still owe."""
+    ended: tuple[str, ...] = ()
+    """Those of them that ended in good order."""
 
 
 Pulses = Mapping[str, Pulse]
@@ -43,12 +45,14 @@ Pulses = Mapping[str, Pulse]
 
 def hear(pulse: Pulse | None, beat: Heartbeat) -> Pulse:
     """A camera's pulse once `beat` came. To be fed in the order of the topic."""
+    clean = (beat.boot_id,) if beat.end is BootEnd.CLEAN else ()
     if pulse is None:
-        return Pulse(beat, beat.sent_at, (beat.boot_id,))
+        return Pulse(beat, beat.sent_at, (beat.boot_id,), clean)
     boots = (*(boot for boot in pulse.boots if boot != beat.boot_id), beat.boot_id)[-MAX_BOOTS:]
+    ended = (*(boot for boot in pulse.ended if boot != beat.boot_id), *clean)[-MAX_BOOTS:]
     if not succeeds(beat, pulse.beat):
-        return replace(pulse, boots=boots)
-    return Pulse(beat, pulse.since if beat.boot_id == pulse.beat.boot_id else beat.sent_at, boots)
+        return replace(pulse, boots=boots, ended=ended)
+    return Pulse(beat, pulse.since if beat.boot_id == pulse.beat.boot_id else beat.sent_at, boots, ended)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,9 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
         beat = pulse.beat if pulse else None
         if pulse and _ended_well(pulse, camera):
             well[name] = "it ended in good order"
+            continue
+        if pulse and _left_well(pulse, camera, state.line_id):
+            well[name] = f"it ended in good order, and is line {pulse.beat.line_id}'s by now"
             continue
         if name in crowded_out:
             watched += 1
@@ -141,6 +148,13 @@ def _ended_well(pulse: Pulse, camera: Camera | None) -> bool:
     if pulse.beat.end is not BootEnd.CLEAN:
         return False
     return camera is None or not camera.boots or camera.boots[-1].boot_id in (pulse.beat.boot_id, *pulse.boots)
+
+
+def _left_well(pulse: Pulse, camera: Camera | None, line_id: str) -> bool:
+    """Whether its worker ended here and began at another line. Where it only died here, two may use one name."""
+    if pulse.beat.line_id == line_id:
+        return False
+    return camera is None or not camera.boots or camera.boots[-1].boot_id in pulse.ended
 
 
 def _missed(state: LineState) -> dict[str, Alarm]:
