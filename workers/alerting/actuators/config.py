@@ -39,7 +39,7 @@ Place = tuple[str, str]
 
 
 class _Common(Section):
-    timeout_s: float = Field(default=1.0, gt=0, le=10, description="of one exchange with the PLC")
+    timeout_s: float = Field(default=1.0, gt=0, le=10, description="of one request to the PLC")
     cycle_s: float = Field(default=0.5, gt=0, le=10, description="between two exchanges while nothing changes")
 
     @property
