@@ -18,7 +18,7 @@ from workers.alerting.actuators.base import Guard, Image, ReadBack, matches
 from workers.alerting.actuators.open import open_actuator
 from workers.alerting.drive import Order
 from workers.alerting.driver import Driver
-from workers.alerting.outbox import withdraw
+from workers.alerting.outbox import NOTHING, post, settle, withdraw
 from workers.alerting.policy import OnLoss
 from workers.alerting.reports import Answer, Link, Report
 from workers.alerting.state import Episode
@@ -384,6 +384,19 @@ def test_a_stop_that_its_line_confirms_after_it_was_given_up_is_in_force() -> No
     line.state, events = reports.apply(line.state, late, now())
     assert [type(event) for event in events] == [CommandReply]
     assert (line.state.level, line.state.proved, line.state.last_command) == (Action.HOLD, True, command)
+
+
+def test_a_stop_that_expired_before_it_was_published_and_is_confirmed_all_the_same_is_published() -> None:
+    """A reply without its command would prove a stop that nobody knows."""
+    line = Line().burst()
+    (command,) = line.commands
+    line.state = settle(post(line.state, line.effects, 0, 0), NOTHING, command.expires_at + timedelta(seconds=1))
+    assert line.state.outbox.commands == ()
+    late = Answer("line-1", line.state.epoch, command.command_id, Outcome.ACCEPTED, "modbus://plc", "stop=1", 1, now())
+    state, events = reports.apply(line.state, late, now())
+    owed = settle(post(state, events, 0, 0), NOTHING, now()).outbox
+    assert owed.commands == (command,)
+    assert [reply.command_id for reply in owed.replies] == [command.command_id]
 
 
 def test_an_answer_of_an_earlier_epoch_counts_for_nothing() -> None:

@@ -93,7 +93,7 @@ def is_void(state: LineState, command: LineCommand, now: datetime) -> bool:
 
 def _give_up(state: LineState, command: LineCommand, now: datetime) -> LineState:
     """The episode counts as not stopped, so a later timely burst still stops the line."""
-    state, given_up = withdraw(state, command)
+    state, given_up = withdraw(state, command, sent=False)
     entry = state.standing(AlarmKind(command.reason_code))
     if not given_up or entry is None:
         return state
@@ -104,15 +104,16 @@ def _give_up(state: LineState, command: LineCommand, now: datetime) -> LineState
     return add(state, events)
 
 
-def withdraw(state: LineState, command: LineCommand) -> tuple[LineState, bool]:
+def withdraw(state: LineState, command: LineCommand, *, sent: bool = True) -> tuple[LineState, bool]:
     """Gives up what was never read back from the line; False where the line was asked for something else since. It
     takes no stop of the budget: a PLC that was away for some bursts would have spent a whole shift's."""
     episode = state.episode
     if episode is None or episode.command is None or episode.command.command_id != command.command_id:
         return state, False
+    given_up = {"command": None, "void": command, "unsent": not sent, "given_up": episode.given_up + 1}
     return state.model_copy(
         update={
-            "episode": episode.model_copy(update={"command": None, "void": command, "given_up": episode.given_up + 1}),
+            "episode": episode.model_copy(update=given_up),
             "last_command": None,
             "proved": False,
             "stopped_at": tuple(at for at in state.stopped_at if at != command.issued_at),
@@ -122,7 +123,7 @@ def withdraw(state: LineState, command: LineCommand) -> tuple[LineState, bool]:
 
 def adopt(state: LineState, command: LineCommand) -> LineState:
     """The other way round: the line has confirmed, a moment too late, what was given up."""
-    episode = state.episode and state.episode.model_copy(update={"command": command, "void": None})
+    episode = state.episode and state.episode.model_copy(update={"command": command, "void": None, "unsent": False})
     stopped_at = tuple(sorted({*state.stopped_at, command.issued_at}))
     return state.model_copy(
         update={"episode": episode, "last_command": command, "proved": True, "stopped_at": stopped_at}

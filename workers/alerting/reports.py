@@ -65,7 +65,9 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
         command = state.episode.void
     if command is None or command.command_id != answer.command_id:
         return state, ()
-    events: list[Effect] = [
+    adopted = state.episode if state.last_command is None else None
+    events: list[Effect] = [command] if adopted and adopted.unsent else []
+    events.append(
         CommandReply(
             command_id=command.command_id,
             episode_id=command.episode_id,
@@ -82,7 +84,7 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
             detail=answer.detail,
             traceparent=child(command.traceparent, f"plc {answer.outcome}"),
         )
-    ]
+    )
     entry = state.standing(AlarmKind.NOT_STOPPED)
     if good:
         state = adopt(state, command) if state.last_command is None else state.model_copy(update={"proved": True})

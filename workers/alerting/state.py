@@ -139,6 +139,8 @@ class Episode(_Stored):
     void: LineCommand | None = None
     """The last that expired before the line confirmed it. It may have reached somebody all the same: a reset takes it
     back."""
+    unsent: bool = False
+    """Whether `void` expired before it was published. Then that is owed once the line confirms it after all."""
     given_up: int = 0
     """How many expired so: the next command is another one, and has an id of its own."""
 
