@@ -184,6 +184,29 @@ def test_a_mask_with_its_shape_in_alpha_marks_that_shape(tmp_path: Path) -> None
     assert read_mask(tmp_path / "mask.png").sum() == 20
 
 
+def test_a_palette_marks_by_its_colours_and_not_by_their_numbers(tmp_path: Path) -> None:
+    """Programs that shrink a PNG order a palette as they like; white first had marked all but the defect."""
+    mask = np.zeros((48, 56), np.uint8)
+    mask[4:9, 5:9] = 1
+    for name, numbers, palette in (
+        ("black first", mask, [0, 0, 0, 255, 255, 255]),
+        ("white first", 1 - mask, [255, 255, 255, 0, 0, 0]),
+        ("of Pascal VOC", 8 * mask, [0, 0, 0] * 8 + [64, 0, 0]),
+        ("numbers", 3 * mask, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]),
+    ):
+        image = Image.fromarray(numbers, "P")
+        image.putpalette(palette)
+        image.save(tmp_path / "mask.png")
+        assert read_mask(tmp_path / "mask.png").tolist() == (mask > 0).tolist(), name
+
+
+def test_a_mask_in_colour_marks_by_its_brightest_channel(tmp_path: Path) -> None:
+    pixels = np.zeros((48, 56, 3), np.uint8)
+    pixels[4:9, 5:9, 0] = 255
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    assert read_mask(tmp_path / "mask.png").sum() == 20
+
+
 def test_a_copy_is_the_later_file_of_the_same_bytes(tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(3))
     first = sorted(tmp_path.iterdir())

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,14 +130,15 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """(H, W), True where a defect is marked: gray levels from 128 up, since painted and scaled masks have soft borders;
-    every level but 0 in a mask that numbers its defects (no level above 32), as VisA's do. Where it is transparent
-    nothing is marked. Raises DataError."""
+    """(H, W), True where a defect is marked: levels from 128 up, since painted and scaled masks have soft borders;
+    every level but 0 in a mask that numbers its defects (no level above 32), as VisA's do. In colours the highest
+    channel is the level; a palette of colours names kinds of defects, and all but black is marked. Where it is
+    transparent nothing is marked. Raises DataError."""
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             if image.width * image.height > MAX_FRAME_PIXELS:
                 raise DataError(f"{path}: is larger than {MAX_FRAME_PIXELS} pixels")
-            levels = np.asarray(image if image.mode in ("1", "L", "P") else _on_black(image))
+            levels = _levels(image)
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
@@ -146,13 +148,25 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return marked
 
 
-def _on_black(image: Image.Image) -> Image.Image:
-    """Gray; what is transparent is black. Painting programs keep a white mask's shape in its alpha."""
-    if not image.has_transparency_data:
-        return image.convert("L")
-    opaque = image.convert("RGBA")
-    black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
-    return Image.alpha_composite(black, opaque).convert("L")
+def _levels(image: Image.Image) -> NDArray[Any]:
+    if image.mode in ("1", "L"):
+        return np.asarray(image)
+    if image.mode.startswith("I"):
+        wide = np.asarray(image)
+        return wide // 257 if wide.max(initial=0) > 255 else wide
+    colours = _on_black(image)
+    levels: NDArray[np.uint8] = colours.max(axis=2)
+    # A palette's numbers say nothing: whatever shrinks a file may give white the first.
+    names_kinds = image.mode == "P" and bool((levels > colours.min(axis=2)).any())
+    return levels >= _NUMBERED if names_kinds else levels
+
+
+def _on_black(image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3); what is transparent is black. Painting programs keep a white mask's shape in its alpha."""
+    if image.has_transparency_data:
+        opaque = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", opaque.size, (0, 0, 0, 255)), opaque)
+    return np.asarray(image.convert("RGB"))
 
 
 def fingerprint(path: Path) -> str:
