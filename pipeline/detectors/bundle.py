@@ -24,7 +24,8 @@ class BundleError(AndonError):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # No score reaches a threshold of NaN or infinity: every frame would be OK.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class InputSpec(_Frozen):

@@ -1,5 +1,6 @@
 """What every detector promises, asked of every registered method."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from detectors.conftest import DETECTORS, assert_each_thread_gets_its_own, norma
 from numpy.testing import assert_array_equal
 
 from pipeline.detectors.base import BrokenModelError, Detector, Prediction
-from pipeline.detectors.bundle import WEIGHTS, BundleError, load_bundle, read_info, save_bundle
+from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.training.images.data import fingerprint, load_frames
 from pipeline.training.images.layouts import find_layout
@@ -137,6 +138,17 @@ def test_damaged_weights_are_refused(bundle: Path, tmp_path: Path) -> None:
     blob[-1] ^= 1
     (copy / WEIGHTS).write_bytes(blob)
     with pytest.raises(BundleError, match="damaged"):
+        load_detector(copy, "cpu")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", '"nan"'])
+def test_a_threshold_that_no_score_reaches_is_refused(bundle: Path, tmp_path: Path, number: str) -> None:
+    """By it every frame would be OK."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["calibration"]["threshold"] = json.loads(number)
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="threshold"):
         load_detector(copy, "cpu")
 
 
