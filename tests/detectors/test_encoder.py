@@ -1,10 +1,14 @@
 """The frozen encoder: EfficientNet-Lite0, whose layers are ours, or any of timm's by name."""
 
+from pathlib import Path
+
 import pytest
+import timm
 import torch
 from torch import nn
 
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
+from pipeline.errors import AndonError
 
 pytestmark = pytest.mark.unit
 
@@ -90,3 +94,22 @@ def test_the_encoder_without_timm_is_timms_to_the_bit(levels: tuple[int, ...]) -
         images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1
         given = images.contiguous(memory_format=torch.channels_last)
         assert all(torch.equal(a, b) for a, b in zip(theirs(given), ours(images), strict=True))
+
+
+def weights_of(name: str, folder: Path) -> Path:
+    path = folder / "weights.pth"
+    torch.save(timm.create_model(name).state_dict(), path)
+    return path
+
+
+def test_a_network_that_begins_at_stride_4_has_its_levels_at_the_same_strides(tmp_path: Path) -> None:
+    encoder = pretrained_encoder("convnext_atto", weights_of("convnext_atto", tmp_path), (2, 3, 4))
+    assert encoder.strides == (8, 16, 32)
+    stored = encoder_from_tensors("convnext_atto", encoder_tensors(encoder), (2, 3, 4))
+    assert [one.shape[1] for one in stored(IMAGES)] == list(encoder.channels)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_a_network_for_one_size_of_frames_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(AndonError, match=rf"{name} gives no maps at levels 2, 3, 4.*Take a convolutional one"):
+        pretrained_encoder(name, weights_of(name, tmp_path), (2, 3, 4))

@@ -149,7 +149,8 @@ def cflow(
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
     name: Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")] = "",
     encoder: Annotated[
-        str, typer.Option(help="timm's name of the frozen encoder, for instance resnet18 or wide_resnet50_2.")
+        str,
+        typer.Option(help="timm's name of the frozen encoder, one for frames of any size: resnet18, convnext_tiny …"),
     ] = "tf_efficientnet_lite0",
     encoder_weights: Annotated[
         Path | None,
