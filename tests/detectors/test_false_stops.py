@@ -77,7 +77,15 @@ def test_too_few_normals_are_refused_with_the_number_that_it_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"stops_per_shift": 0}, {"fps": -1}, {"k": 4, "n": 3}, {"confidence": 1.0}, {"stops_per_shift": 1e9}]
+    "change",
+    [
+        {"stops_per_shift": 0},
+        {"fps": -1},
+        {"fps": float("inf")},
+        {"k": 4, "n": 3},
+        {"confidence": 1.0},
+        {"stops_per_shift": 1e9},
+    ],
 )
 def test_senseless_targets_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(CalibrationError):

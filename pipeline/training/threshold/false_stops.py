@@ -28,8 +28,11 @@ class Target:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        if min(self.stops_per_shift, self.fps, self.shift_hours) <= 0 or not 0 < self.confidence < 1:
-            raise CalibrationError("stops, fps and hours must be above 0, and the confidence between 0 and 1")
+        given = (self.stops_per_shift, self.fps, self.shift_hours)
+        if not all(0 < value < math.inf for value in given) or not 0 < self.confidence < 1:
+            raise CalibrationError(
+                "stops, fps and hours must be above 0 and finite, and the confidence between 0 and 1"
+            )
         if not 1 <= self.k <= self.n:
             raise CalibrationError(f"a line cannot stop at {self.k} of the last {self.n} parts: give 1 ≤ k ≤ n")
 
