@@ -196,12 +196,15 @@ class DeadReason(StrEnum):
     """The record itself can't be read: a codec, a header's name, damage on disk. Its place is all that is known."""
 
 
+MAX_LABEL = 256
+
+
 class ModelRef(_Contract):
     """Which model judged."""
 
-    bundle: str = Field(max_length=256)
-    method: str = Field(max_length=256)
-    hash: str = Field(max_length=256)
+    bundle: str = Field(max_length=MAX_LABEL)
+    method: str = Field(max_length=MAX_LABEL)
+    hash: str = Field(max_length=MAX_LABEL)
     """Of weights, hyper-parameters and threshold together."""
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleError, read_info
 from pipeline.detectors.registry import load_detector
-from pipeline.events import ModelRef
+from pipeline.events import MAX_LABEL, ModelRef
 from pipeline.frames import TimingLimits
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,8 @@ class LoadedRecipe:
 
 
 def _model(detector: Detector) -> ModelRef:
-    return ModelRef(bundle=detector.info.name, method=detector.info.method, hash=detector.info.model_hash)
+    # Cut: a bundle's name is as long as its owner likes, and must not keep its scores off the stream.
+    return ModelRef(bundle=detector.info.name[:MAX_LABEL], method=detector.info.method, hash=detector.info.model_hash)
 
 
 @dataclass(frozen=True)

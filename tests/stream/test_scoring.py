@@ -86,6 +86,14 @@ def test_a_bundle_for_any_size_scores_frames_of_several_sizes_in_one_batch(score
     assert [s.score for s in scored.scores] == alone
 
 
+def test_a_bundle_with_a_very_long_name_scores(scorer: Scorer, tmp_path: Path) -> None:
+    info = make_null_bundle(tmp_path, 32, 32)
+    save_bundle(tmp_path, info.model_copy(update={"name": "n" * 1000}), {})
+    catalog = load_catalog({"null": Recipe(bundle=str(tmp_path), cameras=("cam-*",))})
+    (score,) = scorer.score([incoming(frame(0), picture(seed=0))], catalog).scores
+    assert set(score.model.bundle) == {"n"}
+
+
 def test_a_late_frame_is_scored_but_never_ok(scorer: Scorer, catalog: Catalog) -> None:
     record = incoming(frame(0), picture(seed=0))
     late = Incoming(record.topic, 0, 0, record.timestamp_ms + 61_000, record.key, record.value, record.headers)
