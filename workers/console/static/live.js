@@ -1,25 +1,34 @@
 // Keeps the lines, the counts and the clock of every page true, and says loud when it can't.
 const WAIT_MS = 6000;
+const ANEW_MS = 12000; // silent for so long, and the connection may have died without a word, as where the radio changes
+const ANSWER_MS = 3000;
+const PRESS_MS = 2000; // no press holds news up for longer: something may lie on a tablet
 const body = document.body;
 const wall = body.classList.contains("wall");
 const connection = document.getElementById("connection");
 const holder = document.getElementById("lines");
 const said = document.getElementById("said");
 const badge = document.getElementById("unacknowledged");
-let pressed = null;
-addEventListener("pointerdown", (event) => { pressed = event.target; }, true);
-for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = null; }, true);
-let heardAt = performance.now();
+const held = new Map(); // box → the newest that it shall show once the press is over
+let pressed = null, pressedAt = 0;
+addEventListener("pointerdown", (event) => { pressed = event.target; pressedAt = performance.now(); }, true);
+for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = null; setTimeout(showHeld); }, true);
+let heardAt = performance.now(), triedAt = heardAt, source = null, comingBack = false, trying = false;
 let fault = connection.textContent;
 export const clock = { offset: Number(body.dataset.now) - Date.now() };
 
 /** Replaces what a box holds, and leaves the focus where it was. */
 export function swap(box, html) {
   // Not between the press and the release of a button: the click would fall into the void.
-  if (pressed && box.contains(pressed)) { addEventListener("pointerup", () => setTimeout(() => swap(box, html)), { once: true }); return; }
+  if (pressed && box.contains(pressed) && performance.now() - pressedAt < PRESS_MS) { held.set(box, html); return; }
+  held.delete(box); // older than this
   const key = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   box.innerHTML = html;
   if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+function showHeld() {
+  for (const [box, html] of [...held]) swap(box, html);
 }
 
 function showConnection() {
@@ -31,7 +40,9 @@ function showConnection() {
 }
 
 function connect() {
-  const source = new EventSource(wall ? "/events?tiles=true" : "/events");
+  source?.close();
+  triedAt = performance.now();
+  source = new EventSource(wall ? "/events?tiles=true" : "/events");
   const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); act(JSON.parse(event.data)); showConnection(); });
   heard("beat", ({ now_ms, fault: why }) => { clock.offset = now_ms - Date.now(); fault = why; });
   heard("lines", ({ html, said: words, unacknowledged }) => {
@@ -43,12 +54,27 @@ function connect() {
   for (const name of ["alarms", "tiles"]) heard(name, (detail) => document.dispatchEvent(new CustomEvent(`andon:${name}`, { detail })));
   source.addEventListener("error", () => {
     // A closed source (the server refused: logged out, or too many) does not come back by itself.
-    if (source.readyState === EventSource.CLOSED) comeBack();
+    if (source.readyState === EventSource.CLOSED && !comingBack) { comingBack = true; comeBack(); }
   });
 }
 // Only now has every module of the page begun to listen: what comes first is all that stands, and comes once.
 document.addEventListener("DOMContentLoaded", connect);
-setInterval(showConnection, 1000);
+setInterval(() => {
+  showHeld();
+  showConnection();
+  if (source && !comingBack && performance.now() - Math.max(heardAt, triedAt) > ANEW_MS) connectAnew();
+}, 1000);
+
+/** Opens the stream anew once the server answers. A try given up also takes one dead connection out of the browser's
+ * store, which would hand it to the stream. */
+async function connectAnew() {
+  if (trying) return;
+  trying = true;
+  try {
+    if ((await fetch("/healthz", { signal: AbortSignal.timeout(ANSWER_MS) })).ok) connect();
+  } catch { /* still away */ }
+  trying = false;
+}
 
 /** Loads the page anew once the server answers, and not under the hands of who fills in a form. */
 function comeBack(after = 5000) {

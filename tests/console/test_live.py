@@ -1,0 +1,128 @@
+"""What an open page goes on showing while a finger, or the network, is in the way."""
+
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from console.conftest import ConsoleProcess
+from console.plant import Plant
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
+
+TOUCH = "name => document.querySelector('#lines .line').dispatchEvent(new PointerEvent(name, {bubbles: true}))"
+
+
+class Way:
+    """TCP between browser and server. `fall_silent`: what is connected hears nothing more and no end either, as behind
+    a firewall that forgot it; new connections go through."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._ends: list[socket.socket] = []
+        self._silent: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def fall_silent(self) -> None:
+        self._silent |= set(self._ends)
+
+    def close(self) -> None:
+        for end in [self._listener, *self._ends]:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near = self._listener.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self._port))
+                self._ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while content := one.recv(65536):
+                if one not in self._silent:
+                    other.sendall(content)
+            if one not in self._silent:
+                other.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def line() -> str:
+    return f"live-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def way(console: ConsoleProcess) -> Iterator[Way]:
+    made = Way(console.port)
+    yield made
+    made.close()
+
+
+def test_a_stop_that_comes_under_a_finger_that_scrolls_away_is_shown(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    plant.shoot(line, f"{line}-a", ".")
+    page = login(has_touch=True)
+    shown = page.locator(f'.line[data-line="{line}"]')
+    shown.wait_for()
+    page.evaluate(TOUCH, "pointerdown")
+    plant.shoot(line, f"{line}-a", "xxx")
+    page.locator("#said").filter(has_text=f"Line {line}: HOLD").wait_for(state="attached")
+    page.evaluate(TOUCH, "pointercancel")
+    shown.filter(has_text="HOLD").wait_for(timeout=3000)
+
+
+def test_a_finger_that_stays_hides_no_stop(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    plant.shoot(line, f"{line}-a", ".")
+    page = login(has_touch=True)
+    shown = page.locator(f'.line[data-line="{line}"]')
+    shown.wait_for()
+    page.evaluate(TOUCH, "pointerdown")
+    plant.shoot(line, f"{line}-a", "xxx")
+    shown.filter(has_text="HOLD").wait_for(timeout=15_000)
+
+
+def test_no_later_tap_brings_back_what_stood_before(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    plant.shoot(line, f"{line}-a", ".")
+    page = login(has_touch=True)
+    shown = page.locator(f'.line[data-line="{line}"]')
+    shown.wait_for()
+    page.evaluate(TOUCH, "pointerdown")
+    plant.shoot(f"{line}-other", f"{line}-b", "xxx")
+    page.locator("#said").filter(has_text=f"{line}-other").wait_for(state="attached")
+    page.evaluate(TOUCH, "pointercancel")
+    plant.shoot(line, f"{line}-a", "xxx")
+    shown.filter(has_text="HOLD").wait_for()
+    page.wait_for_timeout(2000)
+    page.locator("main").dispatch_event("pointerup")
+    page.wait_for_timeout(500)
+    assert "HOLD" in shown.inner_text()
+
+
+def test_a_connection_that_died_without_a_word_is_replaced(
+    plant: Plant, login: Callable[..., Any], way: Way, line: str
+) -> None:
+    plant.shoot(line, f"{line}-a", ".")
+    context = login().context
+    other = context.browser.new_context(base_url=way.url)
+    other.add_cookies(context.cookies())
+    page = other.new_page()
+    page.goto("/")
+    shown = page.locator(f'.line[data-line="{line}"]')
+    shown.wait_for()
+    page.wait_for_timeout(1500)
+    way.fall_silent()
+    page.locator("#connection").filter(has_text="NO CONNECTION").wait_for(timeout=15_000)
+    plant.shoot(line, f"{line}-a", "xxx")
+    shown.filter(has_text="HOLD").wait_for(timeout=40_000)
+    page.locator("#connection").wait_for(state="hidden")
+    other.close()
