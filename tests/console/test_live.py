@@ -126,3 +126,22 @@ def test_a_connection_that_died_without_a_word_is_replaced(
     shown.filter(has_text="HOLD").wait_for(timeout=40_000)
     page.locator("#connection").wait_for(state="hidden")
     other.close()
+
+
+def test_a_list_of_alarms_that_did_not_come_is_asked_for_again(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    page = login()
+    page.goto("/alarms")
+    fails = iter([True, True])
+
+    def answer(route: Any) -> None:
+        if next(fails, False):
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/alarms?rows=true", answer)
+    page.wait_for_timeout(1000)
+    plant.shoot(line, f"{line}-a", "xxx")
+    page.locator("#rows").filter(has_text=line).wait_for(timeout=20_000)

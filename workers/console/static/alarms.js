@@ -2,18 +2,27 @@
 import { swap } from "./live.js";
 
 const rows = document.getElementById("rows");
+let wanted = rows.dataset.changes;
 
-document.addEventListener("andon:alarms", async ({ detail }) => {
-  if (rows.dataset.changes === String(detail.changes)) return; // as it was drawn
-  rows.dataset.changes = detail.changes;
+document.addEventListener("andon:alarms", ({ detail }) => { wanted = String(detail.changes); renew(wanted); });
+
+async function renew(changes) {
+  if (rows.dataset.changes === changes || wanted !== changes) return; // as it was drawn, or no longer the newest
   const address = new URL(location.href);
   address.pathname = "/alarms";
   address.searchParams.set("rows", "true");
   try {
     const answer = await fetch(address, { headers: { accept: "text/html" } });
-    if (answer.ok && !answer.redirected) swap(rows, await answer.text());
+    if (answer.redirected) return; // logged out: the page is loaded anew
+    const html = answer.ok ? await answer.text() : null;
+    if (html !== null && wanted === changes) {
+      rows.dataset.changes = changes;
+      swap(rows, html);
+      return;
+    }
   } catch { /* the bar at the top says that the server is away */ }
-});
+  setTimeout(() => renew(changes), 2000);
+}
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("dialog[open], input, select, textarea")) return;
