@@ -5,6 +5,8 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +35,37 @@ def replay(folder: Path, frames: int | None = None, **settings: object) -> list[
     found = list(islice(source.images(threading.Event()), frames))
     assert all(isinstance(image, Image) for image in found)
     return [image for image in found if isinstance(image, Image)]
+
+
+def jpeg(seed: int) -> bytes:
+    """320 × 240, so full of detail that half of it is half of the picture."""
+    out = io.BytesIO()
+    Pillow.effect_noise((320, 240), 10 + seed).convert("RGB").save(out, "JPEG")
+    return out.getvalue()
+
+
+@contextmanager
+def mjpeg_camera(pictures: list[bytes]) -> Iterator[str]:
+    """The address of a camera that sends these over HTTP, as cheap ones do, and then stops."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+            self.end_headers()
+            for each in pictures:
+                head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(each)}\r\n\r\n"
+                self.wfile.write(head.encode() + each + b"\r\n")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
 
 
 def parts(found: list[Image]) -> list[str | None]:
@@ -205,6 +238,16 @@ def test_a_stream_that_does_not_answer_is_named_without_its_password() -> None:
     with pytest.raises(SourceError, match=r"rtsp://…@127\.0\.0\.1:1/line") as refused:
         next(source.images(threading.Event()))
     assert "secret" not in str(refused.value)
+
+
+def test_a_torn_picture_of_a_stream_is_no_picture() -> None:
+    """A decoder fills the rest of a torn JPEG with grey, and that looks like a defect."""
+    pytest.importorskip("av")
+    whole = jpeg(1)
+    with mjpeg_camera([whole, whole[: len(whole) // 2], jpeg(2), jpeg(3)]) as url:
+        source = open_source(VideoSource(type="video", url=url, open_timeout_s=5, read_timeout_s=5))
+        found = list(islice(source.images(threading.Event()), 4))
+    assert [type(image) for image in found] == [Image, Unreadable, Image, Image]
 
 
 def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: Path) -> None:

@@ -46,6 +46,9 @@ class VideoCapture:
             raise SourceError(f"video {self._shown}: there is no picture in it")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        if stream.codec_context.name == "mjpeg":
+            # Left alone, the decoder fills the rest of a torn picture with grey, and that looks like a defect.
+            stream.codec_context.options = {"err_detect": "explode"}
         pace = Pace(self._config.fps or (None if self._live else float(stream.average_rate or 25)))
         for packet in container.demux(stream):
             if stop.is_set():
