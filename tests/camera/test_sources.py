@@ -240,6 +240,25 @@ def test_a_stream_that_does_not_answer_is_named_without_its_password() -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://user:secret@10.0.0.5:554/line", "rtsp://…@10.0.0.5:554/line"),
+        ("rtsp://user:p@secret@10.0.0.5/line", "rtsp://…@10.0.0.5/line"),
+        ("rtsp://user:p/secret@10.0.0.5/line", "rtsp://…"),
+        ("http://cam-1/cgi?user=admin&pwd=secret", "http://cam-1/cgi?…"),
+        ("http://cam-1/cgi?pwd=x@secret", "http://cam-1/cgi?…"),
+        ("http://[fe80::1]:80/line", "http://[fe80::1]:80/line"),
+        ("clips/line@2.mp4", "clips/line@2.mp4"),
+    ],
+)
+def test_no_log_tells_the_password_of_a_stream(url: str, shown: str) -> None:
+    pytest.importorskip("av")
+    from workers.camera.sources.video import without_password
+
+    assert without_password(url) == shown
+
+
 def test_a_torn_picture_of_a_stream_is_no_picture() -> None:
     """A decoder fills the rest of a torn JPEG with grey, and that looks like a defect."""
     pytest.importorskip("av")
@@ -248,6 +267,14 @@ def test_a_torn_picture_of_a_stream_is_no_picture() -> None:
         source = open_source(VideoSource(type="video", url=url, open_timeout_s=5, read_timeout_s=5))
         found = list(islice(source.images(threading.Event()), 4))
     assert [type(image) for image in found] == [Image, Unreadable, Image, Image]
+
+
+def test_a_login_that_is_no_text_is_a_fault_of_the_source(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    for name in ("username", "password"):
+        (tmp_path / name).write_bytes(b"\xff\xfe")
+    sight = look(VideoSource(type="video", url="rtsp://127.0.0.1:1/line", login=tmp_path), threading.Event())
+    assert not sight.usable
 
 
 def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: Path) -> None:

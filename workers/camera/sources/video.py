@@ -16,14 +16,16 @@ from workers.camera.sources.base import ContentType, Image, SourceError, Unreada
 from workers.camera.sources.pace import Pace
 
 _LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?P<scheme>[^:/]+://)(?P<login>[^/?#]*@)?(?P<place>(\[[^\]@]*\]|[^/?#:@\[]*)(:\d*)?(/[^?#@]*)?)(?P<query>[?#].*)?"
+)
 
 
 class VideoCapture:
     def __init__(self, config: VideoSource) -> None:
         self._config = config
         self._live = bool(_LIVE.match(config.url))
-        self._shown = re.sub(r"//[^/@]*@", "//…@", config.url)
-        """The address without its password."""
+        self._shown = without_password(config.url)
         self._content_type: ContentType = "image/png" if config.encode == "png" else "image/jpeg"
 
     def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
@@ -32,6 +34,8 @@ class VideoCapture:
                 yield from self._decode(container, stop)
         except (FFmpegError, OSError) as error:
             raise SourceError(f"video {self._shown}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise SourceError(f"video {self._shown}: what lies in {self._config.login} is no text") from error
         if self._live and not stop.is_set():
             raise SourceError(f"video {self._shown}: the stream ended")
 
@@ -74,6 +78,16 @@ class VideoCapture:
         else:
             picture.save(encoded, "JPEG", quality=self._config.quality)
         return encoded.getvalue()
+
+
+def without_password(url: str) -> str:
+    """For logs. Many cameras want it in the query; and one with a / in it that is not quoted looks like a path."""
+    if "://" not in url:
+        return url
+    found = _ADDRESS.fullmatch(url)
+    if found is None:
+        return f"{url.partition('://')[0]}://…"
+    return f"{found['scheme']}{'…@' if found['login'] else ''}{found['place']}{'?…' if found['query'] else ''}"
 
 
 def address(config: VideoSource) -> str:
