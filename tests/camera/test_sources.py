@@ -108,6 +108,14 @@ def test_a_limit_ends_the_replay(images: Path) -> None:
     assert len(replay(images, loop=True, limit=8)) == 8
 
 
+def test_of_a_huge_file_no_more_is_read_than_tells_that_it_is_too_large(images: Path) -> None:
+    with (images / "b-huge.png").open("wb") as file:
+        file.truncate(1 << 40)  # a hole: it takes no room on the disk
+    sizes = [len(image.content) for image in replay(images)]
+    assert max(sizes) == MAX_FRAME_BYTES + 1
+    assert len(sizes) > 1
+
+
 @pytest.mark.parametrize("folder", ["missing", "empty"])
 def test_a_folder_without_images_is_named(tmp_path: Path, folder: str) -> None:
     (tmp_path / "empty").mkdir()

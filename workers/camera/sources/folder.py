@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.events import now
 from pipeline.folders import files_below
+from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera.config import FolderSource
 from workers.camera.sources.base import ContentType, Image, SourceError, Unreadable
 from workers.camera.sources.pace import Pace
@@ -60,15 +61,17 @@ def _image(path: str, turn: int) -> Image | Unreadable:
 
 
 def _read(path: str) -> bytes:
+    """No more than tells that it is too large: a film that somebody called .png would fill the memory."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        wanted = os.fstat(file).st_size
+        wanted = min(os.fstat(file).st_size, MAX_FRAME_BYTES)
         content = os.read(file, wanted + 1)
         if len(content) == wanted:
             return content
-        parts = [content]  # it grows, or the system gives it in parts
-        while parts[-1]:
-            parts.append(os.read(file, 1 << 20))
+        parts, left = [content], MAX_FRAME_BYTES + 1 - len(content)
+        while parts[-1] and left > 0:  # it grows, or the system gives it in parts
+            parts.append(os.read(file, left))
+            left -= len(parts[-1])
         return b"".join(parts)
     finally:
         os.close(file)
