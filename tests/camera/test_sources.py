@@ -2,8 +2,10 @@
 
 import io
 import random
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -283,6 +285,26 @@ def test_a_login_that_is_no_text_is_a_fault_of_the_source(tmp_path: Path) -> Non
         (tmp_path / name).write_bytes(b"\xff\xfe")
     sight = look(VideoSource(type="video", url="rtsp://127.0.0.1:1/line", login=tmp_path), threading.Event())
     assert not sight.usable
+
+
+@pytest.mark.parametrize(("pixels", "why"), [(10_000, "10000 × 10000 pixels"), (60_000, "pixels")])
+def test_a_check_finds_unusable_what_no_replica_takes(tmp_path: Path, pixels: int, why: str) -> None:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", pixels, pixels, 8, 0, 0, 0, 0))
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
+    sight = look(FolderSource(type="folder", path=tmp_path), threading.Event())
+    assert not sight.usable
+    assert why in sight.description
+
+
+def test_a_check_finds_unusable_what_is_torn(images: Path) -> None:
+    first = min(images.iterdir())
+    first.write_bytes(first.read_bytes()[: first.stat().st_size // 2])
+    assert not look(FolderSource(type="folder", path=images), threading.Event()).usable
 
 
 def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: Path) -> None:
