@@ -505,7 +505,9 @@ def test_the_serve_config_is_the_local_one_but_for_what_a_cluster_changes(plant:
         config.pop("proxy_location")
         config["http_options"].pop("host")
         (deployment,) = config["applications"][0]["deployments"]
-        for name in ("num_replicas", "autoscaling_config", "ray_actor_options", "user_config"):
+        for name in (
+            "num_replicas", "autoscaling_config", "max_replicas_per_node", "ray_actor_options", "user_config"
+        ):  # fmt: skip
             deployment.pop(name, None)
     assert found == local
 
@@ -515,6 +517,13 @@ def test_each_recipe_takes_the_cameras_that_name_it_and_the_check(plant: Render)
     recipes = {name: Recipe.model_validate(one) for name, one in deployment["user_config"]["recipes"].items()}
     assert recipes["cast-part"].cameras == ("andon-check", "press-1-side", "press-1-top")
     assert recipes["label"].cameras == ("labels-2-back", "labels-2-front")
+
+
+def test_a_pod_holds_as_many_replicas_as_its_memory_is_for(factory: Render) -> None:
+    """Not as many as its cores would take: Ray counts no memory, and fills a pod before it asks for another."""
+    values = yaml.safe_load(factory.mode.values_file.read_text())
+    (deployment,) = serve_config(factory)["applications"][0]["deployments"]
+    assert deployment["max_replicas_per_node"] == values.get("inference", {}).get("worker", {}).get("replicas", 1)
 
 
 def test_replicas_fit_into_their_pods_and_never_outnumber_partitions(factory: Render) -> None:

@@ -7,6 +7,8 @@ Serve while it runs; it is no part of rayClusterConfig, so a change rolls no pod
 {{- $deployment := omit (first $app.deployments) "num_replicas" }}
 {{- $gpus := float64 $values.replica.gpus }}
 {{- $_ := set $deployment "ray_actor_options" (dict "num_cpus" $values.replica.cpus "num_gpus" $values.replica.gpus) }}
+{{- /* Ray places by cores alone, and cores left over would draw replicas into a pod that has no memory for them. */}}
+{{- $_ := set $deployment "max_replicas_per_node" (int $values.worker.replicas) }}
 {{- if $values.autoscaling.enabled }}
 {{- $scaling := $values.autoscaling }}
 {{- $kwargs := dict "catch_up_s" $scaling.catchUpS "target_busy" $scaling.targetBusy }}
