@@ -11,6 +11,7 @@ import uvicorn
 from pipeline.errors import AndonError
 from workers.console.app import create_app
 from workers.console.desk import Desk
+from workers.console.patience import Patience
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _MOST_CONNECTIONS = 500
@@ -48,6 +49,7 @@ def serve(
         proxy_headers=False,
         server_header=False,
         date_header=True,
+        http=Patience,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=_END_S,

@@ -1,0 +1,119 @@
+"""Who says nothing, or takes nothing, does not keep a place that others need."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import uvicorn
+from console.conftest import ConsoleProcess
+from support.stream import wait_until
+
+from workers.console import patience
+from workers.console.patience import Patience
+
+PIECE = b"x" * 65536
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Reads a request to its end; answers with more than any buffer on the way holds."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    pieces = int(scope["query_string"] or 1)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for left in reversed(range(pieces)):
+        await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(patience, "REQUEST_S", 0.6)
+    monkeypatch.setattr(patience, "STANDSTILL_S", 0.6)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=Patience, log_level="error", ws="none", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+def seconds_until_the_end(peer: socket.socket, drip: bytes = b"", most_s: float = 5) -> float:
+    """Sends one byte of `drip` after the other meanwhile."""
+    begun, peer_ended = time.monotonic(), False
+    peer.settimeout(0.1)
+    while not peer_ended and time.monotonic() - begun < most_s:
+        try:
+            if drip:
+                peer.send(drip[:1])
+                drip = drip[1:]
+            peer_ended = not peer.recv(1024)
+        except TimeoutError:
+            pass
+        except OSError:
+            peer_ended = True
+    return time.monotonic() - begun
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("said", "drip"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", b""),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ", b"a" * 100),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n", b"a" * 100),
+    ],
+    ids=["nothing", "half a header", "a dripping header", "a dripping body"],
+)
+def test_half_a_request_is_not_waited_for(port: int, said: bytes, drip: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        peer.sendall(said)
+        assert 0.3 < seconds_until_the_end(peer, drip) < 3
+
+
+@pytest.mark.unit
+def test_an_answer_that_nobody_takes_is_given_up(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        peer.sendall(b"GET /?4000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(2.5)
+        taken, begun = 0, time.monotonic()
+        peer.settimeout(5)
+        try:
+            while piece := peer.recv(1 << 20):
+                taken += len(piece)
+        except ConnectionError:
+            pass
+    assert taken < 4000 * len(PIECE)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.unit
+def test_who_is_slow_and_goes_on_is_waited_for(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        for turn in range(2):  # on one connection
+            for part in (b"GET /?200 HTTP/1.1\r\n", b"Host: a\r\n", b"\r\n"):
+                time.sleep(0.1)
+                peer.sendall(part)
+            left = 200 * len(PIECE)
+            while left > 0:
+                piece = peer.recv(1 << 20)
+                assert piece, turn
+                left -= len(piece)
+                time.sleep(0.1)
+            peer.settimeout(0.2)
+            with suppress(TimeoutError):
+                while peer.recv(1 << 16):  # what stands around the pieces
+                    pass
+            peer.settimeout(5)
+
+
+@pytest.mark.services
+def test_the_page_lets_a_silent_peer_go(console: ConsoleProcess) -> None:
+    with socket.create_connection(("127.0.0.1", console.port)) as peer:
+        assert seconds_until_the_end(peer, most_s=40) < 30

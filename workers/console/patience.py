@@ -1,0 +1,65 @@
+"""How long a peer may take. Without an end to it, 500 sockets that say nothing keep everybody else out for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+REQUEST_S = 15.0
+"""For a whole request, from the first moment that the peer owes one. Between two, uvicorn's keep-alive counts."""
+STANDSTILL_S = 30.0
+"""So long a peer may take not one byte of its answer. A slow one takes some."""
+
+_Http: Any = AutoHTTPProtocol
+
+
+class Patience(_Http):  # type: ignore[misc]
+    """uvicorn's own protocol, which waits for ever for the rest of a request and for the end of an answer."""
+
+    _owing: asyncio.TimerHandle | None = None
+    _writing: asyncio.TimerHandle | None = None
+    _left = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._expect(True)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._expect(self.cycle is None or self.cycle.response_complete or self.cycle.more_body)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._expect(False)
+        self._stop_writing()
+        super().connection_lost(error)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._left = self.transport.get_write_buffer_size()
+        self._writing = self.loop.call_later(STANDSTILL_S, self._look)
+
+    def resume_writing(self) -> None:
+        self._stop_writing()
+        super().resume_writing()
+
+    def _expect(self, something: bool) -> None:
+        if something and self._owing is None:
+            self._owing = self.loop.call_later(REQUEST_S, self.transport.abort)
+        elif not something and self._owing is not None:
+            self._owing.cancel()
+            self._owing = None
+
+    def _look(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left >= self._left:
+            self.transport.abort()
+            return
+        self._left = left
+        self._writing = self.loop.call_later(STANDSTILL_S, self._look)
+
+    def _stop_writing(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
