@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 from threading import BoundedSemaphore, Lock
 
@@ -15,11 +18,12 @@ from pipeline.drawing import colour_scale, heat
 from pipeline.events import KafkaPosition
 from pipeline.frames import MAX_FRAME_PIXELS
 from pipeline.kafka.reading import read_one
-from pipeline.maps import MapStore, StoredMap
+from pipeline.maps import MapStore, MapStoreError, StoredMap
 from pipeline.settings import Settings
 from pipeline.topics import MAX_FRAME_BYTES
 
 _KAFKA_AT_ONCE = 4
+_REST_S = 5.0
 _MODELS = 64
 _MAPS_PER_MODEL = 300
 _FLOOR = 0.35
@@ -53,13 +57,16 @@ class Pictures:
         self._maps = maps
         self._scales = Scales()
         self._reading = BoundedSemaphore(_KAFKA_AT_ONCE)
+        self._rests_until_s = 0.0
 
     def stored(self, key: str) -> StoredMap | None:
         """None once expired. Raises MapStoreError."""
-        return self._maps.get(key)
+        with self._asking():
+            return self._maps.get(key)
 
     def keys_of(self, frame_id: str) -> list[str]:
-        return self._maps.keys_of(frame_id)
+        with self._asking():
+            return self._maps.keys_of(frame_id)
 
     def thumbnail(self, key: str) -> bytes | None:
         """JPEG."""
@@ -81,6 +88,17 @@ class Pictures:
         with self._reading:
             record = read_one(self._settings, at.topic, at.partition, at.offset)
         return as_picture(record.value) if record else None
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Where Redis hangs, one wait for its time-out tells as much as hundreds."""
+        if time.monotonic() < self._rests_until_s:
+            raise MapStoreError(f"Redis did not answer, and is asked again within {_REST_S:g} s")
+        try:
+            yield
+        except MapStoreError:
+            self._rests_until_s = time.monotonic() + _REST_S
+            raise
 
 
 def heat_png(grid: NDArray[np.float32], low: float, high: float) -> bytes:

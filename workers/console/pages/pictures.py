@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from fastapi.responses import Response
 
@@ -15,21 +17,32 @@ router = APIRouter(prefix="/pictures")
 _KEEP = {"cache-control": "private, max-age=600"}
 
 
+_threads = CapacityLimiter(12)
+"""Of their own: a wall asks for hundreds of pictures, and where Redis hangs each waits for its time-out. In the threads
+of the pages they would hold up who acknowledges a stop."""
+
+
 @router.get("/{frame_id}/{model}/thumbnail")
-def thumbnail(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
-    return _picture(desk.pictures.thumbnail(_key(frame_id, model)), "image/jpeg")
+async def thumbnail(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
+    key = _key(frame_id, model)
+    return _picture(await run_sync(desk.pictures.thumbnail, key, limiter=_threads), "image/jpeg")
 
 
 @router.get("/{frame_id}/{model}/heat")
-def heat(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
-    return _picture(desk.pictures.heat(_key(frame_id, model)), "image/png")
+async def heat(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
+    key = _key(frame_id, model)
+    return _picture(await run_sync(desk.pictures.heat, key, limiter=_threads), "image/png")
 
 
 @router.get("/{frame_id}/whole")
-def whole(who: Someone, desk: TheDesk, frame_id: str) -> Response:
+async def whole(who: Someone, desk: TheDesk, frame_id: str) -> Response:
     """The frame as the camera sent it, while Kafka has it; else its thumbnail."""
     if not FRAME_ID.fullmatch(frame_id):
         raise Refused("There is no such picture", frame_id[:200], 404)
+    return await run_sync(_whole, desk, frame_id, limiter=_threads)
+
+
+def _whole(desk: Desk, frame_id: str) -> Response:
     at = place_of(desk, frame_id)
     found = desk.pictures.whole(at) if at else None
     if found is None:
