@@ -167,6 +167,32 @@ def test_a_login_changes_the_session_and_a_logout_ends_it(client: TestClient, de
     assert client.get("/").status_code == 401
 
 
+def test_who_acts_after_the_session_is_over_is_told_so_and_led_back(client: TestClient) -> None:
+    log_in(client, "operator")
+    form = {"csrf": token(client, "/password"), "reason": "seen", "operation_id": "1"}
+    client.cookies.clear()
+    there = {"accept": "text/html", "referer": "http://testserver/alarms?line=l"}
+    sent_on = client.post("/lines/l/acts/acknowledge", data=form, headers=there)
+    assert sent_on.status_code == 303
+    page = client.get(sent_on.headers["location"]).text
+    assert "was NOT done" in page
+    assert log_in(client, "operator", next="/alarms?line=l").headers["location"] == "/alarms?line=l"
+    assert 'name="next" value="/alarms?line=l"' in page
+    assert client.get("/login", params={"next": "/"}).status_code == 303
+
+
+def test_a_login_page_of_yesterday_asks_once_more(client: TestClient) -> None:
+    form = {"csrf": token(client), "name": "viewer", "password": PASSWORD, "next": "/alarms"}
+    client.cookies.clear()  # it is over
+    again = client.post("/login", data=form)
+    assert again.status_code == 403
+    assert 'name="name" required maxlength="64" autocomplete="username" value="viewer"' in again.text
+    assert 'name="next" value="/alarms"' in again.text
+    fresh = re.search(r'name="csrf" value="([0-9a-f]+)"', again.text)
+    assert fresh
+    assert client.post("/login", data=form | {"csrf": fresh[1]}).headers["location"] == "/alarms"
+
+
 def test_logins_that_fail_too_often_have_to_wait(client: TestClient) -> None:
     for _ in range(PER_NAME_AND_PEER):
         assert log_in(client, "operator", "wrong").status_code == 403
@@ -176,7 +202,9 @@ def test_logins_that_fail_too_often_have_to_wait(client: TestClient) -> None:
     assert log_in(client, "viewer").status_code == 303
 
 
-@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "/a\r\nb: c"])
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "/a\r\nb: c", "/\t/evil"]
+)
 def test_a_login_leads_nowhere_else(client: TestClient, target: str) -> None:
     assert safe_next(target) == "/"
     assert log_in(client, "viewer", next=target).headers["location"] == "/"

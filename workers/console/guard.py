@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -105,8 +105,10 @@ class Guard:
         if path.startswith(OPEN):
             return None
         if identity is None:
-            if method in _SAFE and "text/html" in headers.get("accept", ""):
-                return RedirectResponse(f"/login?next={quote(_target(scope))}", 303)
+            if "text/html" in headers.get("accept", ""):
+                # A page where no person can go on would be the end of a tablet that shows no address bar.
+                where = _target(scope) if method in _SAFE else f"{_origin(headers)}&lost=true"
+                return RedirectResponse(f"/login?next={where}", 303)
             return PlainTextResponse("Log in first.", 401)
         if identity.must_change and path not in ("/password", "/logout"):
             return RedirectResponse("/password", 303)
@@ -133,7 +135,16 @@ def _host(header: str) -> str:
 def _target(scope: Scope) -> str:
     query = scope["query_string"].decode("latin-1")
     path: str = scope["path"]
-    return f"{path}?{query}" if query else path
+    return quote(f"{path}?{query}" if query else path)
+
+
+def _origin(headers: Headers) -> str:
+    """The page of ours that an act was asked on. Only its place here counts: the login leads nowhere else."""
+    try:
+        page = urlsplit(headers.get("referer", ""))
+    except ValueError:
+        return "/"
+    return quote(f"{page.path or '/'}?{page.query}" if page.query else page.path or "/")
 
 
 def _bounded(receive: Receive) -> Receive:

@@ -63,10 +63,19 @@ def _as(who: Identity, role: Role) -> Identity:
     return who
 
 
+async def any_form(request: Request) -> FormData:
+    return await request.form()
+
+
+def is_ours(request: Request, form: FormData) -> bool:
+    """Whether it comes from a page of this session."""
+    return the_desk(request).sessions.is_csrf_token(request.state.session, text(form, "csrf"))
+
+
 async def checked_form(request: Request) -> FormData:
     """The fields of an act, once its token has shown that it comes from our own page."""
     form = await request.form()
-    if not the_desk(request).sessions.is_csrf_token(request.state.session, text(form, "csrf")):
+    if not is_ours(request, form):
         raise Refused("Not done", "The page was too old, or the request came from elsewhere. Load it again and retry.")
     return form
 
@@ -97,7 +106,8 @@ def number(form: FormData, name: str) -> float:
 
 def safe_next(target: str) -> str:
     """A place on this page, and never elsewhere."""
-    ours = target.startswith("/") and not target.startswith(("//", "/\\")) and "\n" not in target and "\r" not in target
+    # Printable: browsers pass over tabs and line ends, so "/<tab>/host" would lead away.
+    ours = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
     return target if ours else "/"
 
 

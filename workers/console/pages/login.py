@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import FormData
 
-from workers.console.pages.common import Form, Someone, TheDesk, page, safe_next, text
+from workers.console.pages.common import Form, Someone, TheDesk, any_form, is_ours, page, safe_next, text
 from workers.console.sessions import new_session
 from workers.console.users import UsersError
 
@@ -17,15 +19,20 @@ log = logging.getLogger(__name__)
 
 
 @router.get("/login")
-def ask(request: Request, desk: TheDesk, next: str = "/") -> Response:
+def ask(request: Request, desk: TheDesk, next: str = "/", lost: bool = False) -> Response:
+    """`lost`: an act led here."""
     if request.state.identity is not None:
         return RedirectResponse(safe_next(next), 303)
-    return page(request, "login.html", next=safe_next(next), fault="")
+    fault = "Nobody was logged in any more, so what you asked for was NOT done. Log in, and ask again." if lost else ""
+    return page(request, "login.html", next=safe_next(next), fault=fault)
 
 
 @router.post("/login")
-def login(request: Request, desk: TheDesk, form: Form) -> Response:
+def login(request: Request, desk: TheDesk, form: Annotated[FormData, Depends(any_form)]) -> Response:
     name, target = text(form, "name", 64).strip(), safe_next(text(form, "next"))
+    if not is_ours(request, form):
+        fault = "This page stood open for too long. Give the password once more."
+        return page(request, "login.html", next=target, name=name, fault=fault, status=403)
     peer = request.client.host if request.client else "?"
     wait_s = desk.limits.wait_s(name, peer)
     if wait_s > 0:
