@@ -157,3 +157,11 @@ def test_feedback_is_exported_as_a_data_set_that_training_reads(store: FeedbackS
     assert all((out / "cells" / row["file"]).is_file() and row["actor"] == "ada" for row in rows.values())
     with pytest.raises(FeedbackError, match="not empty"):
         export(store.path, out)
+
+
+def test_a_file_that_is_no_feedback_is_named(tmp_path: Path) -> None:
+    other = tmp_path / "other.sqlite"
+    for content in (b"no database, but long enough to look at" * 100, b""):
+        other.write_bytes(content)
+        with pytest.raises(FeedbackError, match=r"other\.sqlite can't be read"):
+            export(other, tmp_path / "out")

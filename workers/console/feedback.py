@@ -152,6 +152,13 @@ def export(path: Path, out: Path) -> dict[str, Exported]:
         raise FeedbackError(f"there is no feedback file {path}: name the one of `andon console` with --feedback")
     if out.exists() and any(out.iterdir()):
         raise FeedbackError(f"{out} is not empty: give another folder, so that old and new do not mix")
+    try:
+        return _export(path, out)
+    except sqlite3.Error as error:
+        raise FeedbackError(f"the feedback file {path} can't be read: {error}") from error
+
+
+def _export(path: Path, out: Path) -> dict[str, Exported]:
     counts: dict[str, Counter[str]] = {}
     with closing(sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True, timeout=10)) as database:
         database.row_factory = sqlite3.Row
