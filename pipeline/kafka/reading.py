@@ -115,7 +115,10 @@ def read_each(
 def _read_at(
     consumer: KafkaConsumer, settings: Settings, topic: str, partition: int, offset: int, timeout_s: float
 ) -> Incoming | None:
-    (at,) = _places(consumer, settings, [topic], [partition])
+    places = _places(consumer, settings, [topic], [partition])
+    if not places:
+        return None  # whoever named the place may have made it up
+    (at,) = places
     begin = consumer.beginning_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
     end = consumer.end_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
     if not begin <= offset < end:

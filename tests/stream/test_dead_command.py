@@ -6,10 +6,12 @@ import pytest
 from support.stream import frame, incoming, settings_for
 from typer.testing import CliRunner
 
+from pipeline.errors import AndonError
 from pipeline.events import DeadReason
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.records import Outgoing
 from workers.cli import app
 
 pytestmark = pytest.mark.services
@@ -43,6 +45,43 @@ def test_dead_frames_are_listed_by_reason_and_saved_as_they_came(
     assert saved.exit_code == 0
     assert "dead.reason: undecodable" in saved.output
     assert out.read_bytes() == b"not a picture"
+
+
+def test_what_a_hostile_sender_wrote_is_shown_as_text(
+    kafka_bootstrap: str, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    publisher = Publisher(settings, "test")
+    topic = settings.topics.frames_dead.name
+    headers = [("dead.reason", b"[bold]"), ("dead.detail", b"[/x] \x1b]0;owned\x07"), ("camera_id", b"\x1b[2J")]
+    publisher.publish([Outgoing(topic, b"[/red]cam", b"bytes", headers)])
+    publisher.close()
+    for name, value in (("KAFKA_BOOTSTRAP", kafka_bootstrap), ("ANDON_TOPIC_PREFIX", unique)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ANDON_FRAME_PARTITIONS", "2")
+
+    listed = CliRunner().invoke(app, ["dead", "list"])
+    assert listed.exit_code == 0, listed.exception
+    row = next(line for line in listed.output.splitlines() if "[/red]cam" in line)
+    assert "[bold]" in row
+    assert "[/x]" in row
+    assert "1 [bold]" in listed.output
+    saved = CliRunner().invoke(app, ["dead", "save", row.split()[0], "--out", str(tmp_path / "frame")])
+    assert "dead.detail: [/x]" in saved.output
+    assert "\x1b" not in listed.output + saved.output
+
+
+def test_a_partition_that_is_none_holds_no_dead_frame(
+    kafka_bootstrap: str, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    for name, value in (("KAFKA_BOOTSTRAP", kafka_bootstrap), ("ANDON_TOPIC_PREFIX", unique)):
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(app, ["dead", "save", "99:0", "--out", str(tmp_path / "x")])
+    assert isinstance(result.exception, AndonError)
+    assert "no dead frame at 99:0" in str(result.exception)
 
 
 @pytest.mark.parametrize("place", ["7", "a:b", "-1:2"])

@@ -22,11 +22,13 @@ def list_(
 
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from pipeline.events import from_ms
     from pipeline.kafka.dead_letters import cause_of_death
     from pipeline.kafka.reading import read_to_end
     from pipeline.settings import read_settings
+    from workers.alerting.display import printable
     from workers.commands.audit import wide_console
 
     settings = read_settings()
@@ -50,9 +52,9 @@ def list_(
         return
     table = Table("place", "died at (UTC)", "camera", "reason", "bytes", "detail", box=box.SIMPLE)
     for _, cells in sorted(rows)[-last:]:
-        table.add_row(*cells)
+        table.add_row(*(Text(printable(cell)) for cell in cells))  # from outside, and no markup
     console.print(table)
-    console.print(", ".join(f"{count} {name}" for name, count in counts.most_common()))
+    console.print(Text(printable(", ".join(f"{count} {name}" for name, count in counts.most_common()))))
 
 
 @dead.command()
@@ -64,6 +66,7 @@ def save(
     from pipeline.errors import AndonError
     from pipeline.kafka.reading import read_one
     from pipeline.settings import read_settings
+    from workers.alerting.display import printable
 
     match = _PLACE.fullmatch(place)
     if match is None:
@@ -74,5 +77,5 @@ def save(
         raise AndonError(f"there is no dead frame at {place}: it has expired, or the place is wrong")
     out.write_bytes(record.value or b"")
     for name, value in record.headers:
-        typer.echo(f"{name}: {value.decode(errors='replace')}")
+        typer.echo(printable(f"{name}: {value.decode(errors='replace')}"))
     typer.echo(f"{out}: {len(record.value or b'')} bytes")
