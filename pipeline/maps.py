@@ -102,7 +102,7 @@ def decode_map(fields: Mapping[bytes, bytes]) -> NDArray[np.float32] | None:
 
 
 class MapStore:
-    """One connection pool to Redis; thread-safe."""
+    """One connection pool to Redis; thread-safe. `ttl_s` and `lossless` may be set while it is used."""
 
     def __init__(self, url: str, *, ttl_s: int = 3600, lossless: bool = False, timeout_s: float = 2.0) -> None:
         self._redis: Any = redis.Redis.from_url(
@@ -113,11 +113,11 @@ class MapStore:
             # Two quick tries; whoever calls knows better how to wait longer.
             retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
         )
-        self._ttl_s = ttl_s
-        self._lossless = lossless
+        self.ttl_s = ttl_s
+        self.lossless = lossless
 
     def expires_at(self) -> datetime:
-        return now() + timedelta(seconds=self._ttl_s)
+        return now() + timedelta(seconds=self.ttl_s)
 
     def put(self, entries: Sequence[MapEntry]) -> None:
         """Writes all entries in one pipeline. Idempotent. Raises MapStoreError."""
@@ -132,9 +132,9 @@ class MapStore:
                 **{f"fact.{name}": value for name, value in entry.facts.items()},
             }
             if entry.anomaly_map is not None:
-                fields |= encode_map(entry.anomaly_map, lossless=self._lossless)
+                fields |= encode_map(entry.anomaly_map, lossless=self.lossless)
             pipe.hset(entry.key, mapping=fields)
-            pipe.expire(entry.key, self._ttl_s)
+            pipe.expire(entry.key, self.ttl_s)
             live = f"andon:live:{entry.camera_id}"
             pipe.xadd(
                 live,
@@ -142,7 +142,7 @@ class MapStore:
                 maxlen=LIVE_LENGTH,
                 approximate=True,
             )
-            pipe.expire(live, self._ttl_s)
+            pipe.expire(live, self.ttl_s)
         try:
             pipe.execute()
         except redis.RedisError as error:

@@ -51,9 +51,9 @@ class ServingConfig(BaseModel):
 
     recipes: dict[str, Recipe] = Field(min_length=1)
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0 …")
-    max_batch: int = Field(default=16, ge=1, le=1024, description="Frames a poll. Read at start.")
-    map_ttl_s: int = Field(default=3600, ge=1, description="How long maps and thumbnails stay in Redis. Read at start.")
-    lossless_maps: bool = Field(default=False, description="float16 instead of 8-bit maps. Read at start.")
+    max_batch: int = Field(default=16, ge=1, le=1024, description="Frames a poll.")
+    map_ttl_s: int = Field(default=3600, ge=1, description="How long maps and thumbnails stay in Redis.")
+    lossless_maps: bool = Field(default=False, description="float16 instead of 8-bit maps.")
     shadow_within_ms: int = Field(
         default=250, ge=1, le=10_000, description="The longest that a batch waits for its shadow bundle."
     )
@@ -132,6 +132,7 @@ class Inspector:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: ConsumerLoop[Scored] | None = None
+        self._store: MapStore | None = None
         self._failure: BaseException | None = None
         self._activity = Activity()
         self._tracer = open_tracer("andon-inspection")
@@ -143,7 +144,8 @@ class Inspector:
         with a configuration or a bundle; a replica that runs goes on with what it had."""
         config = ServingConfig.model_validate(user_config)
         # Loading takes seconds; meanwhile the poll thread goes on with the old models.
-        self._catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, self._catalog)
+        before = self._catalog if self._config and self._config.device == config.device else None
+        self._catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, before)
         self._config = config
         self._shadows.within_s = config.shadow_within_ms / 1000
         if self._thread is None:
@@ -151,6 +153,9 @@ class Inspector:
             # Its own alone: a replica's Kafka user need not see the others.
             await asyncio.to_thread(check_topics, self._settings, (topics.frames, topics.frames_dead, topics.scores))
             self._start(config)
+        elif self._loop and self._store:
+            self._loop.resize(config.max_batch, config.stuck_after_s / _BATCHES_BEFORE_STUCK)
+            self._store.ttl_s, self._store.lossless = config.map_ttl_s, config.lossless_maps
 
     def _start(self, config: ServingConfig) -> None:
         store = MapStore(self._settings.redis_url, ttl_s=config.map_ttl_s, lossless=config.lossless_maps)
@@ -179,7 +184,7 @@ class Inspector:
                 if self._tracer:
                     self._tracer.close()
 
-        self._loop = loop
+        self._loop, self._store = loop, store
         self._thread = threading.Thread(target=run, name="poll", daemon=True)
         self._thread.start()
 

@@ -127,6 +127,10 @@ class ConsumerLoop(Generic[Result]):
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
+    def resize(self, max_batch: int, batch_within_s: float) -> None:
+        """From the next poll on. It begins with one record again: what the work costs may have changed, too."""
+        self._size = BatchSize(max_batch, batch_within_s)
+
     def run(self) -> None:
         """Returns after `stop`, with everything delivered committed. Raises what `work` raises, and KafkaError."""
         options = self._options

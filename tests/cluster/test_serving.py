@@ -83,6 +83,24 @@ def test_a_change_of_recipes_takes_effect_without_losing_a_frame(plant: Plant, t
         wait_until(lambda: plant.health()["recipes"] == before["recipes"])
 
 
+def test_maps_expire_by_a_changed_configuration_without_a_restart(plant: Plant) -> None:
+    before = plant.health()
+    recipes = null_recipes(plant.folder)
+    try:
+        plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8, "map_ttl_s": 77}})
+        plant.cameras("expiring", frames=300, fps=10)
+
+        def lives() -> list[float]:
+            mine = [score for score in scores_in(plant.settings) if score.line_id == "expiring"]
+            return [(s.map_expires_at - s.scored_at).total_seconds() for s in mine if s.map_expires_at]
+
+        wait_until(lambda: any(life < 80 for life in lives()), timeout_s=25)
+        assert plant.health()["pid"] == before["pid"]
+        plant.settled("expiring", 600)
+    finally:
+        plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8}})
+
+
 def test_the_shipped_configurations_are_what_serve_expects() -> None:
     from ray.serve.schema import ServeDeploySchema
 

@@ -498,6 +498,14 @@ def test_rays_own_schema_takes_the_serve_config(factory: Render) -> None:
     ServingConfig.model_validate(deployment.user_config)
 
 
+def test_what_a_large_frame_needs_can_be_set(plant: Render) -> None:
+    """docs/operations.md tells to raise it."""
+    after = rendered(plant.mode, "--set", "inference.stuckAfterS=240")
+    (deployment,) = serve_config(after)["applications"][0]["deployments"]
+    assert deployment["user_config"]["stuck_after_s"] == 240
+    assert cluster_of(after) == cluster_of(plant)
+
+
 def test_the_serve_config_is_the_local_one_but_for_what_a_cluster_changes(plant: Render) -> None:
     local = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "serve" / "local.yaml").read_text())
     found = serve_config(plant)

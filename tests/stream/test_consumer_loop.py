@@ -107,6 +107,21 @@ def test_no_batch_takes_longer_than_a_worker_may_stand_still(
     assert max(step.batches) <= 3
 
 
+def test_a_batch_has_another_size_once_it_was_changed(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions
+) -> None:
+    step = Slow()
+    with running(settings, options, step) as loop:
+        send(publisher, settings, 0, 10)
+        wait_until(lambda: loop.state.records == 10)
+        assert max(step.batches) > 2
+        loop.resize(2, batch_within_s=10)
+        step.batches.clear()
+        send(publisher, settings, 10, 20)
+        wait_until(lambda: loop.state.records == 20)
+    assert max(step.batches[1:]) <= 2  # the first poll may have begun before
+
+
 def test_a_delivery_that_waits_is_neither_lost_nor_committed(
     settings: Settings, publisher: Publisher, options: ConsumerOptions
 ) -> None:

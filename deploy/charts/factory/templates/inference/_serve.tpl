@@ -22,6 +22,7 @@ Serve while it runs; it is no part of rayClusterConfig, so a change rolls no pod
 {{- $_ := set $deployment "num_replicas" (int $values.replicas) }}
 {{- end }}
 {{- $config := dict "device" $values.device "max_batch" (int $values.maxBatch) "map_ttl_s" (int $values.mapTtlS) }}
+{{- $_ := set $config "stuck_after_s" $values.stuckAfterS }}
 {{- $_ := set $config "shadow_within_ms" (int $values.shadowWithinMs) }}
 {{- $_ := set $config "recipes" (include "factory.recipes" . | fromYaml) }}
 {{- $_ := set $deployment "user_config" $config }}
