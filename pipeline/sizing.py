@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.topics import Topic, topics
+
 GIB = 1024**3
 _GBIT_BYTES_S = 125_000_000
 
@@ -15,8 +17,6 @@ REPLICA_OVERHEAD_MS = 3.3
 """Of a frame in a replica besides the model: poll, decode, Redis, Kafka, commit. The null detector's 306 frames/s."""
 FRAME_ENVELOPE_BYTES = 700
 """Headers and record of a frame."""
-EVENT_BYTES = 1_300
-"""A score as JSON."""
 MAP_ENTRY_OVERHEAD_BYTES = 1_100
 """Of one frame in Redis besides its map and its thumbnail: facts, key, expiry, its entry in the live stream."""
 REDIS_FRAMES_S = 15_000
@@ -77,6 +77,8 @@ class Plan:
     replicas: int
     gpus: int
     frame_partitions: int
+    frames_gib_per_partition: int
+    """What `frames` may keep, for its retention and a busy hour."""
     brokers: int
     broker_disk_gib: float
     """Each."""
@@ -98,12 +100,14 @@ def plan(work: Workload, machine: Machine = Machine()) -> Plan:
     replicas = math.ceil(work.frames_s / (replica_frames_s(work.model_ms) * BUSY))
     # Twice the replicas, so that they can be doubled, and the loads of partitions even out.
     partitions = max(8, 2 * replicas, math.ceil(work.bytes_s / PARTITION_BYTES_S))
-    stored = work.bytes_s * work.retention_h * 3600 * work.replication
+    frames_gib = max(1, math.ceil(work.bytes_s * work.retention_h * 3600 / BUSY / partitions / GIB))
+    frames_bytes = partitions * (frames_gib * GIB + topics().frames.segment_bytes)
+    stored = (frames_bytes + _other_bytes(partitions)) * work.replication
     redis_bytes = work.frames_s * work.map_ttl_s * _map_entry_bytes(work)
     brokers = max(
         work.replication,
         math.ceil(work.bytes_s * work.replication / machine.nic_bytes_s),
-        math.ceil(stored / (machine.broker_disk_gib * GIB * BUSY)),
+        math.ceil(stored / (machine.broker_disk_gib * GIB)),
         math.ceil(partitions * work.replication / BROKER_PARTITIONS),
     )
     redis_servers = max(
@@ -115,8 +119,9 @@ def plan(work: Workload, machine: Machine = Machine()) -> Plan:
         replicas=replicas,
         gpus=math.ceil(replicas / work.replicas_per_gpu) if work.replicas_per_gpu else 0,
         frame_partitions=partitions,
+        frames_gib_per_partition=frames_gib,
         brokers=brokers,
-        broker_disk_gib=stored / brokers / GIB / BUSY,
+        broker_disk_gib=stored / brokers / GIB,
         broker_in_bytes_s=work.bytes_s * work.replication / brokers,
         broker_out_bytes_s=work.bytes_s * work.replication / brokers,  # to followers, and once to a replica
         redis_gib=redis_bytes / GIB / BUSY,
@@ -128,6 +133,18 @@ def plan(work: Workload, machine: Machine = Machine()) -> Plan:
 
 def _map_entry_bytes(work: Workload) -> int:
     return work.map_bytes + work.thumbnail_bytes + MAP_ENTRY_OVERHEAD_BYTES
+
+
+def _other_bytes(frame_partitions: int) -> int:
+    """What the topics besides `frames` may hold, once: a disk that they fill stops the broker, frames and all."""
+    found = topics(frame_partitions=frame_partitions)
+    return sum(_most_bytes(topic) for topic in found if topic is not found.frames)
+
+
+def _most_bytes(topic: Topic) -> int:
+    """Kafka deletes whole files, so a partition holds one beyond its limit. Without a limit: as much as its like."""
+    limit = topic.retention_bytes if topic.retention_bytes >= 0 else topics().alarms.retention_bytes
+    return topic.partitions * (limit + topic.segment_bytes)
 
 
 def _warnings(work: Workload, partitions: int, redis_servers: int) -> Sequence[str]:
@@ -167,13 +184,16 @@ def limits(work: Workload, machine: Machine = Machine()) -> list[Limit]:
     frame = work.frame_bytes + FRAME_ENVELOPE_BYTES
     brokers = work.replication
     entry = _map_entry_bytes(work)
-    disk_s = work.retention_h * 3600 * frame
+    # A partition more for each replica more, twice, and all that may lie in it besides its frames.
+    beside = _other_bytes(8)
+    partition = _other_bytes(9) - beside + topics().frames.segment_bytes
+    disk_s = work.retention_h * 3600 * frame / BUSY + partition * 2 / replica
     found = [
         ("one GPU" if work.replicas_per_gpu else "one replica", replica * per_gpu, "another, up to the partitions"),
         (f"the network cards of {brokers} brokers", machine.nic_bytes_s / frame, "another broker"),
         (
             f"the disks of {brokers} brokers",
-            machine.broker_disk_gib * GIB * BUSY / disk_s,
+            max(0, machine.broker_disk_gib * GIB - beside) / disk_s,
             "another broker, or shorter retention",
         ),
         ("one Redis: commands", REDIS_FRAMES_S, "split the factory"),

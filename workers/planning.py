@@ -1,5 +1,6 @@
 """A plan for people (tables) and for the charts (values)."""
 
+import math
 from collections.abc import Sequence
 
 import yaml
@@ -21,7 +22,9 @@ def needs_table(work: Workload, plan: Plan) -> Table:
         table.add_row("GPUs", f"{plan.gpus:,}", f"{work.replicas_per_gpu} replicas share one")
     table.add_row("partitions of frames", f"{plan.frame_partitions:,}", "room to double the replicas")
     table.add_row("brokers", f"{plan.brokers:,}", f"each record {work.replication} times")
-    table.add_row("disk a broker", f"{plan.broker_disk_gib:,.0f} GiB", f"{work.retention_h:g} h of frames")
+    table.add_row(
+        "disk a broker", f"{plan.broker_disk_gib:,.0f} GiB", f"{work.retention_h:g} h of frames, and other topics"
+    )
     network = f"{plan.broker_in_bytes_s / 1e6:,.0f} + {plan.broker_out_bytes_s / 1e6:,.0f} MB/s"
     table.add_row("network a broker", network, "in and out")
     table.add_row("Redis memory", f"{plan.redis_gib:,.1f} GiB", f"maps of {work.map_ttl_s} s")
@@ -56,15 +59,13 @@ def chart_values(work: Workload, plan: Plan) -> str:
         },
     }
     kafka = {
-        "brokers": {"replicas": plan.brokers, "storage": f"{max(1, round(plan.broker_disk_gib))}Gi"},
+        "brokers": {"replicas": plan.brokers, "storage": f"{math.ceil(plan.broker_disk_gib)}Gi"},
         "topics": {
             "framePartitions": plan.frame_partitions,
             "retention": {
                 "frames": {
-                    "hours": max(1, round(work.retention_h)),
-                    "gibPerPartition": max(
-                        1, round(plan.broker_disk_gib * plan.brokers / plan.frame_partitions / work.replication)
-                    ),
+                    "hours": math.ceil(work.retention_h),
+                    "gibPerPartition": plan.frames_gib_per_partition,
                 }
             },
         },

@@ -148,3 +148,11 @@ def test_more_partitions_change_only_topics(renders: dict[Mode, Render]) -> None
         return [found for found in render.objects if found["kind"] != "KafkaTopic"]
 
     assert rest(rendered(mode, "--set", "topics.framePartitions=96")) == rest(renders[mode])
+
+
+def test_the_default_topics_do_not_fill_the_default_disk() -> None:
+    """A broker whose disk is full stops, and all lines with it."""
+    values = yaml.safe_load((Mode("factory-kafka", "plant").chart_folder / "values.yaml").read_text())
+    most = sum(topic.partitions * (max(0, topic.retention_bytes) + topic.segment_bytes) for topic in topics())
+    copies, brokers = values["replication"]["factor"], values["brokers"]
+    assert most * copies <= brokers["replicas"] * int(brokers["storage"].removesuffix("Gi")) * 1024**3

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import redis
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.stream import picture
+from typer.testing import CliRunner
 
 from pipeline.events import KafkaPosition
 from pipeline.frames import decode
@@ -23,6 +25,8 @@ from pipeline.sizing import (
     plan,
     replica_frames_s,
 )
+from pipeline.topics import topics
+from workers.cli import app
 
 RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*-*.json"))
 WORK = Workload(cameras=100, fps=10, frame_bytes=100_000, model_ms=5)
@@ -90,8 +94,11 @@ def test_an_example_by_hand() -> None:
     assert made.gpus == 12
     assert made.frame_partitions == 24
     assert made.brokers == 3
-    # 100.7 MB/s × 6 h × 3 copies on 3 brokers, 70 % full.
-    assert made.broker_disk_gib == pytest.approx(100.7e6 * 21_600 / 1024**3 / 0.7, rel=0.001)
+    # 100.7 MB/s × 6 h ÷ 0.7 over 24 partitions are 121 GiB each, and a file of 256 MiB.
+    assert made.frames_gib_per_partition == 121
+    # 3 copies on 3 brokers. Besides: dead letters of 4 GiB × 24; 8 topics by line of 2 GiB × 4, of which line-state has
+    # files of 16 MiB; heartbeats.
+    assert made.broker_disk_gib == pytest.approx(24 * 121.25 + 24 * 4.25 + 7 * 4 * 2.25 + 4 * 2.016 + 2.25, rel=0.001)
     assert made.broker_in_bytes_s == pytest.approx(100.7e6, rel=0.001)
     assert made.redis_gib == pytest.approx(1000 * 3600 * 15_100 / 1024**3 / 0.7, rel=0.001)
     assert made.spool_gib_per_camera == pytest.approx(1.68, abs=0.01)
@@ -114,6 +121,31 @@ def test_what_is_planned_carries_the_load(cameras: int, fps: float, frame_bytes:
     more = plan(replace(work, cameras=cameras * 2), machine)
     assert more.replicas >= made.replicas
     assert more.brokers >= made.brokers
+
+
+@pytest.mark.unit
+@given(cameras=st.integers(1, 5_000), fps=st.floats(0.1, 30), retention_h=st.floats(0.1, 100))
+def test_no_topic_of_the_planned_values_can_fill_a_brokers_disk(cameras: int, fps: float, retention_h: float) -> None:
+    from workers.planning import chart_values
+
+    work = replace(WORK, cameras=cameras, fps=fps, retention_h=retention_h)
+    values = yaml.safe_load(chart_values(work, plan(work)).split("---\n")[1])
+    kept = values["topics"]["retention"]["frames"]
+    assert kept["hours"] >= retention_h
+    found = topics(frame_partitions=values["topics"]["framePartitions"])
+    limits = {topic.name: topic.retention_bytes for topic in found} | {"frames": kept["gibPerPartition"] * 1024**3}
+    # Kafka deletes whole files: a partition holds one more than its limit. The audit-log has no limit.
+    most = sum(topic.partitions * (max(0, limits[topic.name]) + topic.segment_bytes) for topic in found)
+    brokers = values["brokers"]
+    assert most * 3 <= brokers["replicas"] * int(brokers["storage"].removesuffix("Gi")) * 1024**3
+    assert limits["frames"] * found.frames.partitions >= work.bytes_s * retention_h * 3600
+
+
+@pytest.mark.unit
+def test_values_of_a_factory_that_can_not_be_say_so() -> None:
+    done = CliRunner().invoke(app, ["plan", "--cameras=1", "--fps=60", "--frame-kb=10", "--model-ms=20", "--values"])
+    assert "no number of replicas helps" in done.stderr
+    assert list(yaml.safe_load_all(done.stdout))
 
 
 @pytest.mark.unit

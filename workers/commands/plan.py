@@ -40,7 +40,10 @@ def plan(
     if as_values:
         from workers.planning import chart_values
 
-        typer.echo(chart_values(work, make_plan(work, machine)), nl=False)
+        made = make_plan(work, machine)
+        for warning in made.warnings:
+            typer.echo(f"andon: {warning}", err=True)
+        typer.echo(chart_values(work, made), nl=False)
         return
     from workers.commands.audit import wide_console
     from workers.planning import limits_table, needs_table
