@@ -134,10 +134,10 @@ def test_a_simulated_command_never_shows_as_a_stop() -> None:
     assert memory.line("line-1").level is None
 
 
-def state_of(*events: object, **options: bool) -> tuple[TileState, str]:
+def state_of(*events: object, in_s: float = 0, **options: bool) -> tuple[TileState, str]:
     camera = memory_of(*events).camera("cam-1")
     assert camera
-    found = tile(camera, now(), stale_after_s=10, **options)
+    found = tile(camera, now() + timedelta(seconds=in_s), stale_after_s=10, **options)
     return found.state, found.words
 
 
@@ -154,11 +154,25 @@ def test_a_tile_tells_what_the_camera_sees_or_why_it_does_not() -> None:
     assert state_of(old(11), triggered=True)[0] is TileState.OK  # no part, no frame
     assert state_of(beat()) == (TileState.WAITING, "no frame scored yet")
     assert state_of(score(0), beat(source_connected=False)) == (TileState.OFFLINE, "source not reachable")
-    assert state_of(score(0), beat(sent_at=now() - timedelta(seconds=11)))[0] is TileState.OFFLINE
+    assert state_of(score(0), beat(), in_s=11, triggered=True)[0] is TileState.OFFLINE
     assert state_of(score(0), beat(end=BootEnd.DIED)) == (TileState.OFFLINE, "its worker died")
     assert state_of(old(500), beat(end=BootEnd.CLEAN))[0] is TileState.ENDED
     assert state_of(score(0), beat(end=BootEnd.CLEAN))[0] is TileState.OK  # its last frames are still coming
     assert state_of(score(0, boot_id="20261123T000000"), beat(end=BootEnd.DIED))[0] is TileState.OK  # an earlier boot
+
+
+@pytest.mark.parametrize("ahead_s", [-40, 0, 4, 7200])
+def test_a_camera_is_alive_as_long_as_it_is_heard_whatever_its_clock_says(ahead_s: float) -> None:
+    ahead = timedelta(seconds=ahead_s)
+    seen, heard = score(0, captured_at=now() + ahead, scored_at=now()), beat(sent_at=now() + ahead)
+    assert "no sign of its worker" not in state_of(seen, heard)
+    assert state_of(seen, heard, in_s=11) == (TileState.OFFLINE, "no sign of its worker")
+    ended = beat(end=BootEnd.CLEAN, sent_at=now() + ahead)
+    assert state_of(seen, ended, in_s=11)[0] is TileState.ENDED
+
+
+def test_a_heartbeat_that_has_lain_in_kafka_proves_no_life() -> None:
+    assert state_of(score(0), beat(sent_at=now() - timedelta(minutes=2)))[0] is TileState.OFFLINE
 
 
 def test_a_tile_follows_the_boot_that_said_last_that_it_runs_whatever_its_clock_said() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from pipeline.events import (
     LineCommand,
     Score,
     from_ms,
+    now,
 )
 from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.records import Incoming
@@ -38,6 +39,8 @@ PER_LINE = 50
 AUDIT = 2000
 DEAD = 300
 OUTCOMES = 1000
+CLOCKS_MAY_DIFFER = timedelta(minutes=1)
+"""A frame of a clock that is further behind is late, and not inspected."""
 
 STATE_WORDS = {
     AlarmState.NORMAL: "over",
@@ -61,6 +64,8 @@ class CameraMemory:
     """Boot → its last heartbeat; the boot that was heard of last is last."""
     current: str | None = None
     """The boot that the heartbeats tell of."""
+    heard_at: datetime | None = None
+    """When that boot was heard last, by this page's clock: a camera box's may be anything."""
     scored: dict[str, int] = field(default_factory=dict)
     """Boot → frames with a score, each once, since this page watches it."""
     counted_to: dict[str, int] = field(default_factory=dict)
@@ -315,6 +320,8 @@ class Memory:
             camera = self._camera(beat.camera_id, beat.line_id)
             if camera.beat is None or succeeds(beat, camera.beat):
                 camera.current = beat.boot_id
+            if beat.boot_id == camera.current:
+                camera.heard_at = _heard_at(beat, now())
             camera.beats[beat.boot_id] = beat
             camera.beats.move_to_end(beat.boot_id)
             kept = {camera.current, camera.last and camera.last.boot_id}
@@ -363,6 +370,11 @@ class Memory:
             self._outcomes[operation_id] = outcome
         while len(self._outcomes) > OUTCOMES:
             self._outcomes.popitem(last=False)
+
+
+def _heard_at(beat: Heartbeat, arrived_at: datetime) -> datetime:
+    """What has lain in Kafka proves no life; a clock that is a little behind is no sign of death."""
+    return beat.sent_at if arrived_at - beat.sent_at > CLOCKS_MAY_DIFFER else arrived_at
 
 
 def _forget_oldest(alarms: OrderedDict[UUID, AlarmMemory]) -> None:

@@ -76,7 +76,7 @@ def tile(camera: CameraMemory, now: datetime, *, stale_after_s: float, triggered
         frame_id=last.frame_id if last else None,
         model=last.model.hash if last and last.map_key else None,
         part_id=last.part_id if last else None,
-        captured_ms=to_ms(last.captured_at) if last else None,
+        captured_ms=to_ms(_seen_at(last)) if last else None,
         score="–" if last is None or last.score is None else f"{last.score:.4g}",
         threshold=f"{last.threshold:.4g}" if last else "–",
         share=bar_share(last.score if last else None, last.threshold if last else 0.0),
@@ -93,19 +93,24 @@ def bar_share(score: float | None, threshold: float) -> float:
     return round(min(1.0, max(0.0, score / (2 * threshold))), 3)
 
 
+def _seen_at(score: Score) -> datetime:
+    """No frame was taken after it was scored: a camera's clock that is ahead makes no old picture new."""
+    return min(score.captured_at, score.scored_at)
+
+
 def _state(
     camera: CameraMemory, last: Score | None, now: datetime, stale_after_s: float, triggered: bool
 ) -> tuple[TileState, str]:
     beat = camera.beat
     # Scores of a boot without a heartbeat are of a later one: its heartbeats are still to come.
     newest = beat is not None and (last is None or last.boot_id in camera.beats)
-    fresh = last is not None and (now - last.captured_at).total_seconds() <= stale_after_s
+    fresh = last is not None and (now - _seen_at(last)).total_seconds() <= stale_after_s
     if beat is not None and newest:
         if beat.end is BootEnd.CLEAN and not fresh:
             return TileState.ENDED, "ended in good order"
         if beat.end is BootEnd.DIED:
             return TileState.OFFLINE, "its worker died"
-        if beat.end is BootEnd.RUNNING and now - beat.sent_at > SILENT_WORKER:
+        if beat.end is BootEnd.RUNNING and (camera.heard_at is None or now - camera.heard_at > SILENT_WORKER):
             return TileState.OFFLINE, "no sign of its worker"
         if beat.end is BootEnd.RUNNING and not beat.source_connected:
             return TileState.OFFLINE, "source not reachable"
