@@ -1,10 +1,11 @@
 """Where Kafka and Redis are, and how to prove who we are. From the environment; secrets from files if need be."""
 
+import re
 from pathlib import Path
-from typing import Literal
-from urllib.parse import quote
+from typing import Literal, Self
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import AndonError
@@ -12,6 +13,12 @@ from pipeline.topics import Topics, topics
 
 SECRETS_FOLDER = Path("/run/secrets/andon")
 """A file named like a variable (for instance KAFKA_SASL_PASSWORD) in this folder stands for that variable."""
+
+
+_BROKER = re.compile(
+    r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?"
+    r"|([0-9A-Fa-f]*:){2,}[0-9A-Fa-f:.]*"  # IPv6 without a port
+)
 
 
 class SettingsError(AndonError):
@@ -43,6 +50,61 @@ class Settings(BaseSettings):
     andon_line_partitions: int = Field(default=4, ge=1, le=10_000)
     andon_metrics_host: str = Field(default="127.0.0.1", description="where --metrics-port listens")
 
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _names_brokers(cls, value: str) -> str:
+        if not all(map(_is_broker, value.split(","))):
+            raise ValueError("write host:port, several separated by commas alone")
+        return value
+
+    @field_validator("redis_address")
+    @classmethod
+    def _names_redis(cls, value: str) -> str:
+        try:
+            url = urlsplit(value)
+            _ = url.port
+        except ValueError:
+            raise ValueError("its port is no number, or its host no address") from None
+        if url.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("begin it with redis://, or rediss:// for TLS")
+        return value
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        """What would send no password, or nothing encrypted, without a word."""
+        protocol = self.kafka_security_protocol
+        login = {
+            "KAFKA_SASL_MECHANISM": self.kafka_sasl_mechanism,
+            "KAFKA_SASL_USERNAME": self.kafka_sasl_username,
+            "KAFKA_SASL_PASSWORD": self.kafka_sasl_password,
+        }
+        missing = [name for name, value in login.items() if not value]
+        if protocol.startswith("SASL") and missing:
+            raise ValueError(f"KAFKA_SECURITY_PROTOCOL is {protocol}, which needs {', '.join(missing)}, too")
+        if self.kafka_sasl_mechanism and not protocol.startswith("SASL"):
+            raise ValueError(
+                f"KAFKA_SASL_MECHANISM is set, but KAFKA_SECURITY_PROTOCOL is {protocol}, which sends no password: "
+                "set it to SASL_SSL"
+            )
+        files = [name for name, path in self.kafka_files.items() if path]
+        if files and not protocol.endswith("SSL"):
+            raise ValueError(
+                f"{files[0]} is set, but KAFKA_SECURITY_PROTOCOL is {protocol}, which encrypts nothing: "
+                "set it to SSL or SASL_SSL"
+            )
+        if self.redis_password is not None and urlsplit(self.redis_address).username is not None:
+            raise ValueError("REDIS_URL holds a login, and REDIS_PASSWORD is set, too: take one of them away")
+        return self
+
+    @property
+    def kafka_files(self) -> dict[str, Path | None]:
+        """By variable."""
+        return {
+            "KAFKA_SSL_CAFILE": self.kafka_ssl_cafile,
+            "KAFKA_SSL_CERTFILE": self.kafka_ssl_certfile,
+            "KAFKA_SSL_KEYFILE": self.kafka_ssl_keyfile,
+        }
+
     @property
     def redis_url(self) -> str:
         """With user and password in it, where they are set apart from the address. Never log it."""
@@ -65,13 +127,18 @@ class Settings(BaseSettings):
         return self.andon_topic_prefix + name
 
 
+def _is_broker(address: str) -> bool:
+    found = _BROKER.fullmatch(address)
+    return found is not None and int(found["port"] or 0) < 65_536
+
+
 def read_settings() -> Settings:
     """Raises SettingsError that names each wrong environment variable, never its value."""
     try:
         return Settings()
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            ": ".join(filter(None, ("_".join(map(str, e["loc"])).upper(), e["msg"].removeprefix("Value error, "))))
             for e in error.errors(include_url=False, include_input=False)
         )
         raise SettingsError(f"environment: {wrong}") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import settings
+from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.settings import Settings, read_settings
 
 pytestmark = pytest.mark.unit
@@ -41,3 +42,57 @@ def test_no_secret_shows_when_settings_are_printed(monkeypatch: pytest.MonkeyPat
 
 def test_the_secrets_folder_is_where_the_charts_mount_it() -> None:
     assert Path("/run/secrets/andon") == settings.SECRETS_FOLDER
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"KAFKA_BOOTSTRAP": "kafka:port"}, "KAFKA_BOOTSTRAP: write host:port"),
+        ({"KAFKA_BOOTSTRAP": "kafka-0:9092, kafka-1:9092"}, "separated by commas alone"),
+        ({"KAFKA_BOOTSTRAP": ""}, "KAFKA_BOOTSTRAP: write host:port"),
+        ({"KAFKA_BOOTSTRAP": "kafka:92000"}, "KAFKA_BOOTSTRAP: write host:port"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD"),
+        (
+            {"KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "a", "KAFKA_SASL_PASSWORD": "hidden"},
+            "KAFKA_SASL_MECHANISM is set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT",
+        ),
+        ({"KAFKA_SSL_CAFILE": "/ca.crt"}, "KAFKA_SSL_CAFILE is set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
+        ({"REDIS_URL": "redis.example:6379"}, "REDIS_URL: begin it with redis://"),
+        ({"REDIS_URL": "redis://redis.example:port/0"}, "REDIS_URL: its port is no number"),
+        ({"REDIS_URL": "redis://me:hidden@redis/0", "REDIS_PASSWORD": "hidden"}, "REDIS_URL holds a login"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_what_can_not_work_is_told_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], says: str
+) -> None:
+    set_all(monkeypatch, variables)
+    with pytest.raises(settings.SettingsError) as told:
+        read_settings()
+    assert says in str(told.value)
+    assert "hidden" not in str(told.value)
+
+
+@pytest.mark.parametrize("bootstrap", ["kafka", "kafka-0:9092,kafka-1:9093", "10.1.2.3:9092", "[fd00::1]:9092", "::1"])
+def test_addresses_that_kafka_takes_are_taken(monkeypatch: pytest.MonkeyPatch, bootstrap: str) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", bootstrap)
+    assert read_settings().kafka_bootstrap == bootstrap
+
+
+@pytest.mark.parametrize("url", ["rediss://h/0?ssl_ca_certs=/ca.crt", "redis://me:it@h:1/2", "redis://[::1]:6379/0"])
+def test_addresses_that_redis_takes_are_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.delenv("REDIS_PASSWORD", raising=False)
+    monkeypatch.setenv("REDIS_URL", url)
+    assert read_settings().redis_url == url
+
+
+def test_a_certificate_that_is_not_there_is_told_and_may_come_back() -> None:
+    """As what a camera, which must go on meanwhile, tries again."""
+    found = Settings(kafka_security_protocol="SSL", kafka_ssl_cafile=Path("/nowhere/ca.crt"))
+    with pytest.raises(KafkaUnavailableError, match="KAFKA_SSL_CAFILE: cannot read /nowhere/ca"):
+        connection(found, "test")

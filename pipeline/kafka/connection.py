@@ -20,11 +20,17 @@ class KafkaUnavailableError(AndonError):
 def connection(settings: Settings, client_id: str) -> dict[str, Any]:
     """Keyword arguments that kafka-python's consumer, producer and admin client share.
 
-    Raises RuntimeError where a part of its installation is missing.
+    Raises RuntimeError where a part of its installation is missing, KafkaUnavailableError where a certificate is.
     """
     for module in _MODULES:
         if importlib.util.find_spec(module) is None:
             raise RuntimeError(f"the module {module!r} is missing; install 'kafka-python[crc32c,lz4,snappy,zstd]'")
+    for variable, path in settings.kafka_files.items():
+        try:
+            if path:
+                path.open("rb").close()
+        except OSError as error:  # the client would tell of a broker that does not answer
+            raise KafkaUnavailableError(f"{variable}: cannot read {path}: {error.strerror}") from error
     arguments: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap.split(","),
         "bootstrap_timeout_ms": 8_000,
