@@ -108,6 +108,20 @@ def test_rays_shared_memory_holds_its_object_store(factory: Render) -> None:
         assert int(group["rayStartParams"]["object-store-memory"]) < mib * 1024**2
 
 
+def test_rays_logs_fit_into_the_folder_that_they_lie_in(factory: Render) -> None:
+    """A pod whose /tmp outgrows its limit is evicted, with the replicas in it."""
+    cluster = cluster_of(factory)
+    (deployment,) = serve_config(factory)["applications"][0]["deployments"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        named = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        each = int(named["RAY_ROTATION_MAX_BYTES"]) * (1 + int(named["RAY_ROTATION_BACKUP_COUNT"]))
+        # Of a replica: Serve's log, standard error and standard output. Ray's own processes write some twenty more.
+        logs = 20 + 3 * deployment["max_replicas_per_node"]
+        (tmp,) = (v for v in pod["volumes"] if v["name"] == "tmp")
+        assert logs * each < int(tmp["emptyDir"]["sizeLimit"].removesuffix("Gi")) * 1024**3
+
+
 def cluster_of(render: Render) -> Object:
     found: Object = render.one("RayService")["spec"]["rayClusterConfig"]
     return found

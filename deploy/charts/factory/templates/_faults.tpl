@@ -202,7 +202,7 @@ inference.worker.gpus is {{ int .worker.gpus }}, but no replica would see one: s
 
 {{/* extraEnv. */}}
 {{- define "factory.faults.environment" -}}
-{{- $ours := "^(KAFKA_|REDIS_|ANDON_(TOPIC_PREFIX|FRAME_PARTITIONS|LINE_PARTITIONS|METRICS_HOST|HTTP_TOKEN|BUNDLES|CONSOLE_.*)$|HOME$|RAY_worker_niceness$|RAY_USAGE_STATS_ENABLED$)" }}
+{{- $ours := "^(KAFKA_|REDIS_|ANDON_(TOPIC_PREFIX|FRAME_PARTITIONS|LINE_PARTITIONS|METRICS_HOST|HTTP_TOKEN|BUNDLES|CONSOLE_.*)$|HOME$|RAY_worker_niceness$|RAY_USAGE_STATS_ENABLED$|RAY_ROTATION_(MAX_BYTES|BACKUP_COUNT)$)" }}
 {{- $all := .Values.extraEnv }}
 {{- $own := dict "cameras.extraEnv" .Values.cameras.extraEnv "inference.extraEnv" .Values.inference.extraEnv }}
 {{- $_ := set $own "alerting.extraEnv" .Values.alerting.extraEnv }}

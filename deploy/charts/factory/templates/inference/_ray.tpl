@@ -5,6 +5,11 @@
   value: "0"
 - name: RAY_USAGE_STATS_ENABLED
   value: "0"
+# Logs lie in /tmp, three of each replica. Ray would let each grow to 3 GiB, and a pod whose /tmp is full is evicted.
+- name: RAY_ROTATION_MAX_BYTES
+  value: "8388608"
+- name: RAY_ROTATION_BACKUP_COUNT
+  value: "1"
 - name: HOME
   value: /tmp
 {{- end }}
