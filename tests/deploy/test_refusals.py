@@ -46,6 +46,12 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"lines.press-1.stop": None}, ["stop"]),
         # Names.
         ("minimal", {"fullnameOverride": "a-name-of-thirty-eight-characters-long"}, ["maxLength", "37"]),
+        ("minimal", {"images.registry": "registry.example"}, ["registry.exampleandon/worker:", "end it with a slash"]),
+        # Rules that would never tell.
+        ("plant", {"monitoring.podMonitors.interval": "1m"}, ["interval is 1m", "set at most 30s"]),
+        ("plant", {"monitoring.podMonitors.interval": "20s"}, ["cameraSilentS is 60", "set at least 80"]),
+        ("plant", {"monitoring.rules.cameraSilentS": 30}, ["cameraSilentS is 30", "set at least 60"]),
+        ("plant", {"redis.url": "rediss://redis.example/0?db=1"}, ["redis.url has a '?'"]),
         # Kafka.
         ("minimal", {"kafka.bootstrap": ""}, ["kafka.bootstrap is empty: set it to host:port"]),
         ("minimal", {"kafka.bootstrap": "kafka"}, ["write host:port of each broker"]),

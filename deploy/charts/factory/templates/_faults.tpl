@@ -263,3 +263,17 @@ console.mountBundles needs bundles.source claim or volume, and it is {{ $.Values
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* Rules that would never tell: what grows within a window takes several looks to be seen. */}}
+{{- define "factory.faults.monitoring" -}}
+{{- with .Values.monitoring }}
+{{- if and .rules.enabled .podMonitors.enabled }}
+{{- $interval := mul (regexFind "^[0-9]+" .podMonitors.interval | atoi) (ternary 60 1 (hasSuffix "m" .podMonitors.interval)) }}
+{{- if gt $interval 30 }}
+monitoring.podMonitors.interval is {{ .podMonitors.interval }}, and rules look at two minutes: set at most 30s
+{{- else if gt (mul 4 $interval) (int64 .rules.cameraSilentS) }}
+monitoring.rules.cameraSilentS is {{ int64 .rules.cameraSilentS }}, too short for four looks of monitoring.podMonitors.interval ({{ .podMonitors.interval }}), so no camera would ever count as silent: set at least {{ mul 4 $interval }}, or a shorter interval
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
