@@ -61,7 +61,7 @@ def test_a_named_redis_that_is_away_is_an_error_without_its_password(
 
 def test_an_address_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REDIS_URL", "localhost:6379")
-    with pytest.raises(ServiceError, match="REDIS_URL is no address"), services(tmp_path):
+    with pytest.raises(ServiceError, match="REDIS_URL: begin it with redis:"), services(tmp_path):
         pytest.fail("never reached")
 
 
