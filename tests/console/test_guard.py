@@ -1,16 +1,21 @@
 """What stands before every page. The application is whole; Kafka and Redis are away, which no guard may care about."""
 
 import re
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from console.plant import score
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
+from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.records import Incoming
 from pipeline.maps import MapStore
 from pipeline.settings import Settings
 from workers.console.account import Accountant
@@ -20,7 +25,7 @@ from workers.console.desk import Desk, Options
 from workers.console.feedback import FeedbackStore
 from workers.console.gauges import GaugeReader
 from workers.console.guard import MAX_BODY_BYTES
-from workers.console.history import Histories
+from workers.console.history import Histories, History
 from workers.console.identity import TrustedProxy
 from workers.console.limits import PER_NAME_AND_PEER
 from workers.console.live import Live
@@ -252,6 +257,33 @@ def test_a_page_without_kafka_says_that_it_shows_the_past(client: TestClient, de
     log_in(client, "viewer")
     desk.reader.fault = "no Kafka broker answers"
     assert "no Kafka broker answers" in client.get("/").text
+
+
+def test_who_loads_a_page_that_waits_for_kafka_again_and_again_holds_up_no_other(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(client, "viewer")
+    made = score(0)
+    desk.memory.read(Incoming(AWAY.topics.scores.name, 0, 0, 0, b"k", made.to_json()))
+    back = threading.Event()
+
+    def of(line_id: str, hours: float) -> History:
+        back.wait(20)
+        raise KafkaUnavailableError("nobody answers")
+
+    monkeypatch.setattr(desk.histories, "of", of)
+    impatient = [threading.Thread(target=client.get, args=("/model",)) for _ in range(50)]
+    for each in impatient:
+        each.start()
+    try:
+        time.sleep(0.5)
+        begun = time.monotonic()
+        assert client.get("/").status_code == 200
+        assert time.monotonic() - begun < 3
+    finally:
+        back.set()
+        for each in impatient:
+            each.join()
 
 
 def test_names_from_outside_are_text_and_never_markup(client: TestClient, desk: Desk) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Awaitable, Callable
 from datetime import datetime, tzinfo
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
@@ -85,6 +89,19 @@ Someone = Annotated[Identity, Depends(someone)]
 Operator = Annotated[Identity, Depends(operator)]
 Engineer = Annotated[Identity, Depends(engineer)]
 Form = Annotated[FormData, Depends(checked_form)]
+
+
+def in_threads(limiter: CapacityLimiter) -> Callable[[Callable[..., Response]], Callable[..., Awaitable[Response]]]:
+    """For a view that may wait long for Kafka or Redis: in threads of its own it holds up no other page."""
+
+    def apart(view: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+        @wraps(view)
+        async def awaited(*args: Any, **named: Any) -> Response:
+            return await run_sync(partial(view, *args, **named), limiter=limiter)
+
+        return awaited
+
+    return apart
 
 
 def text(form: FormData, name: str, at_most: int = 2000) -> str:

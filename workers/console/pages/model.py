@@ -7,12 +7,24 @@ import math
 from datetime import tzinfo
 from threading import Lock
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from pipeline.detectors.bundle import read_info
 from workers.console.desk import Desk
-from workers.console.pages.common import Engineer, Form, Refused, Someone, TheDesk, number, page, short, text
+from workers.console.pages.common import (
+    Engineer,
+    Form,
+    Refused,
+    Someone,
+    TheDesk,
+    in_threads,
+    number,
+    page,
+    short,
+    text,
+)
 from workers.console.versions import find_bundle, write_version
 from workers.console.whatif import Shot, Trial, histogram, try_threshold
 
@@ -23,11 +35,14 @@ HOURS = (1.0, 2.0, 8.0, 24.0)
 DEFAULT_K_N = (3, 8)
 MAX_N = 100
 _STOPS_SHOWN = 30
+_threads = CapacityLimiter(8)
+"""Each may wait for Kafka, one after the other, and so does every page that somebody loads again meanwhile."""
 _trying = Lock()
 """A trial of many scores takes a second of one core; who drags asks for several."""
 
 
 @router.get("")
+@in_threads(_threads)
 def model(
     request: Request, who: Someone, desk: TheDesk, line: str = "", hours: float = 2.0, model: str = "",
     k: int | None = None, n: int | None = None,
@@ -66,6 +81,7 @@ def model(
 
 
 @router.get("/trial")
+@in_threads(_threads)
 def trial(
     who: Someone, desk: TheDesk, line: str, hours: float, model: str, threshold: float, k: int, n: int
 ) -> Response:

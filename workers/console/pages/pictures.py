@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from pipeline.events import KafkaPosition
 from pipeline.maps import map_key
 from workers.console.desk import Desk
-from workers.console.pages.common import FRAME_ID, MODEL, Refused, Someone, TheDesk
+from workers.console.pages.common import FRAME_ID, MODEL, Refused, Someone, TheDesk, in_threads
 
 router = APIRouter(prefix="/pictures")
 
@@ -23,26 +22,23 @@ of the pages they would hold up who acknowledges a stop."""
 
 
 @router.get("/{frame_id}/{model}/thumbnail")
-async def thumbnail(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
-    key = _key(frame_id, model)
-    return _picture(await run_sync(desk.pictures.thumbnail, key, limiter=_threads), "image/jpeg")
+@in_threads(_threads)
+def thumbnail(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
+    return _picture(desk.pictures.thumbnail(_key(frame_id, model)), "image/jpeg")
 
 
 @router.get("/{frame_id}/{model}/heat")
-async def heat(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
-    key = _key(frame_id, model)
-    return _picture(await run_sync(desk.pictures.heat, key, limiter=_threads), "image/png")
+@in_threads(_threads)
+def heat(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
+    return _picture(desk.pictures.heat(_key(frame_id, model)), "image/png")
 
 
 @router.get("/{frame_id}/whole")
-async def whole(who: Someone, desk: TheDesk, frame_id: str) -> Response:
+@in_threads(_threads)
+def whole(who: Someone, desk: TheDesk, frame_id: str) -> Response:
     """The frame as the camera sent it, while Kafka has it; else its thumbnail."""
     if not FRAME_ID.fullmatch(frame_id):
         raise Refused("There is no such picture", frame_id[:200], 404)
-    return await run_sync(_whole, desk, frame_id, limiter=_threads)
-
-
-def _whole(desk: Desk, frame_id: str) -> Response:
     at = place_of(desk, frame_id)
     found = desk.pictures.whole(at) if at else None
     if found is None:
