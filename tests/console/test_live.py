@@ -67,14 +67,20 @@ def way(console: ConsoleProcess) -> Iterator[Way]:
     made.close()
 
 
-def test_a_stop_that_comes_under_a_finger_that_scrolls_away_is_shown(
-    plant: Plant, login: Callable[..., Any], line: str
-) -> None:
+def pressed(plant: Plant, login: Callable[..., Any], line: str) -> tuple[Any, Any]:
+    """The page, and the line on it, which runs and has a finger on it."""
     plant.shoot(line, f"{line}-a", ".")
     page = login(has_touch=True)
     shown = page.locator(f'.line[data-line="{line}"]')
     shown.wait_for()
     page.evaluate(TOUCH, "pointerdown")
+    return page, shown
+
+
+def test_a_stop_that_comes_under_a_finger_that_scrolls_away_is_shown(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    page, shown = pressed(plant, login, line)
     plant.shoot(line, f"{line}-a", "xxx")
     page.locator("#said").filter(has_text=f"Line {line}: HOLD").wait_for(state="attached")
     page.evaluate(TOUCH, "pointercancel")
@@ -82,21 +88,13 @@ def test_a_stop_that_comes_under_a_finger_that_scrolls_away_is_shown(
 
 
 def test_a_finger_that_stays_hides_no_stop(plant: Plant, login: Callable[..., Any], line: str) -> None:
-    plant.shoot(line, f"{line}-a", ".")
-    page = login(has_touch=True)
-    shown = page.locator(f'.line[data-line="{line}"]')
-    shown.wait_for()
-    page.evaluate(TOUCH, "pointerdown")
+    _, shown = pressed(plant, login, line)
     plant.shoot(line, f"{line}-a", "xxx")
     shown.filter(has_text="HOLD").wait_for(timeout=15_000)
 
 
 def test_no_later_tap_brings_back_what_stood_before(plant: Plant, login: Callable[..., Any], line: str) -> None:
-    plant.shoot(line, f"{line}-a", ".")
-    page = login(has_touch=True)
-    shown = page.locator(f'.line[data-line="{line}"]')
-    shown.wait_for()
-    page.evaluate(TOUCH, "pointerdown")
+    page, shown = pressed(plant, login, line)
     plant.shoot(f"{line}-other", f"{line}-b", "xxx")
     page.locator("#said").filter(has_text=f"{line}-other").wait_for(state="attached")
     page.evaluate(TOUCH, "pointercancel")
