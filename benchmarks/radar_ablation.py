@@ -28,8 +28,8 @@ from torch.nn import functional
 from benchmarks.machine import this_machine
 from benchmarks.radar_choices import FRONTS, TRAININGS, Other
 from pipeline.detectors.radar import network
-from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_magnitude, usual_norms
-from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, pooled, sobel_magnitude, usual_norms
+from pipeline.detectors.radar.config import STRIDE_PX, RadarConfig
 from pipeline.detectors.radar.features import loud_norm, peak
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas, predict
 from pipeline.detectors.radar.preprocess import box_mean
@@ -108,14 +108,16 @@ class Measure:
     def maps(
         self, group: str, choice: str, scene: Scene, one: Maps, share: float = 0.03, by_place: bool = True
     ) -> None:
-        """A row whose image score is the L2 norm of the highest `share` of the map."""
+        """A row whose image score is the L2 norm of the highest `share` of the map, over what is usual and pooled as
+        the scene's config has it."""
         usual = usual_norms([one(x) for x in scene.held_out], scene.config) if by_place else None
 
         def scored(x: Tensor) -> tuple[float, Tensor]:
             found = one(x)
             if usual is not None:
                 found = over_normal(found[None, None], usual, scene.config)[0, 0]
-            return float(loud_norm(found[None], share)), found
+            found = pooled(found[None], scene.config)
+            return float(loud_norm(found, share)), found[0]
 
         times, normal, damaged, alone, pixels = [], [], [], [], []
         for x in scene.normals:
@@ -192,7 +194,10 @@ class Studied:
         self._known: dict[tuple[int, int, int | None], Tensor] = {}
         """(frame, timestep, seed) → the prediction: rows that differ only behind the network share its passes."""
 
-    def noise(self, x: Tensor, t: int | None = None, seed: int | None = None, residual: bool = False) -> Tensor:
+    def noise(
+        self, x: Tensor, t: int | None = None, seed: int | None = None, residual: bool = False, blur: int | None = None
+    ) -> Tensor:
+        """blur: the config's unless given."""
         t = self.config.timestep if t is None else t
         alpha = self.alphas[t]
         frame = x[None].float()
@@ -207,10 +212,10 @@ class Studied:
             if seed is None and t in (self.config.timestep, *AVERAGED):
                 self._known[key] = predicted  # a gigabyte for some hundred frames: no more than is asked for again
         predicted = predicted.float()
-        return box_mean(predicted - drawn if residual else predicted, self.config.blur_px)
+        return box_mean(predicted - drawn if residual else predicted, self.config.blur_px if blur is None else blur)
 
-    def norm(self, t: int | None = None) -> Maps:
-        return lambda x: noise_norm(self.noise(x, t))[0]
+    def norm(self, t: int | None = None, blur: int | None = None) -> Maps:
+        return lambda x: noise_norm(self.noise(x, t, blur=blur))[0]
 
     def reconstructed(self, x: Tensor, depth: int, steps: int, seed: int = 0) -> Tensor:
         """AnoDDPM (CVPRW 2022): noise to `depth`, then back in so many steps (DDIM, arXiv 2010.02502, η = 1); the
@@ -251,14 +256,20 @@ def ablate_scoring(measure: Measure, studied: Studied, scene: Scene, name: str) 
         measure.maps(f"{name}: forward step", choice, scene, drawn)
     for share in (0.003, 0.01, 0.1, 1.0):
         measure.maps(f"{name}: reduction", f"norm of the loudest {share:.1%}", scene, studied.norm(), share)
+    if config.pooled_px:
+        for side in (0, STRIDE_PX, 5 * STRIDE_PX):
+            other = replace(scene, config=config.model_copy(update={"pooled_px": side}))
+            measure.maps(f"{name}: squares", f"of {side} px" if side else "none", other, studied.norm())
     measure.maps(f"{name}: places", "not divided by what is usual", scene, studied.norm(), by_place=False)
-    for blur in (1, 3, 5):
+    for blur in (1, 3, 5, 9):
+        if blur != config.blur_px:
+            measure.maps(f"{name}: blur", f"{blur}", scene, studied.norm(blur=blur))
         measure.maps(f"{name}: Sobel", f"first order, blur {blur}", scene,
-                     lambda x, blur=blur: sobel_magnitude(box_mean(studied.noise(x), blur))[0])  # fmt: skip
+                     lambda x, blur=blur: sobel_magnitude(studied.noise(x, blur=blur))[0])  # fmt: skip
     laplace = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
 
     def second_order(x: Tensor) -> Tensor:
-        noise = functional.pad(box_mean(studied.noise(x), 3), (1, 1, 1, 1), mode="replicate")
+        noise = functional.pad(studied.noise(x, blur=3), (1, 1, 1, 1), mode="replicate")
         kernel = laplace[None, None].repeat(noise.shape[1], 1, 1, 1)
         return noise_norm(functional.conv2d(noise, kernel, groups=noise.shape[1]))[0]
 
@@ -299,8 +310,8 @@ def ablate_judgement(measure: Measure, studied: Studied, scene: Scene, name: str
             for x in xs:
                 noise = over_normal(studied.noise(x), usual, config)
                 found.append(
-                    [float(loud_norm(noise_norm(noise), config.norm_fraction)),
-                     float(peak(sobel_magnitude(noise), config.top_fraction, config.over_median))]
+                    [float(loud_norm(pooled(noise_norm(noise), config), config.norm_fraction)),
+                     float(peak(pooled(sobel_magnitude(noise), config), config.top_fraction, config.over_median))]
                 )  # fmt: skip
             return np.array(found)
 

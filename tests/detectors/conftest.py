@@ -21,7 +21,7 @@ from pipeline.training.radar.fit import RadarPlan, train_radar
 from pipeline.training.radar.noise_training import NoisePlan
 
 DETECTORS = ("null", "radar in pixels", "radar in features", "radar in wavelets", "cflow")
-TINY_CONFIG = RadarConfig(patch_px=32, contrast_px=15, channels=(8, 16), blur_px=3, train_timesteps=500, timestep=50)
+TINY_CONFIG = RadarConfig.in_pixels(patch_px=32, contrast_px=15, channels=(8, 16), train_timesteps=500, timestep=50)
 TINY_FEATURES = RadarConfig.in_features(patch_px=32, channels=(8, 16), train_timesteps=500, timestep=50)
 TINY_WAVELETS = RadarConfig.in_wavelets(patch_px=32, channels=(8, 16), train_timesteps=500, timestep=50)
 TINY_PLAN = RadarPlan(noise=NoisePlan(steps=3, batch=2), config=TINY_CONFIG, trees=20, false_alarm_rate=0.1)

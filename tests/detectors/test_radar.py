@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.images import to_images
-from pipeline.detectors.radar.anomaly_map import over_frame, over_normal, sobel_magnitude, usual_norms
+from pipeline.detectors.radar.anomaly_map import over_frame, over_normal, pooled, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.border import closeness, places, rings
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import loud_norm, peak
@@ -294,6 +294,19 @@ def test_sobel_is_the_magnitude_of_its_two_kernels_over_all_channels() -> None:
     assert_allclose(sobel_magnitude(noise), slopes.square().sum(dim=1).sqrt(), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("scale", "size"), [(1, (41, 56)), (2, (33, 40)), (1, (9, 8))])
+def test_pooled_is_the_root_mean_square_of_the_square_around_each_cell(scale: int, size: tuple[int, int]) -> None:
+    config = RadarConfig.in_pixels(scale=scale, pooled_px=24)
+    values = torch.rand(1, *size)
+    found = pooled(values, config)
+    cell = 8 // scale
+    assert found.shape == (1, -(-size[0] // cell), -(-size[1] // cell))
+    for row in range(found.shape[1]):
+        for column in range(found.shape[2]):
+            down, across = (slice(max(0, (n - 1) * cell), (n + 2) * cell) for n in (row, column))
+            assert_allclose(found[0, row, column], values[0, down, across].square().mean().sqrt(), rtol=1e-5)
+
+
 def test_contrast_is_blind_to_the_level_of_the_map_and_sees_a_peak() -> None:
     even = torch.rand(1, 40, 40) + 1
     peaked = even.clone()
@@ -318,7 +331,16 @@ def test_rounding_keeps_significant_digits(value: float, rounded: float) -> None
 
 
 @pytest.mark.parametrize(
-    "change", [{"timestep": 1000}, {"patch_px": 98}, {"blur_px": 4}, {"channels": (9, 16)}, {"typo": 1}]
+    "change",
+    [
+        {"timestep": 1000},
+        {"patch_px": 98},
+        {"blur_px": 4},
+        {"channels": (9, 16)},
+        {"pooled_px": 16},
+        {"pooled_px": 24, "scale": 3},
+        {"typo": 1},
+    ],
 )
 def test_a_senseless_configuration_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

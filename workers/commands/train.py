@@ -59,7 +59,12 @@ def radar(
             dir_okay=False,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of 32 patches.")] = 300,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Training steps of 32 patches. Left out: 300, or 900 in pixels, where more is to be learnt."
+        ),
+    ] = None,
     epochs: Annotated[float, typer.Option(min=0, help="Passes over the fitted images, in place of --steps.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when the steps are done.")] = 0,
     seed: Annotated[
@@ -97,8 +102,10 @@ def radar(
     from pipeline.training.images.layouts import find_layout
     from pipeline.training.images.split import Shares
     from pipeline.training.radar.fit import RadarPlan, train_radar
-    from pipeline.training.radar.noise_training import NoisePlan
+    from pipeline.training.radar.noise_training import STEPS_IN_PIXELS, NoisePlan
 
+    if steps is None:
+        steps = STEPS_IN_PIXELS if space is Space.PIXELS else NoisePlan().steps
     if epochs:
         fitted = len(find_layout(data).normals) * Shares().fit
         steps = max(1, round(epochs * fitted / NoisePlan().batch))

@@ -63,6 +63,21 @@ def sobel_magnitude(noise: Tensor) -> Tensor:
     return (across.square_().sum(dim=1) + down.square_().sum(dim=1)).sqrt()
 
 
+def pooled(maps: Tensor, config: RadarConfig) -> Tensor:
+    """(N, h, w), a value per position → (N, ceil(H / map_px), ceil(W / map_px)): their root mean square over squares of
+    `pooled_px` around the middle of each cell, at the border over the part of the square inside the frame.
+
+    In pixels, damage and grain alike are a scatter of high values; damage is where many lie together.
+    """
+    if not config.pooled_px:
+        return maps
+    side, step = config.pooled_px // config.scale, config.map_px // config.scale
+    squares = functional.avg_pool2d(
+        maps.square()[:, None], side, step, padding=(side - step) // 2, ceil_mode=True, count_include_pad=False
+    )
+    return squares.sqrt()[:, 0]
+
+
 def over_frame(maps: Tensor, height: int, width: int, scale: int) -> Tensor:
     """(N, h, w) of `scale` frame pixels a position, from the upper left corner → (N, h, w) that spans a frame of
     height × width px and no more.

@@ -15,6 +15,7 @@ METHOD_VERSION = 4
 SCORING_ONLY = (
     "timestep",
     "blur_px",
+    "pooled_px",
     "norm_fraction",
     "top_fraction",
     "over_median",
@@ -74,6 +75,9 @@ class RadarConfig(BaseModel):
 
     blur_px: int = Field(default=3, ge=1)
     """Side of the box blur over the predicted noise, in positions; 1 is none."""
+    pooled_px: int = Field(default=0, ge=0)
+    """Norm and Sobel map are brought to the grid of 8 frame pixels, where each cell has their root mean square over a
+    square of this side, in frame pixels: 8, 24, 40 …; 0 leaves both at every position."""
     place_quantile: float = Field(default=0.95, gt=0, lt=1)
     """The noise map is divided by this quantile of its norm among normals at the same place of the frame."""
     norm_fraction: float = Field(default=0.03, gt=0, le=1)
@@ -108,12 +112,19 @@ class RadarConfig(BaseModel):
 
     @classmethod
     def in_pixels(cls, **settings: Any) -> Self:
-        return cls.model_validate({"space": "pixels", **settings})
+        """One pixel says little; a square of them does."""
+        own: dict[str, Any] = {"blur_px": 5, "pooled_px": 24}
+        return cls.model_validate({"space": "pixels", **own, **settings})
 
     @property
     def stride_px(self) -> int:
         """Frames are padded to a multiple of this, in positions: every level of the U-Net then halves evenly."""
         return self.fold << (len(self.channels) - 1)
+
+    @property
+    def map_px(self) -> int:
+        """Frame pixels per position of the map, along each side."""
+        return STRIDE_PX if self.pooled_px else self.scale
 
     @property
     def ring_cells(self) -> int:
@@ -127,6 +138,10 @@ class RadarConfig(BaseModel):
         if self.patch_px % (self.scale * self.stride_px):
             raise ValueError(
                 f"patch_px {self.patch_px} must be a multiple of scale × stride = {self.scale * self.stride_px}"
+            )
+        if self.pooled_px and (STRIDE_PX % self.scale or self.pooled_px % (2 * STRIDE_PX) != STRIDE_PX):
+            raise ValueError(
+                f"pooled_px {self.pooled_px} must be an odd multiple of {STRIDE_PX}, and scale {self.scale} divide it"
             )
         if self.blur_px % 2 == 0 or self.around_cells % 2 == 0 or (self.contrast_px and self.contrast_px % 2 == 0):
             raise ValueError("blur_px, around_cells and contrast_px must be odd, so that the window has a centre")

@@ -19,6 +19,7 @@ from pipeline.detectors.radar.anomaly_map import (
     noise_norm,
     over_frame,
     over_normal,
+    pooled,
     predicted_noise,
     sobel_magnitude,
     usual_norms,
@@ -51,7 +52,7 @@ class RadarFeatures:
         self.usual = usual_norms([noise_norm(self._noise(frame[None]))[0].cpu() for frame in normals], self.config)
 
     def measure(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """(N, H, W[, 3]) → features (N, 2) and maps (N, ceil(H / scale), ceil(W / scale))."""
+        """(N, H, W[, 3]) → features (N, 2) and maps (N, ceil(H / map_px), ceil(W / map_px))."""
         check_batch(batch)
         height, width = batch.shape[1:3]
         if min(height, width) < self.config.patch_px:
@@ -59,9 +60,9 @@ class RadarFeatures:
                 f"a frame of {width} × {height} px is below the {self.config.patch_px} px patches that this model was "
                 "trained on: send larger frames or train with a smaller patch_px"
             )
-        scale = self.config.scale
+        cell = self.config.map_px
         values = np.empty((len(batch), len(features.NAMES)))
-        maps = np.empty((len(batch), -(-height // scale), -(-width // scale)), dtype=np.float32)
+        maps = np.empty((len(batch), -(-height // cell), -(-width // cell)), dtype=np.float32)
         done = 0
         for frames, own in passes(batch, self.device):
             values[done : done + own], maps[done : done + own] = (part[:own] for part in self._measure_pass(frames))
@@ -71,11 +72,11 @@ class RadarFeatures:
     @torch.inference_mode()
     def _measure_pass(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         noise = over_normal(self._noise(frames), self.usual, self.config)
-        norm, sobel = noise_norm(noise), sobel_magnitude(noise)
+        norm, sobel = (pooled(each, self.config) for each in (noise_norm(noise), sobel_magnitude(noise)))
         values = features.measure(norm, sobel, self.config)
         shown = sobel if self.config.map == "sobel" else norm
         height, width = frames.shape[1:3]
-        return values, over_frame(shown, height, width, self.config.scale).cpu().numpy()
+        return values, over_frame(shown, height, width, self.config.map_px).cpu().numpy()
 
     @torch.inference_mode()
     def _noise(self, frames: NDArray[np.uint8]) -> Tensor:

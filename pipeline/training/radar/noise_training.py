@@ -24,6 +24,8 @@ from pipeline.training.checkpoint import (
 )
 
 OnStep = Callable[[Progress], None]
+STEPS_IN_PIXELS = 900
+"""A frame's gray levels are far from white, and what they have to do with each other takes longer to learn."""
 
 
 @dataclass(frozen=True)
