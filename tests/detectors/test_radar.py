@@ -256,10 +256,14 @@ def test_exposure_cancels_out() -> None:
     assert_allclose(normalise(dim, config), normalise(dim * 2, config), atol=0.05)
 
 
-def test_box_mean_is_the_mean_of_the_window() -> None:
-    image = torch.randn(1, 1, 9, 11)
-    assert_allclose(box_mean(image, 5)[0, 0, 4, 5], image[0, 0, 2:7, 3:8].mean(), rtol=1e-5)
-    assert_allclose(box_mean(image, 5)[0, 0, 0, 0], image[0, 0, :3, :3].mean(), rtol=1e-5)
+@pytest.mark.parametrize(("window", "size"), [(5, (9, 11)), (63, (40, 90)), (63, (300, 700))])
+def test_box_mean_is_the_mean_of_the_window_inside_the_image(window: int, size: tuple[int, int]) -> None:
+    image = 255 * torch.rand(2, 3, *size)
+    found, reach = box_mean(image, window), window // 2
+    assert found.dtype == image.dtype
+    for row, column in [(0, 0), (size[0] // 2, size[1] // 2), (size[0] - 1, 4), (2, size[1] - 1)]:
+        rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in (row, column))
+        assert_allclose(found[:, :, row, column], image[:, :, rows, columns].mean(dim=(2, 3)), rtol=1e-5)
 
 
 def test_padding_repeats_the_border() -> None:
