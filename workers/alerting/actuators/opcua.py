@@ -39,6 +39,8 @@ class OpcUaActuator:
         self._config = config
         self._password = config.password_file.read_text().strip() if config.password_file else None
         self._client: Client | None = None
+        self._farewell: Future[None] | None = None
+        """The last, which whoever closes waits for: a session that is not ended keeps its place at the server."""
         self._types: dict[str, ua.VariantType] = {}
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="opcua", daemon=True).start()
@@ -55,10 +57,10 @@ class OpcUaActuator:
         return read_until(self.read, image, self._config.timeout_s)
 
     def close(self) -> None:
-        ended = self._hang_up()
+        self._hang_up()
         with suppress(Exception):
-            if ended:
-                ended.result(HANG_UP_S * 2)
+            if self._farewell:
+                self._farewell.result(HANG_UP_S * 2)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
@@ -117,14 +119,27 @@ class OpcUaActuator:
     async def _read(self) -> ReadBack:
         client, nodes = await self._connected(), self._config.nodes
         named = {name: node_id for name, node_id in nodes if node_id is not None}
-        values = await client.read_values([client.get_node(node_id) for node_id in named.values()])
-        found: dict[str, Any] = dict(zip(named, values, strict=True))
+        answers = await client.read_attributes([client.get_node(node_id) for node_id in named.values()])
+        found = {name: _value(named[name], answer) for name, answer in zip(named, answers, strict=True)}
         found["level"] = name_of(self._config.codes, found.pop("command"))
         return ReadBack(**found).turned(self._config.inverted)
 
-    def _hang_up(self) -> Future[None] | None:
+    def _hang_up(self) -> None:
         client, self._client = self._client, None
-        return asyncio.run_coroutine_threadsafe(_quietly(client), self._loop) if client is not None else None
+        if client is not None:
+            self._farewell = asyncio.run_coroutine_threadsafe(_quietly(client), self._loop)
+
+
+def _value(node_id: str, answer: ua.DataValue) -> Any:
+    """Raises ActuatorError for all but a good value: a node that is not there, or whose server has lost the PLC behind
+    it, must not pass for a signal that the line does not have, nor what it said last for how the line stands."""
+    status = answer.StatusCode
+    if status is not None and not status.is_good():
+        raise ActuatorError(f"{node_id} can't be read: {status.doc} ({status.name})")
+    value = answer.Value.Value if answer.Value is not None else None
+    if not isinstance(value, bool | int):
+        raise ActuatorError(f"{node_id} holds {value!r}, which is neither a number nor a Boolean")
+    return value
 
 
 async def _quietly(client: Client) -> None:

@@ -1,0 +1,120 @@
+"""What OPC UA alone can do: a server that answers for a PLC it has lost, and nodes that are not there."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alerting.plc_peers import LINE, config
+from asyncua import Server, ua
+
+from pipeline.events import Action
+from workers.alerting.actuators.base import Actuator, ActuatorError, Image, matches
+from workers.alerting.actuators.config import OpcUaConfig
+from workers.alerting.actuators.open import open_actuator
+from workers.local.ports import free_ports
+
+pytestmark = pytest.mark.services
+
+HOLD = Image(epoch=1, heartbeat=1, action=Action.HOLD, run_permit=False)
+_KINDS = {"Command": "UInt16", "Epoch": "UInt32", "Heartbeat": "UInt16", "RunPermit": "Boolean"}
+_SHOWN = ("Stop", "Reject", "Held")
+
+
+class Gateway:
+    """An OPC UA server that keeps what it is given: no program follows it."""
+
+    def __init__(self, port: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = Server()
+        self._run(self._start(port))
+
+    def shows(self, name: str, value: Any, status: int = ua.StatusCodes.Good) -> None:
+        shown = ua.DataValue(ua.Variant(value), StatusCode=ua.StatusCode(status))
+        self._run(self._server.write_attribute_value(ua.NodeId(f"{LINE}.{name}", 2), shown))
+
+    def stop(self) -> None:
+        self._run(self._server.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _start(self, port: int) -> None:
+        await self._server.init()
+        self._server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/andon")
+        self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        namespace = await self._server.register_namespace("urn:a-gateway")
+        assert namespace == 2
+        for name, kind in (_KINDS | dict.fromkeys(_SHOWN, "Boolean")).items():
+            initial: Any = False if kind == "Boolean" else 0
+            at = ua.NodeId(f"{LINE}.{name}", namespace)
+            node = await self._server.nodes.objects.add_variable(at, name, initial, ua.VariantType[kind])
+            if name in _KINDS:
+                await node.set_writable()
+        await self._server.nodes.objects.add_variable(ua.NodeId(f"{LINE}.Text", namespace), "Text", "true")
+        await self._server.start()
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+
+@pytest.fixture
+def port() -> int:
+    return free_ports(1)[0]
+
+
+@pytest.fixture
+def gateway(port: int) -> Iterator[Gateway]:
+    running = Gateway(port)
+    for name in ("Stop", "Held"):
+        running.shows(name, True)
+    yield running
+    running.stop()
+
+
+def opened(port: int, folder: Path, **nodes: str) -> Actuator:
+    found = config("opcua", port, folder)
+    assert isinstance(found, OpcUaConfig)
+    return open_actuator(LINE, found.model_copy(update={"nodes": found.nodes.model_copy(update=nodes)}))
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        (None, ua.StatusCodes.BadNotConnected),
+        (True, ua.StatusCodes.BadCommunicationError),
+        (True, ua.StatusCodes.UncertainLastUsableValue),
+    ],
+)
+def test_what_a_server_does_not_vouch_for_proves_no_stop(
+    gateway: Gateway, port: int, tmp_path: Path, value: Any, status: int
+) -> None:
+    """A gateway whose PLC is away takes every write, and goes on telling what it saw last."""
+    actuator = opened(port, tmp_path)
+    try:
+        assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
+        gateway.shows("Stop", value, status)
+        with pytest.raises(ActuatorError, match=rf"{LINE}\.Stop"):
+            actuator.exchange(HOLD, lambda: None)
+        gateway.shows("Stop", True)
+        assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
+    finally:
+        actuator.close()
+
+
+@pytest.mark.parametrize(
+    ("node", "told"), [("Stopp", "BadNodeIdUnknown"), ("Text", "holds 'true', which is neither a number nor a Boolean")]
+)
+def test_a_node_that_is_no_signal_is_told_and_proves_no_stop(
+    gateway: Gateway, port: int, tmp_path: Path, node: str, told: str
+) -> None:
+    actuator = opened(port, tmp_path, stop=f"ns=2;s={LINE}.{node}")
+    try:
+        with pytest.raises(ActuatorError, match=rf"{LINE}\.{node}.*{told}"):
+            actuator.exchange(HOLD, lambda: None)
+    finally:
+        actuator.close()
