@@ -1,5 +1,6 @@
 """One line's PLC, driven: levels are kept, stops that are void are not written, and whoever lost the line is silent."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,14 +10,15 @@ from pathlib import Path
 
 import pytest
 from alerting.factory import Line, operation, score
-from alerting.plc_peers import config, wait_for
+from alerting.plc_peers import config, start_broker, wait_for
 
 from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
 from workers.alerting import effects, reports
 from workers.alerting.actuators.base import Guard, Image, ReadBack, matches
+from workers.alerting.actuators.messages import to_message
 from workers.alerting.actuators.open import open_actuator
-from workers.alerting.drive import Order
+from workers.alerting.drive import Order, image
 from workers.alerting.driver import Driver
 from workers.alerting.outbox import NOTHING, post, settle, withdraw
 from workers.alerting.policy import OnLoss
@@ -24,6 +26,8 @@ from workers.alerting.reports import Answer, Link, Report
 from workers.alerting.state import Episode
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, RUN, Inputs, Ladder
+from workers.plc.message_sides import answer
+from workers.plc.sides import Sides
 from workers.plc.station import SCAN_S, Station
 
 pytestmark = pytest.mark.services
@@ -321,6 +325,52 @@ def test_a_stop_that_a_hung_program_never_followed_is_void_and_stays_so_when_it_
         rig.driver.join(5)
         rig.station.stop()
         keeper.stop()
+
+
+@pytest.mark.parametrize("proved", [False, True])
+def test_a_gateway_that_comes_back_gets_the_level_in_force_and_no_stop_that_is_void(
+    tmp_path: Path, proved: bool
+) -> None:
+    """By MQTT, since a broker hands over what it has kept, however late."""
+    lease, told, (port,) = Lease(6), list[Report](), free_ports(1)
+    keeper, broker = Keeper(lease), start_broker(tmp_path, port)
+    driver = Driver("line-1", open_actuator("line-1", config("mqtt", port, tmp_path)), lease, told.append, cycle_s=0.05)
+    before, after = Ladder("line-1", watchdog_s=60), Ladder("line-1", watchdog_s=60)
+    try:
+        with gateway(before, port):
+            driver.order(order())
+            wait_for(lambda: before.inputs.epoch == 1, "the first write")
+            if proved:
+                driver.order(order(stop_command(), proved=True))
+                wait_for(lambda: before.held, "the stop")
+        if proved:
+            driver.end()
+            driver.join(5)
+        else:
+            driver.order(order(stop_command(valid_s=1)))
+            wait_for(lambda: any(isinstance(report, Answer) for report in told), "the stop given up")
+        with gateway(after, port):
+            wait_for(lambda: after.inputs.epoch == 1, "what the broker kept")
+            if not proved:
+                wait_for(lambda: told[-1].outcome is Outcome.EXPIRED, "the answer")  # type: ignore[union-attr]
+        assert (after.held, after.stops) == (proved, int(proved))
+    finally:
+        driver.end()
+        driver.join(5)
+        broker.stop(5)
+        keeper.stop()
+
+
+def gateway(ladder: Ladder, port: int) -> Sides:
+    return Sides([ladder], "127.0.0.1", None, None, f"127.0.0.1:{port}", None, None)
+
+
+@pytest.mark.parametrize("valid_s", [-1, 30])
+def test_a_gateway_writes_no_stop_that_its_broker_hands_over_when_it_is_void(valid_s: float) -> None:
+    ladder, command = Ladder("line-1"), stop_command(valid_s)
+    message = json.loads(to_message("line-1", image(order(command), 1, alive=True), "a"))
+    told = answer(ladder, message, ladder.wire)
+    assert (ladder.held, told["stop"]) == (valid_s > 0, valid_s > 0)
 
 
 def answered(line: Line, outcome: Outcome, epoch: int | None = None) -> list[CommandReply]:

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -22,9 +23,11 @@ Wire = Callable[[str, bool], bool]
 
 
 def answer(ladder: Ladder, message: Mapping[str, Any], wire: Wire) -> dict[str, Any]:
-    """Writes what is desired, and tells how the line stands. wire: between the meaning of a signal and its bit."""
+    """Writes what is desired and not void, and tells how the line stands. wire: between the meaning of a signal and
+    its bit."""
     desired = message.get("desired")
-    if desired:
+    expires_at = desired and desired.get("expires_at")
+    if desired and not (expires_at and datetime.now(UTC) > datetime.fromisoformat(expires_at)):
         level = LEVELS.index(desired["level"])
         permit = wire("run_permit", desired["run_permit"])
         ladder.write(Inputs(desired["epoch"], desired["heartbeat"], level, permit))

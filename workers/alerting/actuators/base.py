@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from pipeline.events import Action
@@ -36,6 +37,8 @@ class Image:
     run_permit: bool
     """Fail-safe beside `stop`: remote I/O falls to 0 when it loses its master, and 0 means hold."""
     command_id: str | None = None
+    void_after: datetime | None = None
+    """Of a stop that the line has not confirmed: whoever carries it on must not hand it over later than that."""
 
     @property
     def stop(self) -> bool:

@@ -182,10 +182,10 @@ class OpcUaConfig(_WithPolarity):
 
 
 class MqttConfig(_WithPolarity):
-    """Publishes the level, retained and with QoS 1, to `{topic}/desired`; the PLC's gateway answers each with what it
-    reads at the line in `{topic}/state`. The broker publishes `{topic}/link` = offline when Andon is lost.
-    `inverted` is of the messages' booleans, for a gateway that hands them on as bits; `level` always means what it
-    says."""
+    """Publishes the level with QoS 1 to `{topic}/desired`, retained unless it is a stop that the line has yet to
+    confirm; the PLC's gateway answers each with what it reads at the line in `{topic}/state`. The broker publishes
+    `{topic}/link` = offline when Andon is lost. `inverted` is of the messages' booleans, for a gateway that hands them
+    on as bits; `level` always means what it says."""
 
     type: Literal["mqtt"]
     host: str = Field(min_length=1)

@@ -34,6 +34,7 @@ def to_message(line_id: str, image: Image | None, ask: str, inverted: Collection
             "epoch": image.epoch,
             "heartbeat": image.heartbeat,
             "command_id": image.command_id,
+            "expires_at": image.void_after.isoformat(timespec="milliseconds") if image.void_after else None,
         }
     return json.dumps(message, sort_keys=True).encode()
 

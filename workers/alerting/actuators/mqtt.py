@@ -61,10 +61,12 @@ class MqttActuator:
             with self._answer:
                 self._waiting_for, self._value = ask, None
             guard()
-            # The level is retained for a gateway that comes back; a mere question is not.
             topic = "desired" if image else "question"
             message = to_message(self._line_id, image, ask, self._config.inverted)
-            sent = client.publish(f"{self._config.topic}/{topic}", message, QOS, retain=image is not None)
+            # The level is retained for a gateway that comes back. Not a stop that is still to be confirmed: the broker
+            # would hand it over when it is void, and the line be stopped for parts long gone.
+            retain = image is not None and image.void_after is None
+            sent = client.publish(f"{self._config.topic}/{topic}", message, QOS, retain=retain)
             if sent.rc != paho.MQTT_ERR_SUCCESS:
                 raise ActuatorError(paho.error_string(sent.rc))
             with self._answer:
