@@ -73,6 +73,25 @@ def test_a_burst_is_stopped_at_the_plc_proved_and_freed_by_people_alone(
     assert stop.captured_at <= stop.issued_at <= stop.observed_at
 
 
+def test_a_line_that_is_put_on_trial_while_it_is_held_is_freed_by_its_reset(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    ladder, port = plc
+    with worker(settings, policies(port)):
+        publish(settings, burst())
+        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
+    with worker(settings, policies(port, shadow=True)):
+        wait_for(lambda: ladder.inputs.epoch == 2, "the second worker")
+        assert ladder.stop
+        for act in (Act.ACKNOWLEDGE, Act.RESET):
+            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        wait_for(lambda: not ladder.stop, "the release")
+        publish(settings, burst(first=10))
+        wait_until(lambda: any(read_to_end(settings, [settings.topics.shadow_commands.name])))
+        assert not ladder.stop
+    assert AlarmKind.PLC not in [alarm.kind for alarm in alarms(settings)]
+
+
 class EventsLate(Publisher):
     """Takes states, and no events while `away` is set: as a broker whose leaders of those partitions are away, which
     one embedded broker can't be made to be."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
 
-from pipeline.events import now
+from pipeline.events import Action, now
 from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import Actuator
 from workers.alerting.actuators.config import ActuatorConfig
@@ -73,7 +73,11 @@ class Plant:
         if driver is not None:
             policy = self._policies.of(state.line_id)
             on_loss = policy.on_loss or OnLoss.RUN_WITH_ALARM
-            command = None if policy.shadow else state.last_command
+            asked = state.last_command
+            # A line on trial is stopped by nothing new. What held it before holds it until a person resets it, and the
+            # reset has to reach its PLC.
+            old = state.proved or (asked is not None and asked.action is Action.UNHOLD_PERMITTED)
+            command = asked if old or not policy.shadow else None
             driver.order(Order(state.line_id, state.epoch, command, state.proved, on_loss))
 
     def alive(self, line_id: str, alive: bool, for_s: float) -> None:
