@@ -59,4 +59,7 @@ def read_back(value: bytes, ask: str) -> ReadBack:
         ) from error
     if answer.ask != ask:
         raise ActuatorError("answered something that was not asked")
+    if answer.stop is None and answer.run_permit is None:
+        # The level alone may be no more than what it was sent; null is how a gateway says that it has lost its PLC.
+        raise ActuatorError("answered with neither stop nor run_permit, so nothing was read back")
     return ReadBack(**answer.model_dump(exclude={"ask"}))

@@ -1,0 +1,26 @@
+"""What a gateway behind MQTT or a webhook may answer."""
+
+import json
+
+import pytest
+
+from workers.alerting.actuators.base import ActuatorError, ReadBack
+from workers.alerting.actuators.messages import read_back
+
+pytestmark = pytest.mark.unit
+
+
+def answer(**signals: object) -> bytes:
+    return json.dumps({"ask": "a", "level": "HOLD", "epoch": 1, **signals}).encode()
+
+
+@pytest.mark.parametrize("signals", [{}, {"stop": None, "run_permit": None, "held": True}])
+def test_an_answer_without_a_signal_of_the_line_proves_nothing(signals: dict[str, object]) -> None:
+    """A gateway that has lost its PLC knows no more than the level that it was sent."""
+    with pytest.raises(ActuatorError, match="neither stop nor run_permit"):
+        read_back(answer(**signals), "a")
+
+
+@pytest.mark.parametrize("signals", [{"stop": True}, {"run_permit": False}])
+def test_one_signal_of_the_line_is_enough(signals: dict[str, bool]) -> None:
+    assert read_back(answer(**signals), "a") == ReadBack(level="HOLD", epoch=1, **signals)
