@@ -142,6 +142,30 @@ def test_a_peer_that_answers_garbage_is_an_error_within_the_time(protocol: str, 
         server.shutdown()
 
 
+@pytest.mark.parametrize(("protocol", "missing"), [("modbus", "0 registers of 5"), ("coils", "without the coil 0")])
+def test_a_modbus_device_that_answers_with_less_than_was_asked_is_told_so(
+    protocol: str, missing: str, tmp_path: Path
+) -> None:
+    class Short(socketserver.BaseRequestHandler):
+        """Takes each write, and answers each read with no value at all."""
+
+        def handle(self) -> None:
+            with suppress(OSError):
+                while request := self.request.recv(260):
+                    function = request[7]
+                    pdu = request[7:12] if function > 4 else bytes([function, 0])
+                    self.request.sendall(request[:4] + bytes([0, len(pdu) + 1]) + request[6:7] + pdu)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Short) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        actuator = open_actuator(LINE, config(protocol, server.server_address[1], tmp_path))
+        with pytest.raises(ActuatorError, match=missing):
+            write(actuator, HOLD)
+        actuator.close()
+        server.shutdown()
+
+
 @pytest.mark.parametrize("protocol", ["modbus", "opcua", "mqtt", "webhook"])
 def test_a_peer_that_takes_everything_and_does_nothing_is_found_out(protocol: str, tmp_path: Path) -> None:
     (port,) = free_ports(1)

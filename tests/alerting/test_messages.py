@@ -5,7 +5,7 @@ import json
 import pytest
 
 from workers.alerting.actuators.base import ActuatorError, ReadBack
-from workers.alerting.actuators.messages import read_back
+from workers.alerting.actuators.messages import MAX_ANSWER_BYTES, asked, read_back
 
 pytestmark = pytest.mark.unit
 
@@ -24,3 +24,8 @@ def test_an_answer_without_a_signal_of_the_line_proves_nothing(signals: dict[str
 @pytest.mark.parametrize("signals", [{"stop": True}, {"run_permit": False}])
 def test_one_signal_of_the_line_is_enough(signals: dict[str, bool]) -> None:
     assert read_back(answer(**signals), "a") == ReadBack(level="HOLD", epoch=1, **signals)
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"3", b"[" * 60_000, answer(note="x" * MAX_ANSWER_BYTES)])
+def test_what_is_no_answer_is_passed_over(value: bytes) -> None:
+    assert asked(value) is None

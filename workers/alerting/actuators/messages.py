@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workers.alerting.actuators.base import ActuatorError, Image, ReadBack, on_wire
 
+MAX_ANSWER_BYTES = 64 * 1024
+
 
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="ignore")
@@ -40,10 +42,13 @@ def to_message(line_id: str, image: Image | None, ask: str, inverted: Collection
 
 
 def asked(value: bytes) -> str | None:
-    """Which exchange a message answers."""
+    """Which exchange a message answers. None, too, for what is no answer: anybody may write to a topic, and what can't
+    be read must not end the thread that reads."""
+    if len(value) > MAX_ANSWER_BYTES:
+        return None
     try:
         content = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content.get("ask") if isinstance(content, dict) else None
 

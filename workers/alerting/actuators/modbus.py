@@ -10,7 +10,7 @@ from pymodbus import ModbusException
 from pymodbus.client import ModbusTcpClient
 
 from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, name_of, on_wire, read_until
-from workers.alerting.actuators.config import ModbusConfig
+from workers.alerting.actuators.config import BLOCK_REGISTERS, ModbusConfig
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the driver tells each fault once
 
@@ -86,14 +86,20 @@ class ModbusActuator:
         client, config, unit = self._connected(), self._config, self._config.unit
         found: dict[str, Any] = {}
         if config.block is not None:
-            words = _checked(client.read_holding_registers(config.block, count=5, device_id=unit)).registers
+            answer = client.read_holding_registers(config.block, count=BLOCK_REGISTERS, device_id=unit)
+            words = _checked(answer).registers
+            if len(words) < BLOCK_REGISTERS:
+                raise ActuatorError(f"answered {len(words)} registers of {BLOCK_REGISTERS}")
             found["epoch"] = words[0] << 16 | words[1]
             found["heartbeat"] = words[2]
             found["level"] = name_of(config.codes, words[3])
             found["run_permit"] = bool(words[4])  # as asked; the coil, where one is named, says how it stands
         for name, address in config.coils:
             if address is not None:
-                found[name] = bool(_checked(client.read_coils(address, count=1, device_id=unit)).bits[0])
+                bits = _checked(client.read_coils(address, count=1, device_id=unit)).bits
+                if not bits:
+                    raise ActuatorError(f"answered without the coil {address}")
+                found[name] = bool(bits[0])
         fallen = config.block is None and "stop" in config.inverted and not any(found.get(name) for name in _WRITTEN)
         return ReadBack(**found, fallen=fallen).turned(config.inverted)
 

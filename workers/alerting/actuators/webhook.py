@@ -19,9 +19,7 @@ from urllib.parse import urlsplit
 
 from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, read_until
 from workers.alerting.actuators.config import WebhookConfig
-from workers.alerting.actuators.messages import read_back, to_message
-
-MAX_ANSWER_BYTES = 64 * 1024
+from workers.alerting.actuators.messages import MAX_ANSWER_BYTES, read_back, to_message
 
 
 def sign(body: bytes, secret: bytes, at_s: int) -> str:
