@@ -159,6 +159,19 @@ def test_feedback_is_exported_as_a_data_set_that_training_reads(store: FeedbackS
         export(store.path, out)
 
 
+def test_no_note_is_a_formula_to_a_spreadsheet(store: FeedbackStore, tmp_path: Path) -> None:
+    notes = ['=HYPERLINK("http://evil.example","why")', "+1", "-1+1", "@SUM(1)", "too dark"]
+    for number, note in enumerate(notes):
+        one = score(number, part_id=f"={number}")
+        store.add(one, Judgement.CORRECT, "ada", "operator", note, IMAGE)
+    export(store.path, tmp_path / "out")
+    with (tmp_path / "out" / "cells" / "feedback.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert [row["note"] for row in rows] == [*(f"'{note}" for note in notes[:-1]), "too dark"]
+    assert [row["part_id"] for row in rows] == [f"'={number}" for number in range(len(notes))]
+    assert {row["score"] for row in rows} == {"0.1"}
+
+
 def test_a_file_that_is_no_feedback_is_named(tmp_path: Path) -> None:
     other = tmp_path / "other.sqlite"
     for content in (b"no database, but long enough to look at" * 100, b""):
