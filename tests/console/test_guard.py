@@ -27,7 +27,7 @@ from workers.console.gauges import GaugeReader
 from workers.console.guard import MAX_BODY_BYTES
 from workers.console.history import Histories, History
 from workers.console.identity import TrustedProxy
-from workers.console.limits import PER_NAME_AND_PEER
+from workers.console.limits import PER_NAME_AND_PEER, PER_PEER
 from workers.console.live import Live
 from workers.console.memory import Memory
 from workers.console.pages.common import safe_next
@@ -205,6 +205,39 @@ def test_logins_that_fail_too_often_have_to_wait(client: TestClient) -> None:
     assert slowed.status_code == 429
     assert int(slowed.headers["retry-after"]) > 0
     assert log_in(client, "viewer").status_code == 303
+
+
+def test_who_guesses_behind_the_same_proxy_locks_nobody_else_out(tmp_path: Path) -> None:
+    with TestClient(create_app(desk_at(tmp_path, behind_tls=True)), follow_redirects=False) as client:
+
+        def tried(name: str, address: str, password: str) -> int:
+            client.headers["x-forwarded-for"] = f"192.0.2.1, {address}"
+            return int(log_in(client, name, password).status_code)
+
+        guessed = [tried(f"nobody{number}", "192.0.2.66", "wrong") for number in range(PER_PEER + 1)]
+        assert guessed == [403] * PER_PEER + [429]
+        assert tried("operator", "192.0.2.7", PASSWORD) == 303
+
+
+def test_only_a_proxy_that_was_named_is_asked_whose_tries_they_are(client: TestClient) -> None:
+    for number in range(PER_NAME_AND_PEER):
+        client.headers["x-forwarded-for"] = f"192.0.2.{number}"
+        assert log_in(client, "operator", "wrong").status_code == 403
+    assert log_in(client, "operator").status_code == 429
+
+
+def test_the_old_password_is_guessed_no_more_often_than_at_the_login(client: TestClient) -> None:
+    """By whoever finds a tablet that somebody left logged in."""
+    log_in(client, "operator")
+    form = {
+        "csrf": token(client, "/password"),
+        "old": "wrong",
+        "new": "a better password",
+        "again": "a better password",
+    }
+    assert [client.post("/password", data=form).status_code for _ in range(PER_NAME_AND_PEER)] == [403] * 5
+    slowed = client.post("/password", data=form | {"old": PASSWORD})
+    assert (slowed.status_code, "Too many failed tries" in slowed.text) == (429, True)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,13 @@ def run(
     ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
-    behind_tls: Annotated[bool, typer.Option(help="A proxy in front ends TLS: cookies travel by TLS alone.")] = False,
+    behind_tls: Annotated[
+        bool,
+        typer.Option(
+            help="A proxy in front ends TLS and alone reaches the page: cookies travel by TLS alone, and failed "
+            "logins count for the address that it puts last into X-Forwarded-For."
+        ),
+    ] = False,
     metrics_port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="Serve /metrics on this port of 127.0.0.1 (ANDON_METRICS_HOST)."),
@@ -114,6 +120,7 @@ def run(
         proxy=TrustedProxy.at(proxy_from, proxy_user_header, proxy_role_header) if proxy_from else None,
         hosts=names | LOOPBACK_NAMES if loopback or names else None,
         secure=secure,
+        behind_tls=behind_tls,
     )
     if not loopback and not secure:
         typer.echo("andon: passwords travel in clear: give --tls-certificate, or a proxy and --behind-tls", err=True)

@@ -52,6 +52,8 @@ class Options:
     hosts: frozenset[str] | None = None
     secure: bool = False
     """The page is reached by TLS alone."""
+    behind_tls: bool = False
+    """By a proxy, which tells in X-Forwarded-For who asks."""
 
     @property
     def bundles(self) -> Path:
