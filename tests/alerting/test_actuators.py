@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 from alerting.plc_peers import (
     FENCED,
@@ -20,12 +21,15 @@ from alerting.plc_peers import (
     start_broker,
     wait_for,
 )
+from paho.mqtt.enums import CallbackAPIVersion
 
 from pipeline.events import Action
+from workers.alerting.actuators import mqtt
 from workers.alerting.actuators.base import Actuator, ActuatorError, Image, LeaseLostError, ReadBack, matches
 from workers.alerting.actuators.open import open_actuator
 from workers.local.ports import free_ports
 from workers.plc.ladder import Ladder
+from workers.plc.message_sides import MqttGateway
 from workers.plc.sides import Sides
 
 pytestmark = pytest.mark.services
@@ -140,6 +144,29 @@ def test_a_peer_that_answers_garbage_is_an_error_within_the_time(protocol: str, 
         assert refused_for(actuator) < 4 * TIMEOUT_S + 2
         actuator.close()
         server.shutdown()
+
+
+def test_the_will_of_a_dead_connection_does_not_leave_a_line_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker tells it when it misses the connection, which may be long after the next one has said `online`."""
+    monkeypatch.setattr(mqtt, "ONLINE_EVERY_S", 0.5)
+    (port,) = free_ports(1)
+    with ExitStack() as ends:
+        ends.callback(start_broker(tmp_path, port).stop, 5)
+        gateway = MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", port, "andon")
+        ends.callback(gateway.stop)
+        dead = paho.Client(CallbackAPIVersion.VERSION2, client_id="a-worker-that-was-lost")
+        dead.will_set(f"andon/{LINE}/link", b"offline", 1, retain=True)
+        dead.connect("127.0.0.1", port)
+        dead.loop(1)
+        actuator = open_actuator(LINE, config("mqtt", port, tmp_path))
+        ends.callback(actuator.close)
+        until_good(actuator, RUN)
+        wait_for(lambda: gateway.links.get(LINE) == "online", "the first word")
+        dead._sock_close()  # without a farewell
+        wait_for(lambda: gateway.links.get(LINE) == "offline", "the will")
+        wait_for(lambda: bool(until_good(actuator, RUN)) and gateway.links[LINE] == "online", "the truth", 10)
 
 
 @pytest.mark.parametrize(("protocol", "missing"), [("modbus", "0 registers of 5"), ("coils", "without the coil 0")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -20,6 +21,8 @@ from workers.alerting.actuators.messages import asked, read_back, to_message
 QOS = 1
 KEEPALIVE_S = 10
 CONNECT_S = 3.0
+ONLINE_EVERY_S = KEEPALIVE_S
+"""The will of a connection that died without a word comes up to 15 s later, over what its successor has said."""
 
 
 class MqttActuator:
@@ -28,7 +31,10 @@ class MqttActuator:
         self._line_id = line_id
         self._config = config
         self._password = config.password_file.read_text().strip() if config.password_file else None
+        self._client_id = f"andon-{line_id}-{secrets.token_hex(4)}"
+        """One for all connections: what the broker keeps of the last one ends, and tells its will, with the next."""
         self._client: paho.Client | None = None
+        self._online_at_s = 0.0
         self._subscribed = threading.Event()
         self._answer = threading.Condition()
         self._waiting_for: str | None = None
@@ -60,6 +66,8 @@ class MqttActuator:
             ask = secrets.token_hex(8)
             with self._answer:
                 self._waiting_for, self._value = ask, None
+            if time.monotonic() - self._online_at_s > ONLINE_EVERY_S:
+                self._say_online(client)
             guard()
             topic = "desired" if image else "question"
             message = to_message(self._line_id, image, ask, self._config.inverted)
@@ -87,7 +95,7 @@ class MqttActuator:
             config = self._config
             client = paho.Client(
                 CallbackAPIVersion.VERSION2,
-                client_id=f"andon-{self._line_id}-{secrets.token_hex(4)}",
+                client_id=self._client_id,
                 clean_session=True,
             )
             client.connect_timeout = min(CONNECT_S, config.timeout_s)
@@ -123,8 +131,12 @@ class MqttActuator:
         client.subscribe(f"{self._config.topic}/state", QOS)
 
     def _on_subscribe(self, client: paho.Client, data: Any, mid: int, reasons: Any, properties: Any) -> None:
-        client.publish(f"{self._config.topic}/link", b"online", QOS, retain=True)
+        self._say_online(client)
         self._subscribed.set()
+
+    def _say_online(self, client: paho.Client) -> None:
+        client.publish(f"{self._config.topic}/link", b"online", QOS, retain=True)
+        self._online_at_s = time.monotonic()
 
     def _on_message(self, client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
         with self._answer:
