@@ -92,6 +92,22 @@ def test_a_line_that_is_put_on_trial_while_it_is_held_is_freed_by_its_reset(
     assert AlarmKind.PLC not in [alarm.kind for alarm in alarms(settings)]
 
 
+def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    _, port = plc
+    with worker(settings, policies(port)):
+        publish(settings, burst())
+        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
+    without = Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "HOLD", "silent_after_s": 600}})
+    with worker(settings, without):
+        wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
+        assert "a reset will not take it back" in alarms(settings)[-1].reason
+        for act in (Act.ACKNOWLEDGE, Act.RESET):
+            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        wait_until(lambda: not any(line.state.alarms for line in read_states(settings).values()))
+
+
 class EventsLate(Publisher):
     """Takes states, and no events while `away` is set: as a broker whose leaders of those partitions are away, which
     one embedded broker can't be made to be."""

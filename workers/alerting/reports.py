@@ -49,6 +49,23 @@ def apply(state: LineState, report: Report, now: datetime) -> Changed:
     return _link(state, report, now) if isinstance(report, Link) else _answer(state, report, now)
 
 
+def without_plc(state: LineState, now: datetime) -> Changed:
+    """For a line whose policy names no PLC. Where one was taken out while it holds the line, nobody would know why the
+    reset does not free it."""
+    entry = state.standing(AlarmKind.PLC)
+    if state.proved and state.level is not None:
+        reason = (
+            f"{state.level} stands at a PLC that the policy does not name any more, so a reset will not take it back "
+            "there: name the PLC again before you reset, or free the line at the PLC itself"
+        )
+        if entry is not None and entry.life.active:
+            return state, ()
+        if entry is not None:
+            return register.again(state, entry, reason, now)
+        return register.add(state, effects.condition(state, AlarmKind.PLC, "plc", reason, now))
+    return register.clear(state, entry, "the policy names no PLC", now) if entry else (state, ())
+
+
 def _link(state: LineState, link: Link, now: datetime) -> Changed:
     entry = state.standing(AlarmKind.PLC)
     if link.up:
