@@ -1,8 +1,12 @@
 """What OPC UA alone can do: a server that answers for a PLC it has lost, and nodes that are not there."""
 
 import asyncio
+import socket
+import socketserver
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +122,41 @@ def test_a_node_that_is_no_signal_is_told_and_proves_no_stop(
             actuator.exchange(HOLD, lambda: None)
     finally:
         actuator.close()
+
+
+class Slow(socketserver.BaseRequestHandler):
+    """Before a server: each of its answers takes its time."""
+
+    delay_s = 0.3
+    port = 0
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port)) as server:
+            asking = threading.Thread(target=self._pass, args=(self.request, server, 0))
+            asking.start()
+            self._pass(server, self.request, self.delay_s)
+            asking.join()
+
+    def _pass(self, from_: socket.socket, to: socket.socket, delay_s: float) -> None:
+        with suppress(OSError):
+            while content := from_.recv(65536):
+                time.sleep(delay_s)
+                to.sendall(content)
+        with suppress(OSError):
+            to.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_that_answers_every_request_in_time_is_reached(
+    gateway: Gateway, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To connect takes seven of them: all together may take longer than two."""
+    monkeypatch.setattr(Slow, "port", port)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as slow:
+        slow.daemon_threads = True
+        threading.Thread(target=slow.serve_forever, daemon=True).start()
+        actuator = opened(slow.server_address[1], tmp_path)
+        try:
+            assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
+        finally:
+            actuator.close()
+            slow.shutdown()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from asyncua import Client, ua
+from asyncua.common.ua_utils import data_type_to_variant_type
 
 from workers.alerting.actuators.base import (
     ActuatorError,
@@ -31,6 +32,9 @@ T = TypeVar("T")
 SESSION_MS = 60_000
 """A session of ours that died is forgotten by the server after so long; its sessions are few."""
 HANG_UP_S = 1.0
+REQUESTS = 2
+CONNECTING_REQUESTS = 9
+"""So many times the time-out of one request. To connect takes six, and more where the server asks for security."""
 _WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
 
 
@@ -50,10 +54,10 @@ class OpcUaActuator:
         return self._config.address
 
     def read(self) -> ReadBack:
-        return self._run(self._read(), self._config.timeout_s * 2)
+        return self._run(self._read())
 
     def exchange(self, image: Image, guard: Guard) -> ReadBack:
-        self._run(self._write(image, guard), self._config.timeout_s * 2)
+        self._run(self._write(image, guard))
         return read_until(self.read, image, self._config.timeout_s)
 
     def close(self) -> None:
@@ -63,8 +67,10 @@ class OpcUaActuator:
                 self._farewell.result(HANG_UP_S * 2)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _run(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        """From the driver's thread. Any fault ends the connection; the next call makes another."""
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """From the driver's thread. Any fault ends the connection; the next call makes another. A server that hangs is
+        found out by the first request; this limit is for one that answers slowly, or drips."""
+        timeout_s = self._config.timeout_s * (REQUESTS if self._client else CONNECTING_REQUESTS)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout_s)
@@ -91,25 +97,35 @@ class OpcUaActuator:
                 await client.set_security_string(config.security)
             try:
                 await client.connect()
-                for name in _WRITTEN:
-                    node_id = getattr(config.nodes, name)
-                    if node_id is not None:
-                        self._types[name] = await client.get_node(node_id).read_data_type_as_variant_type()
+                self._types = await self._types_of(client)
             except BaseException:
                 self._loop.create_task(_quietly(client))
                 raise
             self._client = client
         return self._client
 
+    async def _types_of(self, client: Client) -> dict[str, ua.VariantType]:
+        """What each node wants to be written as. One request for all, where the types are OPC UA's own."""
+        named = self._written()
+        answers = await client.read_attributes([client.get_node(at) for at in named.values()], ua.AttributeIds.DataType)
+        return {
+            name: await data_type_to_variant_type(client.get_node(_good(named[name], answer)))
+            for name, answer in zip(named, answers, strict=True)
+        }
+
+    def _written(self) -> dict[str, str]:
+        found = {name: getattr(self._config.nodes, name) for name in _WRITTEN}
+        return {name: node_id for name, node_id in found.items() if node_id is not None}
+
     async def _write(self, image: Image, guard: Guard) -> None:
-        client, nodes = await self._connected(), self._config.nodes
+        client = await self._connected()
         values = {
             "epoch": image.epoch,
             "heartbeat": image.heartbeat,
             "command": getattr(self._config.codes, image.level),
             "run_permit": on_wire("run_permit", image.run_permit, self._config.inverted),
         }
-        named = {name: getattr(nodes, name) for name in _WRITTEN if getattr(nodes, name) is not None}
+        named = self._written()
         guard()
         await client.write_values(
             [client.get_node(node_id) for node_id in named.values()],
@@ -130,13 +146,17 @@ class OpcUaActuator:
             self._farewell = asyncio.run_coroutine_threadsafe(_quietly(client), self._loop)
 
 
-def _value(node_id: str, answer: ua.DataValue) -> Any:
+def _good(node_id: str, answer: ua.DataValue) -> Any:
     """Raises ActuatorError for all but a good value: a node that is not there, or whose server has lost the PLC behind
     it, must not pass for a signal that the line does not have, nor what it said last for how the line stands."""
     status = answer.StatusCode
     if status is not None and not status.is_good():
         raise ActuatorError(f"{node_id} can't be read: {status.doc} ({status.name})")
-    value = answer.Value.Value if answer.Value is not None else None
+    return answer.Value.Value if answer.Value is not None else None
+
+
+def _value(node_id: str, answer: ua.DataValue) -> Any:
+    value = _good(node_id, answer)
     if not isinstance(value, bool | int):
         raise ActuatorError(f"{node_id} holds {value!r}, which is neither a number nor a Boolean")
     return value
