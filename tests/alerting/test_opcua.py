@@ -124,6 +124,15 @@ def test_a_node_that_is_no_signal_is_told_and_proves_no_stop(
         actuator.close()
 
 
+def test_a_node_that_refuses_the_write_is_named(gateway: Gateway, port: int, tmp_path: Path) -> None:
+    actuator = opened(port, tmp_path, run_permit=f"ns=2;s={LINE}.Held")
+    try:
+        with pytest.raises(ActuatorError, match=rf"{LINE}\.Held can't be written.*BadUserAccessDenied"):
+            actuator.exchange(HOLD, lambda: None)
+    finally:
+        actuator.close()
+
+
 class Slow(socketserver.BaseRequestHandler):
     """Before a server: each of its answers takes its time."""
 

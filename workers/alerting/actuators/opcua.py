@@ -127,10 +127,13 @@ class OpcUaActuator:
         }
         named = self._written()
         guard()
-        await client.write_values(
+        results = await client.write_values(
             [client.get_node(node_id) for node_id in named.values()],
             [ua.DataValue(ua.Variant(values[name], self._types[name])) for name in named],
+            raise_on_partial_error=False,
         )
+        for node_id, status in zip(named.values(), results, strict=True):
+            _check(node_id, status, "written")
 
     async def _read(self) -> ReadBack:
         client, nodes = await self._connected(), self._config.nodes
@@ -149,10 +152,13 @@ class OpcUaActuator:
 def _good(node_id: str, answer: ua.DataValue) -> Any:
     """Raises ActuatorError for all but a good value: a node that is not there, or whose server has lost the PLC behind
     it, must not pass for a signal that the line does not have, nor what it said last for how the line stands."""
-    status = answer.StatusCode
-    if status is not None and not status.is_good():
-        raise ActuatorError(f"{node_id} can't be read: {status.doc} ({status.name})")
+    _check(node_id, answer.StatusCode, "read")
     return answer.Value.Value if answer.Value is not None else None
+
+
+def _check(node_id: str, status: ua.StatusCode | None, done: str) -> None:
+    if status is not None and not status.is_good():
+        raise ActuatorError(f"{node_id} can't be {done}: {status.doc} ({status.name})")
 
 
 def _value(node_id: str, answer: ua.DataValue) -> Any:
