@@ -120,6 +120,15 @@ def test_only_the_named_proxy_is_believed(users: Users) -> None:
         TrustedProxy.at(["10.0.0.0/8"], "a", "b")
 
 
+@pytest.mark.parametrize("code", ["utf-8", "latin-1"])
+def test_a_name_from_a_proxy_is_the_one_that_it_sent(users: Users, code: str) -> None:
+    proxy = TrustedProxy.at(["10.0.0.5"], "X-Forwarded-User", "X-Forwarded-Role")
+    as_read = "Jürgen Groß".encode(code).decode("latin-1")
+    found = proxy.vouches("10.0.0.5", {"x-forwarded-user": as_read, "x-forwarded-role": "viewer"}, users)
+    assert found
+    assert found.name == "Jürgen Groß"
+
+
 def test_failed_logins_are_slowed_by_name_and_by_peer_and_nobody_locks_another_out() -> None:
     at = [0.0]
     limits = LoginLimits(lambda: at[0])

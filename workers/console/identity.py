@@ -48,7 +48,7 @@ class TrustedProxy:
 
     def vouches(self, peer: str | None, headers: Mapping[str, str], users: Users) -> Identity | None:
         """The role comes from the users file where the name is in it, else from the header. No role, no entry."""
-        name = headers.get(self.user_header, "").strip()
+        name = _as_sent(headers.get(self.user_header, "")).strip()
         if peer not in self.peers or not name or len(name) > 128 or not name.isprintable():
             return None
         known = users.find(name)
@@ -57,6 +57,15 @@ class TrustedProxy:
         named = {word.strip().lower() for word in headers.get(self.role_header, "").split(",")}
         roles = [role for role in Role if role.value in named]
         return Identity(name, roles[-1], by_proxy=True) if roles else None
+
+
+def _as_sent(header: str) -> str:
+    """Proxies send UTF-8, and headers are read as Latin-1: a name with an umlaut would stand garbled in the audit log,
+    or not get in at all."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def of_session(session: Session, users: Users) -> Identity | None:
