@@ -73,12 +73,13 @@ class Peer:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
 
-def start_broker(folder: Path, port: int) -> ChildProcess:
-    """amqtt, a broker of its own project, on loopback."""
+def start_broker(folder: Path, port: int, *, anonymous: bool = True, plugin: str = "") -> ChildProcess:
+    """amqtt, a broker of its own project, on loopback. plugin: one more of its own."""
     file = folder / "amqtt.yaml"
     file.write_text(
         f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{port}\n"
-        "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: true\n"
+        "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n"
+        f"    allow_anonymous: {str(anonymous).lower()}\n{plugin}"
     )
     command = [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(file)]
     broker = ChildProcess("amqtt", command, folder / "amqtt.log", folder)

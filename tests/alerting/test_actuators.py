@@ -169,6 +169,31 @@ def test_the_will_of_a_dead_connection_does_not_leave_a_line_offline(
         wait_for(lambda: bool(until_good(actuator, RUN)) and gateway.links[LINE] == "online", "the truth", 10)
 
 
+@pytest.mark.parametrize(
+    ("anonymous", "plugin", "told"),
+    [
+        (False, "", "the broker refused"),
+        (
+            True,
+            "  amqtt.plugins.topic_checking.TopicAccessControlListPlugin:\n    acl: {anonymous: [other]}\n",
+            f"not subscribe to andon/{LINE}/state",
+        ),
+    ],
+)
+def test_a_broker_that_refuses_is_told_of_at_once_and_not_taken_for_a_silent_gateway(
+    tmp_path: Path, anonymous: bool, plugin: str, told: str
+) -> None:
+    (port,) = free_ports(1)
+    with ExitStack() as ends:
+        ends.callback(start_broker(tmp_path, port, anonymous=anonymous, plugin=plugin).stop, 5)
+        actuator = open_actuator(LINE, config("mqtt", port, tmp_path))
+        ends.callback(actuator.close)
+        began = time.monotonic()
+        with pytest.raises(ActuatorError, match=told):
+            write(actuator, HOLD)
+        assert time.monotonic() - began < mqtt.CONNECT_S
+
+
 @pytest.mark.parametrize(("protocol", "missing"), [("modbus", "0 registers of 5"), ("coils", "without the coil 0")])
 def test_a_modbus_device_that_answers_with_less_than_was_asked_is_told_so(
     protocol: str, missing: str, tmp_path: Path

@@ -35,7 +35,8 @@ class MqttActuator:
         """One for all connections: what the broker keeps of the last one ends, and tells its will, with the next."""
         self._client: paho.Client | None = None
         self._online_at_s = 0.0
-        self._subscribed = threading.Event()
+        self._answered = threading.Event()
+        """By the broker: it took the subscription, or `_refusal` says why not."""
         self._answer = threading.Condition()
         self._waiting_for: str | None = None
         self._value: bytes | None = None
@@ -107,13 +108,15 @@ class MqttActuator:
             client.on_connect = self._on_connect
             client.on_subscribe = self._on_subscribe
             client.on_message = self._on_message
-            self._subscribed.clear()
+            self._answered.clear()
             self._refusal = ""
             self._client = client
             client.connect(config.host, config.port, KEEPALIVE_S)
             client.loop_start()
-            if not self._subscribed.wait(CONNECT_S):
-                raise ActuatorError(self._refusal or "the broker did not take the subscription")
+            if not self._answered.wait(CONNECT_S):
+                raise ActuatorError("the broker did not take the subscription")
+            if self._refusal:
+                raise ActuatorError(self._refusal)
         return self._client
 
     def _drop(self) -> None:
@@ -127,12 +130,16 @@ class MqttActuator:
     def _on_connect(self, client: paho.Client, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._refusal = f"the broker refused: {reason}"
+            self._answered.set()
             return
         client.subscribe(f"{self._config.topic}/state", QOS)
 
     def _on_subscribe(self, client: paho.Client, data: Any, mid: int, reasons: Any, properties: Any) -> None:
-        self._say_online(client)
-        self._subscribed.set()
+        if reasons[0].is_failure:
+            self._refusal = f"the broker lets Andon not subscribe to {self._config.topic}/state: {reasons[0]}"
+        else:
+            self._say_online(client)
+        self._answered.set()
 
     def _say_online(self, client: paho.Client) -> None:
         client.publish(f"{self._config.topic}/link", b"online", QOS, retain=True)
