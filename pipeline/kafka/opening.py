@@ -4,6 +4,8 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer
 
+from pipeline.kafka.unpacking import bound_unpacking
+
 
 def open_admin_client(**arguments: Any) -> KafkaAdminClient:
     """Connects. Raises KafkaError, or OSError, when no broker answers."""
@@ -12,6 +14,7 @@ def open_admin_client(**arguments: Any) -> KafkaAdminClient:
 
 def open_consumer(**arguments: Any) -> KafkaConsumer:
     """Connects. Raises KafkaError, or OSError, when no broker answers."""
+    bound_unpacking()
     return _open(KafkaConsumer, arguments)
 
 
