@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.detectors.bundle import QualityLimits
 from pipeline.events import DeadReason, Doubt, Frame, to_ms
@@ -56,6 +56,9 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
         raise
     except Image.DecompressionBombError as error:
         raise FrameError(DeadReason.TOO_LARGE, str(error)) from error
+    except UnidentifiedImageError as error:  # which names an object in memory
+        detail = f"not a whole PNG or JPEG: its {len(value)} bytes begin with {value[:12]!r}"
+        raise FrameError(DeadReason.UNDECODABLE, detail) from error
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error … on hostile bytes.
         raise FrameError(DeadReason.UNDECODABLE, f"not a whole PNG or JPEG: {error}") from error

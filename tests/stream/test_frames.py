@@ -43,7 +43,7 @@ def bomb(side: int) -> bytes:
     [
         (None, DeadReason.EMPTY, "no bytes"),
         (b"", DeadReason.EMPTY, "no bytes"),
-        (b"hello", DeadReason.UNDECODABLE, "not a whole PNG or JPEG"),
+        (b"hello", DeadReason.UNDECODABLE, "not a whole PNG or JPEG: its 5 bytes begin with b'hello'"),
         (picture(seed=1)[:-40], DeadReason.UNDECODABLE, "not a whole PNG or JPEG"),
         (b"x" * (MAX_FRAME_BYTES + 1), DeadReason.TOO_LARGE, "at most 4194304"),
         (bomb(50_000), DeadReason.TOO_LARGE, "2500000000 pixels"),
