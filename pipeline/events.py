@@ -70,7 +70,8 @@ Moment = Annotated[
 class _Contract(BaseModel):
     """Readers ignore fields that they do not know, so a newer writer may add some within one schema version."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # NaN and infinity are no JSON: Andon would write them as null, and no reader take that for a number.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     def to_json(self) -> bytes:
         return self.model_dump_json().encode()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ class BrokenModelError(AndonError):
 class Prediction:
     """What one network pass says of N frames. All values are raw: unbounded, neither normalised nor clamped.
 
-    Raises BrokenModelError when a score is not finite. NaN is below every threshold: a broken model would call every
-    frame OK.
+    Raises BrokenModelError when a score, a map or a feature is not finite. NaN is below every threshold: a broken model
+    would call every frame OK. And no event can tell of NaN: its frame would have no score that anybody can read.
     """
 
     scores: NDArray[np.float64]
@@ -33,8 +33,10 @@ class Prediction:
     """name → (N,): what the score was computed from. Kept because a score may saturate where a feature does not."""
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.scores).all():
-            raise BrokenModelError("the model gives scores that are not finite: it is broken; train it again")
+        named: list[tuple[str, NDArray[Any]]] = [("scores", self.scores), ("maps", self.maps), *self.features.items()]
+        for what, values in named:
+            if not np.isfinite(values).all():
+                raise BrokenModelError(f"the model gives {what} that are not finite: it is broken; train it again")
 
 
 class Detector(Protocol):

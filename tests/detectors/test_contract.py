@@ -92,8 +92,14 @@ def test_who_looks_at_once_sees_own_frames(detector: Detector) -> None:
 
 def test_a_model_that_gives_no_number_is_refused() -> None:
     for value in (np.nan, np.inf):
-        with pytest.raises(BrokenModelError, match="not finite"):
-            Prediction(np.array([0.0, value]), np.zeros((2, 1, 1), np.float32), {})
+        good, broken = np.zeros(2), np.array([0.0, value])
+        maps = good.astype(np.float32).reshape(2, 1, 1)
+        with pytest.raises(BrokenModelError, match="gives scores that are not finite"):
+            Prediction(broken, maps, {})
+        with pytest.raises(BrokenModelError, match="gives maps that are not finite"):
+            Prediction(good, broken.astype(np.float32).reshape(2, 1, 1), {})
+        with pytest.raises(BrokenModelError, match="gives depth that are not finite"):
+            Prediction(good, maps, {"depth": broken})
 
 
 def test_gray_stored_as_rgb_scores_as_gray(detector: Detector) -> None:

@@ -111,6 +111,15 @@ def test_a_score_that_would_burst_what_follows_from_it_is_refused(fault: dict[st
         Score.from_json(json.dumps(known | fault).encode())
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("field", ["score", "threshold", "rank"])
+def test_a_number_that_is_none_is_refused(field: str, number: str) -> None:
+    """By a sender in another language. Written again it would be null, which its readers could not take."""
+    sent = json.loads(score(0).to_json()) | {field: "@"}
+    with pytest.raises(ContractError, match=field):
+        Score.from_json(json.dumps(sent).replace('"@"', number).encode())
+
+
 def test_a_frame_may_be_as_long_as_its_score() -> None:
     longest = changed(
         camera_id=b"c" * 64, boot_id=b"b" * 64, sequence=str(MAX_SEQUENCE).encode(), frame_id=None, part_id=b"p" * 128
