@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.addresses import without_password
 from pipeline.detectors.bundle import MANIFEST, BundleError, BundleInfo, load_bundle
 
 MAX_ARCHIVE_BYTES = 8 * 1024**3
@@ -30,8 +31,8 @@ def fetch_bundles(url: str, sha256: str, into: Path, *, timeout_s: float = 30) -
         found = _download(url, archive, timeout_s)
         if found != sha256:
             raise BundleError(
-                f"{url} has sha256 {found}, but {sha256} was promised: it was changed, or the promise is of another "
-                "archive. Nothing was unpacked"
+                f"{without_password(url)} has sha256 {found}, but {sha256} was promised: it was changed, or the "
+                "promise is of another archive. Nothing was unpacked"
             )
         unpacked = Path(scratch) / "unpacked"
         _unpack(archive, unpacked)
@@ -61,9 +62,9 @@ def _download(url: str, into: Path, timeout_s: float) -> str:
                 digest.update(chunk)
                 file.write(chunk)
                 if file.tell() > MAX_ARCHIVE_BYTES:
-                    raise BundleError(f"{url} is larger than {MAX_ARCHIVE_BYTES} bytes")
+                    raise BundleError(f"{without_password(url)} is larger than {MAX_ARCHIVE_BYTES} bytes")
     except (OSError, ValueError) as error:
-        raise BundleError(f"{url} could not be fetched: {error}") from error
+        raise BundleError(f"{without_password(url)} could not be fetched: {error}") from error
     return digest.hexdigest()
 
 

@@ -250,25 +250,6 @@ def test_a_stream_that_does_not_answer_is_named_without_its_password() -> None:
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("rtsp://user:secret@10.0.0.5:554/line", "rtsp://…@10.0.0.5:554/line"),
-        ("rtsp://user:p@secret@10.0.0.5/line", "rtsp://…@10.0.0.5/line"),
-        ("rtsp://user:p/secret@10.0.0.5/line", "rtsp://…"),
-        ("http://cam-1/cgi?user=admin&pwd=secret", "http://cam-1/cgi?…"),
-        ("http://cam-1/cgi?pwd=x@secret", "http://cam-1/cgi?…"),
-        ("http://[fe80::1]:80/line", "http://[fe80::1]:80/line"),
-        ("clips/line@2.mp4", "clips/line@2.mp4"),
-    ],
-)
-def test_no_log_tells_the_password_of_a_stream(url: str, shown: str) -> None:
-    pytest.importorskip("av")
-    from workers.camera.sources.video import without_password
-
-    assert without_password(url) == shown
-
-
 def test_a_torn_picture_of_a_stream_is_no_picture() -> None:
     """A decoder fills the rest of a torn JPEG with grey, and that looks like a defect."""
     pytest.importorskip("av")

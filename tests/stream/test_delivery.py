@@ -11,6 +11,7 @@ from pipeline.delivery import check_bundles, fetch_bundles
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError
 from pipeline.detectors.null import make_null_bundle
 from pipeline.recipes import Recipe, load_catalog
+from workers.local.ports import free_ports
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +65,14 @@ def test_an_archive_that_leads_outside_is_refused(tmp_path: Path) -> None:
 def test_an_archive_that_does_not_come_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"absent\.tar\.gz could not be fetched"):
         fetch_bundles((tmp_path / "absent.tar.gz").as_uri(), "0" * 64, tmp_path / "bundles")
+
+
+def test_no_error_tells_the_signature_of_an_address(tmp_path: Path) -> None:
+    """What a storage signs for a day stands in the query, and the errors of a pod are read by many."""
+    signed = f"http://127.0.0.1:{free_ports(1)[0]}/bundles.tar.gz?X-Amz-Signature=secret"
+    with pytest.raises(BundleError, match=r"/bundles\.tar\.gz\?… could not be fetched") as caught:
+        fetch_bundles(signed, "0" * 64, tmp_path / "bundles")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_new_delivery_takes_the_place_of_the_old(bundle: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.addresses import without_password
 from pipeline.kafka.probe import broker_answers
 from pipeline.settings import SettingsError, read_settings
 from workers.local.data_folder import DataFolder
@@ -102,11 +103,6 @@ def check(named: Mapping[str, str]) -> None:
             raise ServiceError(
                 f"REDIS_URL={without_password(url)}: no Redis answers there within {_ANSWER_TIMEOUT_S:g} s. {advice}"
             )
-
-
-def without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def _launch_valkey(folder: DataFolder, port: int | None, started: ExitStack) -> Valkey:

@@ -10,15 +10,13 @@ from urllib.parse import quote
 import av
 from av.error import FFmpegError
 
+from pipeline.addresses import without_password
 from pipeline.events import now
 from workers.camera.config import VideoSource
 from workers.camera.sources.base import ContentType, Image, SourceError, Unreadable
 from workers.camera.sources.pace import Pace
 
 _LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECASE)
-_ADDRESS = re.compile(
-    r"(?P<scheme>[^:/]+://)(?P<login>[^/?#]*@)?(?P<place>(\[[^\]@]*\]|[^/?#:@\[]*)(:\d*)?(/[^?#@]*)?)(?P<query>[?#].*)?"
-)
 
 
 class VideoCapture:
@@ -78,16 +76,6 @@ class VideoCapture:
         else:
             picture.save(encoded, "JPEG", quality=self._config.quality)
         return encoded.getvalue()
-
-
-def without_password(url: str) -> str:
-    """For logs. Many cameras want it in the query; and one with a / in it that is not quoted looks like a path."""
-    if "://" not in url:
-        return url
-    found = _ADDRESS.fullmatch(url)
-    if found is None:
-        return f"{url.partition('://')[0]}://…"
-    return f"{found['scheme']}{'…@' if found['login'] else ''}{found['place']}{'?…' if found['query'] else ''}"
 
 
 def address(config: VideoSource) -> str:
