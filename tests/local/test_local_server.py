@@ -1,6 +1,7 @@
 """A local server that does not come up says why; no child outlives its parent."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,6 +82,15 @@ def test_one_that_ends_at_once_quotes_its_last_lines(tmp_path: Path) -> None:
     server = _Scripted("print('no room on the disk'); raise SystemExit(3)", tmp_path)
     with pytest.raises(ServiceError, match=r"(?s)exit code 3.*no room on the disk.*andon local clean"):
         server.start(timeout_s=10)
+
+
+def test_where_the_disk_is_full_it_says_so_and_nobody_is_told_to_remove_the_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=20_000))
+    with pytest.raises(ServiceError, match=f"The disk that holds {tmp_path} is full: make room") as caught:
+        _Scripted("raise SystemExit(1)", tmp_path).start()
+    assert "clean" not in str(caught.value)
 
 
 def test_one_that_never_answers_is_ended_and_says_how_long_it_had(tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ def _watch(running: "Services") -> None:
     servers = [server for server in (running.broker, running.valkey) if server]
     while all(server.running for server in servers):
         time.sleep(_WATCH_S)
-    ended = ", ".join(f"{server.name} (see {server.log})" for server in servers if not server.running)
-    raise ServiceError(f"ended by itself: {ended}")
+    ended = [server for server in servers if not server.running]
+    told = ", ".join(f"{server.name} (see {server.log})" for server in ended)
+    raise ServiceError(f"ended by itself: {told}. {ended[0].full_disk}".removesuffix(". "))
 
 
 def _say(text: str) -> None:

@@ -1,5 +1,6 @@
 """What the local Kafka and the local Valkey have in common: a child process that answers on a port."""
 
+import shutil
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -11,6 +12,8 @@ from workers.local.ports import LOOPBACK, is_free
 from workers.local.process import ChildProcess
 
 _POLL_S = 0.05
+_FULL_BYTES = 4 * 1024 * 1024
+"""With less than this a disk counts as full: a broker that found no room for a file leaves what is too small for it."""
 
 
 class LocalServer(ABC):
@@ -45,6 +48,16 @@ class LocalServer(ABC):
     @property
     def paused(self) -> bool:
         return self._child is not None and self._child.paused
+
+    @property
+    def full_disk(self) -> str:
+        """What to do where the disk is full, which ends a broker and leaves it no room to say so; else nothing."""
+        try:
+            free = shutil.disk_usage(self.log.parent).free
+        except OSError:
+            return ""
+        said = f"The disk that holds {self.log.parent} is full: make room on it and start again. The data is kept"
+        return said if free < _FULL_BYTES else ""
 
     def start(self, timeout_s: float | None = None) -> None:
         """Start it and return once it serves requests."""
@@ -112,4 +125,5 @@ class LocalServer(ABC):
                 return
             time.sleep(_POLL_S)
         what = f"did not answer within {timeout_s:g} s" if child.running else f"ended with exit code {child.exit_code}"
-        raise ServiceError(f"{self.name} {what}. Its last lines, from {self.log}:\n{child.log_tail()}\n{self._advice}")
+        advice = self.full_disk or self._advice
+        raise ServiceError(f"{self.name} {what}. Its last lines, from {self.log}:\n{child.log_tail()}\n{advice}")
