@@ -18,9 +18,10 @@ CARD = "README.md"
 _DRAFT = ".part"
 SCHEMA_VERSION: Final = 1
 
-_LARGER = 4
-"""So many times the pixels of the largest image in training. What a network holds grows with the frame: one of 64
-megapixels takes a replica 16 GB, and its end would be that of every replica that meets the frame after it."""
+_LARGER, _ALWAYS_PIXELS = 4, 4 * 1024 * 1024
+"""So many times the pixels of the largest image in training, or so many pixels where that is more: who trains on small
+pieces may have whole frames judged. What a network holds grows with the frame: one of 64 megapixels takes a replica
+16 GB, and its end would be that of every replica that meets the frame after it."""
 
 
 class BundleError(AndonError):
@@ -42,21 +43,25 @@ class InputSpec(_Frozen):
     # Left out of the manifest when it is None: bundles from before it existed keep their model hash.
     min_side_px: int | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
     """None: a frame must have exactly the size above, and another size is a camera set up wrongly. A number: a frame
-    whose shorter side reaches it is judged, since the training images differed in size, too, up to `_LARGER` times the
-    pixels of the size above."""
+    whose shorter side reaches it is judged, since the training images differed in size, too, up to `most_pixels`."""
 
     def accepts(self, height_px: int, width_px: int) -> bool:
         if self.min_side_px is None:
             return (height_px, width_px) == (self.height_px, self.width_px)
-        few_enough = height_px * width_px <= _LARGER * self.height_px * self.width_px
-        return min(height_px, width_px) >= self.min_side_px and few_enough
+        return min(height_px, width_px) >= self.min_side_px and height_px * width_px <= self.most_pixels
+
+    @property
+    def most_pixels(self) -> int:
+        """Of a frame, where sizes may differ."""
+        return max(_LARGER * self.height_px * self.width_px, _ALWAYS_PIXELS)
 
     def describe(self) -> str:
-        """For people: '300 × 300 px gray', or 'any size from 128 px to 4 times 403 × 632 px (in training) gray'."""
+        """For people: '300 × 300 px gray', or 'any size from 96 px to 4.2 megapixels (…) gray'."""
         size = f"{self.width_px} × {self.height_px} px"
         if self.min_side_px is None:
             return f"{size} {self.mode}"
-        return f"any size from {self.min_side_px} px to {_LARGER} times {size} (in training) {self.mode}"
+        most = f"{self.most_pixels / 1e6:.1f} megapixels"
+        return f"any size from {self.min_side_px} px to {most} (up to {size} in training) {self.mode}"
 
 
 class QualityLimits(_Frozen):

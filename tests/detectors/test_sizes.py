@@ -33,16 +33,19 @@ def test_one_size_in_training_is_the_only_size_accepted() -> None:
 def test_several_sizes_in_training_accept_any_from_the_patch_up() -> None:
     spec = input_spec(MIXED, "gray", min_side_px=32)
     assert (spec.height_px, spec.width_px) == (64, 56)
-    assert spec.accepts(32, 440)
-    assert not spec.accepts(31, 440)
+    assert spec.accepts(32, 1000)
+    assert not spec.accepts(31, 1000)
 
 
 def test_none_is_accepted_that_is_far_larger_than_any_in_training() -> None:
     """A replica has the memory for frames as it knows them; one of 64 megapixels would end each that meets it."""
-    spec = input_spec(MIXED, "gray", min_side_px=32)
-    assert spec.accepts(2 * 64, 2 * 56)
-    assert not spec.accepts(2 * 64, 2 * 56 + 1)
-    assert spec.describe() == "any size from 32 px to 4 times 56 × 64 px (in training) gray"
+    small = input_spec(MIXED, "gray", min_side_px=32)
+    assert small.accepts(2048, 2048)
+    assert not small.accepts(2048, 2049)
+    assert small.describe() == "any size from 32 px to 4.2 megapixels (up to 56 × 64 px in training) gray"
+    large = small.model_copy(update={"height_px": 3000, "width_px": 4000})
+    assert large.accepts(6000, 8000)
+    assert not large.accepts(6000, 8001)
 
 
 def test_images_below_the_patch_are_refused() -> None:
