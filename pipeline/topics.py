@@ -38,6 +38,8 @@ class Topic:
     """What is not compacted and not deleted yet: the newest file of a partition."""
     broker_time: bool = False
     """Records carry the broker's arrival time instead of the sender's clock."""
+    may_have_more_partitions: bool = False
+    """Nothing that Andon keeps depends on where a key lies, so a broker may have been given more of them already."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -102,6 +104,7 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
             retention_bytes=16 * 1024**3,
             # Lateness is judged against the arrival at the broker, so a replay of the same record judges alike.
             broker_time=True,
+            may_have_more_partitions=True,
         ),
         frames_dead=Topic(
             f"{prefix}frames.dead",
@@ -110,6 +113,7 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
             max_message_bytes=MAX_DEAD_RECORD_BYTES,
             retention_ms=14 * _DAY_MS,
             retention_bytes=4 * 1024**3,
+            may_have_more_partitions=True,
         ),
         scores=by_line("scores", days=7),
         heartbeats=Topic(

@@ -99,10 +99,16 @@ def _check(admin: KafkaAdminClient, wanted: list[Topic]) -> None:
 def topic_faults(topic: Topic, partitions: int, config: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What would break frames or accounting. Retention is the operator's own business and is left alone."""
     faults = []
-    if partitions != topic.partitions:
+    if topic.may_have_more_partitions:
+        if partitions < topic.partitions:
+            faults.append(
+                f"topic {topic.name!r} has {partitions} partitions, but this process is set up for {topic.partitions}; "
+                "give it as many first (docs/scaling.md says in which order), or lower ANDON_FRAME_PARTITIONS"
+            )
+    elif partitions != topic.partitions:
         faults.append(
             f"topic {topic.name!r} has {partitions} partitions, but this process is set up for {topic.partitions}; "
-            "set ANDON_FRAME_PARTITIONS / ANDON_LINE_PARTITIONS to what the broker has, or recreate the topic"
+            "set ANDON_LINE_PARTITIONS to what the broker has, or recreate the topic"
         )
     limit = int(config["max.message.bytes"]["value"])
     if limit < topic.max_message_bytes:

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _METADATA_TIMEOUT_S = 60.0
+_METADATA_AGE_MS = 10_000
 _GLANCE_MS = 20
 """Not 0: kafka-python does its network work within `poll`."""
 _TELL_AGAIN_S = 30.0
@@ -146,6 +147,8 @@ class ConsumerLoop(Generic[Result]):
             max_partition_fetch_bytes=min(8 * 1024 * 1024, options.max_batch_bytes),
             max_poll_interval_ms=int(options.max_work_s * 1000),
             max_poll_records=options.max_batch,
+            # Partitions that were added are read before a sender, who looks every five minutes, finds them.
+            metadata_max_age_ms=_METADATA_AGE_MS,
             # Range keeps equal partition numbers of several topics together: a line's scores, operations and state.
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=int(options.session_timeout_s * 1000),

@@ -87,16 +87,26 @@ def test_each_wrong_topic_is_named_with_its_mend(kafka_bootstrap: str, unique: s
     settings = settings_for(kafka_bootstrap, unique)
     with pytest.raises(TopicError, match=r"frames.*does not exist.*andon topics create"):
         check_topics(settings, settings.topics)
-    small = dataclasses.replace(settings.topics.frames, max_message_bytes=1_000_000, partitions=3, broker_time=False)
+    small = dataclasses.replace(settings.topics.frames, max_message_bytes=1_000_000, partitions=1, broker_time=False)
     ensure_topics(settings, [small])
     with pytest.raises(TopicError) as wrong:
         check_topics(settings, [settings.topics.frames])
     for hint in (
-        "has 3 partitions",
+        "has 1 partitions",
         "max.message.bytes to",
         "message.timestamp.type=CreateTime; set it to LogAppendTime",
     ):
         assert hint in str(wrong.value)
+
+
+def test_partitions_may_be_added_to_frames_before_any_process_is_told(kafka_bootstrap: str, unique: str) -> None:
+    """A camera that lost its connection in between could not come back, and its spool ran full."""
+    before = settings_for(kafka_bootstrap, unique, frame_partitions=2)
+    after = settings_for(kafka_bootstrap, unique, frame_partitions=4)
+    ensure_topics(after, after.topics)
+    check_topics(before, before.topics)
+    with pytest.raises(TopicError, match=r"scores.* has 2 partitions.*ANDON_LINE_PARTITIONS"):
+        check_topics(before, settings_for(kafka_bootstrap, unique, line_partitions=1).topics)
 
 
 def test_ensuring_twice_changes_nothing(kafka_bootstrap: str, unique: str) -> None:

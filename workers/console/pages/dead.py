@@ -51,7 +51,7 @@ def picture(who: Operator, desk: TheDesk, partition: int, offset: int) -> Respon
 
 def _read(desk: Desk, partition: int, offset: int) -> Incoming:
     topic = desk.settings.topics.frames_dead
-    found = read_one(desk.settings, topic.name, partition, offset) if 0 <= partition < topic.partitions else None
+    found = read_one(desk.settings, topic.name, partition, offset)
     if found is None:
         raise Refused("There is no such dead letter", f"{partition}:{offset} has expired, or the place is wrong.", 404)
     return found
