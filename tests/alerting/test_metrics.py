@@ -4,7 +4,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.kafka.consumer import LoopState
+from pipeline.kafka.publisher import Publisher
+from pipeline.settings import Settings
 from workers.alerting.metrics import Metrics
+from workers.alerting.policy import Policies
+from workers.alerting.silence import Watch
+from workers.alerting.worker import AlertingStep
 
 pytestmark = pytest.mark.unit
 
@@ -24,3 +29,21 @@ def test_the_docs_list_exactly_the_metrics_that_there_are_with_their_labels() ->
     }
     labels["andon_alerting_lag"] = "topic,partition"
     assert told == labels
+
+
+def test_a_worker_tells_nothing_of_lines_that_another_holds_now() -> None:
+    """AndonLineNotWatched looks at the least of all workers: it told for ever of a line that had moved while silent."""
+    metrics, settings = Metrics(), Settings()
+    step = AlertingStep(
+        settings,
+        Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "HOLD"}}),
+        Publisher(settings, "x"),
+        metrics,
+    )
+    metrics.watched("line-1", Watch(watched=1, silent={"cam-1": "no frames"}, unproved=frozenset(), well={}))
+    assert metrics.registry.get_sample_value("andon_alerting_line_watched", {"line": "line-1"}) == 0
+    step.assigned(())
+    told = {
+        sample.name for family in metrics.registry.collect() for sample in family.samples if "line" in sample.labels
+    }
+    assert not told

@@ -84,6 +84,11 @@ class Metrics:
         self._unproved.labels(line_id).set(len(watch.unproved))
         self._alive.labels(line_id).set(watch.alive)
 
+    def forget_lines(self) -> None:
+        """How they stand is told by whoever holds them now: a 0 that stays here would be an alert for ever."""
+        for gauge in (self._watched, self._silent, self._unproved, self._alive):
+            gauge.clear()
+
     def exchanged(self, line_id: str, seconds: float, good: bool) -> None:
         """Called from the drivers' threads."""
         if good:

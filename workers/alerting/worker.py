@@ -96,6 +96,7 @@ class AlertingStep:
         what stands latched must not judge."""
         numbers = {partition for _, partition in partitions}
         self._lines, self._ends, self._watching_since = {}, {}, self._clock()
+        self._metrics.forget_lines()
         if self._plant:
             self._plant.hold_only(())
         if not numbers:
