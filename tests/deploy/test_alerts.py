@@ -1,0 +1,101 @@
+"""Alerts fire when they should, as Prometheus itself reckons: `promtool test rules` on what the chart renders."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from support import kube_tools
+from support.charts import Mode, Render
+
+from workers.camera.buffer import Buffer, WhenFull
+from workers.camera.ledger import DropReason
+from workers.camera.metrics import CameraMetrics
+from workers.camera.parcel import Owner
+
+pytestmark = pytest.mark.unit
+
+HERE = 'namespace="plant", factory="factory"'
+WORKERS = 3
+"""Of the plant's cameras."""
+
+
+@pytest.fixture(scope="module")
+def promtool() -> Path:
+    try:
+        return kube_tools.promtool()
+    except kube_tools.ToolError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def rules(renders: dict[Mode, Render], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("rules") / "rules.yaml"
+    file.write_text(yaml.safe_dump(renders[Mode("factory", "plant")].one("PrometheusRule")["spec"]))
+    return file
+
+
+def fires(promtool: Path, rules: Path, alert: str, series: dict[str, str], at: str) -> bool:
+    """Whether the alert fires at that time. Series by Prometheus' notation: one value every 15 s, `_` for none."""
+    file = rules.with_name("test.yaml")
+
+    def test(count: int) -> int:
+        expected = [{"labels": "{}", "value": count}] if count else []
+        question = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
+        case = {
+            "interval": "15s",
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": [{"expr": question, "eval_time": at, "exp_samples": expected}],
+        }
+        file.write_text(json.dumps({"rule_files": [rules.name], "evaluation_interval": "15s", "tests": [case]}))
+        command = [str(promtool), "test", "rules", file.name]
+        return subprocess.run(command, cwd=rules.parent, capture_output=True, timeout=60, check=False).returncode
+
+    found = [count for count in (0, 1) if test(count) == 0]
+    assert len(found) == 1, "promtool can not read it, or the alert fires more than once"
+    return found == [1]
+
+
+def dead(reason: str) -> str:
+    return f'ray_andon_frames_dead_total{{{HERE}, pod="p", reason="{reason}"}}'
+
+
+def up(pod: str) -> str:
+    return f'up{{{HERE}, component="camera", pod="factory-camera-{pod}"}}'
+
+
+def test_frames_that_die_at_once_are_told_of(promtool: Path, rules: Path) -> None:
+    assert fires(promtool, rules, "AndonDeadLetters", {dead("undecodable"): "_x8 500x40"}, "5m")
+
+
+def test_frames_that_die_little_by_little_are_told_of(promtool: Path, rules: Path) -> None:
+    assert fires(promtool, rules, "AndonDeadLetters", {dead("undecodable"): "0+1x80"}, "15m")
+
+
+def test_dead_frames_of_long_ago_are_told_of_no_more(promtool: Path, rules: Path) -> None:
+    assert not fires(promtool, rules, "AndonDeadLetters", {dead("undecodable"): "_x8 500x80"}, "15m")
+
+
+def test_a_camera_worker_without_a_pod_is_missed(promtool: Path, rules: Path) -> None:
+    """One whose pod waits for its node or its volume has no `up`, so nothing of it is 0."""
+    all_well = {up(f"{number}"): "1x80" for number in range(WORKERS)}
+    assert not fires(promtool, rules, "AndonCameraWorkersMissing", all_well, "10m")
+    assert fires(promtool, rules, "AndonCameraWorkersMissing", all_well | {up("0"): "1x8 stale"}, "10m")
+    assert fires(promtool, rules, "AndonCameraWorkersMissing", {}, "10m")
+
+
+def test_frames_that_are_dropped_at_once_are_told_of(promtool: Path, rules: Path) -> None:
+    """Every reason is there with 0 before anything is dropped: an increase is told of from the first frame on."""
+    feeder: Any = SimpleNamespace(owner=Owner("c", "line-1", "b1"), failures=0, connected=True)
+    metrics = CameraMetrics([feeder], Buffer(2**23, WhenFull.DROP_OLDEST, lambda: None), dict, lambda: 0.0)
+    (told,) = (family for family in metrics.collect() if family.name == "andon_camera_dropped")
+    assert {sample.labels["reason"]: sample.value for sample in told.samples} == dict.fromkeys(DropReason, 0)
+    dropped = f'andon_camera_dropped_total{{{HERE}, pod="p", camera="c", reason="spool_full"}}'
+    assert fires(promtool, rules, "AndonFramesDropped", {dropped: "0x8 500x40"}, "4m")
+    assert not fires(promtool, rules, "AndonFramesDropped", {dropped: "0x40"}, "4m")
