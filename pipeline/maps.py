@@ -6,7 +6,7 @@ PNG with the values of black and white beside it (or losslessly as float16). A f
 
 import io
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -101,12 +101,35 @@ def decode_map(fields: Mapping[bytes, bytes]) -> NDArray[np.float32] | None:
     return None
 
 
+Login = Callable[[], tuple[str, str] | None]
+"""User, which may be empty, and password."""
+
+
+class _Asked(redis.CredentialProvider):
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        user, password = self._login() or ("", "")
+        return (user, password) if user else (password,)
+
+
 class MapStore:
     """One connection pool to Redis; thread-safe. `ttl_s` and `lossless` may be set while it is used."""
 
-    def __init__(self, url: str, *, ttl_s: int = 3600, lossless: bool = False, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        login: Login = lambda: None,
+        ttl_s: int = 3600,
+        lossless: bool = False,
+        timeout_s: float = 2.0,
+    ) -> None:
+        """login: asked at each connection, since a password may be changed meanwhile. None: as the url says."""
         self._redis: Any = redis.Redis.from_url(
             url,
+            **({"credential_provider": _Asked(login)} if login() else {}),
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             health_check_interval=15,

@@ -158,7 +158,12 @@ class Inspector:
             self._store.ttl_s, self._store.lossless = config.map_ttl_s, config.lossless_maps
 
     def _start(self, config: ServingConfig) -> None:
-        store = MapStore(self._settings.redis_url, ttl_s=config.map_ttl_s, lossless=config.lossless_maps)
+        store = MapStore(
+            self._settings.redis_address,
+            login=self._settings.redis_login,
+            ttl_s=config.map_ttl_s,
+            lossless=config.lossless_maps,
+        )
         publisher = Publisher(self._settings, INSPECTION)
         topics = self._settings.topics
         scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at, shadows=self._shadows)

@@ -1,5 +1,6 @@
 """Where Kafka and Redis are, and how to prove who we are. From the environment; secrets from files if need be."""
 
+import os
 import re
 from pathlib import Path
 from typing import Literal, Self
@@ -13,6 +14,7 @@ from pipeline.topics import Topics, topics
 
 SECRETS_FOLDER = Path("/run/secrets/andon")
 """A file named like a variable (for instance KAFKA_SASL_PASSWORD) in this folder stands for that variable."""
+_CHANGED_WHILE_RUNNING = ("kafka_sasl_password", "redis_username", "redis_password")
 
 
 _BROKER = re.compile(
@@ -113,6 +115,22 @@ class Settings(BaseSettings):
         scheme, _, rest = self.redis_address.partition("://")
         login = f"{quote(self.redis_username, safe='')}:{quote(self.redis_password.get_secret_value(), safe='')}"
         return f"{scheme}://{login}@{rest}"
+
+    def redis_login(self) -> tuple[str, str] | None:
+        """User, which may be empty, and password as of now, where they are set apart from the address."""
+        now = self.as_of_now()
+        return (now.redis_username, now.redis_password.get_secret_value()) if now.redis_password else None
+
+    def as_of_now(self) -> Self:
+        """With what the files in SECRETS_FOLDER hold by now: a password may be changed while a process runs, and who
+        connects again needs the new one."""
+        found: dict[str, str | SecretStr] = {}
+        for name in _CHANGED_WHILE_RUNNING:
+            file = SECRETS_FOLDER / name.upper()
+            if getattr(self, name) and name.upper() not in os.environ and file.is_file():
+                text = file.read_text().strip()
+                found[name] = SecretStr(text) if name.endswith("password") else text
+        return self.model_copy(update=found)
 
     @property
     def topics(self) -> Topics:

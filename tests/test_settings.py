@@ -6,6 +6,7 @@ import pytest
 
 from pipeline import settings
 from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.publisher import Publisher
 from pipeline.settings import Settings, read_settings
 
 pytestmark = pytest.mark.unit
@@ -32,6 +33,28 @@ def test_secrets_may_be_files_named_like_the_variables(monkeypatch: pytest.Monke
     assert found.kafka_sasl_password is not None
     assert found.kafka_sasl_password.get_secret_value() == "secret of KAFKA_SASL_PASSWORD"
     assert found.redis_url.startswith("redis://:secret%20of%20REDIS_PASSWORD@")
+
+
+def test_a_password_that_was_changed_goes_with_the_next_connection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A camera, and the page, tried the old one for ever, and said that they were well."""
+    for name in ("KAFKA_SASL_PASSWORD", "REDIS_PASSWORD", "REDIS_USERNAME", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(settings, "SECRETS_FOLDER", tmp_path)
+    files = {"KAFKA_SASL_PASSWORD": "old", "REDIS_PASSWORD": "old", "REDIS_USERNAME": "andon"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    sasl = {"kafka_security_protocol": "SASL_SSL", "kafka_sasl_mechanism": "PLAIN", "kafka_sasl_username": "camera"}
+    found = Settings(_secrets_dir=tmp_path, **sasl)
+    publisher = Publisher(found, "test")
+    for name in ("KAFKA_SASL_PASSWORD", "REDIS_PASSWORD"):
+        (tmp_path / name).write_text("new\n")
+    assert connection(found, "test")["sasl_plain_password"] == "new"
+    assert publisher._connection()["sasl_plain_password"] == "new"
+    assert found.redis_login() == ("andon", "new")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "old")  # the environment goes before a file, here too
+    assert connection(found, "test")["sasl_plain_password"] == "old"
 
 
 def test_no_secret_shows_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

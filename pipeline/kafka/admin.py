@@ -10,7 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from pipeline.errors import AndonError
-from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.opening import open_admin_client
 from pipeline.settings import Settings
 from pipeline.topics import Topic
@@ -131,10 +131,7 @@ class _Admin:
         try:
             self._client = open_admin_client(**connection(self._settings, "andon-admin"))
         except KafkaError as error:
-            raise KafkaUnavailableError(
-                f"no Kafka broker answers at {self._settings.kafka_bootstrap}: {error}. "
-                "Is it running, and is KAFKA_BOOTSTRAP right?"
-            ) from error
+            raise no_answer(self._settings, error) from error
         return self._client
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

@@ -17,14 +17,24 @@ class KafkaUnavailableError(AndonError):
     """No broker answered. The message names the address and what to check."""
 
 
+def no_answer(settings: Settings, error: BaseException) -> KafkaUnavailableError:
+    """In one voice. The library tells whoever waits for a first connection nothing but that there was none."""
+    check = "Is it running, and is KAFKA_BOOTSTRAP right?"
+    if settings.kafka_security_protocol != "PLAINTEXT":
+        check = "Is it running, is KAFKA_BOOTSTRAP right, and does it take our password or certificate?"
+    return KafkaUnavailableError(f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. {check}")
+
+
 def connection(settings: Settings, client_id: str) -> dict[str, Any]:
-    """Keyword arguments that kafka-python's consumer, producer and admin client share.
+    """Keyword arguments that kafka-python's consumer, producer and admin client share. Ask anew for each client: the
+    password may have been changed. (Certificates are read by the library at each connection.)
 
     Raises RuntimeError where a part of its installation is missing, KafkaUnavailableError where a certificate is.
     """
     for module in _MODULES:
         if importlib.util.find_spec(module) is None:
             raise RuntimeError(f"the module {module!r} is missing; install 'kafka-python[crc32c,lz4,snappy,zstd]'")
+    settings = settings.as_of_now()
     for variable, path in settings.kafka_files.items():
         try:
             if path:

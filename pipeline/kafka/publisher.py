@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, connection
+from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, KafkaUnavailableError, connection
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
@@ -62,7 +62,9 @@ class Publisher:
             raise ValueError(
                 f"delivery_timeout_s must exceed {REQUEST_TIMEOUT_MS / 1000:g}, not {delivery_timeout_s:g}"
             )
-        self._arguments = connection(settings, client_id) | {
+        self._connection = partial(connection, settings, client_id)
+        self._connection()  # tells now what is wrong
+        self._arguments = {
             "acks": "all",
             "allow_auto_create_topics": False,
             # One batch per partition is in flight: small batches would wait for each other's round trips.
@@ -159,7 +161,9 @@ class Publisher:
                 raise PublishError("the publisher is closed", retriable=False)
             if self._producer is None:
                 try:
-                    self._producer = KafkaProducer(**self._arguments)
+                    self._producer = KafkaProducer(**self._connection(), **self._arguments)
+                except KafkaUnavailableError as error:
+                    raise PublishError(str(error), retriable=True) from error
                 except KafkaError as error:
                     raise PublishError(f"no connection to Kafka: {error}", retriable=error.retriable) from error
             return self._producer

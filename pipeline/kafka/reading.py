@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from pipeline.events import to_ms
-from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
@@ -177,7 +177,7 @@ class _Reader:
                 max_partition_fetch_bytes=8 * 1024 * 1024,
             )
         except KafkaError as error:
-            raise _nobody_answers(settings, error) from error
+            raise no_answer(settings, error) from error
 
     def __enter__(self) -> KafkaConsumer:
         return self._consumer
@@ -213,10 +213,4 @@ def _known_partitions(consumer: KafkaConsumer, settings: Settings, topics: Seque
         consumer.bootstrap(timeout_ms=8_000)
         return ask_for_partitions(consumer, topics, timeout_s=8)
     except KafkaError as error:
-        raise _nobody_answers(settings, error) from error
-
-
-def _nobody_answers(settings: Settings, error: KafkaError) -> KafkaUnavailableError:
-    return KafkaUnavailableError(
-        f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. Is it running, and is KAFKA_BOOTSTRAP right?"
-    )
+        raise no_answer(settings, error) from error

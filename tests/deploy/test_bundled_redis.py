@@ -81,7 +81,8 @@ def server(
 
 
 def test_andon_can_do_all_that_it_does(server: Server) -> None:
-    store = MapStore(server.settings().redis_url, ttl_s=60)
+    settings = server.settings()
+    store = MapStore(settings.redis_address, login=settings.redis_login, ttl_s=60)
     place = KafkaPosition(topic="frames", partition=0, offset=7)
     grid = np.ones((4, 4), np.float32)
     store.put([MapEntry("andon:map:c:b:1:h", "c:b:1", "c", grid, b"jpeg", {"verdict": "OK"}, place)])

@@ -23,7 +23,7 @@ def map_command(
     from pipeline.settings import read_settings
 
     settings = read_settings()
-    store = MapStore(settings.redis_url)
+    store = MapStore(settings.redis_address, login=settings.redis_login)
     keys = store.keys_of(frame_id)
     stored = store.get(keys[-1]) if keys else None
     if stored is None:

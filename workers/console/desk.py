@@ -88,7 +88,7 @@ def open_desk(settings: Settings, options: Options) -> Iterator[Desk]:
     key = given_secret(options.session_key) if options.session_key else read_secret(options.data / "session.key")
     memory = Memory(settings.topics)
     publisher = Publisher(settings, "andon-console", delivery_timeout_s=20)
-    maps = MapStore(settings.redis_url)
+    maps = MapStore(settings.redis_address, login=settings.redis_login)
     reader, gauges = Reader(settings, memory), GaugeReader(settings)
     desk = Desk(
         settings=settings,

@@ -1,0 +1,35 @@
+"""Where maps are kept, against a real server."""
+
+import numpy as np
+import pytest
+import redis
+
+from pipeline.events import KafkaPosition
+from pipeline.maps import MapEntry, MapStore, MapStoreError
+from workers.local.valkey import Valkey
+
+pytestmark = pytest.mark.services
+
+
+def test_a_password_that_was_changed_is_asked_for_anew(own_redis: Valkey) -> None:
+    """Replicas waited for Redis for ever, and frames in Kafka, until somebody deleted their pods."""
+    admin, password = redis.Redis.from_url(own_redis.url), "old"
+
+    def change(password: str) -> None:
+        admin.execute_command("ACL", "SETUSER", "andon", "on", "resetpass", f">{password}", "~andon:*", "+@all")
+        admin.client_kill_filter(user="andon")
+
+    change("old")
+    store = MapStore(own_redis.url, login=lambda: ("andon", password))
+    grid = np.ones((4, 4), np.float32)
+    entry = MapEntry(
+        "andon:map:c:b:1:h", "c:b:1", "c", grid, b"jpeg", {}, KafkaPosition(topic="frames", partition=0, offset=7)
+    )
+    store.put([entry])
+    change("new")
+    with pytest.raises(MapStoreError):
+        store.put([entry])
+    password = "new"
+    store.put([entry])
+    store.close()
+    admin.close()
