@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 from rich import box
@@ -56,6 +57,7 @@ def chart_values(work: Workload, plan: Plan) -> str:
                 "minReplicas": max(1, plan.replicas // 2),
                 "maxReplicas": min(plan.frame_partitions, plan.replicas * 3 // 2 + 1),
             },
+            **_gpu_values(work.replicas_per_gpu),
         },
     }
     kafka = {
@@ -76,3 +78,19 @@ def chart_values(work: Workload, plan: Plan) -> str:
         + "---\n# values of the chart factory-kafka\n"
         + yaml.safe_dump(kafka)
     )
+
+
+def _gpu_values(replicas_per_gpu: int) -> dict[str, Any]:
+    """One GPU a pod, with as many cores and as much memory for each replica as the chart's default has."""
+    if not replicas_per_gpu:
+        return {}
+    share = math.floor(10_000 / replicas_per_gpu) / 10_000  # rounded up, the last would not fit
+    amounts = {"cpu": str(2 * replicas_per_gpu), "memory": f"{4 * replicas_per_gpu}Gi"}
+    return {
+        "replica": {"gpus": share},
+        "worker": {
+            "gpus": 1,
+            "replicas": replicas_per_gpu,
+            "resources": {"requests": dict(amounts), "limits": dict(amounts)},
+        },
+    }

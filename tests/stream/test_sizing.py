@@ -185,3 +185,25 @@ def test_its_values_are_taken_by_the_charts(cameras: int, tmp_path: Path) -> Non
         file.write_text(values)
         done = template(mode, "--values", file)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("share", [0, 1, 3, 64])
+def test_its_values_ask_for_the_gpus_that_it_counted(share: int, tmp_path: Path) -> None:
+    """They asked for none: replicas whose speed was planned on a GPU ran on two cores."""
+    from support.charts import Mode, rendered
+
+    from workers.planning import chart_values
+
+    work = replace(WORK, cameras=300, replicas_per_gpu=share)
+    file = tmp_path / "factory.yaml"
+    file.write_text(chart_values(work, plan(work)).split("---\n")[0])
+    service = rendered(Mode("factory", "minimal"), "--values", file).one("RayService")["spec"]
+    (group,) = service["rayClusterConfig"]["workerGroupSpecs"]
+    gpus = group["template"]["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", 0)
+    (deployment,) = yaml.safe_load(service["serveConfigV2"])["applications"][0]["deployments"]
+    assert gpus == (1 if share else 0)
+    assert deployment["max_replicas_per_node"] == max(1, share)
+    asked = deployment["ray_actor_options"]["num_gpus"]
+    assert asked * share <= gpus
+    assert bool(asked) == bool(share)
