@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 from support.plant import Plant, null_recipes
 from support.stream import picture, scores_in, wait_until
@@ -83,18 +84,22 @@ def test_a_change_of_recipes_takes_effect_without_losing_a_frame(plant: Plant, t
         wait_until(lambda: plant.health()["recipes"] == before["recipes"])
 
 
-def test_maps_expire_by_a_changed_configuration_without_a_restart(plant: Plant) -> None:
+def test_maps_and_device_follow_a_changed_configuration_without_a_restart(plant: Plant) -> None:
     before = plant.health()
     recipes = null_recipes(plant.folder)
+    changed = {"map_ttl_s": 77, "lossless_maps": True, "device": "cpu"}
     try:
-        plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8, "map_ttl_s": 77}})
+        plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8, **changed}})
         plant.cameras("expiring", frames=300, fps=10)
 
-        def lives() -> list[float]:
+        def brief() -> list[str]:
             mine = [score for score in scores_in(plant.settings) if score.line_id == "expiring"]
-            return [(s.map_expires_at - s.scored_at).total_seconds() for s in mine if s.map_expires_at]
+            lives = [(s, (s.map_expires_at - s.scored_at).total_seconds()) for s in mine if s.map_expires_at]
+            return [str(score.map_key) for score, life in lives if life < 80]
 
-        wait_until(lambda: any(life < 80 for life in lives()), timeout_s=25)
+        wait_until(lambda: bool(brief()), timeout_s=25)
+        with redis.Redis.from_url(plant.settings.redis_url) as maps:
+            wait_until(lambda: maps.hexists(brief()[-1], "map_f16"), timeout_s=25)
         assert plant.health()["pid"] == before["pid"]
         plant.settled("expiring", 600)
     finally:
