@@ -3,12 +3,13 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.errors import AndonError
 
@@ -102,10 +103,20 @@ class Calibration(_Frozen):
     normals: int = Field(gt=0)
     """So many; of parts with several pictures, so many parts."""
     score_quantiles: Mapping[str, float]
-    """'0.01' … '0.99' → score, of the calibration normals. Drift is measured against these."""
+    """'0.01' … '0.99' → score, of the calibration normals. Drift is measured against these, in every score."""
     quality: QualityLimits
     # As with `min_side_px`: absent from bundles that were only trained, whose hash it must not change.
     promise: Promise | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @field_validator("score_quantiles")
+    @classmethod
+    def _rise(cls, given: Mapping[str, float]) -> Mapping[str, float]:
+        rising = sorted((float(level), score) for level, score in given.items())
+        if any(not 0 < level < 1 for level, _ in rising):
+            raise ValueError("levels must lie between 0 and 1")
+        if any(after < before for (_, before), (_, after) in pairwise(rising)):
+            raise ValueError("scores must not fall from one level to the next")
+        return given
 
 
 class BundleInfo(_Frozen):

@@ -110,6 +110,8 @@ def _features_of(name: str, levels: Sequence[int]) -> Any:
     """Networks whose first map has stride 4, as ConvNeXt's, lack timm's level 0: theirs are one number lower."""
     import timm  # here, and only for those who need it: it takes seconds
 
+    if not timm.is_model(name):  # `hf-hub:…` in a manifest would be asked for at the hub, whoever wrote it
+        raise ValueError(f"timm knows no encoder {name!r}")
     try:
         return timm.create_model(name, pretrained=False, features_only=True, out_indices=tuple(levels))
     except IndexError:

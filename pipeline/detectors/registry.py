@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detectors.base import Detector
@@ -43,13 +44,14 @@ _BUILDERS: Mapping[str, Callable[[BundleInfo, Tensors, str], Detector]] = {
     "cflow": _cflow,
 }
 METHODS = tuple(_BUILDERS)
+_MOST_TRIED_PX, _MID_GRAY = 512, 128
 
 
 def load_detector(folder: Path, device: str = "auto", runtime: "Runtime" = "torch") -> Detector:
     """Reads a bundle and builds its detector.
 
     device: 'auto' (a GPU when there is one), 'cpu', 'cuda' or 'cuda:1'. Other runtimes than torch run on the CPU.
-    Raises BundleError when the bundle is incomplete, damaged, or of an unknown method or version;
+    Raises BundleError when the bundle is incomplete, damaged, of an unknown method or version, or cannot score a frame;
     RuntimeMissingError when it was not exported for the runtime, or the runtime is not installed.
     """
     if runtime != "torch" and device not in ("auto", "cpu"):
@@ -65,7 +67,22 @@ def load_detector(folder: Path, device: str = "auto", runtime: "Runtime" = "torc
         from pipeline.detectors.runtimes import use_runtime
 
         use_runtime(detector, folder, runtime)
+    _try_out(detector, folder)
     return detector
+
+
+def _try_out(detector: Detector, folder: Path) -> None:
+    """One small frame of a kind that the bundle says it judges. What breaks on it would break on every frame of the
+    stream, long after whoever edited the bundle has left."""
+    spec = detector.info.input
+    side = min(spec.min_side_px or min(spec.height_px, spec.width_px), _MOST_TRIED_PX)
+    try:
+        detector.predict(np.full((1, side, side), _MID_GRAY, dtype=np.uint8))
+    except Exception as error:  # numpy and torch raise many kinds
+        raise BundleError(
+            f"bundle {folder} cannot score a frame of {side} × {side} px ({type(error).__name__}: {error}): its manifest "
+            "and its weights do not fit each other. Copy the bundle again, or train it again"
+        ) from error
 
 
 def torch_device(name: str) -> "torch.device":

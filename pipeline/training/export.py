@@ -254,8 +254,8 @@ def compare(reference: Detector, engine: Detector, frames: Sequence[Frame], trac
     for number in track(range(len(frames)), "comparing"):
         expected.append(reference.predict(frames[number][None]))
         found.append(engine.predict(frames[number][None]))
-    quantiles: Mapping[str, float] = reference.info.calibration.score_quantiles
-    spread = (quantiles["0.99"] - quantiles["0.01"]) or 1.0
+    known = reference.info.calibration.score_quantiles.values()
+    spread = (max(known) - min(known) if known else 0.0) or 1.0
     scores, others = (np.array([one.scores[0] for one in side]) for side in (expected, found))
     away = np.abs(scores - others)
     maps = [_map_difference(one, other) for one, other in zip(expected, found, strict=True)]

@@ -158,6 +158,42 @@ def test_a_threshold_that_no_score_reaches_is_refused(bundle: Path, tmp_path: Pa
         load_detector(copy, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("quantiles", "said"),
+    [({"low": 0.1}, "score_quantiles"), ({"0.01": 2.0, "0.99": 1.0}, "must not fall"), ({"1.5": 1.0}, "between 0 and 1")],
+)
+def test_quantiles_that_no_score_can_be_ranked_by_are_refused(
+    bundle: Path, tmp_path: Path, quantiles: dict[str, float], said: str
+) -> None:
+    """Every score is told its rank: the replica would fall over the first frame."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["calibration"]["score_quantiles"] = quantiles
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=said):
+        load_detector(copy, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("radar in pixels", {"config": {"rings": 32}}),
+        ("radar in features", {"input": {"min_side_px": 10}}),
+        ("cflow", {"config": {"patch_px": 4096}}),
+    ],
+)
+def test_a_manifest_by_which_every_frame_would_fail_is_refused(
+    bundles: dict[str, Path], tmp_path: Path, method: str, change: dict[str, dict[str, int]]
+) -> None:
+    copy = Path(shutil.copytree(bundles[method], tmp_path / "copy"))
+    manifest = json.loads((copy / MANIFEST).read_text())
+    for part, values in change.items():
+        manifest[part] |= values
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"cannot score a frame.*do not fit each other"):
+        load_detector(copy, "cpu")
+
+
 def test_an_unknown_method_is_refused_with_the_known_ones(bundle: Path, tmp_path: Path) -> None:
     info, tensors = load_bundle(bundle)
     save_bundle(tmp_path / "odd", info.model_copy(update={"method": "tarot"}), tensors)

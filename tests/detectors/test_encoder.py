@@ -113,3 +113,11 @@ def test_a_network_that_begins_at_stride_4_has_its_levels_at_the_same_strides(tm
 def test_a_network_for_one_size_of_frames_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(AndonError, match=rf"{name} gives no maps at levels 2, 3, 4.*Take a convolutional one"):
         pretrained_encoder(name, weights_of(name, tmp_path), (2, 3, 4))
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/model", "local-dir:/somewhere", ""])
+def test_a_name_that_leads_out_of_timm_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle's manifest may hold it: timm would ask the hub, six times, while a replica waits."""
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("timm was asked"))
+    with pytest.raises(ValueError, match="knows no encoder"):
+        Encoder(name)

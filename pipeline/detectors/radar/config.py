@@ -68,7 +68,7 @@ class RadarConfig(BaseModel):
 
     channels: tuple[int, ...] = Field(default=(64, 96), min_length=1)
     """U-Net channels per level; self-attention sits at the bottom alone."""
-    train_timesteps: int = Field(default=1000, gt=0)
+    train_timesteps: int = Field(default=1000, gt=0, le=100_000)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
     timestep: int = Field(default=500, ge=0)
     """The one timestep at which frames are scored: where noise and image weigh alike."""
