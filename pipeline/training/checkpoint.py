@@ -1,7 +1,10 @@
 """The state of a training run on disk, so that a killed run goes on where it was. Arrays and JSON, never pickle."""
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +12,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from pipeline.errors import AndonError
 
 _TENSORS = "state.safetensors"
 _FACTS = "state.json"
@@ -23,6 +28,29 @@ class Progress:
     step: int
     elapsed_s: float
     loss: float
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """The folder, made where it is not there, for one training at a time: two would take each other's files away, and
+    one could go on from the other's weights. The kernel lets it go when whoever holds it is killed. Taken away again
+    where it is left empty. Raises AndonError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AndonError(
+                f"another training keeps its checkpoint in {folder}: wait for it, end it, or give another --out"
+            ) from error
+        except OSError:  # file systems that cannot lock a folder
+            pass
+        yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+        os.close(held)
 
 
 def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
+from pipeline.training.checkpoint import alone_in
 from pipeline.training.images.data import DataError, fingerprint
 from pipeline.training.predict_folder import predict_folder
 from workers.cli import main
@@ -247,6 +248,23 @@ def test_a_bundle_that_takes_no_files_is_told_before_the_work(
     target = ("--to", "onnx") if arguments[0] == "export" else ()
     assert andon(monkeypatch, *arguments, *target, "--data", "nowhere") == 2
     assert "takes no files from this user" in capsys.readouterr().err
+
+
+def test_two_trainings_into_one_place_are_one_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would take each other's checkpoint away. --fresh must not do so either."""
+    write_images(tmp_path / "data", normal_frames(4))
+    checkpoint = tmp_path / "out.checkpoint"
+    arguments = ("train", "radar", "--fresh", "--data", tmp_path / "data", "--out", tmp_path / "out")
+    with alone_in(checkpoint):
+        (checkpoint / "state.json").touch()
+        assert andon(monkeypatch, *arguments) == 2
+        assert "another training keeps its checkpoint" in capsys.readouterr().err
+        assert (checkpoint / "state.json").exists()
+    assert andon(monkeypatch, *arguments) == 2
+    assert "normals leave 1 for the threshold" in capsys.readouterr().err
+    assert not checkpoint.exists()
 
 
 def test_a_training_onto_a_bundle_takes_its_card_away(tmp_path: Path) -> None:

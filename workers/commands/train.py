@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
@@ -12,7 +13,7 @@ from workers.commands.options import SamePart
 from workers.commands.places import ready_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.progress import TaskID
 
@@ -95,8 +96,6 @@ def radar(
 
     Example: andon dataset elpv --out cells && andon train radar --data cells/mono --out mono-radar
     """
-    import shutil
-
     from pipeline.detectors.radar.config import RadarConfig
     from pipeline.detectors.registry import torch_device
     from pipeline.training.images.layouts import find_layout
@@ -117,10 +116,7 @@ def radar(
     # A mirrored feature map is not the feature map of a mirrored frame: flips belong to pixels.
     noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed, flips=space is Space.PIXELS)
     whole = ready_folder(out)
-    checkpoint = whole.with_name(whole.name + ".checkpoint")
-    if not resume:
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    with _TrainingBar(steps) as bar:
+    with _checkpoint_beside(whole, resume) as checkpoint, _TrainingBar(steps) as bar:
         info = train_radar(
             data,
             out,
@@ -139,7 +135,6 @@ def radar(
             say=bar.say,
             track=bar.track,
         )
-    shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
     _say_what_is_next(out, data)
 
@@ -194,8 +189,6 @@ def cflow(
 
     Example: andon dataset elpv --out cells && andon train cflow --data cells/mono --out mono-cflow
     """
-    import shutil
-
     from pipeline.detectors.cflow.config import CflowConfig
     from pipeline.detectors.registry import torch_device
     from pipeline.training.cflow.fit import CflowPlan, train_cflow
@@ -205,10 +198,7 @@ def cflow(
     flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=minutes * 60 / levels or None, seed=seed)
     config = CflowConfig(encoder=encoder)
     whole = ready_folder(out)
-    checkpoint = whole.with_name(whole.name + ".checkpoint")
-    if not resume:
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    with _TrainingBar(None) as bar:
+    with _checkpoint_beside(whole, resume) as checkpoint, _TrainingBar(None) as bar:
         info = train_cflow(
             data,
             out,
@@ -228,9 +218,24 @@ def cflow(
             say=bar.say,
             track=bar.track,
         )
-    shutil.rmtree(checkpoint, ignore_errors=True)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
     _say_what_is_next(out, data)
+
+
+@contextmanager
+def _checkpoint_beside(out: Path, resume: bool) -> "Iterator[Path]":
+    """The folder of the checkpoint, for this training alone; gone when the bundle is written, and kept when it is not."""
+    import shutil
+
+    from pipeline.training.checkpoint import alone_in
+
+    folder = out.with_name(out.name + ".checkpoint")
+    with alone_in(folder):
+        if not resume:
+            for found in folder.iterdir():
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say_what_is_next(out: Path, data: Path) -> None:
