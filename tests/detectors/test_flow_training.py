@@ -86,6 +86,19 @@ def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
     assert seen[0] == 1
 
 
+def test_a_checkpoint_is_not_continued_with_other_normals_held_out(tmp_path: Path) -> None:
+    """They decide which weights stay: those that others found best are none of this run's."""
+    train_flow(fibres(), fibres(seed=1), AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path)
+    whole, _ = train_flow(fibres(), fibres(seed=2), AS_THEY_ARE, TINY_CFLOW, PLAN)
+    steps: list[int] = []
+    again, _ = train_flow(
+        fibres(), fibres(seed=2), AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, on_step=lambda p: steps.append(p.step)
+    )
+    assert steps[:1] == [1]
+    for name, weights in whole.state_dict().items():
+        assert_array_equal(weights, again.state_dict()[name], err_msg=name)
+
+
 def test_training_ends_when_held_out_normals_get_no_likelier() -> None:
     """They are of another kind than the taught ones, so learning makes them less likely from the first epoch on."""
     other = Fibres(torch.full((64, 6), 9.0).half(), torch.rand(64, 2) * 32, torch.zeros(64, dtype=torch.long))

@@ -134,7 +134,7 @@ def train_flow(
     flow = ConditionalFlow(whitening.matrix.shape[1], config.condition, config.blocks, config.clamp, plan.seed)
     flow = flow.to(device).train()
     optimiser = torch.optim.Adam(flow.parameters(), lr=plan.learning_rate)
-    progress = Progress(_fingerprint(fibres, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
+    progress = Progress(_fingerprint(fibres, held_out, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
     white = whitening.to(device)
     fibres, held_out = fibres.to(device), held_out.to(device) if held_out is not None and len(held_out) else None
     best = {name: value.detach().clone() for name, value in flow.state_dict().items()}
@@ -275,9 +275,11 @@ def _rate_factor(done: float, warmup: float) -> float:
     return rise * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _fingerprint(fibres: Fibres, config: CflowConfig, plan: FlowPlan) -> str:
+def _fingerprint(fibres: Fibres, held_out: Fibres | None, config: CflowConfig, plan: FlowPlan) -> str:
     facts = {**asdict(plan), "config": config.model_dump(mode="json")}
     del facts["checkpoint_every_s"]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(fibres.values.numpy().tobytes())
+    for part in (fibres, held_out):
+        for tensor in (part.values, part.places) if part is not None else ():
+            digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
