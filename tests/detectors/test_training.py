@@ -14,13 +14,14 @@ from PIL import Image
 from pipeline.detectors.bundle import read_info
 from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import RadarConfig
+from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, synthetic_defects, with_defect
 from pipeline.training.images.data import DataError, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.normals import read_normals
-from pipeline.training.radar import feature_front
+from pipeline.training.radar import fit
 from pipeline.training.radar.feature_front import as_many_as_fit
 from pipeline.training.radar.fit import fit_gain, train_radar
 from pipeline.training.radar.noise_training import NoisePlan, draw_patches, train_noise_predictor
@@ -236,12 +237,25 @@ def test_synthetic_defects_repeat_themselves_and_take_turns() -> None:
         assert_array_equal(one.frame, other.frame)
 
 
-def test_of_large_frames_so_many_are_looked_at_as_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_large_frames_so_many_are_looked_at_as_fit_into_memory() -> None:
     frames = [np.full((80, 85), number, dtype=np.uint8) for number in range(100)]
-    assert as_many_as_fit(frames) is frames
-    monkeypatch.setattr(feature_front, "_MOST_FIBRES", 25 * 110)
-    few = as_many_as_fit(frames)
+    assert as_many_as_fit(frames, 8, 110 * 100) is frames
+    few = as_many_as_fit(frames, 8, 110 * 25)
     assert [int(frame[0, 0]) for frame in few] == list(range(0, 100, 4))
-    monkeypatch.setattr(feature_front, "_MOST_FIBRES", 1)
-    assert len(as_many_as_fit(frames)) == 20
-    assert as_many_as_fit(frames[:3]) == frames[:3]
+    assert len(as_many_as_fit(frames, 8, 1)) == 20
+    assert as_many_as_fit(frames[:3], 8, 1) == frames[:3]
+
+
+def test_large_frames_in_pixels_are_held_once_and_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "_MOST_VALUES", 48 * 56 * 30)
+    made: list[torch.Tensor] = []
+
+    def noted(image: torch.Tensor, config: RadarConfig) -> torch.Tensor:
+        made.append(normalise(image, config))
+        return made[-1]
+
+    monkeypatch.setattr(fit, "normalise", noted)
+    _, kept = fit_gain(normal_frames(60), TINY_CONFIG, channels=1)
+    assert [one.data_ptr() for one in kept] == [one.data_ptr() for one in made]
+    assert len(kept) == 30
+    assert len(fit_gain(normal_frames(60), TINY_CONFIG, channels=3)[1]) == 20  # the fewest

@@ -39,10 +39,13 @@ class Change:
     """(h, w): cells that were damaged visibly."""
 
 
-def as_many_as_fit(frames: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.uint8]]:
-    """The frames, or evenly spread ones where the features of all would not fit into memory."""
-    fibres = sum(-(-frame.shape[0] // STRIDE_PX) * -(-frame.shape[1] // STRIDE_PX) for frame in frames)
-    count = max(_FEWEST_NORMALS, len(frames) * _MOST_FIBRES // max(1, fibres))
+def as_many_as_fit(
+    frames: Sequence[NDArray[np.uint8]], side_px: int, most: int
+) -> Sequence[NDArray[np.uint8]]:
+    """The frames, or evenly spread ones where all together have more than `most` positions of `side_px`: what is kept
+    of each would not fit into memory."""
+    positions = sum(-(-frame.shape[0] // side_px) * -(-frame.shape[1] // side_px) for frame in frames)
+    count = max(_FEWEST_NORMALS, len(frames) * most // max(1, positions))
     if count >= len(frames):
         return frames
     return [frames[place * len(frames) // count] for place in range(count)]
@@ -59,7 +62,7 @@ def fit_feature_front(
 ) -> tuple[FeatureFront, list[Tensor]]:
     """The front that gives these normals zero mean and about unit covariance, and each normal (K, h, w) as it sees it,
     in half precision. The seed draws the damage. Of more frames than fit into memory evenly spread ones are taken."""
-    frames = as_many_as_fit(frames)
+    frames = as_many_as_fit(frames, STRIDE_PX, _MOST_FIBRES)
     # Half precision, as the bundle will store it: the front must see in training what it will see in service.
     encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
     folded = encoder.folded()

@@ -27,7 +27,7 @@ from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.images.data import DataError, Frame
 from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
-from pipeline.training.radar.feature_front import fit_feature_front
+from pipeline.training.radar.feature_front import as_many_as_fit, fit_feature_front
 from pipeline.training.radar.forest import fit_judgement
 from pipeline.training.radar.noise_training import NoisePlan, OnStep, train_noise_predictor
 from pipeline.training.threshold.calibrate import calibrate
@@ -35,6 +35,8 @@ from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "timm", "scikit-learn", "numpy")
 _SYNTHETIC_PER_NORMAL = 4
+_MOST_VALUES = 500_000_000
+"""Of all normals together in pixels: 2 GB. 5,000 gray images of 300 × 300 px have as many, or 125 of 2000 × 2000."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ def train_radar(
 def fit_front(
     frames: Sequence[Frame], plan: RadarPlan, image_channels: int, device: torch.device, track: Track = untracked
 ) -> tuple[RadarConfig, Front, list[Tensor]]:
-    """What the network will look at, set so that these normals have unit variance there, and the normals themselves: in
-    the feature space those of them that fit into memory (`as_many_as_fit`)."""
+    """What the network will look at, set so that these normals have unit variance there, and the normals themselves:
+    those of them that fit into memory (`as_many_as_fit`)."""
     if plan.config.space == "pixels":
         config, images = fit_gain(frames, plan.config, image_channels)
         return config, PixelFront(config, image_channels), images
@@ -146,11 +148,13 @@ def encoder_of(config: RadarConfig, weights: Path | None) -> Encoder:
 
 
 def fit_gain(frames: Sequence[Frame], config: RadarConfig, channels: int) -> tuple[RadarConfig, list[Tensor]]:
-    """Sets the gain that gives these normals unit variance. Returns the config with it and the normalised normals."""
+    """Sets the gain that gives these normals unit variance. Returns the config with it and the normalised normals, of
+    more than fit into memory evenly spread ones."""
     plain = config.model_copy(update={"gain": 1.0})
+    frames = as_many_as_fit(frames, config.scale, _MOST_VALUES // channels)
     images = [normalise(to_images(frame[None], channels), plain)[0] for frame in frames]
     mean_square = float(
         np.average([float(one.square().mean()) for one in images], weights=[one.numel() for one in images])
     )
     gain = 1.0 / max(mean_square**0.5, 1e-6)
-    return config.model_copy(update={"gain": gain}), [image * gain for image in images]
+    return config.model_copy(update={"gain": gain}), [image.mul_(gain) for image in images]  # none is held twice
