@@ -5,6 +5,7 @@ PNG with the values of black and white beside it (or losslessly as float16). A f
 """
 
 import io
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pipeline.errors import AndonError
 from pipeline.events import KafkaPosition, now
 
 THUMBNAIL_PX = 160
+_PATTERN = re.compile(r"[*?\[\]\\]")
+"""What Redis would take for a pattern, and for other frames'."""
 LIVE_LENGTH = 64
 """Entries of each camera's live stream. They hold keys, not pictures."""
 
@@ -191,8 +194,9 @@ class MapStore:
 
     def keys_of(self, frame_id: str) -> list[str]:
         """The keys of a frame, one for each model that scored it. A scan: for people, not for the stream."""
+        own = map_key(_PATTERN.sub(r"\\\g<0>", frame_id), "*")
         try:
-            return sorted(key.decode() for key in self._redis.scan_iter(match=map_key(frame_id, "*"), count=1000))
+            return sorted(key.decode() for key in self._redis.scan_iter(match=own, count=1000))
         except redis.RedisError as error:
             raise MapStoreError(f"Redis did not answer: {error}") from error
 

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.places import ready_file
+
 
 def map_command(
     frame_id: Annotated[str, typer.Argument(help="Camera, boot and sequence, as in scores and alarms.")],
-    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("map.png"),
+    out: Annotated[Path, typer.Option(help="PNG file to write, whatever its ending.")] = Path("map.png"),
     opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the heat map over the frame.")] = 0.5,
 ) -> None:
     """Draw a frame beside its heat map, from the anomaly map that the replica stored in Redis.
@@ -22,6 +24,7 @@ def map_command(
     from pipeline.maps import MapStore
     from pipeline.settings import read_settings
 
+    ready_file(out)
     settings = read_settings()
     store = MapStore(settings.redis_address, login=settings.redis_login)
     keys = store.keys_of(frame_id)
@@ -38,7 +41,7 @@ def map_command(
         pixels = decode(value, "rgb")
     except FrameError:
         pixels = decode(stored.thumbnail, "rgb")
-    side_by_side(pixels, stored.anomaly_map, stored.facts, opacity).save(out)
+    side_by_side(pixels, stored.anomaly_map, stored.facts, opacity).save(out, "PNG")
     score = stored.facts.get("score")
     told = f"score {score:.4g}" if isinstance(score, float) else "no score"
     typer.echo(f"{out}: {stored.facts.get('verdict')}, {told}")
