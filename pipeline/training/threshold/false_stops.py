@@ -14,6 +14,8 @@ from pipeline.training.threshold.calibrate import CalibrationError
 
 _DEBOUNCES = ((2, 3), (3, 5), (4, 7), (5, 9), (6, 11))
 """Tried in turn for a hint."""
+_LEAST = 1e-12
+"""Of frames that begin a stop; below that its rate is lost in rounding."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def allowed_rate(target: Target) -> float:
     from scipy.optimize import brentq
 
     goal = target.stops_per_shift / target.frames_per_shift
+    if goal < _LEAST:
+        raise CalibrationError(f"{target.stops_per_shift:g} stops a shift are fewer than any number of images can show")
     if goal >= 1:
         raise CalibrationError(f"{target.stops_per_shift:g} stops a shift are more than it has frames")
     return float(brentq(lambda rate: stops_per_frame(rate, target.k, target.n) - goal, 0, 1, xtol=1e-15))
