@@ -86,12 +86,16 @@ def _try_out(detector: Detector, folder: Path) -> None:
 
 
 def torch_device(name: str) -> "torch.device":
-    """'auto' → the GPU when there is one, else the CPU; other names as torch reads them.
+    """'auto' → the GPU when there is one, else the CPU; other names as torch reads them. Products on a GPU are taken in
+    single precision from here on.
 
     Raises AndonError when there is no such device.
     """
     import torch
 
+    # Left alone, cuDNN rounds the inputs of convolutions to TF32's 10 bits, and scores move from machine to machine.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

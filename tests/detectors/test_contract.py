@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from detectors.conftest import DETECTORS, assert_each_thread_gets_its_own, normal_frames
 from numpy.testing import assert_array_equal
 
 from pipeline.detectors.base import BrokenModelError, Detector, Prediction
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, load_bundle, read_info, save_bundle
-from pipeline.detectors.registry import load_detector
+from pipeline.detectors.registry import load_detector, torch_device
 from pipeline.training.images.data import fingerprint, load_frames
 from pipeline.training.images.layouts import find_layout
 
@@ -192,6 +193,14 @@ def test_a_manifest_by_which_every_frame_would_fail_is_refused(
     (copy / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match=r"cannot score a frame.*do not fit each other"):
         load_detector(copy, "cpu")
+
+
+def test_a_gpu_would_multiply_in_single_precision() -> None:
+    """TF32 rounds to 10 bits, and torch lets cuDNN's convolutions do so by default."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    torch_device("cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(bundle: Path, tmp_path: Path) -> None:
