@@ -80,8 +80,8 @@ def _try_out(detector: Detector, folder: Path) -> None:
         detector.predict(np.full((1, side, side), _MID_GRAY, dtype=np.uint8))
     except Exception as error:  # numpy and torch raise many kinds
         raise BundleError(
-            f"bundle {folder} cannot score a frame of {side} × {side} px ({type(error).__name__}: {error}): its manifest "
-            "and its weights do not fit each other. Copy the bundle again, or train it again"
+            f"bundle {folder} cannot score a frame of {side} × {side} px ({type(error).__name__}: {error}): its "
+            "manifest and its weights do not fit each other. Copy the bundle again, or train it again"
         ) from error
 
 

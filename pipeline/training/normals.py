@@ -80,7 +80,7 @@ def read_normals(
     frames = dict(zip(paths, load_frames(paths, stored.mode), strict=True))
     notes += (*stored.notes, *on_brightness(list(frames.values())))
     parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
-    spec = input_spec(list(frames.values()), stored.mode, min_side_px)
+    spec = input_spec(frames, stored.mode, min_side_px)
     return Normals(stored.mode, spec, split, parts, shown, notes)
 
 

@@ -221,7 +221,10 @@ STOPS = ("--false-stops-per-shift",)
         (("predict", "bundle", "file", "--out", "out"), "file is a file: give the folder that it lies in"),
         (("evaluate", "bundle", "--data", "data", "--json", "file/figures.json"), "file is a file: give a folder"),
         (("calibrate", "bundle", "--data", "data", "--out", "file/below"), "cannot be made"),
-        (("calibrate", "bundle", "--data", "data", "--out", "out", *STOPS, "1e-300"), "fewer than any number of images"),
+        (
+            ("calibrate", "bundle", "--data", "data", "--out", "out", *STOPS, "1e-300"),
+            "fewer than any number of images",
+        ),
         (("export", "bundle", "--to", "onnx", "--out", "file/below"), "cannot be made"),
         (("export", "bundle", "--to", "onnx", "--data", "small"), "none of the images in small is of a size"),
     ],

@@ -161,7 +161,11 @@ def test_a_threshold_that_no_score_reaches_is_refused(bundle: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("quantiles", "said"),
-    [({"low": 0.1}, "score_quantiles"), ({"0.01": 2.0, "0.99": 1.0}, "must not fall"), ({"1.5": 1.0}, "between 0 and 1")],
+    [
+        ({"low": 0.1}, "score_quantiles"),
+        ({"0.01": 2.0, "0.99": 1.0}, "must not fall"),
+        ({"1.5": 1.0}, "between 0 and 1"),
+    ],
 )
 def test_quantiles_that_no_score_can_be_ranked_by_are_refused(
     bundle: Path, tmp_path: Path, quantiles: dict[str, float], said: str

@@ -14,6 +14,7 @@ from pipeline.training.images.data import DataError, by_size, input_spec
 pytestmark = pytest.mark.unit
 
 MIXED = [*normal_frames(2, 48, 56), *normal_frames(1, 64, 40), *normal_frames(2, 48, 56, seed=1)]
+FILES = {Path(f"part{number}.png"): frame for number, frame in enumerate(MIXED)}
 
 
 def test_frames_of_one_size_share_a_batch_and_none_is_lost() -> None:
@@ -25,13 +26,13 @@ def test_frames_of_one_size_share_a_batch_and_none_is_lost() -> None:
 
 
 def test_one_size_in_training_is_the_only_size_accepted() -> None:
-    spec = input_spec(MIXED[:2], "gray", min_side_px=32)
+    spec = input_spec(dict(list(FILES.items())[:2]), "gray", min_side_px=32)
     assert spec.accepts(48, 56)
     assert not spec.accepts(56, 48)
 
 
 def test_several_sizes_in_training_accept_any_from_the_patch_up() -> None:
-    spec = input_spec(MIXED, "gray", min_side_px=32)
+    spec = input_spec(FILES, "gray", min_side_px=32)
     assert (spec.height_px, spec.width_px) == (64, 56)
     assert spec.accepts(32, 1000)
     assert not spec.accepts(31, 1000)
@@ -39,7 +40,7 @@ def test_several_sizes_in_training_accept_any_from_the_patch_up() -> None:
 
 def test_none_is_accepted_that_is_far_larger_than_any_in_training() -> None:
     """A replica has the memory for frames as it knows them; one of 64 megapixels would end each that meets it."""
-    small = input_spec(MIXED, "gray", min_side_px=32)
+    small = input_spec(FILES, "gray", min_side_px=32)
     assert small.accepts(2048, 2048)
     assert not small.accepts(2048, 2049)
     assert small.describe() == "any size from 32 px to 4.2 megapixels (up to 56 × 64 px in training) gray"
@@ -48,9 +49,11 @@ def test_none_is_accepted_that_is_far_larger_than_any_in_training() -> None:
     assert not large.accepts(6000, 8001)
 
 
-def test_images_below_the_patch_are_refused() -> None:
-    with pytest.raises(DataError, match="go down to 40 × 64 px, and this model takes no side below 48 px"):
-        input_spec(MIXED, "gray", min_side_px=48)
+def test_images_below_the_patch_are_refused_by_name() -> None:
+    """Of thousands a few are narrower: who has to take them out must not search for them."""
+    told = r"1 of 5 images go down to 40 × 64 px, and this model takes no side below 48 px.*: part2\.png$"
+    with pytest.raises(DataError, match=told):
+        input_spec(FILES, "gray", min_side_px=48)
 
 
 def test_a_bundle_from_before_keeps_its_hash(tmp_path: Path) -> None:

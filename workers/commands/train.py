@@ -232,7 +232,7 @@ def cflow(
 
 @contextmanager
 def _checkpoint_beside(out: Path, resume: bool) -> "Iterator[Path]":
-    """The folder of the checkpoint, for this training alone; gone when the bundle is written, and kept when it is not."""
+    """The folder of the checkpoint, for this training alone: gone once the bundle is written, else kept."""
     import shutil
 
     from pipeline.training.checkpoint import alone_in

@@ -1,7 +1,7 @@
 """Images on disk → arrays. Everything that is wrong with them is said at once, file by file."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,17 +185,20 @@ def by_size(frames: Sequence[Frame]) -> list[tuple[NDArray[np.intp], NDArray[np.
     return [(np.array(group), np.stack([frames[i] for i in group])) for group in groups.values()]
 
 
-def input_spec(frames: Sequence[Frame], mode: Mode, min_side_px: int) -> InputSpec:
+def input_spec(frames: Mapping[Path, Frame], mode: Mode, min_side_px: int) -> InputSpec:
     """What a model that was trained on these frames may judge: their one size, or, when they differ, any size from
-    `min_side_px` up. Raises DataError that names the smallest frame when it lies below."""
-    heights, widths = ([frame.shape[axis] for frame in frames] for axis in (0, 1))
-    shortest = min(frames, key=lambda frame: min(frame.shape[:2]))
-    if min(shortest.shape[:2]) < min_side_px:
+    `min_side_px` up. Raises DataError that names the frames that lie below."""
+    heights, widths = ([frame.shape[axis] for frame in frames.values()] for axis in (0, 1))
+    shortest = sorted(frames, key=lambda path: min(frames[path].shape[:2]))
+    small = [path for path in shortest if min(frames[path].shape[:2]) < min_side_px]
+    if small:
+        named = ", ".join(path.name for path in small[:_FILES_NAMED]) + (" …" if len(small) > _FILES_NAMED else "")
         raise DataError(
-            f"the images go down to {size_text(shortest.shape)}, and this model takes no side below {min_side_px} px: "
-            "give larger images (CFLOW takes them from 32 px up)"
+            f"{len(small)} of {len(frames)} images go down to {size_text(frames[small[0]].shape)}, and this model "
+            f"takes no side below {min_side_px} px: take them out, or give larger ones (CFLOW takes them from 32 px "
+            f"up): {named}"
         )
-    one_size = len({frame.shape for frame in frames}) == 1
+    one_size = len({frame.shape for frame in frames.values()}) == 1
     return InputSpec(
         height_px=max(heights), width_px=max(widths), mode=mode, min_side_px=None if one_size else min_side_px
     )

@@ -39,9 +39,7 @@ class Change:
     """(h, w): cells that were damaged visibly."""
 
 
-def as_many_as_fit(
-    frames: Sequence[NDArray[np.uint8]], side_px: int, most: int
-) -> Sequence[NDArray[np.uint8]]:
+def as_many_as_fit(frames: Sequence[NDArray[np.uint8]], side_px: int, most: int) -> Sequence[NDArray[np.uint8]]:
     """The frames, or evenly spread ones where all together have more than `most` positions of `side_px`: what is kept
     of each would not fit into memory."""
     positions = sum(-(-frame.shape[0] // side_px) * -(-frame.shape[1] // side_px) for frame in frames)
