@@ -63,11 +63,11 @@ def load_detector(folder: Path, device: str = "auto", runtime: "Runtime" = "torc
         detector = _BUILDERS[info.method](info, tensors, device if runtime == "torch" else "cpu")
     except BundleError as error:
         raise BundleError(f"cannot use bundle {folder}: {error}") from error
+    _try_out(detector, folder)  # in torch, whose networks take frames of any size; an engine's graphs may not
     if runtime != "torch":
         from pipeline.detectors.runtimes import use_runtime
 
         use_runtime(detector, folder, runtime)
-    _try_out(detector, folder)
     return detector
 
 
