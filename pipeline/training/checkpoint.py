@@ -54,7 +54,8 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Writes tensors under `group/name`. The facts come last, by rename, and name the file of the tensors."""
+    """Writes tensors under `group/name`. The facts come last, by rename, and name the file of the tensors. Raises
+    OSError that names the file where the disk is full; what stood before is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors_file = folder / f"{progress.step}-{_TENSORS}"
     flat = {
@@ -62,7 +63,12 @@ def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mappi
         for group, state in groups.items()
         for name, tensor in state.items()
     }
-    tensors_file.write_bytes(save(flat))  # raises OSError on a full disk, as nothing in safetensors does
+    try:
+        tensors_file.write_bytes(save(flat))  # raises OSError on a full disk, as nothing in safetensors does
+    except OSError as error:
+        error.filename = error.filename or str(tensors_file)  # to open tells it, to write does not
+        tensors_file.unlink(missing_ok=True)
+        raise
     draft = folder / (_FACTS + ".part")
     draft.write_text(json.dumps({**asdict(progress), "tensors": tensors_file.name}))
     draft.replace(folder / _FACTS)
