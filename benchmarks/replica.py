@@ -53,7 +53,7 @@ def run_replica(
     """Consumes frames from the beginning until `on_batch`, told the size of each new batch, returns True, or the
     time is over. That last batch is still delivered and committed."""
     stop = threading.Event()
-    store = MapStore(settings.redis_url)
+    store = MapStore(settings.redis_address)
     publisher = Publisher(settings, INSPECTION)
     pool = ThreadPoolExecutor(os.cpu_count() or 2, "decode")
     step = Inspection(Scorer(pool, store.expires_at), lambda: catalog, store, publisher, settings.topics, _NoMeters())

@@ -56,7 +56,7 @@ def environment(settings: Settings) -> dict[str, str]:
     return {
         "KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
         "KAFKA_SECURITY_PROTOCOL": settings.kafka_security_protocol,
-        "REDIS_URL": settings.redis_url,
+        "REDIS_URL": settings.redis_address,
         "ANDON_TOPIC_PREFIX": settings.andon_topic_prefix,
         "ANDON_FRAME_PARTITIONS": str(settings.andon_frame_partitions),
         "ANDON_LINE_PARTITIONS": str(settings.andon_line_partitions),

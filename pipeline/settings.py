@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -106,15 +106,6 @@ class Settings(BaseSettings):
             "KAFKA_SSL_CERTFILE": self.kafka_ssl_certfile,
             "KAFKA_SSL_KEYFILE": self.kafka_ssl_keyfile,
         }
-
-    @property
-    def redis_url(self) -> str:
-        """With user and password in it, where they are set apart from the address. Never log it."""
-        if self.redis_password is None:
-            return self.redis_address
-        scheme, _, rest = self.redis_address.partition("://")
-        login = f"{quote(self.redis_username, safe='')}:{quote(self.redis_password.get_secret_value(), safe='')}"
-        return f"{scheme}://{login}@{rest}"
 
     def redis_login(self) -> tuple[str, str] | None:
         """User, which may be empty, and password as of now, where they are set apart from the address."""

@@ -12,17 +12,20 @@ from pipeline.settings import Settings, read_settings
 pytestmark = pytest.mark.unit
 
 
-def test_the_redis_password_goes_into_the_url_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", "rediss://redis.example:6380/1?ssl_ca_certs=/ca.crt")
+def test_a_redis_login_stands_apart_from_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "rediss://redis.example:6380/1?ssl_ca_certs=/ca.crt"
+    monkeypatch.setenv("REDIS_URL", address)
     monkeypatch.setenv("REDIS_USERNAME", "andon")
     monkeypatch.setenv("REDIS_PASSWORD", "p@ss/w:rd")
-    assert read_settings().redis_url == "rediss://andon:p%40ss%2Fw%3Ard@redis.example:6380/1?ssl_ca_certs=/ca.crt"
+    assert read_settings().redis_address == address
+    assert read_settings().redis_login() == ("andon", "p@ss/w:rd")
 
 
-def test_an_address_without_a_password_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_without_a_password_has_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_PASSWORD", raising=False)
     monkeypatch.setenv("REDIS_URL", "redis://redis:6379/0")
-    assert read_settings().redis_url == "redis://redis:6379/0"
+    assert read_settings().redis_address == "redis://redis:6379/0"
+    assert read_settings().redis_login() is None
 
 
 def test_secrets_may_be_files_named_like_the_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -32,7 +35,7 @@ def test_secrets_may_be_files_named_like_the_variables(monkeypatch: pytest.Monke
     found = Settings(_secrets_dir=tmp_path)
     assert found.kafka_sasl_password is not None
     assert found.kafka_sasl_password.get_secret_value() == "secret of KAFKA_SASL_PASSWORD"
-    assert found.redis_url.startswith("redis://:secret%20of%20REDIS_PASSWORD@")
+    assert found.redis_login() == ("", "secret of REDIS_PASSWORD")
 
 
 def test_a_password_that_was_changed_goes_with_the_next_connection(
@@ -111,7 +114,7 @@ def test_addresses_that_kafka_takes_are_taken(monkeypatch: pytest.MonkeyPatch, b
 def test_addresses_that_redis_takes_are_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.delenv("REDIS_PASSWORD", raising=False)
     monkeypatch.setenv("REDIS_URL", url)
-    assert read_settings().redis_url == url
+    assert read_settings().redis_address == url
 
 
 def test_a_certificate_that_is_not_there_is_told_and_may_come_back() -> None:

@@ -149,7 +149,7 @@ def _crowd(stage: Stage, settings: Settings) -> Iterator[None]:
     thumbnails = [thumbnail(cell) for cell in cells]
     maps = [np.asarray(cell[::8, ::8], dtype=np.float32) for cell in cells]
     stop = threading.Event()
-    publisher, store = Publisher(settings, "bench-crowd"), MapStore(settings.redis_url)
+    publisher, store = Publisher(settings, "bench-crowd"), MapStore(settings.redis_address)
 
     def run() -> None:
         number = 0

@@ -6,7 +6,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,15 @@ def gateway(port: int) -> Iterator[Gateway]:
     running.stop()
 
 
-def opened(port: int, folder: Path, **nodes: str) -> Actuator:
+@contextmanager
+def opened(port: int, folder: Path, **nodes: str) -> Iterator[Actuator]:
     found = config("opcua", port, folder)
     assert isinstance(found, OpcUaConfig)
-    return open_actuator(LINE, found.model_copy(update={"nodes": found.nodes.model_copy(update=nodes)}))
+    actuator = open_actuator(LINE, found.model_copy(update={"nodes": found.nodes.model_copy(update=nodes)}))
+    try:
+        yield actuator
+    finally:
+        actuator.close()
 
 
 @pytest.mark.parametrize(
@@ -98,16 +103,13 @@ def test_what_a_server_does_not_vouch_for_proves_no_stop(
     gateway: Gateway, port: int, tmp_path: Path, value: Any, status: int
 ) -> None:
     """A gateway whose PLC is away takes every write, and goes on telling what it saw last."""
-    actuator = opened(port, tmp_path)
-    try:
+    with opened(port, tmp_path) as actuator:
         assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
         gateway.shows("Stop", value, status)
         with pytest.raises(ActuatorError, match=rf"{LINE}\.Stop"):
             actuator.exchange(HOLD, lambda: None)
         gateway.shows("Stop", True)
         assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
-    finally:
-        actuator.close()
 
 
 @pytest.mark.parametrize(
@@ -116,21 +118,15 @@ def test_what_a_server_does_not_vouch_for_proves_no_stop(
 def test_a_node_that_is_no_signal_is_told_and_proves_no_stop(
     gateway: Gateway, port: int, tmp_path: Path, node: str, told: str
 ) -> None:
-    actuator = opened(port, tmp_path, stop=f"ns=2;s={LINE}.{node}")
-    try:
+    with opened(port, tmp_path, stop=f"ns=2;s={LINE}.{node}") as actuator:
         with pytest.raises(ActuatorError, match=rf"{LINE}\.{node}.*{told}"):
             actuator.exchange(HOLD, lambda: None)
-    finally:
-        actuator.close()
 
 
 def test_a_node_that_refuses_the_write_is_named(gateway: Gateway, port: int, tmp_path: Path) -> None:
-    actuator = opened(port, tmp_path, run_permit=f"ns=2;s={LINE}.Held")
-    try:
+    with opened(port, tmp_path, run_permit=f"ns=2;s={LINE}.Held") as actuator:
         with pytest.raises(ActuatorError, match=rf"{LINE}\.Held can't be written.*BadUserAccessDenied"):
             actuator.exchange(HOLD, lambda: None)
-    finally:
-        actuator.close()
 
 
 class Slow(socketserver.BaseRequestHandler):
@@ -163,9 +159,8 @@ def test_a_server_that_answers_every_request_in_time_is_reached(
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as slow:
         slow.daemon_threads = True
         threading.Thread(target=slow.serve_forever, daemon=True).start()
-        actuator = opened(slow.server_address[1], tmp_path)
         try:
-            assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
+            with opened(slow.server_address[1], tmp_path) as actuator:
+                assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
         finally:
-            actuator.close()
             slow.shutdown()

@@ -82,7 +82,7 @@ def stop_a_line(settings: Settings, folder: Path) -> Ladder:
         }
     )
     catalog = load_catalog({"null": Recipe(bundle=str(folder / "null"), cameras=("*",))})
-    store, publisher = MapStore(settings.redis_url), Publisher(settings, "test")
+    store, publisher = MapStore(settings.redis_address), Publisher(settings, "test")
     tracer = tracing.open_tracer("andon-inspection")
     ladder = Ladder("line-1")
     with Station([ladder], modbus_port=port), worker(settings, policies), ThreadPoolExecutor(2) as pool:

@@ -114,7 +114,7 @@ def second_replica(plant: Plant) -> Iterator[list[Scored]]:
     settings = plant.settings
     seen = Delivered()
     catalog = load_catalog({"null": Recipe(bundle=str(plant.folder / "null"), cameras=("*",), late_after_s=600)})
-    store, publisher = MapStore(settings.redis_url), Publisher(settings, "second")
+    store, publisher = MapStore(settings.redis_address), Publisher(settings, "second")
     options = ConsumerOptions(settings.group(INSPECTION), (settings.topics.frames.name,), max_batch=8, overlap=True)
     with ThreadPoolExecutor(2) as pool:
         scorer = Scorer(pool, store.expires_at)

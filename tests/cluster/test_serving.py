@@ -98,7 +98,7 @@ def test_maps_and_device_follow_a_changed_configuration_without_a_restart(plant:
             return [str(score.map_key) for score, life in lives if life < 80]
 
         wait_until(lambda: bool(brief()), timeout_s=25)
-        with redis.Redis.from_url(plant.settings.redis_url) as maps:
+        with redis.Redis.from_url(plant.settings.redis_address) as maps:
             wait_until(lambda: maps.hexists(brief()[-1], "map_f16"), timeout_s=25)
         assert plant.health()["pid"] == before["pid"]
         plant.settled("expiring", 600)

@@ -31,7 +31,7 @@ class ConsoleProcess:
         self.folder = folder
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = {**environment(settings), "REDIS_URL": settings.redis_url}
+        self._environment = {**environment(settings), "REDIS_URL": settings.redis_address}
         self._more = more
         users = Users(folder / "users.json")
         for role in Role:
@@ -65,7 +65,11 @@ def first_run(settings: Settings, data: Path) -> str:
     """What the first run in an empty folder prints."""
     command = [sys.executable, "-m", "workers", "console", "--port", str(free_ports(1)[0]), "--data", str(data)]
     child = ChildProcess(
-        "console", command, data.parent / "log", Path.cwd(), {**environment(settings), "REDIS_URL": settings.redis_url}
+        "console",
+        command,
+        data.parent / "log",
+        Path.cwd(),
+        {**environment(settings), "REDIS_URL": settings.redis_address},
     )
     wait_until(lambda: "the page is at" in child.log_tail() or not child.running, 60)
     child.stop(15)

@@ -87,7 +87,7 @@ class Plant:
 
     def __post_init__(self) -> None:
         self.publisher = Publisher(self.settings, "plant")
-        self.maps = MapStore(self.settings.redis_url)
+        self.maps = MapStore(self.settings.redis_address)
 
     def close(self) -> None:
         self.publisher.close()

@@ -55,7 +55,7 @@ def desk_at(folder: Path, **options: Any) -> Desk:
         memory=memory,
         reader=reader,
         gauges=gauges,
-        pictures=Pictures(AWAY, MapStore(AWAY.redis_url, timeout_s=0.2)),
+        pictures=Pictures(AWAY, MapStore(AWAY.redis_address, timeout_s=0.2)),
         acts=Acts(AWAY, Publisher(AWAY, "test"), memory),
         feedback=FeedbackStore(folder / "feedback.sqlite"),
         histories=Histories(AWAY),

@@ -217,7 +217,7 @@ def replica(factory: Factory) -> Iterator[None]:
     catalog = load_catalog(
         {"null": Recipe(bundle=str(factory.folder / "null"), cameras=("*",), late_after_s=600)}, "cpu"
     )
-    store, publisher, stop = MapStore(settings.redis_url), Publisher(settings, INSPECTION), threading.Event()
+    store, publisher, stop = MapStore(settings.redis_address), Publisher(settings, INSPECTION), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         scorer = Scorer(pool, store.expires_at)
         step = Inspection(scorer, lambda: catalog, store, publisher, settings.topics, _NoMeters())

@@ -12,25 +12,30 @@ from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
+from pipeline.settings import Settings
 from workers.cli import app
 
 pytestmark = pytest.mark.services
 
 
-def test_dead_frames_are_listed_by_reason_and_saved_as_they_came(
-    kafka_bootstrap: str, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = settings_for(kafka_bootstrap, unique)
-    ensure_topics(settings, settings.topics)
+@pytest.fixture
+def settings(kafka_bootstrap: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Of a factory whose topics are there, and which the command finds in its environment."""
+    found = settings_for(kafka_bootstrap, unique)
+    ensure_topics(found, found.topics)
+    for name, value in (("KAFKA_BOOTSTRAP", kafka_bootstrap), ("ANDON_TOPIC_PREFIX", unique)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ANDON_FRAME_PARTITIONS", "2")
+    return found
+
+
+def test_dead_frames_are_listed_by_reason_and_saved_as_they_came(settings: Settings, tmp_path: Path) -> None:
     publisher = Publisher(settings, "test")
     topic = settings.topics.frames_dead.name
     deaths = [(DeadReason.EMPTY, b"", "cam-1"), (DeadReason.UNDECODABLE, b"not a picture", "cam-2")]
     for number, (reason, value, camera) in enumerate(deaths):
         publisher.publish([dead_letter(incoming(frame(number, camera), value), topic, reason, f"detail {number}")])
     publisher.close()
-    for name, value in (("KAFKA_BOOTSTRAP", kafka_bootstrap), ("ANDON_TOPIC_PREFIX", unique)):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ANDON_FRAME_PARTITIONS", "2")
 
     everything = CliRunner().invoke(app, ["dead", "list"]).output
     assert "detail 0" in everything
@@ -47,19 +52,12 @@ def test_dead_frames_are_listed_by_reason_and_saved_as_they_came(
     assert out.read_bytes() == b"not a picture"
 
 
-def test_what_a_hostile_sender_wrote_is_shown_as_text(
-    kafka_bootstrap: str, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = settings_for(kafka_bootstrap, unique)
-    ensure_topics(settings, settings.topics)
+def test_what_a_hostile_sender_wrote_is_shown_as_text(settings: Settings, tmp_path: Path) -> None:
     publisher = Publisher(settings, "test")
     topic = settings.topics.frames_dead.name
     headers = [("dead.reason", b"[bold]"), ("dead.detail", b"[/x] \x1b]0;owned\x07"), ("camera_id", b"\x1b[2J")]
     publisher.publish([Outgoing(topic, b"[/red]cam", b"bytes", headers)])
     publisher.close()
-    for name, value in (("KAFKA_BOOTSTRAP", kafka_bootstrap), ("ANDON_TOPIC_PREFIX", unique)):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ANDON_FRAME_PARTITIONS", "2")
 
     listed = CliRunner().invoke(app, ["dead", "list"])
     assert listed.exit_code == 0, listed.exception
@@ -72,13 +70,7 @@ def test_what_a_hostile_sender_wrote_is_shown_as_text(
     assert "\x1b" not in listed.output + saved.output
 
 
-def test_a_partition_that_is_none_holds_no_dead_frame(
-    kafka_bootstrap: str, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = settings_for(kafka_bootstrap, unique)
-    ensure_topics(settings, settings.topics)
-    for name, value in (("KAFKA_BOOTSTRAP", kafka_bootstrap), ("ANDON_TOPIC_PREFIX", unique)):
-        monkeypatch.setenv(name, value)
+def test_a_partition_that_is_none_holds_no_dead_frame(settings: Settings, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["dead", "save", "99:0", "--out", str(tmp_path / "x")])
     assert isinstance(result.exception, AndonError)
     assert "no dead frame at 99:0" in str(result.exception)

@@ -51,7 +51,7 @@ def write_report(run: Run, summary: Summary, folder: Path) -> Path:
 
 def _draw_worst(run: Run, seen: Sequence[Seen], pictures: Path) -> list[dict[str, object]]:
     """The frames of highest score, as frame, heat map and overlay, all with one scale of colours."""
-    store = MapStore(run.settings.redis_url)
+    store = MapStore(run.settings.redis_address, login=run.settings.redis_login)
     ranked = sorted((one for one in seen if one.score is not None), key=lambda one: one.score or 0.0, reverse=True)
     found: list[tuple[Seen, StoredMap]] = []
     for one in ranked[:WORST_PER_LINE]:
