@@ -118,15 +118,19 @@ def test_what_a_server_does_not_vouch_for_proves_no_stop(
 def test_a_node_that_is_no_signal_is_told_and_proves_no_stop(
     gateway: Gateway, port: int, tmp_path: Path, node: str, told: str
 ) -> None:
-    with opened(port, tmp_path, stop=f"ns=2;s={LINE}.{node}") as actuator:
-        with pytest.raises(ActuatorError, match=rf"{LINE}\.{node}.*{told}"):
-            actuator.exchange(HOLD, lambda: None)
+    with (
+        opened(port, tmp_path, stop=f"ns=2;s={LINE}.{node}") as actuator,
+        pytest.raises(ActuatorError, match=rf"{LINE}\.{node}.*{told}"),
+    ):
+        actuator.exchange(HOLD, lambda: None)
 
 
 def test_a_node_that_refuses_the_write_is_named(gateway: Gateway, port: int, tmp_path: Path) -> None:
-    with opened(port, tmp_path, run_permit=f"ns=2;s={LINE}.Held") as actuator:
-        with pytest.raises(ActuatorError, match=rf"{LINE}\.Held can't be written.*BadUserAccessDenied"):
-            actuator.exchange(HOLD, lambda: None)
+    with (
+        opened(port, tmp_path, run_permit=f"ns=2;s={LINE}.Held") as actuator,
+        pytest.raises(ActuatorError, match=rf"{LINE}\.Held can't be written.*BadUserAccessDenied"),
+    ):
+        actuator.exchange(HOLD, lambda: None)
 
 
 class Slow(socketserver.BaseRequestHandler):
