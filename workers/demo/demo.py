@@ -5,20 +5,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
-from pipeline.accounting import CameraAccount
 from pipeline.kafka.admin import delete_topics, ensure_topics
-from pipeline.settings import Settings, read_settings
+from pipeline.settings import read_settings
 from pipeline.take_stock import take_stock
 from workers.demo.children import child, ending, operator_page
 from workers.demo.line_side import LineSide
-from workers.demo.stage import LINES, Options, PlcPorts, Stage, set_stage
+from workers.demo.run import Run
+from workers.demo.stage import LINES, Options, PlcPorts, set_stage
 from workers.demo.view import live_view, one_line
 from workers.demo.watch import Watch
 from workers.local.data_folder import DataFolder
@@ -33,21 +32,6 @@ _NO_PROGRESS_S = 90.0
 """Nothing new for so long means that something hangs."""
 _ALARMS_FOLLOW_S = 15.0
 """From the last score to the last stop that is read back."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a demo leaves behind for the summary and the report."""
-
-    options: Options
-    stage: Stage
-    watch: Watch
-    accounts: list[CameraAccount]
-    stopped: list[str]
-    """Lines that were seen running at the PLC, and then stopped by a command that was read back."""
-    settings: Settings
-    started_at: datetime
-    seconds_to_ready: float
 
 
 @contextmanager

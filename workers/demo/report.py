@@ -13,7 +13,7 @@ from pipeline.frames import FrameError, decode
 from pipeline.kafka.reading import read_each
 from pipeline.maps import MapStore, StoredMap
 from workers.demo import charts
-from workers.demo.demo import Run
+from workers.demo.run import Run
 from workers.demo.stage import LINES, is_planted
 from workers.demo.summary import Summary
 from workers.demo.watch import Seen

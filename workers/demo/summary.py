@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workers.demo.demo import Run
+from workers.demo.run import Run
 from workers.demo.stage import LINES, is_planted
 from workers.demo.view import percentile
 
