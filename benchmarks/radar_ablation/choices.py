@@ -1,4 +1,4 @@
-"""RADAR's open choices, each beside the default: what `radar_ablation.py` trains and asks."""
+"""RADAR's open choices, each beside the default."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,0 +1,1 @@
+"""What each of RADAR's open choices is worth."""
