@@ -36,8 +36,6 @@ class Topic:
     cleanup: Cleanup = "delete"
     segment_bytes: int = 256 * 1024 * 1024
     """What is not compacted and not deleted yet: the newest file of a partition."""
-    broker_time: bool = False
-    """Records carry the broker's arrival time instead of the sender's clock."""
     may_have_more_partitions: bool = False
     """Nothing that Andon keeps depends on where a key lies, so a broker may have been given more of them already."""
 
@@ -47,7 +45,8 @@ class Topic:
         return {
             "cleanup.policy": self.cleanup,
             "max.message.bytes": str(self.max_message_bytes),
-            "message.timestamp.type": "LogAppendTime" if self.broker_time else "CreateTime",
+            # By its senders' clocks a broker refuses what is an hour ahead, and deletes at once what is a week behind.
+            "message.timestamp.type": "LogAppendTime",
             "retention.bytes": str(self.retention_bytes),
             "retention.ms": str(self.retention_ms),
             "segment.bytes": str(self.segment_bytes),
@@ -102,8 +101,6 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
             max_message_bytes=MAX_FRAME_RECORD_BYTES,
             retention_ms=_DAY_MS,
             retention_bytes=16 * 1024**3,
-            # Lateness is judged against the arrival at the broker, so a replay of the same record judges alike.
-            broker_time=True,
             may_have_more_partitions=True,
         ),
         frames_dead=Topic(

@@ -1,13 +1,16 @@
 """Publishing survives what kills kafka-python's producer."""
 
 import dataclasses
+import functools
 import threading
 import time
 from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 from kafka.future import Future as KafkaFuture
+from kafka.record.default_records import DefaultRecordBatchBuilder
 from support.stream import settings_for, wait_until
 
 from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
@@ -87,8 +90,11 @@ def test_each_wrong_topic_is_named_with_its_mend(kafka_bootstrap: str, unique: s
     settings = settings_for(kafka_bootstrap, unique)
     with pytest.raises(TopicError, match=r"frames.*does not exist.*andon topics create"):
         check_topics(settings, settings.topics)
-    small = dataclasses.replace(settings.topics.frames, max_message_bytes=1_000_000, partitions=1, broker_time=False)
-    ensure_topics(settings, [small])
+    small = dataclasses.replace(settings.topics.frames, max_message_bytes=1_000_000, partitions=1)
+    client = KafkaAdminClient(bootstrap_servers=kafka_bootstrap.split(","))
+    configs = {**small.config, "message.timestamp.type": "CreateTime"}
+    client.create_topics({small.name: {"num_partitions": 1, "replication_factor": -1, "configs": configs}})
+    client.close()
     with pytest.raises(TopicError) as wrong:
         check_topics(settings, [settings.topics.frames])
     for hint in (
@@ -97,6 +103,22 @@ def test_each_wrong_topic_is_named_with_its_mend(kafka_bootstrap: str, unique: s
         "message.timestamp.type=CreateTime; set it to LogAppendTime",
     ):
         assert hint in str(wrong.value)
+
+
+@pytest.mark.parametrize("ahead_s", [2 * 3600, -365 * 24 * 3600], ids=["two hours ahead", "a year behind"])
+def test_a_sender_with_a_wrong_clock_is_heard_on_every_topic(
+    kafka_bootstrap: str, unique: str, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """Kafka 4 refuses what a clock dates over an hour ahead: a camera stayed silent, and every replica ended."""
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    by_its_clock = functools.partialmethod(DefaultRecordBatchBuilder.append, time_time=lambda: time.time() + ahead_s)
+    monkeypatch.setattr(DefaultRecordBatchBuilder, "append", by_its_clock)
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(topic.name, b"k", b"v") for topic in settings.topics])
+    publisher.close()
+    for record in read_to_end(settings, [topic.name for topic in settings.topics]):
+        assert abs(record.timestamp_ms / 1000 - time.time()) < 60, record.place
 
 
 def test_partitions_may_be_added_to_frames_before_any_process_is_told(kafka_bootstrap: str, unique: str) -> None:
