@@ -28,6 +28,7 @@ from kafka.errors import (
 
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.epochs import begin_by_epoch, position
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
@@ -154,6 +155,7 @@ class ConsumerLoop(Generic[Result]):
             session_timeout_ms=int(options.session_timeout_s * 1000),
         )
         step_over_unreadable(consumer)
+        begin_by_epoch(consumer)
         rebalances = _Rebalances(self._options.lease)
         if self._options.lease:
             self._options.lease.refresh = partial(self._keep_lease, consumer)
@@ -286,11 +288,11 @@ class ConsumerLoop(Generic[Result]):
         self.state.batches += 1
         self.state.records += len(batch)
         ours = consumer.assignment()
-        ends: dict[TopicPartition, int] = {}
+        ends: dict[TopicPartition, OffsetAndMetadata] = {}
         for record in batch:
             at = TopicPartition(record.topic, record.partition)
             if at in ours:  # another owner may be further on
-                ends[at] = max(ends.get(at, 0), record.offset + 1)
+                ends[at] = OffsetAndMetadata(record.offset + 1, "", record.leader_epoch)
         self._commit_ends(consumer, ends)
 
     def _keep_lease(self, consumer: KafkaConsumer) -> None:
@@ -298,8 +300,9 @@ class ConsumerLoop(Generic[Result]):
         lease = self._options.lease
         if lease and lease.due:
             try:
-                ends = {at: consumer.position(at, timeout_ms=1_000) for at in consumer.assignment()}
-                ends |= {at: first for at, first in _firsts(self._undone).items() if at in ends}
+                ends = {at: position(consumer, at, timeout_ms=1_000) for at in consumer.assignment()}
+                firsts = _firsts(self._undone).items()
+                ends |= {at: OffsetAndMetadata(first, "", -1) for at, first in firsts if at in ends}
             except KafkaError as error:
                 if not error.retriable:
                     raise
@@ -307,12 +310,12 @@ class ConsumerLoop(Generic[Result]):
                 return
             self._commit_ends(consumer, {at: end for at, end in ends.items() if end is not None})
 
-    def _commit_ends(self, consumer: KafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
+    def _commit_ends(self, consumer: KafkaConsumer, ends: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         if not ends:
             return
         asked_at_s = boot_time_s()
         try:
-            consumer.commit({at: OffsetAndMetadata(end) for at, end in ends.items()}, timeout_ms=5_000)
+            consumer.commit(dict(ends), timeout_ms=5_000)
             if self._options.lease:
                 self._options.lease.renew(asked_at_s)
         except _LOST_OWNERSHIP as error:

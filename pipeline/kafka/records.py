@@ -29,6 +29,8 @@ class Incoming:
     headers: Headers = ()
     unreadable: str | None = None
     """Why it can't be read: nothing but its place is known then."""
+    leader_epoch: int = -1
+    """Under which leader of its partition it was written; see `pipeline.kafka.epochs`."""
 
     @property
     def place(self) -> str:

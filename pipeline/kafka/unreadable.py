@@ -45,6 +45,7 @@ def incoming(record: Any) -> Incoming:
         record.value,
         tuple(record.headers),
         unreadable,
+        record.leader_epoch,
     )
 
 

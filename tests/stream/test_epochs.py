@@ -1,0 +1,76 @@
+"""A broker that lost the end of its log, as in a power cut: readers go on where it ends now."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import pytest
+from support.stream import running, settings_for, wait_until
+
+from pipeline.kafka.admin import ensure_topics
+from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.lease import Lease
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.settings import Settings
+from workers.local.kafka_broker import KafkaBroker
+
+pytestmark = pytest.mark.services
+
+
+class Collect:
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+        pass
+
+    def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+        return [record.value or b"" for record in batch]
+
+    def deliver(self, result: list[bytes]) -> None:
+        self.seen += result
+
+
+@pytest.mark.parametrize("new", [3, 60], ids=["fewer new records than lost ones", "more new records than lost ones"])
+@pytest.mark.parametrize("leased", [False, True], ids=["a replica", "a worker with a lease"])
+def test_a_reader_that_was_away_reads_each_new_record_and_none_again(
+    own_kafka: KafkaBroker, unique: str, new: int, leased: bool
+) -> None:
+    """The committed offset lay behind the end: all that Kafka held was read again, or new records were passed over."""
+    settings = settings_for(own_kafka.bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    lease = Lease(session_timeout_s=2) if leased else None
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), lease=lease, overlap=not leased)
+    _send(settings, 40, "old")
+    before = Collect()
+    with running(settings, options, before) as loop:
+        wait_until(lambda: loop.state.records == 40)
+        time.sleep(2 if leased else 0)  # the lease is renewed by another commit
+    _lose_the_end(own_kafka, settings.topics.frames.name)
+    values = _send(settings, new, "new")
+    after = Collect()
+    with running(settings, options, after) as loop:
+        wait_until(lambda: values[-1] in after.seen)
+    assert after.seen == values
+
+
+def _send(settings: Settings, records: int, what: str) -> list[bytes]:
+    """Each in a batch of its own."""
+    values = [f"{what} {number}".encode() for number in range(records)]
+    publisher = Publisher(settings, "test")
+    for value in values:
+        publisher.publish([Outgoing(settings.topics.frames.name, b"k", value)])
+    publisher.close()
+    return values
+
+
+def _lose_the_end(broker: KafkaBroker, topic: str) -> None:
+    """What had not reached the disk when the power was cut."""
+    broker.kill()
+    folder = broker.folder / "data" / f"{topic}-0"
+    (log,) = folder.glob("*.log")
+    os.truncate(log, log.stat().st_size * 3 // 4)
+    for derived in [*folder.glob("*index"), *folder.glob("*.snapshot")]:
+        derived.unlink()
+    broker.start()
