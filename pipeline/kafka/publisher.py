@@ -14,13 +14,22 @@ from functools import partial
 from typing import Any, Protocol
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import (
+    InvalidProducerEpochError,
+    KafkaError,
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumberError,
+    UnknownProducerIdError,
+)
 
 from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, KafkaUnavailableError, connection
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES
+
+_OF_THE_PRODUCER = (InvalidProducerEpochError, OutOfOrderSequenceNumberError, UnknownProducerIdError)
+"""What a broker says that has lost the end of its log: another producer's records are taken."""
 
 OnDone = Callable[[BaseException | None], None]
 
@@ -207,5 +216,5 @@ def _publish_error(record: Outgoing, error: BaseException) -> PublishError:
     size = len(record.value or b"")
     return PublishError(
         f"record of {size} bytes to {record.topic!r} was not taken: {error}",
-        retriable=bool(getattr(error, "retriable", False)),
+        retriable=bool(getattr(error, "retriable", False)) or isinstance(error, _OF_THE_PRODUCER),
     )

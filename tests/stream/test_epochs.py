@@ -1,11 +1,10 @@
 """A broker that lost the end of its log, as in a power cut: readers go on where it ends now."""
 
-import os
 import time
 from collections.abc import Sequence
 
 import pytest
-from support.stream import running, settings_for, wait_until
+from support.stream import lose_the_end, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.consumer import ConsumerOptions
@@ -47,7 +46,7 @@ def test_a_reader_that_was_away_reads_each_new_record_and_none_again(
     with running(settings, options, before) as loop:
         wait_until(lambda: loop.state.records == 40)
         time.sleep(2 if leased else 0)  # the lease is renewed by another commit
-    _lose_the_end(own_kafka, settings.topics.frames.name)
+    lose_the_end(own_kafka, settings.topics.frames.name)
     values = _send(settings, new, "new")
     after = Collect()
     with running(settings, options, after) as loop:
@@ -63,14 +62,3 @@ def _send(settings: Settings, records: int, what: str) -> list[bytes]:
         publisher.publish([Outgoing(settings.topics.frames.name, b"k", value)])
     publisher.close()
     return values
-
-
-def _lose_the_end(broker: KafkaBroker, topic: str) -> None:
-    """What had not reached the disk when the power was cut."""
-    broker.kill()
-    folder = broker.folder / "data" / f"{topic}-0"
-    (log,) = folder.glob("*.log")
-    os.truncate(log, log.stat().st_size * 3 // 4)
-    for derived in [*folder.glob("*index"), *folder.glob("*.snapshot")]:
-        derived.unlink()
-    broker.start()

@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 from kafka.future import Future as KafkaFuture
 from kafka.record.default_records import DefaultRecordBatchBuilder
-from support.stream import settings_for, wait_until
+from support.stream import lose_the_end, settings_for, wait_until
 
 from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
@@ -78,6 +78,23 @@ def test_what_a_closed_publisher_held_for_a_hanging_broker_never_overtakes_its_s
     assert values[0] == b"first"
     assert values[-1] == b"successor"
     assert len(values) < 1 + held, "the sockets took it all, so nothing was shown"
+
+
+def test_a_broker_that_lost_the_end_of_its_log_takes_the_records_later(own_kafka: KafkaBroker, unique: str) -> None:
+    """It misses those before them. Taken for a refusal of the records, that ended every replica at once."""
+    settings = settings_for(own_kafka.bootstrap, unique, line_partitions=1)
+    ensure_topics(settings, settings.topics)
+    scores = settings.topics.scores.name
+    publisher = Publisher(settings, "test")
+    for number in range(20):
+        publisher.publish([Outgoing(scores, b"k", f"before {number}".encode())])
+    lose_the_end(own_kafka, scores)
+    with pytest.raises(PublishError) as refused:
+        publisher.publish([Outgoing(scores, b"k", b"after")])
+    assert refused.value.retriable
+    publisher.publish([Outgoing(scores, b"k", b"after")])
+    publisher.close()
+    assert [record.value for record in read_to_end(settings, [scores])][-1] == b"after"
 
 
 def test_a_broker_that_is_away_is_named() -> None:

@@ -1,6 +1,7 @@
 """Makes frames and reads what became of them."""
 
 import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.maps import MapEntry
 from pipeline.scoring import Scored
 from pipeline.settings import Settings
+from workers.local.kafka_broker import KafkaBroker
 
 BOOT = "b1"
 
@@ -79,6 +81,17 @@ def wait_until(true: Callable[[], bool], timeout_s: float = 90) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
         time.sleep(0.05)
+
+
+def lose_the_end(broker: KafkaBroker, topic: str) -> None:
+    """What of the topic's only partition had not reached the disk when the power was cut."""
+    broker.kill()
+    folder = broker.folder / "data" / f"{topic}-0"
+    (log,) = folder.glob("*.log")
+    os.truncate(log, log.stat().st_size * 3 // 4)
+    for derived in [*folder.glob("*index"), *folder.glob("*.snapshot")]:
+        derived.unlink()
+    broker.start()
 
 
 class NoStore:
