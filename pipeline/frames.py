@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from pipeline.detectors.bundle import QualityLimits
 from pipeline.events import DeadReason, Doubt, Frame, to_ms
 from pipeline.topics import MAX_FRAME_BYTES
+from pipeline.torn import is_torn
 
 Mode = Literal["gray", "rgb"]
 
@@ -44,14 +45,17 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
     if len(value) > MAX_FRAME_BYTES:
         raise FrameError(DeadReason.TOO_LARGE, f"{len(value)} bytes; at most {MAX_FRAME_BYTES} are allowed")
     try:
-        image = Image.open(io.BytesIO(value), formats=("PNG", "JPEG"))
+        image = _open(value)
         width, height = image.size
         if width * height > MAX_FRAME_PIXELS:
             raise FrameError(
                 DeadReason.TOO_LARGE,
                 f"the header says {width} × {height} pixels; at most {MAX_FRAME_PIXELS} are allowed",
             )
-        return _to_array(image, mode)
+        pixels = _to_array(image, mode)
+        if image.format != "PNG" and is_torn(value, pixels, lambda other: _to_array(_open(other), mode)):
+            raise FrameError(DeadReason.UNDECODABLE, "not a whole JPEG: its data ends before the picture does")
+        return pixels
     except FrameError:
         raise
     except Image.DecompressionBombError as error:
@@ -62,6 +66,10 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error … on hostile bytes.
         raise FrameError(DeadReason.UNDECODABLE, f"not a whole PNG or JPEG: {error}") from error
+
+
+def _open(value: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(value), formats=("PNG", "JPEG"))
 
 
 def _to_array(image: Image.Image, mode: Mode) -> NDArray[np.uint8]:

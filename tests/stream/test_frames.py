@@ -16,7 +16,7 @@ from support.stream import frame, picture
 
 from pipeline.detectors.bundle import QualityLimits
 from pipeline.events import DeadReason, Doubt, to_ms
-from pipeline.frames import FrameError, TimingLimits, decode, doubts_of_facts, doubts_of_pixels, sharpness
+from pipeline.frames import FrameError, Mode, TimingLimits, decode, doubts_of_facts, doubts_of_pixels, sharpness
 from pipeline.topics import MAX_FRAME_BYTES
 
 pytestmark = pytest.mark.unit
@@ -84,6 +84,37 @@ def test_hostile_bytes_raise_nothing_else(tail: bytes) -> None:
     for value in (tail, picture()[:60] + tail, b"\xff\xd8\xff" + tail):
         with suppress(FrameError):
             decode(value, "gray")
+
+
+def _jpeg(pixels: NDArray[np.uint8], **save: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", **save)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["gray", "rgb"])
+@pytest.mark.parametrize("shape", [(200, 300), (200, 300, 3)], ids=["gray", "colour"])
+@pytest.mark.parametrize("filled", [False, True], ids=["with an end of its own", "filled with zeros"])
+def test_a_picture_that_lost_its_rest_is_not_taken_for_a_whole_one(
+    mode: Mode, shape: tuple[int, ...], filled: bool
+) -> None:
+    """The decoder filled the rest with gray, and half a part was judged as a whole one."""
+    whole = _jpeg(np.clip(np.random.default_rng(0).normal(100, 30, shape), 0, 255).astype(np.uint8), quality=90)
+    half = len(whole) // 2
+    end = bytes(half * 2) if filled else b"\xff\xd9"
+    with pytest.raises(FrameError, match="ends before the picture does") as torn:
+        decode(whole[:half] + end, mode)
+    assert torn.value.reason is DeadReason.UNDECODABLE
+
+
+@pytest.mark.parametrize("save", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_blocks": 3}])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (50, 71)])
+def test_a_whole_picture_may_end_as_gray_as_a_torn_one(size: tuple[int, int], save: dict[str, object]) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "an end \xff\xd9 of its own"
+    for pixels in (np.full(size, 128, np.uint8), np.full((*size, 3), 128, np.uint8)):
+        for trailer in (b"", b"what a vendor adds \xff\xda"):
+            assert (decode(_jpeg(pixels, exif=exif, **save) + trailer, "gray") == 128).all()
 
 
 def test_dark_bright_and_blurred_pictures_are_not_decidable() -> None:
