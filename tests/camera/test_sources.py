@@ -282,10 +282,12 @@ def test_a_check_finds_unusable_what_no_replica_takes(tmp_path: Path, pixels: in
     assert why in sight.description
 
 
-def test_a_check_finds_unusable_what_is_torn(images: Path) -> None:
+def test_a_check_finds_unusable_what_is_torn_and_names_the_file(images: Path) -> None:
     first = min(images.iterdir())
     first.write_bytes(first.read_bytes()[: first.stat().st_size // 2])
-    assert not look(FolderSource(type="folder", path=images), threading.Event()).usable
+    sight = look(FolderSource(type="folder", path=images), threading.Event())
+    assert not sight.usable
+    assert repr(first.stem) in sight.description
 
 
 def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: Path) -> None:

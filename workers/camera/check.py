@@ -34,10 +34,12 @@ def _describe(image: Image) -> Sight:
     from pipeline.frames import FrameError, decode
 
     size = len(image.content)
+    # A folder's part is named like the file and the round.
+    which = f"its first image, {image.part_hint.rpartition('.')[0]!r}" if image.part_hint else "its first image"
     if size > MAX_FRAME_BYTES:
-        return Sight(False, f"more than the {MAX_FRAME_BYTES:,} bytes that a frame may have")
+        return Sight(False, f"{which}: more than the {MAX_FRAME_BYTES:,} bytes that a frame may have")
     try:
         height, width = decode(image.content, "gray").shape
     except FrameError as error:
-        return Sight(False, f"{size:,} bytes: {error}")
+        return Sight(False, f"{which}: {size:,} bytes: {error}")
     return Sight(True, f"{width} × {height}, {image.content_type}, {size:,} bytes")
