@@ -28,7 +28,7 @@ from kafka.errors import (
 
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection
-from pipeline.kafka.epochs import begin_by_epoch, position
+from pipeline.kafka.epochs import begin_by_epoch, position, seek
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
@@ -301,8 +301,7 @@ class ConsumerLoop(Generic[Result]):
         if lease and lease.due:
             try:
                 ends = {at: position(consumer, at, timeout_ms=1_000) for at in consumer.assignment()}
-                firsts = _firsts(self._undone).items()
-                ends |= {at: OffsetAndMetadata(first, "", -1) for at, first in firsts if at in ends}
+                ends |= {at: first for at, first in _firsts(self._undone).items() if at in ends}
             except KafkaError as error:
                 if not error.retriable:
                     raise
@@ -357,15 +356,16 @@ def _rewind(consumer: KafkaConsumer, records: Sequence[Incoming]) -> None:
     this its records would be skipped."""
     firsts = _firsts(records)
     for at in firsts.keys() & consumer.assignment():
-        consumer.seek(at, firsts[at])
+        seek(consumer, at, firsts[at])
 
 
-def _firsts(records: Sequence[Incoming]) -> dict[TopicPartition, int]:
-    """The lowest offset of each partition."""
-    firsts: dict[TopicPartition, int] = {}
+def _firsts(records: Sequence[Incoming]) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Where the first of each partition stands."""
+    firsts: dict[TopicPartition, OffsetAndMetadata] = {}
     for record in records:
         at = TopicPartition(record.topic, record.partition)
-        firsts[at] = min(firsts.get(at, record.offset), record.offset)
+        if at not in firsts or record.offset < firsts[at].offset:
+            firsts[at] = OffsetAndMetadata(record.offset, "", record.leader_epoch)
     return firsts
 
 

@@ -31,3 +31,9 @@ def position(consumer: KafkaConsumer, at: TopicPartition, timeout_ms: int) -> Of
     consumer.position(at, timeout_ms=timeout_ms)  # finds it, where it is not known yet
     found: OffsetAndMetadata | None = consumer._subscription.assignment[at].position
     return found
+
+
+def seek(consumer: KafkaConsumer, at: TopicPartition, to: OffsetAndMetadata) -> None:
+    """As the client's own, which takes no epoch."""
+    consumer.seek(at, to.offset)
+    consumer._subscription.seek(at, to)

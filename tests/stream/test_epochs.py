@@ -1,13 +1,15 @@
 """A broker that lost the end of its log, as in a power cut: readers go on where it ends now."""
 
+import threading
 import time
 from collections.abc import Sequence
 
 import pytest
+from kafka import KafkaAdminClient
 from support.stream import lose_the_end, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.consumer import Backpressure, ConsumerOptions
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
@@ -18,16 +20,24 @@ pytestmark = pytest.mark.services
 
 
 class Collect:
+    """`away` makes deliveries wait."""
+
     def __init__(self) -> None:
         self.seen: list[bytes] = []
+        self.away = threading.Event()
+        self.attempts = 0
+        self.assignments = 0
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
-        pass
+        self.assignments += 1
 
     def work(self, batch: Sequence[Incoming]) -> list[bytes]:
         return [record.value or b"" for record in batch]
 
     def deliver(self, result: list[bytes]) -> None:
+        self.attempts += 1
+        if self.away.is_set():
+            raise Backpressure("the test is away")
         self.seen += result
 
 
@@ -52,6 +62,31 @@ def test_a_reader_that_was_away_reads_each_new_record_and_none_again(
     with running(settings, options, after) as loop:
         wait_until(lambda: values[-1] in after.seen)
     assert after.seen == values
+
+
+def test_a_batch_that_waited_meanwhile_is_no_reason_to_begin_anew(own_kafka: KafkaBroker, unique: str) -> None:
+    """A rebalance gave its records back. From where they began the reader had no epoch, and read all again."""
+    settings = settings_for(own_kafka.bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    frames = settings.topics.frames.name
+    options = ConsumerOptions(settings.group("test"), (frames,), overlap=True)
+    old = _send(settings, 40, "old")
+    step = Collect()
+    with running(settings, options, step) as loop:
+        wait_until(lambda: loop.state.records == 40)
+        step.away.set()
+        before = step.attempts
+        _send(settings, 1, "waits")
+        wait_until(lambda: step.attempts > before)
+        lose_the_end(own_kafka, frames)
+        client = KafkaAdminClient(bootstrap_servers=[own_kafka.bootstrap])
+        client.create_partitions({frames: 2})  # a rebalance within 10 s
+        client.close()
+        wait_until(lambda: step.assignments > 1 or loop.state.waiting_for is None)
+        step.away.clear()
+        values = _send(settings, 3, "new")
+        wait_until(lambda: set(values) <= set(step.seen))
+    assert [step.seen.count(value) for value in old + values] == [1] * 43
 
 
 def _send(settings: Settings, records: int, what: str) -> list[bytes]:
