@@ -83,7 +83,8 @@ class Ledger:
     boots: dict[Boot, _BootFacts] = field(default_factory=lambda: defaultdict(_BootFacts))
     strays: dict[Place, str] = field(default_factory=dict)
     """Records of `frames` that do not keep the contract → camera, as far as their key tells."""
-    results: dict[str, list[_Result]] = field(default_factory=lambda: defaultdict(list))
+    results: dict[Boot, dict[int, list[_Result]]] = field(default_factory=lambda: defaultdict(dict))
+    """By sequence."""
     scored_places: set[Place] = field(default_factory=set)
     deaths: dict[Place, str] = field(default_factory=dict)
     heartbeats: int = 0
@@ -108,7 +109,8 @@ class Ledger:
             score = Score.from_json(record.value)
         except ContractError:
             return  # not written by a replica; it can't vouch for a frame
-        self.results[score.frame_id].append(_Result(score.verdict, score.score, score.model.hash))
+        of_boot = self.results[score.camera_id, score.boot_id]
+        of_boot.setdefault(score.sequence, []).append(_Result(score.verdict, score.score, score.model.hash))
         self.scored_places.add((score.position.partition, score.position.offset))
 
     def add_dead(self, record: Incoming) -> None:
@@ -138,18 +140,17 @@ class Ledger:
         parts: dict[str, list[_Sum]] = defaultdict(list)
         for (camera_id, boot_id), facts in self.boots.items():
             superseded = facts.ran < last_ran[camera_id]
-            parts[camera_id].append(self._boot_sum(camera_id, boot_id, facts, committed, superseded))
+            parts[camera_id].append(self._boot_sum((camera_id, boot_id), facts, committed, superseded))
         for place, camera_id in self.strays.items():
             parts[camera_id].append(self._stray_sum(place, committed))
         return [_account(camera_id, sums) for camera_id, sums in sorted(parts.items())]
 
-    def _boot_sum(
-        self, camera_id: str, boot_id: str, facts: _BootFacts, committed: Mapping[int, int], superseded: bool
-    ) -> "_Sum":
+    def _boot_sum(self, boot: Boot, facts: _BootFacts, committed: Mapping[int, int], superseded: bool) -> "_Sum":
         total = _Sum()
+        scored = self.results.get(boot, {})
         for sequence, places in facts.published.items():
-            frame_id = f"{camera_id}:{boot_id}:{sequence}"
-            results = self.results.get(frame_id, [])
+            frame_id = _frame_id(boot, sequence)
+            results = scored.get(sequence, [])
             reasons = [self.deaths[place] for place in places if place in self.deaths]
             lost = [at for at in places if self._is_committed(at, committed) and not self._has_end(at)]
             if results:
@@ -162,7 +163,7 @@ class Ledger:
                 total.missing += 1
             else:
                 total.in_flight += 1
-        self._add_unpublished(total, facts, superseded)
+        self._add_unpublished(total, boot, facts, superseded)
         return total
 
     def _is_committed(self, place: Place, committed: Mapping[int, int]) -> bool:
@@ -171,14 +172,19 @@ class Ledger:
     def _has_end(self, place: Place) -> bool:
         return place in self.scored_places or place in self.deaths
 
-    def _add_unpublished(self, total: "_Sum", facts: _BootFacts, superseded: bool) -> None:
-        """What the camera counted but is not in `frames`: dropped, still with the camera, expired, or missing."""
+    def _add_unpublished(self, total: "_Sum", boot: Boot, facts: _BootFacts, superseded: bool) -> None:
+        """What the camera counted but is not in `frames`: dropped, still with the camera, expired, missing, or scored
+        before a broker lost its record with the end of a log."""
         beat = facts.heartbeat
         captured = max(beat.captured if beat else 0, max(facts.published, default=-1) + 1)
         dropped = Counter(beat.dropped if beat else {})
         first = self._first_retained(facts, captured)
         total.captured += captured - first
         rest = captured - first - len(facts.published)
+        for sequence, results in self.results.get(boot, {}).items():
+            if first <= sequence < captured and sequence not in facts.published:
+                total.add_results(_frame_id(boot, sequence), results)
+                rest -= 1
         if first and dropped.total() > rest:
             # The camera counts since its boot; which of its drops fell into the retained span can't be told.
             dropped = Counter({"unattributed": rest})
@@ -243,6 +249,11 @@ class _Sum:
             if not _same(first, result):
                 self.contradictions.append(f"{frame_id}: one model says both {first} and {result}")
                 return
+
+
+def _frame_id(boot: Boot, sequence: int) -> str:
+    camera_id, boot_id = boot
+    return f"{camera_id}:{boot_id}:{sequence}"
 
 
 def _same(one: _Result, other: _Result) -> bool:

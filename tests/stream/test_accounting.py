@@ -239,6 +239,18 @@ def test_more_drops_than_frames_do_not_balance() -> None:
     assert not plant.account().balanced
 
 
+def test_a_frame_whose_record_was_lost_after_its_score_is_scored() -> None:
+    """As by a broker that lost the end of its log in a power cut."""
+    plant = Plant()
+    plant.score(plant.publish(0))
+    for sequence in (1, 9):  # the second of them is a stranger's
+        headers = tuple(frame(sequence, BOOT).to_headers())
+        plant.score(Incoming("frames", 0, sequence, 0, CAMERA.encode(), b"x", headers))
+    plant.beat(3, published=3, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.captured, account.scored, account.missing) == (3, 2, 1)
+
+
 def test_expired_frames_are_not_missing() -> None:
     plant = Plant()
     plant.offset = 100
