@@ -50,6 +50,17 @@ def test_the_oldest_of_the_camera_that_holds_most_goes_first(parcel: MakeParcel)
     ]
 
 
+def test_what_is_put_back_is_again_the_oldest(parcel: MakeParcel) -> None:
+    buffer = Buffer(3 * parcel(0).size_bytes, WhenFull.DROP_OLDEST)
+    for sequence in range(3):
+        buffer.put(parcel(sequence))
+    taken = buffer.take()
+    assert taken is not None
+    buffer.put_back(taken)
+    assert [p.sequence for p in buffer.put(parcel(3))] == [0]
+    assert [p.sequence for p in drain(buffer)] == [1, 2, 3]
+
+
 def test_a_frame_larger_than_the_whole_buffer_is_given_up_itself(parcel: MakeParcel) -> None:
     for policy in WhenFull:
         huge = parcel(0, size=10_000)

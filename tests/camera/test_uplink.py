@@ -1,6 +1,6 @@
 """Whatever Kafka does, each camera's frames arrive in order, and each one is accounted for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -151,20 +151,45 @@ def test_a_full_spool_gives_up_its_oldest_and_counts_them(tmp_path: Path, parcel
     assert rig.tally(owner) == Tally(captured=100, published=100 - lost, dropped={"spool_full": lost})
 
 
-def test_a_disk_that_fails_costs_counted_frames_not_the_process(
-    tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(params=[5, 28], ids=["a disk that fails", "a full disk"])
+def no_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The disk is played, for a real one can't be made to fail here."""
 
     def fail(*_: object) -> int:
-        raise OSError(5, "Input/output error")
+        raise OSError(request.param, "it does not write")
 
-    rig = Rig(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("os.pwritev", fail)
-        capture(rig, parcel, owner, 3)
+        yield patch
+
+
+def test_where_the_disk_takes_nothing_frames_wait_in_memory(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, no_disk: pytest.MonkeyPatch
+) -> None:
+    """A spool without room had lost what a worker without any spool would have kept."""
+    size = parcel(0).size_bytes
+    rig = Rig(tmp_path, buffer_bytes=4 * size)
+    for _ in range(6):
+        rig.capture(parcel, owner)
         rig.uplink.step()
-    assert rig.tally(owner) == Tally(captured=3, dropped={"spool_failed": 3})
+    assert rig.tally(owner) == Tally(captured=6, buffered=4, dropped={"buffer_full": 2})
+    no_disk.undo()
+    rig.uplink.step()
+    assert rig.tally(owner).spooled == 4
+    capture(rig, parcel, owner, 2)
+    rig.connect()
+    rig.settle()
+    assert rig.log == ids(owner, *range(2, 8))
+
+
+def test_a_disk_that_takes_nothing_at_the_end_costs_counted_frames_not_the_process(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, no_disk: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path)
+    capture(rig, parcel, owner, 3)
+    rig.end()
+    assert sum(rig.tally(owner).dropped.values()) == 3
+    assert rig.tally(owner).dropped.keys() <= {"spool_failed", "spool_full"}
 
 
 def test_an_orderly_end_leaves_the_rest_in_the_spool(tmp_path: Path, parcel: MakeParcel, owner: Owner) -> None:

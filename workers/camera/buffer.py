@@ -31,6 +31,7 @@ class Buffer:
         self._on_arrival = on_arrival
         self._room = threading.Condition()
         self._arrivals = count()
+        self._returns = count(-1, -1)
         self._waiting: OrderedDict[int, Parcel] = OrderedDict()
         self._of_camera: dict[str, deque[int]] = {}
         self._bytes_of_camera: dict[str, int] = {}
@@ -63,7 +64,7 @@ class Buffer:
                     break
             if self._closed or self._bytes + parcel.size_bytes > self._limit_bytes:
                 return [*given_up, parcel]
-            self._add(parcel)
+            self._add(parcel, next(self._arrivals))
         self._on_arrival()
         return given_up
 
@@ -76,6 +77,15 @@ class Buffer:
             self._remove(arrival)
             self._room.notify()  # one frame left, so one source may go on; the others look again after a while
             return parcel
+
+    def put_back(self, parcel: Parcel) -> None:
+        """What was taken last, which is again the oldest of all. Takes room that may be another's by now: the next
+        `put` makes up for it."""
+        with self._room:
+            arrival = next(self._returns)
+            self._add(parcel, arrival)
+            self._waiting.move_to_end(arrival, last=False)
+            self._of_camera[parcel.owner.camera_id].rotate(1)
 
     def take_group(self, enough_bytes: int) -> list[Parcel]:
         """The oldest ones, in order, until they hold enough: at one price for all of them."""
@@ -96,8 +106,8 @@ class Buffer:
             self._closed = True
             self._room.notify_all()
 
-    def _add(self, parcel: Parcel) -> None:
-        arrival, camera_id = next(self._arrivals), parcel.owner.camera_id
+    def _add(self, parcel: Parcel, arrival: int) -> None:
+        camera_id = parcel.owner.camera_id
         self._waiting[arrival] = parcel
         self._of_camera.setdefault(camera_id, deque()).append(arrival)
         self._bytes_of_camera[camera_id] = self._bytes_of_camera.get(camera_id, 0) + parcel.size_bytes

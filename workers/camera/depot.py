@@ -29,17 +29,16 @@ class Depot:
     def empty(self) -> bool:
         return self._spool.empty
 
-    def store(self, parcel: Parcel) -> bool:
-        """Puts a frame from the buffer behind all others, or counts it as dropped."""
+    def store(self, parcel: Parcel) -> DropReason | None:
+        """Puts a frame from the buffer behind all others. Where the disk does not take it, it stays the caller's:
+        returns what to drop it for, if it can be kept nowhere else."""
         try:
             self._append(parcel)
         except OSError as error:
-            reason = DropReason.SPOOL_FULL if isinstance(error, SpoolFullError) else DropReason.SPOOL_FAILED
-            self._complain("frames cannot be spooled and are lost; they are counted", error)
-            self._ledger.drop(parcel.owner, Place.BUFFERED, reason)
-            return False
+            self._complain("frames cannot be spooled and wait in memory, as far as there is room", error)
+            return DropReason.SPOOL_FULL if isinstance(error, SpoolFullError) else DropReason.SPOOL_FAILED
         self._ledger.move(parcel.owner, Place.BUFFERED, Place.SPOOLED)
-        return True
+        return None
 
     def secure(self, entry: Entry) -> bool:
         """Puts a frame that is on its way on disk as well, where nothing newer is there yet."""

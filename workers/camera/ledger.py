@@ -26,7 +26,7 @@ class DropReason(StrEnum):
     SPOOL_FULL = "spool_full"
     """The spool's limit or the disk was reached; the oldest frames went."""
     SPOOL_FAILED = "spool_failed"
-    """The disk refused to write for another reason than being full."""
+    """At an orderly end, the disk refused to write for another reason than being full."""
     REJECTED = "rejected"
     """Kafka refused this very frame, twice, while it took others."""
     SHUTDOWN = "shutdown"

@@ -182,8 +182,10 @@ class Uplink:
             self._secure_window(self._depot)
         moved_bytes = 0
         while moved_bytes < _SPILL_BYTES and (parcel := self._buffer.take()):
+            if self._depot.store(parcel):
+                self._buffer.put_back(parcel)
+                break
             moved_bytes += parcel.size_bytes
-            self._depot.store(parcel)
         return moved_bytes > 0
 
     def _secure_window(self, depot: Depot) -> None:
@@ -252,10 +254,9 @@ class Uplink:
         if self._depot and not self._depot.has_unsent:
             self._secure_window(self._depot)
         while parcel := self._buffer.take():
-            if self._depot:
-                self._depot.store(parcel)
-            else:
-                self._ledger.drop(parcel.owner, Place.BUFFERED, DropReason.SHUTDOWN)
+            reason = self._depot.store(parcel) if self._depot else DropReason.SHUTDOWN
+            if reason:
+                self._ledger.drop(parcel.owner, Place.BUFFERED, reason)
         # The window last: what is stored above can push its frames out of the spool.
         while len(self._window):
             entry = self._window.pop()
