@@ -36,6 +36,8 @@ class Topic:
     cleanup: Cleanup = "delete"
     segment_bytes: int = 256 * 1024 * 1024
     """What is not compacted and not deleted yet: the newest file of a partition."""
+    judged_by_arrival: bool = False
+    """The broker's time of a record decides what becomes of it."""
     may_have_more_partitions: bool = False
     """Nothing that Andon keeps depends on where a key lies, so a broker may have been given more of them already."""
 
@@ -101,6 +103,8 @@ def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int 
             max_message_bytes=MAX_FRAME_RECORD_BYTES,
             retention_ms=_DAY_MS,
             retention_bytes=16 * 1024**3,
+            # Lateness: a replay of the same record must be judged alike.
+            judged_by_arrival=True,
             may_have_more_partitions=True,
         ),
         frames_dead=Topic(

@@ -44,13 +44,17 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
             with suppress(TopicAlreadyExistsError):
                 admin.create_topics(missing, timeout_ms=15_000, wait_for_metadata=True)
             admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=15_000)
-        _check(admin, wanted)
+        _check(admin, wanted, with_clocks=True)
 
 
-def check_topics(settings: Settings, wanted: Iterable[Topic]) -> None:
-    """Raises TopicError when a topic is missing or its limits differ, KafkaUnavailableError when no broker answers."""
+def check_topics(settings: Settings, wanted: Iterable[Topic], *, with_clocks: bool = False) -> None:
+    """Raises TopicError when a topic is missing or its limits differ, KafkaUnavailableError when no broker answers.
+
+    with_clocks: whether it carries the broker's time, too. A process asks that of `frames` alone, or none could start
+    while its topics, which an earlier Andon had made, still carry their senders'.
+    """
     with _Admin(settings) as admin:
-        _check(admin, list(wanted))
+        _check(admin, list(wanted), with_clocks=with_clocks)
 
 
 def delete_topics(settings: Settings, prefix: str) -> None:
@@ -78,7 +82,7 @@ def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], i
                 time.sleep(0.2)
 
 
-def _check(admin: KafkaAdminClient, wanted: list[Topic]) -> None:
+def _check(admin: KafkaAdminClient, wanted: list[Topic], *, with_clocks: bool) -> None:
     existing = set(admin.list_topics())
     faults = [
         f"topic {t.name!r} does not exist; create it with `andon topics create`"
@@ -91,12 +95,14 @@ def _check(admin: KafkaAdminClient, wanted: list[Topic]) -> None:
         resources = [ConfigResource(ConfigResourceType.TOPIC, t.name) for t in present]
         configs = next(iter(admin.describe_configs(resources, config_filter="all").values()))
         for topic in present:
-            faults += topic_faults(topic, partitions[topic.name], configs[topic.name])
+            faults += topic_faults(topic, partitions[topic.name], configs[topic.name], with_clocks=with_clocks)
     if faults:
         raise TopicError("; ".join(faults))
 
 
-def topic_faults(topic: Topic, partitions: int, config: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def topic_faults(
+    topic: Topic, partitions: int, config: Mapping[str, Mapping[str, Any]], *, with_clocks: bool = False
+) -> list[str]:
     """What would break frames or accounting. Retention is the operator's own business and is left alone."""
     faults = []
     if topic.may_have_more_partitions:
@@ -116,7 +122,8 @@ def topic_faults(topic: Topic, partitions: int, config: Mapping[str, Mapping[str
             f"topic {topic.name!r} takes records of at most {limit} bytes, but needs {topic.max_message_bytes}; "
             f"set its max.message.bytes to {topic.max_message_bytes}"
         )
-    for name in ("message.timestamp.type", "cleanup.policy"):
+    clocks = ("message.timestamp.type",) if with_clocks or topic.judged_by_arrival else ()
+    for name in (*clocks, "cleanup.policy"):
         found = ",".join(sorted(config[name]["value"].split(",")))
         if found != topic.config[name]:
             faults.append(f"topic {topic.name!r} has {name}={found}; set it to {topic.config[name]}")

@@ -138,6 +138,19 @@ def test_a_sender_with_a_wrong_clock_is_heard_on_every_topic(
         assert abs(record.timestamp_ms / 1000 - time.time()) < 60, record.place
 
 
+def test_topics_of_an_earlier_andon_keep_no_process_from_its_start(kafka_bootstrap: str, unique: str) -> None:
+    """They carried their senders' time. Else all processes would have to be changed at the moment when they are."""
+    settings = settings_for(kafka_bootstrap, unique)
+    scores = settings.topics.scores
+    client = KafkaAdminClient(bootstrap_servers=kafka_bootstrap.split(","))
+    configs = {**scores.config, "message.timestamp.type": "CreateTime"}
+    client.create_topics({scores.name: {"num_partitions": 2, "replication_factor": -1, "configs": configs}})
+    client.close()
+    check_topics(settings, [scores])
+    with pytest.raises(TopicError, match=r"scores' has message\.timestamp\.type=CreateTime; set it to LogAppendTime"):
+        check_topics(settings, [scores], with_clocks=True)
+
+
 def test_partitions_may_be_added_to_frames_before_any_process_is_told(kafka_bootstrap: str, unique: str) -> None:
     """A camera that lost its connection in between could not come back, and its spool ran full."""
     before = settings_for(kafka_bootstrap, unique, frame_partitions=2)

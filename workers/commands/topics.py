@@ -27,7 +27,7 @@ def check() -> None:
     from pipeline.settings import read_settings
 
     settings = read_settings()
-    check_topics(settings, settings.topics)
+    check_topics(settings, settings.topics, with_clocks=True)
     typer.echo(f"All topics at {settings.kafka_bootstrap} are as they must be.")
 
 
