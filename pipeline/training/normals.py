@@ -16,11 +16,11 @@ from pipeline.frames import Mode
 from pipeline.training.images.copies import said, without_copies
 from pipeline.training.images.data import (
     DataError,
-    Frame,
+    Frames,
     fingerprint,
     how_stored,
     input_spec,
-    load_frames,
+    look_at,
     on_brightness,
 )
 from pipeline.training.images.enough import images_for
@@ -28,6 +28,7 @@ from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.images.split import Shares, Split, split_by_number
 from pipeline.training.threshold.calibrate import CalibrationError, normals_needed
+from pipeline.training.track import Track, untracked
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Normals:
     mode: Mode
     spec: InputSpec
     split: Split[Path]
-    parts: Mapping[str, Sequence[Frame]]
+    parts: Mapping[str, Frames]
     """Role → frames, in the order of their names."""
     calibration_parts: NDArray[np.int64]
     """(N,): which part each image shows that the threshold is set by (`parts_of`)."""
@@ -59,7 +60,12 @@ class Normals:
 
 
 def read_normals(
-    data: Path, shares: Shares, false_alarm_rate: float, min_side_px: int, same_part: int | None = None
+    data: Path,
+    shares: Shares,
+    false_alarm_rate: float,
+    min_side_px: int,
+    same_part: int | None = None,
+    track: Track = untracked,
 ) -> Normals:
     """data: see `find_layout`; same_part: see `parts_of`. Raises DataError, or CalibrationError where they can't
     promise the rate."""
@@ -77,10 +83,10 @@ def read_normals(
     except CalibrationError as error:
         raise CalibrationError("\n".join((str(error), *notes))) from None
     stored = how_stored(paths)
-    frames = dict(zip(paths, load_frames(paths, stored.mode), strict=True))
-    notes += (*stored.notes, *on_brightness(list(frames.values())))
-    parts = {role: [frames[path] for path in getattr(split, role)] for role in vars(split)}
-    spec = input_spec(frames, stored.mode, min_side_px)
+    looked = look_at(paths, stored.mode, track)
+    notes += (*stored.notes, *on_brightness(looked))
+    parts = {role: Frames(getattr(split, role), stored.mode, looked) for role in vars(split)}
+    spec = input_spec({path: one.shape for path, one in looked.items()}, stored.mode, min_side_px)
     return Normals(stored.mode, spec, split, parts, shown, notes)
 
 

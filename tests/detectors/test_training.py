@@ -1,5 +1,6 @@
 """Training: what it refuses, that it can be killed, and that it repeats itself."""
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +10,18 @@ import pytest
 import torch
 from detectors.conftest import TINY_CFLOW_PLAN, TINY_CONFIG, TINY_FEATURES, TINY_PLAN, normal_frames, write_images
 from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.detectors.bundle import read_info
 from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.preprocess import normalise
+from pipeline.frames import Mode, decode
 from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, synthetic_defects, with_defect
+from pipeline.training.images import data
 from pipeline.training.images.data import DataError, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.normals import read_normals
@@ -173,6 +177,43 @@ def test_few_bits_in_16_bit_images_are_told(bits: int, brightest: str | None, tm
     notes = read_normals(tmp_path, TINY_PLAN.shares, 0.3, 32).notes
     told = [note for note in notes if f"the brightest level of all images is {brightest} of 255" in note]
     assert (len(told), len(notes)) == ((1, 1) if brightest else (0, 0))
+
+
+@pytest.mark.parametrize("method", ["radar", "cflow"])
+def test_a_training_holds_a_few_of_its_images_at_a_time(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of photos fill any memory: the system would end the training without a word."""
+    write_images(tmp_path / "data", normal_frames(40))
+    alive = most = 0
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def watched(value: bytes, mode: Mode) -> NDArray[np.uint8]:
+        nonlocal alive, most
+        frame = decode(value, mode).copy()  # whose views keep itself alive
+        weakref.finalize(frame, gone)
+        alive += 1
+        most = max(most, alive)
+        return frame
+
+    monkeypatch.setattr(data, "decode", watched)
+    device = torch.device("cpu")
+    if method == "radar":
+        train_radar(tmp_path / "data", tmp_path / "out", "x", TINY_PLAN, device)
+    else:
+        train_cflow(tmp_path / "data", tmp_path / "out", "x", TINY_CFLOW_PLAN, device)
+    assert 0 < most <= 5
+
+
+def test_an_image_that_changes_while_it_is_trained_on_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path, normal_frames(12))
+    fit = read_normals(tmp_path, TINY_PLAN.shares, 0.3, 32).parts["fit"]
+    write_images(tmp_path, normal_frames(12, 50, 50))
+    with pytest.raises(DataError, match=r"part0000\.png: was changed while the training ran"):
+        fit[0]
 
 
 def test_too_few_normals_for_the_promise_are_refused_before_training(normals_folder: Path, tmp_path: Path) -> None:

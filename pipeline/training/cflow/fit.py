@@ -69,7 +69,7 @@ def train_cflow(
     Raises DataError, CalibrationError or AndonError (no encoder weights), all before the first training step.
     """
     started = time.monotonic()
-    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part)
+    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part, track)
     parts, mode = normals.parts, normals.mode
     if not parts["fit"] or sum(map(len, parts.values())) < _FEWEST:
         raise DataError(f"{normals}: too few for flows and threshold; give at least {_FEWEST}")
@@ -88,7 +88,7 @@ def train_cflow(
     scorer = CflowScorer(model)
     shown = track(range(len(apart)), "setting the threshold")
     scores = np.concatenate([scorer.measure(apart[number][None]).scores for number in shown])
-    grays = [to_gray(frame) for frame in apart]
+    grays = (to_gray(apart[number]) for number in track(range(len(apart)), "measuring light and sharpness"))
     calibration = calibrate(scores, normals.calibration_parts, grays, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "validation"), _PACKAGES),

@@ -5,7 +5,7 @@ thin (cracks, scratches), small and deep (holes), at the border (breaks), of tex
 of place (cut and paste). Each is as faint at times as real ones are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,20 +132,19 @@ def with_defect(frame: Frame, donor: Frame, kind: str, random: Random) -> Defect
 
 
 def synthetic_defects(normals: Sequence[Frame], per_normal: int, seed: int) -> list[Defect]:
+    """`drawn_defects`, all at once."""
+    return list(drawn_defects(normals, per_normal, seed))
+
+
+def drawn_defects(normals: Sequence[Frame], per_normal: int, seed: int) -> Iterator[Defect]:
     """`per_normal` copies of each gray (H, W) normal with one defect each, the kinds in turn. A function of its
     arguments alone."""
     random = np.random.default_rng(seed)
     kinds = list(KINDS)
-    return [
-        with_defect(
-            frame,
-            normals[int(random.integers(len(normals)))],
-            kinds[(position * per_normal + copy) % len(kinds)],
-            random,
-        )
-        for position, frame in enumerate(normals)
-        for copy in range(per_normal)
-    ]
+    for position, frame in enumerate(normals):
+        for copy in range(per_normal):
+            donor = normals[int(random.integers(len(normals)))]
+            yield with_defect(frame, donor, kinds[(position * per_normal + copy) % len(kinds)], random)
 
 
 def _line(frame: Frame, random: Random, length: float, width_px: float, bend: float) -> Floats:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from PIL import Image
 from pipeline.detectors.bundle import InputSpec
 from pipeline.errors import AndonError
 from pipeline.frames import MAX_FRAME_PIXELS, FrameError, Mode, decode
+from pipeline.training.track import Track, untracked
 
 Frame = NDArray[np.uint8]
 """(H, W) gray or (H, W, 3) RGB."""
@@ -68,28 +69,82 @@ def how_stored(paths: Sequence[Path]) -> Stored:
     return Stored(gray=tuple(kinds[True]), colour=tuple(kinds[False]))
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What a training must know of an image before it begins."""
+
+    shape: tuple[int, ...]
+    """Of its frame."""
+    brightest: int
+
+
+def look_at(paths: Sequence[Path], mode: Mode, track: Track = untracked) -> dict[Path, Looked]:
+    """Decodes every image, and keeps none: see `Frames`. Raises DataError that names every unreadable file."""
+    looked: dict[Path, Looked] = {}
+    faults: list[str] = []
+    for number in track(range(len(paths)), "looking at images"):
+        try:
+            frame = read_frame(paths[number], mode)
+        except DataError as error:
+            faults.append(str(error))
+        else:
+            looked[paths[number]] = Looked(frame.shape, int(frame.max(initial=0)))
+    refuse(faults, len(paths))
+    return looked
+
+
+class Frames(Sequence[Frame]):
+    """The frames of files that were looked at, each decoded whenever it is asked for: all at once would fill the
+    memory, 5,000 photos of 5 megapixels in colour with 75 GB. Raises DataError for a file that can no longer be read,
+    or holds another size by now."""
+
+    def __init__(self, paths: Sequence[Path], mode: Mode, looked: Mapping[Path, Looked]) -> None:
+        self._paths, self._mode = tuple(paths), mode
+        self._looked = looked
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        return [self._looked[path].shape for path in self._paths]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, place: int) -> Frame: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Frames": ...
+
+    def __getitem__(self, place: int | slice) -> "Frame | Frames":
+        if isinstance(place, slice):
+            return Frames(self._paths[place], self._mode, self._looked)
+        path = self._paths[place]
+        frame = read_frame(path, self._mode)
+        if frame.shape != self._looked[path].shape:
+            raise DataError(f"{path}: was changed while the training ran; begin it again")
+        return frame
+
+
 def load_frames(paths: Sequence[Path], mode: Mode) -> list[Frame]:
     """One (H, W) array for each file in 'gray', (H, W, 3) in 'rgb', decoded exactly as the stream decodes its frames.
-    Sizes may differ from file to file.
+    Sizes may differ from file to file. All at once, for few images: a training takes `Frames`.
 
     Raises DataError that names every unreadable file, or says that there are no images.
     """
-    frames: list[Frame] = []
-    faults: list[str] = []
-    for path in paths:
-        try:
-            frames.append(read_frame(path, mode))
-        except DataError as error:
-            faults.append(str(error))
-    refuse(faults, len(paths))
+    frames = list(Frames(paths, mode, look_at(paths, mode)))
     if not frames:
         raise DataError("there are no images to load")
     return frames
 
 
-def on_brightness(frames: Sequence[Frame]) -> tuple[str, ...]:
+def shapes_of(frames: Sequence[Frame]) -> list[tuple[int, ...]]:
+    """Without decoding any."""
+    return frames.shapes if isinstance(frames, Frames) else [frame.shape for frame in frames]
+
+
+def on_brightness(looked: Mapping[Path, Looked]) -> tuple[str, ...]:
     """For a person, where all frames are so dark that they can hardly be of a camera's full range."""
-    brightest = max((int(frame.max(initial=0)) for frame in frames), default=_DIM)
+    brightest = max((one.brightest for one in looked.values()), default=_DIM)
     if brightest >= _DIM:
         return ()
     return (
@@ -185,20 +240,20 @@ def by_size(frames: Sequence[Frame]) -> list[tuple[NDArray[np.intp], NDArray[np.
     return [(np.array(group), np.stack([frames[i] for i in group])) for group in groups.values()]
 
 
-def input_spec(frames: Mapping[Path, Frame], mode: Mode, min_side_px: int) -> InputSpec:
-    """What a model that was trained on these frames may judge: their one size, or, when they differ, any size from
-    `min_side_px` up. Raises DataError that names the frames that lie below."""
-    heights, widths = ([frame.shape[axis] for frame in frames.values()] for axis in (0, 1))
-    shortest = sorted(frames, key=lambda path: min(frames[path].shape[:2]))
-    small = [path for path in shortest if min(frames[path].shape[:2]) < min_side_px]
+def input_spec(shapes: Mapping[Path, tuple[int, ...]], mode: Mode, min_side_px: int) -> InputSpec:
+    """What a model that was trained on frames of these shapes may judge: their one size, or, when they differ, any size
+    from `min_side_px` up. Raises DataError that names the frames that lie below."""
+    heights, widths = ([shape[axis] for shape in shapes.values()] for axis in (0, 1))
+    shortest = sorted(shapes, key=lambda path: min(shapes[path][:2]))
+    small = [path for path in shortest if min(shapes[path][:2]) < min_side_px]
     if small:
         named = ", ".join(path.name for path in small[:_FILES_NAMED]) + (" …" if len(small) > _FILES_NAMED else "")
         raise DataError(
-            f"{len(small)} of {len(frames)} images go down to {size_text(frames[small[0]].shape)}, and this model "
+            f"{len(small)} of {len(shapes)} images go down to {size_text(shapes[small[0]])}, and this model "
             f"takes no side below {min_side_px} px: take them out, or give larger ones (CFLOW takes them from 32 px "
             f"up): {named}"
         )
-    one_size = len({frame.shape for frame in frames.values()}) == 1
+    one_size = len(set(shapes.values())) == 1
     return InputSpec(
         height_px=max(heights), width_px=max(widths), mode=mode, min_side_px=None if one_size else min_side_px
     )

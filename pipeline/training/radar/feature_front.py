@@ -14,6 +14,7 @@ from pipeline.detectors.radar.config import STRIDE_PX, RadarConfig
 from pipeline.detectors.radar.front import FeatureFront, raw_features
 from pipeline.detectors.radar.projection import Projection, beside_their_surroundings, whiten
 from pipeline.training.drawn.damage import Damaged, damaged_copies
+from pipeline.training.images.data import shapes_of
 from pipeline.training.radar.directions import spread_of, standing_out
 from pipeline.training.radar.whitening import fibres_of, fit_whitening, whitening_of
 from pipeline.training.track import Track, untracked
@@ -42,7 +43,7 @@ class Change:
 def as_many_as_fit(frames: Sequence[NDArray[np.uint8]], side_px: int, most: int) -> Sequence[NDArray[np.uint8]]:
     """The frames, or evenly spread ones where all together have more than `most` positions of `side_px`: what is kept
     of each would not fit into memory."""
-    positions = sum(-(-frame.shape[0] // side_px) * -(-frame.shape[1] // side_px) for frame in frames)
+    positions = sum(-(-shape[0] // side_px) * -(-shape[1] // side_px) for shape in shapes_of(frames))
     count = max(_FEWEST_NORMALS, len(frames) * most // max(1, positions))
     if count >= len(frames):
         return frames

@@ -1,7 +1,7 @@
 """Fits RADAR from a folder of normals and writes its bundle: network, forest, threshold, each on its own normals."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from pipeline.detectors.radar.front import Front, PixelFront
 from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.frames import to_gray
-from pipeline.training.drawn.synthetic import synthetic_defects
+from pipeline.training.drawn.synthetic import drawn_defects
 from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.images.data import DataError, Frame
 from pipeline.training.images.split import Shares
@@ -35,6 +35,11 @@ from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "timm", "scikit-learn", "numpy")
 _SYNTHETIC_PER_NORMAL = 4
+_MOST_CHECKED = 100
+"""So many normals are enough for a figure of the card, and more of 5 megapixels take hours."""
+_MOST_PLACES = 50_000_000
+"""Of all normals together that tell what is usual where: some 1.5 GB while they are sorted. In pixels 555 images of
+300 × 300 px have as many, or 12 of 2000 × 2000, and 20 are taken in any case."""
 _MOST_VALUES = 500_000_000
 """Of all normals together in pixels: 2 GB. 5,000 gray images of 300 × 300 px have as many, or 125 of 2000 × 2000."""
 
@@ -68,7 +73,7 @@ def train_radar(
 ) -> BundleInfo:
     """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
     started = time.monotonic()
-    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part)
+    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part, track)
     parts = normals.parts
     if len(parts["fit"]) < 2 or len(parts["forest"]) < 2:
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
@@ -86,17 +91,21 @@ def train_radar(
     load_weights(network, weights)
     extractor = RadarFeatures(front, network, config, device)
 
-    def features(frames: Sequence[Frame], doing: str) -> NDArray[np.float64]:
-        return np.concatenate([extractor.measure(frames[n][None])[0] for n in track(range(len(frames)), doing)])
+    def features(frames: Iterable[Frame], count: int, doing: str) -> NDArray[np.float64]:
+        shown = zip(track(range(count), doing), frames, strict=True)
+        return np.concatenate([extractor.measure(frame[None])[0] for _, frame in shown])
 
-    def score(frames: Sequence[Frame], doing: str) -> NDArray[np.float64]:
-        return judgement.score(features(frames, doing))
+    def score(frames: Iterable[Frame], count: int, doing: str) -> NDArray[np.float64]:
+        return judgement.score(features(frames, count, doing))
 
     held_out = parts["forest"]
-    extractor.fit_usual(held_out[number] for number in track(range(len(held_out)), "learning what is usual where"))
-    judgement = fit_judgement(features(held_out, "fitting the forest"), plan.trees, plan.noise.seed)
+    usual = as_many_as_fit(held_out, config.scale, _MOST_PLACES)
+    extractor.fit_usual(usual[number] for number in track(range(len(usual)), "learning what is usual where"))
+    measured = features(held_out, len(held_out), "fitting the forest")
+    judgement = fit_judgement(measured, plan.trees, plan.noise.seed)
     apart = parts["calibration"]
-    scores, grays = score(apart, "setting the threshold"), [to_gray(frame) for frame in apart]
+    scores = score(apart, len(apart), "setting the threshold")
+    grays = (to_gray(apart[number]) for number in track(range(len(apart)), "measuring light and sharpness"))
     calibration = calibrate(scores, normals.calibration_parts, grays, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "forest"), _PACKAGES),
@@ -108,9 +117,11 @@ def train_radar(
         "machine": machine(device),
     }
     if normals.mode == "gray" and len(parts["validation"]):
-        defects = synthetic_defects(parts["validation"], _SYNTHETIC_PER_NORMAL, plan.noise.seed)
-        good = score(parts["validation"], "checking: good parts")
-        bad = score([defect.frame for defect in defects], "checking: drawn defects")
+        checked = parts["validation"][:: -(-len(parts["validation"]) // _MOST_CHECKED)]
+        defects = drawn_defects(checked, _SYNTHETIC_PER_NORMAL, plan.noise.seed)
+        good = score(checked, len(checked), "checking: good parts")
+        drawn = (defect.frame for defect in defects)
+        bad = score(drawn, len(checked) * _SYNTHETIC_PER_NORMAL, "checking: drawn defects")
         facts["validation_auroc_synthetic"] = round(evaluate_images(good, bad).auroc, 4)
     info = BundleInfo(
         name=name,

@@ -1,7 +1,7 @@
 """From the scores of held-out normals to a threshold, and from their looks to quality limits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,16 +68,17 @@ def quantiles(scores: NDArray[np.float64]) -> dict[str, float]:
 def calibrate(
     scores: NDArray[np.float64],
     parts: NDArray[np.int64],
-    frames: Sequence[NDArray[np.uint8]],
+    frames: Iterable[NDArray[np.uint8]],
     false_alarm_rate: float,
 ) -> Calibration:
     """scores (N,) of the calibration normals, the part that each shows, and the frames in gray, each (H, W), for the
-    quality limits. Of a part with several pictures the highest score counts, once."""
+    quality limits: one is looked at after the other. Of a part with several pictures the highest score counts, once."""
+    levels, sharpnesses = zip(*((mean_level(frame), sharpness(frame)) for frame in frames), strict=True)
     of_parts = highest_of_parts(scores, parts)
     return Calibration(
         threshold=conformal_threshold(of_parts, false_alarm_rate),
         false_alarm_rate=false_alarm_rate,
         normals=len(of_parts),
         score_quantiles=quantiles(scores),
-        quality=quality_limits([mean_level(frame) for frame in frames], [sharpness(frame) for frame in frames]),
+        quality=quality_limits(levels, sharpnesses),
     )
