@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from pipeline.durable import names_to_disk, to_disk
 from pipeline.errors import AndonError
 
 WEIGHTS = "model.safetensors"
@@ -184,7 +185,7 @@ def _manifest(info: BundleInfo) -> bytes:
 
 def _write(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     """All in full beside those that are there, then all by rename, in their order: a full disk leaves those that are
-    there as they were."""
+    there as they were, and so does a power cut. On the disk when it returns."""
     drafts = {name: folder / (name + _DRAFT) for name in files}
     try:
         for name, content in files.items():
@@ -193,12 +194,14 @@ def _write(folder: Path, files: Mapping[str, bytes | Path]) -> None:
                 shutil.copyfile(content, drafts[name])
             else:
                 drafts[name].write_bytes(content)
+        to_disk(*drafts.values())
     except OSError:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
         raise
     for name, draft in drafts.items():
         draft.replace(folder / name)
+    names_to_disk({*(draft.parent for draft in drafts.values()), folder.parent})
 
 
 def read_info(folder: Path) -> BundleInfo:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from pipeline.durable import names_to_disk, to_disk
 from pipeline.errors import AndonError
 
 _TENSORS = "state.safetensors"
@@ -65,13 +66,16 @@ def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mappi
     }
     try:
         tensors_file.write_bytes(save(flat))  # raises OSError on a full disk, as nothing in safetensors does
+        to_disk(tensors_file)
     except OSError as error:
         error.filename = error.filename or str(tensors_file)  # to open tells it, to write does not
         tensors_file.unlink(missing_ok=True)
         raise
     draft = folder / (_FACTS + ".part")
     draft.write_text(json.dumps({**asdict(progress), "tensors": tensors_file.name}))
+    to_disk(draft)
     draft.replace(folder / _FACTS)
+    names_to_disk([folder])  # before the former tensors go
     for stale in folder.glob(f"*-{_TENSORS}"):
         if stale != tensors_file:
             stale.unlink()

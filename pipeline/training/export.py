@@ -27,6 +27,7 @@ from pipeline.detectors.runtimes import (
     sha256_of,
     use_runtime,
 )
+from pipeline.durable import names_to_disk, to_disk
 from pipeline.errors import AndonError
 from pipeline.training.track import Track, untracked
 
@@ -114,7 +115,9 @@ def export_bundle(
             )
         done = draft.model_copy(update={"parity": {name: float(value) for name, value in asdict(found).items()}})
         (place / EXPORT).write_text(done.model_dump_json(indent=2) + "\n")
+        to_disk(*place.iterdir())
         place.rename(out / runtime)
+        names_to_disk([out])
     finally:
         shutil.rmtree(draft_of, ignore_errors=True)
     return done

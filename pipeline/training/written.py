@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.durable import names_to_disk, to_disk
+
 
 def write_whole(path: Path, text: str) -> None:
     """UTF-8, written beside the file and put into its place at the end. What a file name holds that is no text is
@@ -9,7 +11,9 @@ def write_whole(path: Path, text: str) -> None:
     draft = path.with_name(path.name + ".part")
     try:
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        to_disk(draft)
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+    names_to_disk([path.parent])
