@@ -18,6 +18,7 @@ from pipeline.detectors.base import Detector
 from pipeline.drawing import colour_scale, side_by_side
 from pipeline.folders import files_below
 from pipeline.single import judge
+from pipeline.spreadsheet import cell
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import SUFFIXES, DataError, read_frame
 from pipeline.training.track import Track, untracked
@@ -185,5 +186,6 @@ def _write_tables(lines: Sequence[Line], out: Path) -> None:
     table.writeheader()
     for line in lines:
         facts = {name: value for name, value in line.as_dict().items() if name in columns}
-        table.writerow({**facts, **(line.features or {}), "doubts": " ".join(line.doubts)})
+        row = {**facts, **(line.features or {}), "doubts": " ".join(line.doubts)}
+        table.writerow({name: cell(value) for name, value in row.items()})
     write_whole(out / "results.csv", written.getvalue())

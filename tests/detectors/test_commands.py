@@ -178,6 +178,19 @@ def test_predict_tells_of_pictures_that_it_does_not_read(
     assert "1 pictures of other formats were left out" in capsys.readouterr().err
 
 
+def test_no_file_name_is_a_formula_to_a_spreadsheet(bundles: dict[str, Path], tmp_path: Path) -> None:
+    names = ["=1+1.png", "@a.png", "plain.png"]
+    write_images(tmp_path / "in", normal_frames(3))
+    for number, name in enumerate(names):
+        (tmp_path / "in" / f"part{number:04d}.png").rename(tmp_path / "in" / name)
+    (tmp_path / "in" / "-torn.png").write_bytes(b"torn")
+    predict_folder(load_detector(bundles["null"], "cpu"), tmp_path / "in", tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
+    assert [row["file"] for row in rows] == ["'-torn.png", "'=1+1.png", "'@a.png", "plain.png"]
+    lines = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
+    assert [line["file"] for line in lines] == ["-torn.png", *names]
+
+
 def test_predict_of_nothing_is_refused(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

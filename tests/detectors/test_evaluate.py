@@ -182,6 +182,18 @@ def test_a_class_whose_masks_mark_nothing_has_no_pixel_figures_and_a_page_all_th
     assert "<td>—<td>—</tr>" in page
 
 
+def test_no_name_of_a_class_breaks_the_tables_of_the_card(tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    for kind in ("cr|ack", "two\nlines", "<b>hole"):
+        write_images(tmp_path / "test" / kind, normal_frames(2, seed=1) // 3)
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    detector = load_detector(tmp_path / "bundle")
+    with MapShelf() as shelf:
+        card = model_card(detector.info, measure(detector, tmp_path, "a test machine", shelf))
+    for kind in (r"cr\|ack", "two lines", "&lt;b>hole"):
+        assert f"\n| {kind} | 2 |" in card
+
+
 def test_images_that_set_the_threshold_are_told_from_others(tmp_path: Path) -> None:
     write_images(tmp_path / "test" / "good", normal_frames(3))
     write_images(tmp_path / "test" / "hole", normal_frames(1) // 2)

@@ -92,8 +92,8 @@ def _print(console: "Console", name: str, found: "Evaluation") -> None:
         )
     console.print(table)
     classes = Table("class", "images", "AUROC", "found", "pixel AUROC", "AUPRO")
-    rows = {kind: (one.image, one.pixel) for kind, one in found.per_class.items()}
-    for kind, (image, pixel) in {**rows, "all": (found.detector, found.pixel)}.items():
+    rows = [(kind, one.image, one.pixel) for kind, one in found.per_class.items()]
+    for kind, image, pixel in [*rows, ("all", found.detector, found.pixel)]:  # a class may have that name, too
         pixels = (f"{pixel.auroc:.4f}", f"{pixel.aupro:.4f}") if pixel else ("—", "—")
         classes.add_row(escape(kind), str(image.defects), f"{image.auroc:.4f}", f"{image.recall:.1%}", *pixels)
     console.print(classes)

@@ -33,9 +33,10 @@ def predict(
     """Judge every image of a folder as the stream would, and write what was found.
 
     Writes results.csv and results.jsonl (score, verdict, doubts and features of each image), maps/ and overlays/. Files
-    that cannot be read are named, and skipped; the exit code is then 1. A name that is too long for another ending is
-    cut for the pictures: see `drawn_as` in the results. --out may hold the images: what lies in its maps/ and overlays/
-    is taken for the pictures of last time, and left out.
+    that cannot be read are named, and skipped; the exit code is then 1. In results.csv a name that a spreadsheet would
+    take for a formula has an apostrophe before it. A name that is too long for another ending is cut for the pictures:
+    see `drawn_as` in the results. --out may hold the images: what lies in its maps/ and overlays/ is taken for the
+    pictures of last time, and left out.
 
     Example: andon predict mono-radar photos --out judged
     """

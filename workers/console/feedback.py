@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pipeline.errors import AndonError
 from pipeline.events import Score, Verdict, now
+from pipeline.spreadsheet import cell
 
 MAX_NOTE = 1000
 DEFAULT_MAX_MIB = 4096
@@ -200,10 +201,4 @@ def _note(table: Path, file: Path, row: sqlite3.Row) -> None:
         writer = csv.writer(handle)
         if new:
             writer.writerow(("file", *_FACTS))
-        writer.writerow((file, *(_cell(row[name]) for name in _FACTS)))
-
-
-def _cell(value: str | float | None) -> str | float | None:
-    """A spreadsheet takes what begins so for a formula, and runs it: with an apostrophe before it, it is text. Notes,
-    names and part ids come from whoever likes."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+        writer.writerow((file, *(cell(row[name]) for name in _FACTS)))
