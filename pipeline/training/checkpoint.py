@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +16,13 @@ from torch import Tensor
 from pipeline.durable import names_to_disk, to_disk
 from pipeline.errors import AndonError
 
+Say = Callable[[str], None]
 _TENSORS = "state.safetensors"
 _FACTS = "state.json"
+
+
+def unsaid(sentence: str) -> None:
+    """For whoever has nobody to tell."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,25 @@ def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mappi
             stale.unlink()
 
 
-def load_checkpoint(folder: Path, fingerprint: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
-    """The last whole checkpoint of this very run, or None."""
+def load_checkpoint(
+    folder: Path, fingerprint: str, say: Say = unsaid
+) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
+    """The last whole checkpoint of this very run, or None. One that is there and is passed over is told of: the next
+    one takes its place."""
+    if not (folder / _FACTS).exists():
+        return None
     try:
         facts = json.loads((folder / _FACTS).read_text())
         flat = load_file(folder / facts.pop("tensors"))
         progress = Progress(**facts)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        say(f"note: the checkpoint in {folder} cannot be read: training begins anew")
         return None
     if progress.fingerprint != fingerprint:
+        say(
+            f"note: the checkpoint in {folder}, of {progress.step} steps, is of a training with other images or "
+            "options: this one begins anew and takes its place"
+        )
         return None
     groups: dict[str, dict[str, Tensor]] = {}
     for path, tensor in flat.items():

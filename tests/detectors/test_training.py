@@ -68,17 +68,29 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
     train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
     seen: list[int] = []
+    said: list[str] = []
+    other = replace(PLAN, seed=1)
     train_noise_predictor(
-        images(), TINY_CONFIG, replace(PLAN, seed=1), tmp_path, on_step=lambda progress: seen.append(progress.step)
+        images(), TINY_CONFIG, other, tmp_path, on_step=lambda progress: seen.append(progress.step), say=said.append
     )
     assert seen[0] == 1
+    assert [f"the checkpoint in {tmp_path}, of 6 steps, is of a training with other" in one for one in said] == [True]
+
+
+def test_nothing_is_said_of_a_checkpoint_that_is_not_there_or_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    for _ in range(2):
+        train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, say=said.append)
+    assert said == []
 
 
 def test_a_torn_checkpoint_is_a_fresh_start(tmp_path: Path) -> None:
+    said: list[str] = []
     train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
     (tmp_path / "state.json").write_text('{"step": 3')
-    _, progress = train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
+    _, progress = train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, say=said.append)
     assert progress.step == 6
+    assert said == [f"note: the checkpoint in {tmp_path} cannot be read: training begins anew"]
 
 
 def test_a_time_limit_ends_the_training() -> None:

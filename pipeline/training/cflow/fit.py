@@ -21,7 +21,7 @@ from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
 from pipeline.frames import to_gray
 from pipeline.training.cflow.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
-from pipeline.training.checkpoint import Progress
+from pipeline.training.checkpoint import Progress, Say, unsaid
 from pipeline.training.images.data import DataError
 from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
@@ -61,7 +61,7 @@ def train_cflow(
     checkpoint: Path | None = None,
     on_start: OnStart = lambda steps: None,
     on_step: OnStep | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
+    say: Say = unsaid,
     track: Track = untracked,
 ) -> BundleInfo:
     """data: see `find_layout`. on_start is told how many steps there are at most, over all levels.
@@ -79,7 +79,7 @@ def train_cflow(
 
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
     model, reached = fit_model(
-        encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step, track
+        encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step, track, say
     )
     apart = parts["calibration"]
     model = with_highest(model, apart, track)
@@ -124,6 +124,7 @@ def fit_model(
     on_start: OnStart = lambda steps: None,
     on_step: OnStep | None = None,
     track: Track = untracked,
+    say: Say = unsaid,
 ) -> tuple[CflowModel, list[Progress]]:
     """One flow a level, taught on the frames `fit`; without frames for validation the last weights stay. What is normal
     at a place is taken from both. The level maxima are 0 until `with_highest`."""
@@ -146,7 +147,7 @@ def fit_model(
                 on_step(replace(progress, step=before + progress.step))
 
         folder = checkpoint / f"level{level}" if checkpoint else None
-        flow, progress = train_flow(taught, tested, whitening, config, plan.flow, folder, device, show)
+        flow, progress = train_flow(taught, tested, whitening, config, plan.flow, folder, device, show, say)
         references.append(fit_reference(flow, [taught, *([tested] if tested else [])], whitening, config, device))
         flows.append(flow)
         reached.append(progress)

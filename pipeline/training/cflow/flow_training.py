@@ -23,10 +23,12 @@ from pipeline.detectors.cflow.position import bins, encode, places
 from pipeline.detectors.encoder import Encoder
 from pipeline.training.checkpoint import (
     Progress,
+    Say,
     load_checkpoint,
     optimiser_tensors,
     restore_optimiser,
     save_checkpoint,
+    unsaid,
 )
 from pipeline.training.track import Track, untracked
 
@@ -123,6 +125,7 @@ def train_flow(
     checkpoint: Path | None = None,
     device: torch.device | None = None,
     on_step: OnStep | None = None,
+    say: Say = unsaid,
 ) -> tuple[ConditionalFlow, Progress]:
     """One level's flow. held_out: normals that decide when to stop and which weights stay; None keeps the last.
 
@@ -153,7 +156,7 @@ def train_flow(
             }
             save_checkpoint(checkpoint, progress, groups)
 
-    found = load_checkpoint(checkpoint, progress.fingerprint) if checkpoint else None
+    found = load_checkpoint(checkpoint, progress.fingerprint, say) if checkpoint else None
     if found:
         progress, groups = found
         flow.load_state_dict(groups["flow"])

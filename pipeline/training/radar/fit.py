@@ -1,7 +1,7 @@
 """Fits RADAR from a folder of normals and writes its bundle: network, forest, threshold, each on its own normals."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from pipeline.detectors.radar.front import Front, PixelFront
 from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.frames import to_gray
+from pipeline.training.checkpoint import Say, unsaid
 from pipeline.training.drawn.synthetic import drawn_defects
 from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.images.data import DataError, Frame
@@ -68,7 +69,7 @@ def train_radar(
     command: str = "",
     checkpoint: Path | None = None,
     on_step: OnStep | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
+    say: Say = unsaid,
     track: Track = untracked,
 ) -> BundleInfo:
     """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
@@ -84,7 +85,7 @@ def train_radar(
     config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device, track)
     if len(images) < len(parts["fit"]):
         say(f"looked at {len(images)} of the {len(parts['fit'])} images to fit on: memory would not hold all at once")
-    taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step)
+    taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step, say)
     # What the bundle will hold, so that all that is fitted to it is of the model that will be loaded, to the bit.
     weights = {key: tensor.half().cpu().numpy() for key, tensor in taught.state_dict().items()}
     network = NoisePredictor(config, front.channels)

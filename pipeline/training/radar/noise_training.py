@@ -17,10 +17,12 @@ from pipeline.detectors.radar.config import SCORING_ONLY, RadarConfig
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas
 from pipeline.training.checkpoint import (
     Progress,
+    Say,
     load_checkpoint,
     optimiser_tensors,
     restore_optimiser,
     save_checkpoint,
+    unsaid,
 )
 
 OnStep = Callable[[Progress], None]
@@ -53,6 +55,7 @@ def train_noise_predictor(
     checkpoint: Path | None = None,
     device: torch.device | None = None,
     on_step: OnStep | None = None,
+    say: Say = unsaid,
 ) -> tuple[NoisePredictor, Progress]:
     """images: normals (C, h, w) as the front sees them; sizes may differ. Returns the averaged (EMA) network.
 
@@ -72,7 +75,7 @@ def train_noise_predictor(
             groups = {"network": network.state_dict(), "average": average, "optimiser": optimiser_tensors(optimiser)}
             save_checkpoint(checkpoint, progress, groups)
 
-    found = load_checkpoint(checkpoint, progress.fingerprint) if checkpoint else None
+    found = load_checkpoint(checkpoint, progress.fingerprint, say) if checkpoint else None
     if found:
         progress, groups = found
         network.load_state_dict(groups["network"])
