@@ -44,6 +44,7 @@ _BUILDERS: Mapping[str, Callable[[BundleInfo, Tensors, str], Detector]] = {
     "cflow": _cflow,
 }
 METHODS = tuple(_BUILDERS)
+_KINDS = ("cpu", "cuda")
 _MOST_TRIED_PX, _MID_GRAY = 512, 128
 
 
@@ -86,10 +87,10 @@ def _try_out(detector: Detector, folder: Path) -> None:
 
 
 def torch_device(name: str) -> "torch.device":
-    """'auto' → the GPU when there is one, else the CPU; other names as torch reads them. Products on a GPU are taken in
+    """'auto' → the GPU when there is one, else the CPU; else 'cpu', 'cuda' or 'cuda:1'. Products on a GPU are taken in
     single precision from here on.
 
-    Raises AndonError when there is no such device.
+    Raises AndonError when there is no such device, or it is of a kind that nobody has tried.
     """
     import torch
 
@@ -100,6 +101,8 @@ def torch_device(name: str) -> "torch.device":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in _KINDS:  # torch knows many, with words of a page where they are missing
+            raise RuntimeError(f"{' and '.join(_KINDS)} are the kinds that detectors run on")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         why = str(error).splitlines()[0]

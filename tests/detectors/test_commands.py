@@ -19,6 +19,7 @@ from pipeline.detectors.registry import load_detector
 from pipeline.training.checkpoint import alone_in
 from pipeline.training.images.data import DataError, fingerprint
 from pipeline.training.predict_folder import predict_folder
+from workers.alerting.policy import MAX_WINDOW
 from workers.cli import main
 
 pytestmark = pytest.mark.unit
@@ -71,6 +72,17 @@ def test_calibrate_writes_a_new_bundle_and_leaves_the_old_one(
     assert andon(monkeypatch, "calibrate", out, "--data", tmp_path / "more", "--in-place", "--n", 3, *asked[:-2]) == 0
     assert andon(monkeypatch, "calibrate", out, "--data", tmp_path / "more", *asked) == 2
     assert "either --out FOLDER or --in-place" in capsys.readouterr().err
+
+
+def test_calibrate_counts_no_more_parts_than_a_policy_does(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A promise for a line that nobody can set up is none."""
+    write_images(tmp_path / "more", normal_frames(40, seed=5))
+    command = ("calibrate", bundles["null"], "--data", tmp_path / "more", "--out", tmp_path / "out", "--k", MAX_WINDOW)
+    assert andon(monkeypatch, *command, "--n", MAX_WINDOW) == 0
+    assert andon(monkeypatch, *command, "--n", MAX_WINDOW + 1) == 2
+    assert f"than or equal to {MAX_WINDOW}" in capsys.readouterr().err
 
 
 def test_calibrate_leaves_out_what_the_model_was_fitted_on(

@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 from pipeline.detectors.base import BrokenModelError, Detector, Prediction
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector, torch_device
+from pipeline.errors import AndonError
 from pipeline.training.images.data import fingerprint, load_frames
 from pipeline.training.images.layouts import find_layout
 
@@ -205,6 +206,14 @@ def test_a_gpu_would_multiply_in_single_precision() -> None:
     torch_device("cpu")
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("name", ["meta", "mps", "xpu", "cuda:99", "gpu", ""])
+def test_a_device_that_is_not_there_is_told_in_a_line(name: str) -> None:
+    """torch tells of one that it was built without in a page, and computes nothing on "meta"."""
+    with pytest.raises(AndonError, match=r"^there is no device .*take auto, cpu, or cuda") as caught:
+        torch_device(name)
+    assert len(str(caught.value)) < 400
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(bundle: Path, tmp_path: Path) -> None:
