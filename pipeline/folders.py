@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def files_below(folder: Path) -> Iterator[str]:
-    """Paths of all files. A folder that several links lead to, or a link back up, is gone through once.
+def files_below(folder: Path, and_lost: bool = False) -> Iterator[str]:
+    """Paths of all files, and of links whose files are gone where `and_lost`. A folder that several links lead to, or a
+    link back up, is gone through once.
 
     Plain text and bare system calls: a Path for each file costs more than reading it.
     """
@@ -20,7 +21,7 @@ def files_below(folder: Path) -> Iterator[str]:
         folders.sort(key=lambda name: (os.path.islink(os.path.join(where, name)), name))
         for name in names:
             path = os.path.join(where, name)
-            if os.path.isfile(path):
+            if os.path.isfile(path) or (and_lost and not os.path.exists(path)):
                 yield path
 
 

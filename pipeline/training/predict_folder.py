@@ -64,7 +64,7 @@ def images_below(folder: Path, but_for: Sequence[Path] = ()) -> list[Path]:
         raise DataError(f"{folder} is a file: give the folder that it lies in")
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    found = sorted(path for path in map(Path, files_below(folder)) if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in map(Path, files_below(folder, and_lost=True)) if path.suffix.lower() in SUFFIXES)
     others = [other.resolve() for other in but_for]
     kept = [path for path in found if not any(path.resolve().is_relative_to(other) for other in others)]
     if found and not kept:

@@ -323,3 +323,21 @@ def test_names_are_no_markup(
     told = capsys.readouterr().out
     assert "lens [/b] A" in told
     assert "x[red]y" in told
+
+
+def test_links_whose_files_are_gone_are_named_and_not_left_out(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Data sets are kept apart and linked to. On a machine that lacks them half of the images were missing in silence,
+    and the figures were of the other half."""
+    for place in ("train/good", "test/good", "test/hole"):
+        write_images(tmp_path / "data" / place, normal_frames(12))
+        (tmp_path / "data" / place / "part0012.png").symlink_to("/nowhere/part0012.png")
+    told = "part0012.png: leads to a file that is not there"
+    trained = ("train", "radar", "--false-alarm-rate", 0.3, "--out", tmp_path / "a")
+    calibrated = ("calibrate", bundles["null"], "--k", 4, "--n", 4, "--fps", 0.01, "--out", tmp_path / "b")
+    for command in (trained, calibrated, ("evaluate", bundles["null"])):
+        assert andon(monkeypatch, *command, "--data", tmp_path / "data") == 2
+        assert told in capsys.readouterr().err
+    assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "data", "--out", tmp_path / "c") == 1
+    assert capsys.readouterr().err.count(told) == 3

@@ -18,7 +18,7 @@ def without_copies(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path,
     kept, copies = [], []
     for path in paths:
         # Files of sizes of their own need no reading.
-        if (known := _hash(path) if sizes[_size(path)] > 1 else None) in seen:
+        if (known := hash_of(path) if sizes[_size(path)] > 1 else None) in seen:
             copies.append(path)
             continue
         kept.append(path)
@@ -40,7 +40,8 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _hash(path: Path) -> str | None:
+def hash_of(path: Path) -> str | None:
+    """None of a file that cannot be read: whoever loads it says so."""
     try:
         return fingerprint(path)
     except OSError:

@@ -157,6 +157,9 @@ def read_frame(path: Path, mode: Mode) -> Frame:
     """One file of `load_frames`. Raises DataError."""
     try:
         return decode(path.read_bytes(), mode)
+    except FileNotFoundError as error:
+        what = "leads to a file that is not there" if path.is_symlink() else "is not there any more"
+        raise DataError(f"{path}: {what}") from error
     except (OSError, FrameError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
@@ -170,13 +173,14 @@ def refuse(faults: Sequence[str], images: int) -> None:
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
-    """PNG and JPEG files right in the folder, by name; none where there is no folder.
+    """PNG and JPEG files right in the folder, by name; none where there is no folder. Links whose files are gone are
+    among them: whoever reads one says so.
 
     Raises DataError that names pictures of formats that cameras do not send: left out in silence, they would be missed.
     """
     if not folder.is_dir():
         return ()
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = sorted(path for path in folder.iterdir() if path.is_file() or not path.exists())
     refuse(
         [f"{path}: only PNG and JPEG are read; convert it" for path in files if path.suffix.lower() in OTHER_PICTURES],
         len(files),

@@ -11,7 +11,7 @@ from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
 from pipeline.frames import mean_level, sharpness, to_gray
 from pipeline.training.figures.measure import check_images
-from pipeline.training.images.copies import without_copies
+from pipeline.training.images.copies import hash_of, without_copies
 from pipeline.training.images.data import DataError, fingerprint, read_frame
 from pipeline.training.images.layouts import TestImage, find_layout
 from pipeline.training.images.parts import highest_of_parts, parts_of
@@ -44,7 +44,7 @@ def held_out_normals(data: Path, info: BundleInfo) -> Normals:
             f"{data} holds no images of good parts: put them right into {data} or into {data / 'train' / 'good'}"
         )
     fitted = set(info.training.get("fitted_on", ()))
-    kept = tuple(path for path in paths if fingerprint(path) not in fitted) if fitted else paths
+    kept = tuple(path for path in paths if hash_of(path) not in fitted) if fitted else paths
     if not kept:
         raise DataError(
             f"the model was fitted on all {len(paths)} good images of {data}, and their scores are too low for a "
