@@ -173,7 +173,8 @@ def cflow(
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the sampled fibres, at most.")] = 5,
     minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when it is done.")] = 0,
     rotations: Annotated[
-        int, typer.Option(min=0, help="How often each image is shown again, turned by up to 5 degrees either way.")
+        int,
+        typer.Option(min=0, max=100, help="How often each image is shown again, turned by up to 5 degrees either way."),
     ] = 0,
     seed: Annotated[
         int,
