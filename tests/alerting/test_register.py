@@ -61,6 +61,24 @@ def test_the_on_delay_wants_a_window_that_stays_full(lasts_s: int, raised: bool)
     assert bool(line.commands) is raised
 
 
+def test_a_camera_clock_that_is_set_back_does_not_put_the_on_delay_off() -> None:
+    line = Line(policy(on_delay_s=5))
+    for n in range(3):
+        line.see(score(n, captured_at=NOON + timedelta(hours=1)))
+    for n in range(3, 10):
+        line.see(score(n, captured_at=NOON + n * S), age_s=n + 1)
+    assert line.actions == [Action.HOLD]
+
+
+def test_a_camera_clock_that_is_set_back_keeps_no_alarm_beyond_its_off_delay() -> None:
+    line = Line(policy(off_delay_s=2))
+    for n, verdict in enumerate(verdicts("???...")):
+        line.see(score(n, verdict, captured_at=NOON + timedelta(hours=1)), age_s=n)
+    for n in range(6, 10):
+        line.see(score(n, Verdict.OK, captured_at=NOON + n * S), age_s=n)
+    assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.UNACK_RTN
+
+
 def test_first_in_group_says_what_began() -> None:
     blind = POLICY.not_decidable.model_copy(update={"action": Response.HOLD})
     line = Line(policy(not_decidable=blind))

@@ -158,7 +158,7 @@ def _settle(state: LineState, score: Score, policy: LinePolicy, now: datetime) -
         full = triggers.still_full(state, entry.alarm.kind)
         if full is None or not entry.life.active:
             continue
-        good_since = None if full else entry.good_since or score.captured_at
+        good_since = None if full else triggers.earlier(entry.good_since, score.captured_at)
         if good_since is not None and (score.captured_at - good_since).total_seconds() >= policy.off_delay_s:
             state, more = register.clear(state, entry, "no camera sees it any more", now)
             events += more

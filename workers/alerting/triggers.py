@@ -19,10 +19,16 @@ def mark_full(camera: Camera, score: Score, policy: LinePolicy) -> Camera:
     frames = count_bad(camera.frames) >= policy.not_decidable.limit
     return camera.model_copy(
         update={
-            "parts_full_since": (camera.parts_full_since or score.captured_at) if parts else None,
-            "frames_full_since": (camera.frames_full_since or score.captured_at) if frames else None,
+            "parts_full_since": earlier(camera.parts_full_since, score.captured_at) if parts else None,
+            "frames_full_since": earlier(camera.frames_full_since, score.captured_at) if frames else None,
         }
     )
+
+
+def earlier(since: datetime | None, captured_at: datetime) -> datetime:
+    """When a delay began. One that lies ahead is of a clock that was set back since: the delay begins anew, or it would
+    not be over before that clock has caught up."""
+    return captured_at if since is None else min(since, captured_at)
 
 
 def trigger(state: LineState, camera: Camera, score: Score, policy: LinePolicy, now: datetime) -> Trigger | None:
