@@ -239,6 +239,15 @@ def test_an_act_moves_only_what_stood_when_it_was_asked_for() -> None:
     assert (line.last().state, line.actions) == (AlarmState.UNACK_ACTIVE, [Action.HOLD])
 
 
+def test_a_stop_of_a_clock_that_was_ahead_can_be_reset_once_it_is_set_right() -> None:
+    line = Line()
+    for sequence in range(3):
+        line.see(score(sequence, captured_at=NOON + timedelta(hours=1)), age_s=3601)
+    for act in (Act.ACKNOWLEDGE, Act.RESET):
+        line.see(operation(act, asked_at=NOON + timedelta(minutes=1)), age_s=61)
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]
+
+
 def test_an_alarm_that_came_again_has_to_be_acknowledged_again() -> None:
     line = Line(POLICY.model_copy(update={"action": Response.ALARM_ONLY})).burst()
     line.see(operation(Act.ACKNOWLEDGE, asked_at=NOON + timedelta(seconds=2)), age_s=2)

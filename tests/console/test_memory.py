@@ -116,6 +116,23 @@ def test_what_became_of_an_operation_is_told_from_the_alarm_or_from_the_audit_lo
     assert told.words == "reset refused: no such alarm stands"
 
 
+def test_a_stop_that_a_clock_dated_ahead_shows_until_it_is_taken_back_and_no_longer() -> None:
+    ahead = stopped().commands[0]
+    free = ahead.model_copy(
+        update={
+            "action": Action.UNHOLD_PERMITTED,
+            "command_id": uuid.uuid4(),
+            "issued_at": ahead.issued_at - timedelta(hours=1),
+        }
+    )
+    assert memory_of(ahead, free).line("line-1").level is None
+    assert memory_of(free, ahead, free).line("line-1").level is None
+    next_stop = ahead.model_copy(
+        update={"episode_id": "2", "command_id": uuid.uuid4(), "issued_at": free.issued_at + timedelta(minutes=1)}
+    )
+    assert memory_of(next_stop, ahead, free, next_stop).line("line-1").level is Action.HOLD
+
+
 def test_a_simulated_command_never_shows_as_a_stop() -> None:
     command = stopped().commands[0]
     memory = memory_of(command.model_copy(update={"simulated": True}))

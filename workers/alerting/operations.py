@@ -32,7 +32,7 @@ def _each(state: LineState, meant: list[Standing], operation: Operation, now: da
     events: list[Effect] = []
     whys: list[str] = []
     for entry in meant:
-        if unseen := _unseen(entry, operation):
+        if unseen := _unseen(entry, operation, now):
             whys.append(unseen)
             continue
         try:
@@ -56,7 +56,7 @@ def _reset(state: LineState, meant: list[Standing], operation: Operation, now: d
         return _refuse(state, tuple(meant), operation, f"{waited}: look at the line and ask again", now)
     before, events = state, list[Effect]()
     for entry in latched:
-        if unseen := _unseen(entry, operation):
+        if unseen := _unseen(entry, operation, now):
             return _refuse(before, (entry,), operation, unseen, now)
         try:
             state, more = register.act(state, entry, _deed(operation, now), operation)
@@ -77,9 +77,12 @@ def _reset(state: LineState, meant: list[Standing], operation: Operation, now: d
     return state.model_copy(update={"episode": None, "cameras": cameras}), tuple(events)
 
 
-def _unseen(entry: Standing, operation: Operation) -> str | None:
+def _unseen(entry: Standing, operation: Operation, now: datetime) -> str | None:
     """Why this alarm can't be meant; None where it can. To show a shelved one again hides nothing from anybody."""
     if operation.act is Act.UNSHELVE or entry.active_since <= operation.asked_at:
+        return None
+    if entry.active_since > now:
+        # Of a clock that was ahead and has been set back. Nobody could free the line before this one has caught up.
         return None
     asked, raised = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (operation.asked_at, entry.active_since))
     return f"it was asked at {asked} UTC, before this alarm was raised at {raised}: look at it and ask again"

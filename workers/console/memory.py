@@ -281,10 +281,9 @@ class Memory:
             return
         with self._lock:
             line = self._line(command.line_id)
-            if any(known.command_id == command.command_id for known in line.commands):
-                return
-            line.commands.append(command)
-            if line.command is None or command.issued_at >= line.command.issued_at:
+            if all(known.command_id != command.command_id for known in line.commands):
+                line.commands.append(command)
+            if line.command is None or _goes_over(command, line.command):
                 line.command = command
 
     def _shadow(self, command: LineCommand) -> None:
@@ -370,6 +369,15 @@ class Memory:
             self._outcomes[operation_id] = outcome
         while len(self._outcomes) > OUTCOMES:
             self._outcomes.popitem(last=False)
+
+
+def _goes_over(command: LineCommand, known: LineCommand) -> bool:
+    """Whether `command` is the later word. A stop comes before it is taken back, whatever the clocks say: where one was
+    set back in between, a line would show as stopped that runs."""
+    free = command.action is Action.UNHOLD_PERMITTED
+    if command.episode_id == known.episode_id and free is not (known.action is Action.UNHOLD_PERMITTED):
+        return free
+    return command.issued_at >= known.issued_at
 
 
 def _heard_at(beat: Heartbeat, arrived_at: datetime) -> datetime:
