@@ -172,6 +172,15 @@ def test_a_login_changes_the_session_and_a_logout_ends_it(client: TestClient, de
     assert client.get("/").status_code == 401
 
 
+def test_a_cookie_that_was_put_aside_is_worth_nothing_after_the_logout(client: TestClient) -> None:
+    log_in(client, "operator")
+    aside = client.cookies[COOKIE]
+    client.post("/logout", data={"csrf": token(client, "/password")})
+    client.cookies.clear()
+    client.cookies.set(COOKIE, aside)
+    assert client.get("/").status_code == 401
+
+
 def test_who_acts_after_the_session_is_over_is_told_so_and_led_back(client: TestClient) -> None:
     log_in(client, "operator")
     form = {"csrf": token(client, "/password"), "reason": "seen", "operation_id": "1"}

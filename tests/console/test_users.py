@@ -7,7 +7,16 @@ from argon2 import PasswordHasher
 
 from workers.console.identity import ProxyError, TrustedProxy, of_session
 from workers.console.limits import PER_NAME_AND_PEER, PER_PEER, WINDOW_S, LoginLimits
-from workers.console.sessions import Session, SessionKeyError, Sessions, given_secret, new_session, read_secret
+from workers.console.sessions import (
+    MAX_AGE_S,
+    Ended,
+    Session,
+    SessionKeyError,
+    Sessions,
+    given_secret,
+    new_session,
+    read_secret,
+)
 from workers.console.users import Role, Users, UsersError
 
 pytestmark = pytest.mark.unit
@@ -89,6 +98,28 @@ def test_a_session_survives_a_restart_and_no_forgery(tmp_path: Path) -> None:
     assert after.open(None) is None
     assert not after.is_csrf_token(new_session("ada"), before.csrf_token(opened))
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+def test_a_logout_outlives_a_restart_and_is_kept_no_longer_than_the_session(tmp_path: Path) -> None:
+    file, session = tmp_path / "ended.json", new_session("ada", "print")
+    at = 1000.0
+    before = Sessions(b"key", Ended(file, lambda: at))
+    sealed = before.seal(session)
+    before.end(session)
+    assert Sessions(b"key", Ended(file)).open(sealed) is None
+    at += MAX_AGE_S + 1
+    before.end(new_session("ben", "print"))
+    assert session.sid not in file.read_text()
+
+
+def test_a_list_of_logouts_that_is_no_list_keeps_nobody_out(tmp_path: Path) -> None:
+    file, session = tmp_path / "ended.json", new_session("ada", "print")
+    file.write_text("[1")
+    sessions = Sessions(b"key", Ended(file))
+    sealed = sessions.seal(session)
+    assert sessions.open(sealed) == session
+    sessions.end(session)
+    assert Sessions(b"key", Ended(file)).open(sealed) is None
 
 
 def test_a_session_ends_with_its_user_or_password(users: Users) -> None:

@@ -24,7 +24,7 @@ from workers.console.live import Live
 from workers.console.memory import Memory
 from workers.console.pictures import Pictures
 from workers.console.reader import Reader
-from workers.console.sessions import Sessions, given_secret, read_secret
+from workers.console.sessions import Ended, Sessions, given_secret, read_secret
 from workers.console.users import Users
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def open_desk(settings: Settings, options: Options) -> Iterator[Desk]:
         settings=settings,
         options=options,
         users=Users(options.users_file or options.data / "users.json"),
-        sessions=Sessions(key),
+        sessions=Sessions(key, Ended(options.data / "sessions-ended.json")),
         memory=memory,
         reader=reader,
         gauges=gauges,

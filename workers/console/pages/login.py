@@ -48,7 +48,8 @@ def login(request: Request, desk: TheDesk, form: Annotated[FormData, Depends(any
 
 
 @router.post("/logout")
-def logout(request: Request, who: Someone, form: Form) -> Response:
+def logout(request: Request, who: Someone, desk: TheDesk, form: Form) -> Response:
+    desk.sessions.end(request.state.session)
     request.state.session = new_session()
     return RedirectResponse("/login", 303)
 
