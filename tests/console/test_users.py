@@ -100,6 +100,12 @@ def test_a_session_survives_a_restart_and_no_forgery(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
 
 
+def test_no_session_is_signed_with_a_key_that_was_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
+    with pytest.raises(SessionKeyError, match="holds 0 bytes of a key of 32: remove it"):
+        read_secret(tmp_path / "key")
+
+
 def test_a_logout_outlives_a_restart_and_is_kept_no_longer_than_the_session(tmp_path: Path) -> None:
     file, session = tmp_path / "ended.json", new_session("ada", "print")
     at = 1000.0

@@ -119,11 +119,18 @@ class Sessions:
 
 
 def read_secret(path: Path) -> bytes:
-    """Makes it at the first run, readable by its owner alone."""
+    """Makes it at the first run, readable by its owner alone. Raises SessionKeyError."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return path.read_bytes()
+        key = path.read_bytes()
+        if len(key) < MIN_KEY_BYTES:
+            # Made by a first run that a full disk or a kill has cut short: anybody could sign with what is left.
+            raise SessionKeyError(
+                f"{path} holds {len(key)} bytes of a key of {MIN_KEY_BYTES}: remove it, and start again; everybody "
+                "logs in anew then"
+            ) from None
+        return key
     with os.fdopen(handle, "wb") as file:
         file.write(secrets.token_bytes(MIN_KEY_BYTES))
     return path.read_bytes()
