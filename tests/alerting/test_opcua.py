@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from alerting.plc_peers import LINE, config
 from asyncua import Server, ua
+from asyncua.crypto.permission_rules import User, UserRole
 
 from pipeline.events import Action
 from workers.alerting.actuators.base import Actuator, ActuatorError, Image, matches
@@ -30,16 +31,24 @@ _SHOWN = ("Stop", "Reject", "Held")
 class Gateway:
     """An OPC UA server that keeps what it is given: no program follows it."""
 
+    password: str | None = None
+    """Where there is one, nobody gets in without it."""
+
     def __init__(self, port: int) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = Server()
+        self._server = Server(user_manager=self)
         self._run(self._start(port))
 
     def shows(self, name: str, value: Any, status: int = ua.StatusCodes.Good) -> None:
         shown = ua.DataValue(ua.Variant(value), StatusCode=ua.StatusCode(status))
         self._run(self._server.write_attribute_value(ua.NodeId(f"{LINE}.{name}", 2), shown))
+
+    def get_user(
+        self, iserver: Any, username: str | None = None, password: str | None = None, certificate: Any = None
+    ) -> User | None:
+        return User(role=UserRole.User) if self.password in (None, password) else None
 
     def stop(self) -> None:
         self._run(self._server.stop())
@@ -123,6 +132,23 @@ def test_a_node_that_is_no_signal_is_told_and_proves_no_stop(
         pytest.raises(ActuatorError, match=rf"{LINE}\.{node}.*{told}"),
     ):
         actuator.exchange(HOLD, lambda: None)
+
+
+def test_a_server_is_shown_the_changed_password_by_the_next_connection(
+    gateway: Gateway, port: int, tmp_path: Path
+) -> None:
+    found, file = config("opcua", port, tmp_path), tmp_path / "password"
+    assert isinstance(found, OpcUaConfig)
+    file.write_text("old")
+    gateway.password = "new"
+    actuator = open_actuator(LINE, found.model_copy(update={"user": "andon", "password_file": file}))
+    try:
+        with pytest.raises(ActuatorError):
+            actuator.read()
+        file.write_text("new")
+        assert actuator.read().stop
+    finally:
+        actuator.close()
 
 
 def test_a_node_that_refuses_the_write_is_named(gateway: Gateway, port: int, tmp_path: Path) -> None:

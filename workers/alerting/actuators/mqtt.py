@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, read_until
 from workers.alerting.actuators.config import MqttConfig
 from workers.alerting.actuators.messages import asked, read_back, to_message
+from workers.alerting.actuators.secret_file import SecretFile
 
 QOS = 1
 KEEPALIVE_S = 10
@@ -30,7 +31,7 @@ class MqttActuator:
         """Raises OSError when a password can't be read."""
         self._line_id = line_id
         self._config = config
-        self._password = config.password_file.read_text().strip() if config.password_file else None
+        self._password = SecretFile(config.password_file) if config.password_file else None
         self._client_id = f"andon-{line_id}-{secrets.token_hex(4)}"
         """One for all connections: what the broker keeps of the last one ends, and tells its will, with the next."""
         self._client: paho.Client | None = None
@@ -101,7 +102,7 @@ class MqttActuator:
             )
             client.connect_timeout = min(CONNECT_S, config.timeout_s)
             if config.user:
-                client.username_pw_set(config.user, self._password)
+                client.username_pw_set(config.user, self._password.as_of_now().decode() if self._password else None)
             if config.ca_file:
                 client.tls_set(str(config.ca_file))
             client.will_set(f"{config.topic}/link", b"offline", QOS, retain=True)

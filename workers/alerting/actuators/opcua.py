@@ -24,6 +24,7 @@ from workers.alerting.actuators.base import (
     read_until,
 )
 from workers.alerting.actuators.config import OpcUaConfig
+from workers.alerting.actuators.secret_file import SecretFile
 
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # the driver tells each fault once
 
@@ -41,7 +42,7 @@ _WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
 class OpcUaActuator:
     def __init__(self, config: OpcUaConfig) -> None:
         self._config = config
-        self._password = config.password_file.read_text().strip() if config.password_file else None
+        self._password = SecretFile(config.password_file) if config.password_file else None
         self._client: Client | None = None
         self._farewell: Future[None] | None = None
         """The last, which whoever closes waits for: a session that is not ended keeps its place at the server."""
@@ -92,7 +93,7 @@ class OpcUaActuator:
             client.session_timeout = SESSION_MS
             if config.user:
                 client.set_user(config.user)
-                client.set_password(self._password or "")
+                client.set_password(self._password.as_of_now().decode() if self._password else "")
             if config.security:
                 await client.set_security_string(config.security)
             try:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, read_until
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.actuators.messages import MAX_ANSWER_BYTES, read_back, to_message
+from workers.alerting.actuators.secret_file import SecretFile
 
 
 def sign(body: bytes, secret: bytes, at_s: int) -> str:
@@ -34,8 +35,8 @@ class WebhookActuator:
         """Raises OSError when the secret can't be read or is empty."""
         self._line_id = line_id
         self._config = config
-        self._secret = config.secret_file.read_bytes().strip()
-        if not self._secret:
+        self._secret = SecretFile(config.secret_file)
+        if not self._secret.as_of_now():
             raise OSError(f"{config.secret_file} is empty")
 
     @property
@@ -53,7 +54,7 @@ class WebhookActuator:
         pass
 
     def _post(self, image: Image | None, guard: Guard) -> ReadBack:
-        ask = secrets.token_hex(8)
+        ask, secret = secrets.token_hex(8), self._secret.as_of_now()
         body = to_message(self._line_id, image, ask)
         deadline_s = time.monotonic() + self._config.timeout_s
         connection = self._connection()
@@ -64,7 +65,7 @@ class WebhookActuator:
             guard()
             headers = {
                 "Content-Type": "application/json",
-                "Andon-Signature": sign(body, self._secret, int(time.time())),
+                "Andon-Signature": sign(body, secret, int(time.time())),
             }
             connection.request("POST", self._path, body, headers)
             answer = connection.getresponse()

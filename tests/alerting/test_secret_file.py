@@ -1,0 +1,79 @@
+"""A PLC's password may be changed while the worker runs."""
+
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from alerting.plc_peers import LINE
+
+from workers.alerting.actuators import mqtt
+from workers.alerting.actuators.base import ActuatorError
+from workers.alerting.actuators.config import MqttConfig, WebhookConfig
+from workers.alerting.actuators.open import open_actuator
+from workers.alerting.actuators.secret_file import SecretFile
+from workers.local.ports import free_ports
+from workers.plc.ladder import Ladder
+from workers.plc.message_sides import WebhookGateway
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_changed_secret_is_the_one_to_use(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("old\n")
+    secret = SecretFile(tmp_path / "secret")
+    (tmp_path / "secret").write_text("new\n")
+    assert secret.as_of_now() == b"new"
+
+
+@pytest.mark.parametrize("left", [None, ""])
+def test_a_secret_that_is_just_being_replaced_is_what_it_was(left: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("old")
+    secret = SecretFile(file)
+    file.unlink() if left is None else file.write_text(left)
+    assert secret.as_of_now() == b"old"
+
+
+def test_a_webhook_signs_with_the_changed_secret(tmp_path: Path) -> None:
+    file, (port,) = tmp_path / "secret", free_ports(1)
+    file.write_text("old")
+    gateway = WebhookGateway({LINE: Ladder(LINE)}, "127.0.0.1", port, b"new")
+    try:
+        url = f"http://127.0.0.1:{port}/{LINE}"
+        actuator = open_actuator(LINE, WebhookConfig(type="webhook", url=url, secret_file=file))
+        with pytest.raises(ActuatorError, match="401"):
+            actuator.read()
+        file.write_text("new")
+        assert actuator.read().stop is False
+    finally:
+        gateway.stop()
+
+
+def test_a_broker_is_shown_the_changed_password_by_the_next_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that hangs up on everybody."""
+    monkeypatch.setattr(mqtt, "CONNECT_S", 0.5)
+    shown: list[bytes] = []
+
+    def refuse() -> None:
+        with suppress(OSError):
+            while True:
+                with server.accept()[0] as peer:
+                    shown.append(peer.recv(4096))
+
+    file = tmp_path / "password"
+    file.write_text("old-one")
+    server = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=refuse, daemon=True).start()
+    place = {"host": "127.0.0.1", "port": server.getsockname()[1], "topic": "t"}
+    config = MqttConfig.model_validate({"type": "mqtt", "user": "u", "password_file": file, **place})
+    actuator = open_actuator(LINE, config)
+    for password in ("old-one", "new-one"):
+        file.write_text(password)
+        with pytest.raises(ActuatorError):
+            actuator.read()
+        assert password.encode() in shown[-1]
+    server.close()
