@@ -56,8 +56,29 @@ def test_axe_finds_nothing_serious_in_any_view(login: Callable[..., Any], line: 
 def test_no_view_is_wider_than_a_phone(login: Callable[..., Any], line: str) -> None:
     page = login("operator-1", viewport={"width": 360, "height": 740}, has_touch=True)
     part = page.locator(".evidence a").first.get_attribute("href")
+    too_wide_are_none(
+        page, "/", "/alarms?show=all", part, f"/model?line={line}", "/health", f"/lines/{line}/acts/shelve"
+    )
+
+
+def test_the_longest_names_hide_nothing(login: Callable[..., Any], plant: Plant) -> None:
+    line, camera = (uuid.uuid4().hex.ljust(64, letter) for letter in "lc")
+    plant.shoot(line, camera, "..xxx")
+    page = login("operator-1", viewport={"width": 360, "height": 740}, has_touch=True)
+    page.locator(f'.line[data-line="{line}"]').filter(has_text="HOLD").wait_for()
+    too_wide_are_none(page, "/", "/alarms", f"/model?line={line}", "/health", f"/lines/{line}/acts/shelve")
+    page.goto("/")
+    tile = page.locator(f'.tile[data-camera="{camera}"]')
+    tile.scroll_into_view_if_needed()  # what is out of sight is not painted
+    age = tile.locator(".age").filter(has_text="ago")
+    age.wait_for()
+    box, within = age.bounding_box(), tile.bounding_box()
+    assert box["x"] + box["width"] <= within["x"] + within["width"]
+
+
+def too_wide_are_none(page: Any, *views: str) -> None:
     wide = {}
-    for view in ("/", "/alarms?show=all", part, f"/model?line={line}", "/health", f"/lines/{line}/acts/shelve"):
+    for view in views:
         page.goto(view)
         page.locator("#lines .line").first.wait_for()
         wide[view] = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
