@@ -310,6 +310,21 @@ def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:
     assert lamp(CALM, "Kafka is away") is Lamp.UNKNOWN
 
 
+def test_no_heartbeat_is_called_good_that_nobody_moves() -> None:
+    def lamp(*, age_s: float = 1, gauges: Gauges = CALM, line: Line | None = None) -> Lamp:
+        memory = memory_of(score(0, captured_at=now() - timedelta(seconds=age_s)), *(line.commands if line else ()))
+        (camera,) = memory.cameras()
+        seen_now = tile(camera, now(), stale_after_s=10)
+        view = lines.look(memory.line("line-1"), [], [seen_now], HOLDS, gauges, now())
+        return next(light.lamp for light in view.lights if light.name == "Heartbeat")
+
+    assert lamp() is Lamp.GOOD
+    assert lamp(age_s=20) is Lamp.GOOD  # stale to the eye, and not silent yet
+    assert lamp(age_s=40) is Lamp.BAD
+    assert lamp(age_s=40, line=stopped()) is Lamp.GOOD  # a line that stands brings no frames
+    assert lamp(gauges=Gauges(Backlog(), Backlog(9, 60))) is Lamp.BAD
+
+
 def test_an_alarm_whose_cause_is_gone_is_quieter_and_no_lamp_stays_bad_for_it() -> None:
     def view(state: AlarmState, cameras: int = 3) -> lines.LineView:
         line = stopped()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from pipeline.events import Action, Alarm, AlarmKind, AlarmState, CommandReply, LineCommand, Outcome
+from pipeline.events import Action, Alarm, AlarmKind, AlarmState, CommandReply, LineCommand, Outcome, to_ms
 from workers.alerting.policy import LinePolicy, Response
 from workers.console.gauges import Gauges
 from workers.console.memory import LineMemory
@@ -16,6 +16,8 @@ from workers.console.tiles import Tile, TileState
 
 UNACKNOWLEDGED = frozenset({AlarmState.UNACK_ACTIVE, AlarmState.UNACK_RTN, AlarmState.UNACK_LATCHED})
 _HIDDEN = frozenset({AlarmState.SHELVED, AlarmState.SUPPRESSED})
+SILENT_AFTER_S = 30.0
+"""Where no policy says so."""
 PROOF_WITHIN = timedelta(seconds=5)
 """So long a PLC may take to confirm before the banner says that it has not."""
 _RANK = (
@@ -137,7 +139,7 @@ def look(
         command=line.command if line.level else None,
         alarms=alarms,
         groups=_grouped(alarms),
-        lights=_lights(line, alarms, tiles, policy, gauges, reading_fault),
+        lights=_lights(line, alarms, tiles, policy, gauges, now, reading_fault),
         modes=_modes(line, alarms, policy),
         acknowledge=any((alarm.beneath or alarm.state) in UNACKNOWLEDGED for alarm in alarms),
         reset=bool(latched) and all((alarm.beneath or alarm.state) not in UNACKNOWLEDGED for alarm in latched),
@@ -200,7 +202,7 @@ def _span(took: timedelta) -> str:
 
 def _lights(
     line: LineMemory, alarms: Sequence[Alarm], tiles: Sequence[Tile], policy: LinePolicy | None, gauges: Gauges,
-    reading_fault: str | None,
+    now: datetime, reading_fault: str | None,
 ) -> tuple[Light, ...]:  # fmt: skip
     kinds = {alarm.kind: alarm for alarm in alarms if (alarm.beneath or alarm.state) in _ACTIVE}
     if AlarmKind.PLC in kinds:
@@ -212,16 +214,20 @@ def _lights(
     else:
         link = Light("PLC link", Lamp.UNKNOWN, "not known here")
     watched = [tile for tile in tiles if tile.state is not TileState.ENDED]
-    unwatched = [tile.camera_id for tile in watched if tile.state in (TileState.OFFLINE, TileState.WAITING)]
+    unwatched = [tile.camera_id for tile in watched if _is_unwatched(tile, line, policy, now)]
+    judged = gauges.alerting
     if AlarmKind.CAMERA_SILENT in kinds:
         beat = Light("Heartbeat", Lamp.BAD, f"stands: {kinds[AlarmKind.CAMERA_SILENT].reason}")
     elif unwatched:
         beat = Light("Heartbeat", Lamp.BAD, f"not watched: {', '.join(unwatched[:3])}")
     elif not watched:
         beat = Light("Heartbeat", Lamp.UNKNOWN, "no camera runs")
+    elif judged.stuck:
+        beat = Light("Heartbeat", Lamp.BAD, "stands: scores wait, and alerting does not read them")
+    elif reading_fault or gauges.fault:
+        beat = Light("Heartbeat", Lamp.UNKNOWN, reading_fault or gauges.fault or "")
     else:
         beat = Light("Heartbeat", Lamp.GOOD, f"{len(watched)} cameras scored and read")
-    judged = gauges.alerting
     if reading_fault or gauges.fault:
         judge = Light("Judging", Lamp.UNKNOWN, reading_fault or gauges.fault or "")
     elif judged.stuck:
@@ -231,6 +237,14 @@ def _lights(
     else:
         judge = Light("Judging", Lamp.GOOD, "frames are scored, and scores are judged")
     return link, beat, judge
+
+
+def _is_unwatched(tile: Tile, line: LineMemory, policy: LinePolicy | None, now: datetime) -> bool:
+    """Alerting raises an alarm for a camera without a new frame. Where it is dead itself, nobody does."""
+    if tile.state is not TileState.STALE or tile.captured_ms is None:
+        return tile.state in (TileState.OFFLINE, TileState.WAITING)
+    stands = line.level in (Action.HOLD, Action.STOP)  # then no frame may come
+    return not stands and to_ms(now) - tile.captured_ms > 1000 * (policy.silent_after_s if policy else SILENT_AFTER_S)
 
 
 def _modes(line: LineMemory, alarms: Sequence[Alarm], policy: LinePolicy | None) -> tuple[str, ...]:
