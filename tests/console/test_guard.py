@@ -25,7 +25,7 @@ from workers.console.desk import Desk, Options
 from workers.console.feedback import FeedbackStore
 from workers.console.gauges import GaugeReader
 from workers.console.guard import MAX_BODY_BYTES
-from workers.console.history import Histories, History
+from workers.console.history import Histories
 from workers.console.identity import TrustedProxy
 from workers.console.limits import PER_NAME_AND_PEER, PER_PEER
 from workers.console.live import Live
@@ -301,20 +301,28 @@ def test_a_page_without_kafka_says_that_it_shows_the_past(client: TestClient, de
     assert "no Kafka broker answers" in client.get("/").text
 
 
-def test_who_loads_a_page_that_waits_for_kafka_again_and_again_holds_up_no_other(
-    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/model", "workers.console.history.Histories.of"),
+        ("/dead/0/0", "workers.console.pages.dead.read_one"),
+        ("/parts/cam:b1:1", "workers.console.pictures.Pictures.keys_of"),
+    ],
+)
+def test_who_loads_a_page_that_waits_for_kafka_or_redis_again_and_again_holds_up_no_other(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch, path: str, asked: str
 ) -> None:
     log_in(client, "viewer")
     made = score(0)
     desk.memory.read(Incoming(AWAY.topics.scores.name, 0, 0, 0, b"k", made.to_json()))
     back = threading.Event()
 
-    def of(line_id: str, hours: float) -> History:
+    def hang(*_: object) -> None:
         back.wait(20)
         raise KafkaUnavailableError("nobody answers")
 
-    monkeypatch.setattr(desk.histories, "of", of)
-    impatient = [threading.Thread(target=client.get, args=("/model",)) for _ in range(50)]
+    monkeypatch.setattr(asked, hang)
+    impatient = [threading.Thread(target=client.get, args=(path,)) for _ in range(50)]
     for each in impatient:
         each.start()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -9,15 +10,18 @@ from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.reading import read_one
 from pipeline.kafka.records import Incoming
 from workers.console.desk import Desk
-from workers.console.pages.common import Operator, Refused, Someone, TheDesk, page
+from workers.console.pages.common import Operator, Refused, Someone, TheDesk, in_threads, page
 from workers.console.pictures import as_picture
 
 router = APIRouter(prefix="/dead")
 
 _HEX_BYTES = 256
+_threads = CapacityLimiter(12)
+"""Each may wait for Kafka."""
 
 
 @router.get("/{partition}/{offset}")
+@in_threads(_threads)
 def letter(request: Request, who: Someone, desk: TheDesk, partition: int, offset: int) -> Response:
     record = _read(desk, partition, offset)
     value = record.value or b""
@@ -42,6 +46,7 @@ def letter(request: Request, who: Someone, desk: TheDesk, partition: int, offset
 
 
 @router.get("/{partition}/{offset}/picture")
+@in_threads(_threads)
 def picture(who: Operator, desk: TheDesk, partition: int, offset: int) -> Response:
     found = as_picture(_read(desk, partition, offset).value)
     if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -10,7 +11,7 @@ from pipeline.events import ContractError, Frame, Score
 from pipeline.kafka.reading import read_one
 from workers.console.desk import Desk
 from workers.console.feedback import FeedbackError, Judgement, fitting
-from workers.console.pages.common import FRAME_ID, Form, Operator, Refused, Someone, TheDesk, page, text
+from workers.console.pages.common import FRAME_ID, Form, Operator, Refused, Someone, TheDesk, in_threads, page, text
 from workers.console.pages.pictures import place_of
 from workers.console.tiles import bar_share
 
@@ -18,9 +19,12 @@ router = APIRouter()
 
 NEIGHBOURS = 6
 """On each side."""
+_threads = CapacityLimiter(12)
+"""Of a part that this page has forgotten, Redis and Kafka are asked."""
 
 
 @router.get("/parts/{frame_id}")
+@in_threads(_threads)
 def part(request: Request, who: Someone, desk: TheDesk, frame_id: str) -> Response:
     score = find(desk, frame_id)
     line = [one for one in desk.memory.recent(score.camera_id) if one.frame_id != frame_id]
@@ -40,6 +44,7 @@ def part(request: Request, who: Someone, desk: TheDesk, frame_id: str) -> Respon
 
 
 @router.post("/parts/{frame_id}/feedback")
+@in_threads(_threads)
 def judge(request: Request, who: Operator, desk: TheDesk, frame_id: str, form: Form) -> Response:
     score = find(desk, frame_id)
     try:
