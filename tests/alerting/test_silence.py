@@ -53,6 +53,13 @@ def test_a_takeover_proves_no_life() -> None:
         assert not look(state, HOUR_S + after_s, since_s=HOUR_S).alive
 
 
+def test_a_worker_whose_clock_is_behind_that_of_the_last_takes_no_old_score_for_new() -> None:
+    state = taken_over(scored("cam-1"))
+    assert look(state, -1, since_s=-1).alive
+    assert not look(state, -HOUR_S, since_s=-HOUR_S).alive
+    assert "cam-1" in look(state, -HOUR_S + LIMIT_S + 1, since_s=-HOUR_S).silent
+
+
 def test_a_replicas_clock_that_is_ahead_keeps_no_dead_camera_alive() -> None:
     line = Line()
     line.see(score(0, Verdict.OK, scored_at=NOON + HOUR_S * S))

@@ -1,5 +1,6 @@
 """A step that dies at any point of its delivery, and the step that comes after it."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -7,7 +8,7 @@ import pytest
 from alerting.heavy import heavy_state
 from alerting.running import POLICIES, alarms, burst, commands, publish
 
-from pipeline.events import Act, Action, now
+from pipeline.events import Act, Action, AlarmKind, now
 from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher, PublishError
@@ -17,7 +18,7 @@ from pipeline.settings import Settings
 from workers.alerting.metrics import Metrics
 from workers.alerting.recovery import StoredLine, read_states
 from workers.alerting.state import MAX_CAMERAS
-from workers.alerting.worker import AlertingStep, Turn
+from workers.alerting.worker import TICK_S, AlertingStep, Turn
 
 pytestmark = pytest.mark.services
 
@@ -124,6 +125,20 @@ def test_a_successor_that_comes_too_late_does_not_stop_the_line(
     new_step(settings, publisher, later)
     assert commands(settings) == []
     assert [alarm.act for alarm in alarms(settings)] == [Act.RAISE, Act.NOTE]
+
+
+def test_a_dead_camera_is_missed_in_time_although_the_clock_was_set_back(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    began = now()
+    at = [began]
+    step = new_step(settings, publisher, lambda: at[0])
+    do(step, batch[:1])
+    for later_s in (-3600, -2990):  # the policy bears a silence of 600 s
+        at[0] = began + timedelta(seconds=later_s)
+        time.sleep(TICK_S)
+        do(step, [])
+    assert [alarm.kind for alarm in alarms(settings)] == [AlarmKind.CAMERA_SILENT]
 
 
 def test_a_delivery_that_waits_and_is_tried_again_doubles_nothing(

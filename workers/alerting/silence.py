@@ -18,6 +18,9 @@ from workers.alerting.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS
 
 PULSE_FRESH = timedelta(seconds=5)
 """Heartbeats come every second."""
+CLOCKS_DIFFER = PULSE_FRESH
+"""By so much two workers' clocks may. What was heard longer after now is of one that was ahead, and would be new until
+this one has caught up."""
 _NO_ROOM = (
     f"its line has {MAX_CAMERAS} cameras already, and this one is not watched: give it to another line. One that was "
     f"taken away makes room {FORGOTTEN_AFTER.days * 24} hours after its last frame"
@@ -102,7 +105,7 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
             well[name] = "nothing was heard of it for a day: it counts as taken away"
             continue
         watched += 1
-        if camera is not None and now - camera.heard_at <= limit:
+        if camera is not None and -CLOCKS_DIFFER <= now - camera.heard_at <= limit:
             well[name] = "its frames are scored again"
             continue
         why = _why(state, camera, beat, policy, now)

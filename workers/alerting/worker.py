@@ -180,6 +180,7 @@ class AlertingStep:
             return
         self._ticked_s = time.monotonic()
         at, pulses = self._clock(), self._pulses()
+        self._watching_since = min(self._watching_since, at)  # a clock that was set back must not put an alarm off
         for line_id in list(self._lines):
             policy = self._policies.of(line_id)
             watch = silence.look(self._lines[line_id].state, pulses, policy, at, self._watching_since)
