@@ -169,6 +169,13 @@ def test_a_flood_is_one_alarm_and_hides_the_rest_until_it_has_run_off() -> None:
     assert after == {AlarmKind.FLOOD: AlarmState.UNACK_RTN, AlarmKind.CAMERA_SILENT: AlarmState.UNACK_ACTIVE}
 
 
+def test_a_flood_of_a_clock_that_was_ahead_hides_nothing_once_it_is_set_right() -> None:
+    state, _ = silent_cameras(FLOOD_ALARMS + 3)
+    state, _ = register.tick(state, NOON - timedelta(hours=1))
+    after = {entry.alarm.kind: entry.alarm.state for entry in state.alarms}
+    assert after == {AlarmKind.FLOOD: AlarmState.UNACK_RTN, AlarmKind.CAMERA_SILENT: AlarmState.UNACK_ACTIVE}
+
+
 def test_ten_alarms_are_no_flood() -> None:
     assert silent_cameras(FLOOD_ALARMS)[0].standing(AlarmKind.FLOOD) is None
 

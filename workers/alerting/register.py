@@ -33,7 +33,7 @@ def add(state: LineState, alarm: Alarm, cameras: tuple[str, ...] = ()) -> Change
     if _hidden_by(state, alarm):
         life = move(entry.life, Deed(Act.SUPPRESS, ANDON, now))
         entry = Standing(alarm=alarm.model_copy(update=shown(life)), cameras=cameras, suppressed=True)
-    recent = (*(at for at in state.raised_at if now - at < FLOOD_WINDOW), now)[-4 * FLOOD_ALARMS :]
+    recent = (*_recent(state.raised_at, now), now)[-4 * FLOOD_ALARMS :]
     state = state.model_copy(update={"raised": state.raised + 1, "raised_at": recent}).with_alarm(entry)
     events: tuple[Effect, ...] = (entry.alarm,)
     if len(recent) > FLOOD_ALARMS and state.standing(AlarmKind.FLOOD) is None:
@@ -110,14 +110,16 @@ def tick(state: LineState, now: datetime) -> Changed:
             state, more = act(state, entry, Deed(Act.UNSHELVE, ANDON, now, "the time is over"))
             events += more
     flood = state.standing(AlarmKind.FLOOD)
-    if flood and flood.life.active and _recent(state.raised_at, now) <= FLOOD_OVER:
+    if flood and flood.life.active and len(_recent(state.raised_at, now)) <= FLOOD_OVER:
         state, more = clear(state, flood, "the flood has run off", now)
         events += more
     return state, tuple(events)
 
 
-def _recent(moments: Iterable[datetime], now: datetime) -> int:
-    return sum(1 for at in moments if now - at < FLOOD_WINDOW)
+def _recent(moments: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
+    """On either side of now: what lies far ahead is of a clock that was set back, and no flood may last until it has
+    caught up."""
+    return tuple(at for at in moments if abs(now - at) < FLOOD_WINDOW)
 
 
 def _hidden_by(state: LineState, alarm: Alarm) -> AlarmKind | None:
