@@ -26,6 +26,15 @@ def test_one_signal_of_the_line_is_enough(signals: dict[str, bool]) -> None:
     assert read_back(answer(**signals), "a") == ReadBack(level="HOLD", epoch=1, **signals)
 
 
+@pytest.mark.parametrize(
+    "garbled", [{"level": "x" * 60_000}, {"epoch": 1 << 32}, {"epoch": -1}], ids=["level", "high", "negative"]
+)
+def test_a_garbled_answer_fences_nobody_out_and_fills_no_alarm(garbled: dict[str, object]) -> None:
+    with pytest.raises(ActuatorError, match=f"otherwise than agreed: {next(iter(garbled))}") as told:
+        read_back(answer(stop=True, **garbled), "a")
+    assert len(str(told.value)) < 200
+
+
 @pytest.mark.parametrize("value", [b"", b"\xff", b"3", b"[" * 60_000, answer(note="x" * MAX_ANSWER_BYTES)])
 def test_what_is_no_answer_is_passed_over(value: bytes) -> None:
     assert asked(value) is None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.alerting.actuators.base import ActuatorError, Image, ReadBack, on_wire
 
@@ -17,8 +17,9 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     ask: str
-    level: str
-    epoch: int
+    level: str = Field(max_length=64)
+    epoch: int = Field(ge=0, lt=1 << 32)
+    """As many bits as a Modbus block has. A higher one is garbled, and would fence this worker out of its line."""
     heartbeat: int | None = None
     stop: bool | None = None
     run_permit: bool | None = None

@@ -75,7 +75,7 @@ class WebhookActuator:
         finally:
             connection.close()
         if answer.status != http.client.OK:
-            raise ActuatorError(f"answered {answer.status} {answer.reason}")
+            raise ActuatorError(f"answered {answer.status} {answer.reason[:100]}")
         return read_back(content, ask)
 
     @property
