@@ -25,7 +25,7 @@ from pipeline.autoscaling import Activity, Timed
 from pipeline.frames import FrameError
 from pipeline.groups import INSPECTION
 from pipeline.inspection import Inspection
-from pipeline.kafka.admin import check_topics
+from pipeline.kafka.admin import await_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
 from pipeline.kafka.publisher import Publisher
 from pipeline.maps import MapStore
@@ -151,7 +151,8 @@ class Inspector:
         if self._thread is None:
             topics = self._settings.topics
             # Its own alone: a replica's Kafka user need not see the others.
-            await asyncio.to_thread(check_topics, self._settings, (topics.frames, topics.frames_dead, topics.scores))
+            own = (topics.frames, topics.frames_dead, topics.scores)
+            await asyncio.to_thread(await_topics, self._settings, own, self._stop)
             self._start(config)
         elif self._loop and self._store:
             self._loop.resize(config.max_batch, config.stuck_after_s / _BATCHES_BEFORE_STUCK)

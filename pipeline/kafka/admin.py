@@ -1,7 +1,9 @@
 """Creates the topics, and checks at start that they keep what `pipeline.topics` promises."""
 
+import logging
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +17,11 @@ from pipeline.kafka.opening import open_admin_client
 from pipeline.settings import Settings
 from pipeline.topics import Topic
 
+log = logging.getLogger(__name__)
+
 _COORDINATOR_TIMEOUT_S = 10.0
+_ASK_AGAIN_S = 2.0
+_TELL_AGAIN_S = 30.0
 
 
 class TopicError(AndonError):
@@ -55,6 +61,35 @@ def check_topics(settings: Settings, wanted: Iterable[Topic], *, with_clocks: bo
     """
     with _Admin(settings) as admin:
         _check(admin, list(wanted), with_clocks=with_clocks)
+
+
+def await_topics(
+    settings: Settings,
+    wanted: Iterable[Topic],
+    stop: threading.Event,
+    turned: Callable[[], None] = lambda: None,
+) -> bool:
+    """As `check_topics`, but waits, until `stop` is set, for a broker that does not answer yet: after a power cut Kafka
+    comes last. Kubernetes makes who gives up here wait five minutes more, and Ray Serve tries three times and then
+    never again.
+
+    turned: called at each try. Returns False where `stop` came first. Raises TopicError, and KafkaUnavailableError for
+    what no waiting mends.
+    """
+    wanted, told_s = list(wanted), float("-inf")
+    while True:
+        turned()
+        try:
+            check_topics(settings, wanted)
+            return True
+        except KafkaUnavailableError as error:
+            if not getattr(error.__cause__, "retriable", False):
+                raise
+            if time.monotonic() - told_s > _TELL_AGAIN_S:
+                told_s = time.monotonic()
+                log.warning("waiting for Kafka: %s", error)
+        if stop.wait(_ASK_AGAIN_S):
+            return False
 
 
 def delete_topics(settings: Settings, prefix: str) -> None:

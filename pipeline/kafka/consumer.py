@@ -114,6 +114,9 @@ class LoopState:
     commits_lost: int = 0
     """Commits refused because the partitions had moved on; their batches were read again elsewhere."""
 
+    def turned(self) -> None:
+        self.last_turn_monotonic_s = time.monotonic()
+
 
 class ConsumerLoop(Generic[Result]):
     """Runs a `Step` until `stop` is set. `run` is the poll thread's main function."""
@@ -225,7 +228,7 @@ class ConsumerLoop(Generic[Result]):
             self._stop.wait(0.1 if unknown else 0)
 
     def _poll(self, consumer: KafkaConsumer, timeout_ms: int) -> list[Incoming]:
-        self.state.last_turn_monotonic_s = time.monotonic()
+        self.state.turned()
         self._polled_at_s = boot_time_s()
         resume_joining(consumer)
         try:

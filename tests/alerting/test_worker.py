@@ -1,6 +1,7 @@
 """The worker against a real broker: one HOLD an episode, whoever dies, moves or comes late."""
 
 import sys
+import threading
 import time
 import urllib.request
 from datetime import timedelta
@@ -11,6 +12,7 @@ from alerting.factory import operation, score
 from alerting.running import (
     ANDON,
     DOOMED,
+    POLICIES,
     POLICY_YAML,
     alarms,
     burst,
@@ -29,6 +31,7 @@ from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
+from workers.alerting import service
 from workers.alerting.recovery import read_states
 from workers.local.kafka_broker import KafkaBroker
 
@@ -116,6 +119,35 @@ def test_a_restart_keeps_the_window_and_the_latch(settings: Settings) -> None:
         publish(settings, [operation(Act.ACKNOWLEDGE), operation(Act.RESET)])
         assert wait_for_commands(settings, 2)[-1].action is Action.UNHOLD_PERMITTED
     assert read_states(settings)["line-1"].state.alarms == ()
+
+
+def test_a_worker_that_starts_before_kafka_waits_and_is_well(
+    own_kafka: KafkaBroker, unique: str, tmp_path: Path, unused_port: int
+) -> None:
+    """Kubernetes lets one that ends at its start wait longer each time: lines went unwatched for minutes afterwards."""
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    publish(settings, burst())
+    own_kafka.kill()
+    (tmp_path / "policies.yaml").write_text(POLICY_YAML)
+    arguments = ["--policies", str(tmp_path / "policies.yaml"), "--metrics-port", str(unused_port)]
+    with process([*ANDON, "alerting", "run", *arguments], settings) as running:
+        time.sleep(12)  # a first connection is given up after 8 s
+        with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/healthz", timeout=5) as answer:
+            assert answer.status == 200
+        own_kafka.start()
+        assert [command.action for command in wait_for_commands(settings, 1)] == [Action.HOLD]
+        running.terminate()
+        running.communicate(timeout=60)
+    assert running.returncode == 0
+
+
+def test_a_worker_told_to_stop_waits_for_kafka_no_longer() -> None:
+    stop = threading.Event()
+    threading.Timer(1, stop.set).start()
+    began = time.monotonic()
+    service.run(settings_for("127.0.0.1:1", "x"), POLICIES, stop)
+    assert time.monotonic() - began < 15
 
 
 def test_a_broker_that_is_away_delays_and_doubles_nothing(own_kafka: KafkaBroker, unique: str) -> None:

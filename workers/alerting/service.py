@@ -1,9 +1,10 @@
 """The alerting worker as a process: one consumer loop, until it is told to stop."""
 
 import threading
+from contextlib import ExitStack
 
 from pipeline import groups
-from pipeline.kafka.admin import check_topics
+from pipeline.kafka.admin import await_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
@@ -49,14 +50,12 @@ def run_with(
     metrics_port: int | None = None,
 ) -> None:
     """As `run`, with a publisher of the caller's. Closes it."""
-    try:
-        topics = settings.topics
-        check_topics(settings, [topic for topic in topics if topic not in (topics.frames, topics.frames_dead)])
-        check_partitions(read_states(settings), topics.line_state.partitions)
+    with ExitStack() as ends:
+        ends.callback(publisher.close)
         metrics = Metrics()
         lease = Lease(SESSION_TIMEOUT_S)
         plant = Plant(policies, lease, exchanged=metrics.exchanged)
-        pulses = PulseReader(settings)
+        topics = settings.topics
         options = ConsumerOptions(
             group=settings.group(groups.ALERTING),
             topics=(topics.scores.name, topics.operations.name),
@@ -65,7 +64,8 @@ def run_with(
             ticks=True,
             lease=lease,
         )
-        tracer = open_tracer("andon-alerting")
+        if tracer := open_tracer("andon-alerting"):
+            ends.callback(tracer.close)
         step = AlertingStep(
             settings,
             policies,
@@ -78,15 +78,14 @@ def run_with(
         )
         loop = ConsumerLoop(settings, options, step, stop)
         metrics.watch(loop.state)
-        if metrics_port is not None:
+        if metrics_port is not None:  # before Kafka answers: who waits for it is well
             metrics.serve(loop.state, settings.andon_metrics_host, metrics_port)
-        try:
-            pulses.wait_for_the_past(PULSES_WITHIN_S)
-            loop.run()
-        finally:
-            plant.close()
-            pulses.close()
-            if tracer:
-                tracer.close()
-    finally:
-        publisher.close()
+        own = [topic for topic in topics if topic not in (topics.frames, topics.frames_dead)]
+        if not await_topics(settings, own, stop, loop.state.turned):
+            return
+        check_partitions(read_states(settings), topics.line_state.partitions)
+        pulses = PulseReader(settings)
+        ends.callback(pulses.close)
+        ends.callback(plant.close)
+        pulses.wait_for_the_past(PULSES_WITHIN_S)
+        loop.run()

@@ -67,7 +67,7 @@ startupProbe:
   httpGet: {path: /healthz, port: metrics}
   periodSeconds: 2
   timeoutSeconds: 2
-  # Kafka may come up after us: a process waits for it, and gives up by itself.
+  # Kafka may come up after us: a process that waits for it answers as one that is well.
   failureThreshold: 90
 livenessProbe:
   httpGet: {path: /healthz, port: metrics}
