@@ -1,14 +1,14 @@
 """How much of everything a factory needs: a few formulas, and the measured figures that they rest on.
 
-docs/scaling.md tells where each figure comes from. All are of this program, not of a vendor: measure your own replica
-(`andon` prints `infer` in every score's timings) and put that in.
+docs/scaling.md tells where each figure comes from, and how to measure your own replica. All are of this program, not of
+a vendor.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.topics import Topic, topics
+from pipeline.topics import MAX_FRAME_BYTES, Topic, topics
 
 GIB = 1024**3
 _GBIT_BYTES_S = 125_000_000
@@ -149,6 +149,11 @@ def _most_bytes(topic: Topic) -> int:
 
 def _warnings(work: Workload, partitions: int, redis_servers: int) -> Sequence[str]:
     found = []
+    if work.frame_bytes > MAX_FRAME_BYTES:
+        found.append(
+            f"a frame of {work.frame_bytes / 1000:,.0f} kB is refused: cameras and replicas take at most "
+            f"{MAX_FRAME_BYTES / 1000:,.0f} kB. Encode it as JPEG, or cut it"
+        )
     alone = replica_frames_s(work.model_ms)
     if work.fps > alone * BUSY:
         found.append(

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from support.stream import picture
 from typer.testing import CliRunner
 
@@ -146,6 +148,24 @@ def test_values_of_a_factory_that_can_not_be_say_so() -> None:
     done = CliRunner().invoke(app, ["plan", "--cameras=1", "--fps=60", "--frame-kb=10", "--model-ms=20", "--values"])
     assert "no number of replicas helps" in done.stderr
     assert list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.mark.unit
+def test_frames_that_no_camera_sends_are_told() -> None:
+    (warning,) = plan(replace(WORK, frame_bytes=8_000_000, map_ttl_s=60)).warnings
+    assert "a frame of 8,000 kB is refused: cameras and replicas take at most 4,194 kB" in warning
+
+
+@pytest.mark.unit
+def test_large_maps_take_as_much_redis_as_they_do() -> None:
+    """Of 2000 × 2000 px one has 250 × 250 cells: the plan took each for 9 kB."""
+    noise = np.random.default_rng(1).normal(size=(38, 38)).astype("float32")
+    smooth = np.asarray(Image.fromarray(noise).resize((250, 250), Image.Resampling.BICUBIC))
+    kb = sum(map(len, encode_map(smooth, lossless=False).values())) / 1000
+    assert 30 < kb < 60
+    options = ["plan", "--cameras=10", "--fps=10", "--frame-kb=1500", "--model-ms=50", f"--map-kb={kb}"]
+    told = CliRunner().invoke(app, options).stdout
+    assert f"{100 * 3600 * (kb * 1000 + 6_100) / 1024**3 / 0.7:,.1f} GiB" in told
 
 
 @pytest.mark.unit

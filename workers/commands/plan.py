@@ -13,6 +13,9 @@ def plan(
     replicas_per_gpu: Annotated[int, typer.Option(min=0, max=64, help="0: no GPUs.")] = 1,
     retention_h: Annotated[float, typer.Option(min=0.1, help="How long Kafka keeps frames.")] = 6,
     map_ttl_s: Annotated[int, typer.Option(min=1, help="How long Redis keeps maps.")] = 3600,
+    map_kb: Annotated[
+        float, typer.Option(min=0.1, help="One map in Redis, in kB: about 1 for 300 × 300 px, 45 for 2000 × 2000.")
+    ] = 9,
     nic_gbit: Annotated[float, typer.Option(min=0.1, help="Network card of one server.")] = 10,
     broker_disk_gib: Annotated[float, typer.Option(min=1, help="Disk of one broker.")] = 4000,
     redis_gib: Annotated[float, typer.Option(min=0.1, help="Memory of one Redis.")] = 64,
@@ -22,7 +25,7 @@ def plan(
 
     Example: andon plan --cameras 100 --fps 10 --frame-kb 100 --model-ms 5
 
-    model-ms is `timings_ms.infer` of a score divided by the frames of its batch. docs/scaling.md has the formulas.
+    docs/scaling.md has the formulas, and how model-ms and map-kb are measured.
     """
     from pipeline.sizing import Machine, Workload, limits
     from pipeline.sizing import plan as make_plan
@@ -34,6 +37,7 @@ def plan(
         model_ms,
         replicas_per_gpu=replicas_per_gpu,
         retention_h=retention_h,
+        map_bytes=int(map_kb * 1000),
         map_ttl_s=map_ttl_s,
     )
     machine = Machine(nic_gbit, broker_disk_gib, redis_gib)
