@@ -132,9 +132,7 @@ def open_tracer(service: str, environment: Mapping[str, str] | None = None) -> T
     try:
         return _open(service)
     except ImportError as error:
-        log.error(
-            "no spans are sent: %s is missing; install Andon with its extra: pip install 'andon[trace]'", error.name
-        )
+        log.error("no spans are sent: %s is missing; pip install '.[trace]' in Andon's checkout", error.name)
         return None
 
 

@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text
     [
         (["console"], "itsdangerous", "console"),
         (["train", "radar", "--data", ".", "--out", "x"], "torch", "detect"),
+        (["evaluate", "b", "--data", "."], "jinja2", "detect"),
         (["demo"], "pymodbus", "demo"),
     ],
 )
@@ -30,7 +31,10 @@ def test_a_command_whose_packages_are_missing_names_the_extra(words: list[str], 
         [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == f"andon: this command needs the package {missing}: pip install 'andon[{extra}]'\n"
+    assert (
+        done.stderr
+        == f"andon: this command needs the package {missing}: pip install '.[{extra}]' in Andon's checkout\n"
+    )
 
 
 def test_each_extra_is_one_of_the_projects() -> None:

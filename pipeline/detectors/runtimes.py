@@ -82,7 +82,7 @@ def open_graph(path: Path, runtime: GraphRuntime, single: bool, threads: int | N
         run = _onnx(path, threads) if runtime == "onnx" else _openvino(path, threads)
     except ImportError as error:
         raise RuntimeMissingError(
-            f"runtime {runtime!r} needs the package {_PACKAGE[runtime]}: pip install 'andon[runtimes]'"
+            f"runtime {runtime!r} needs the package {_PACKAGE[runtime]}: pip install '.[runtimes]' in Andon's checkout"
         ) from error
     return Engine(run, single)
 

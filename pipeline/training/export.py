@@ -129,7 +129,8 @@ def _versions(runtime: GraphRuntime) -> dict[str, str]:
         return {package: version(package) for package in packages}
     except ImportError as error:
         raise RuntimeMissingError(
-            f"export needs the packages onnx, onnxscript and {packages[2]}: pip install 'andon[runtimes]'"
+            f"export needs the packages onnx, onnxscript and {packages[2]}: "
+            "pip install '.[runtimes]' in Andon's checkout"
         ) from error
 
 
@@ -195,7 +196,9 @@ def _write(
             assert program is not None
             program.save(str(graph), external_data=False)
     except ImportError as error:
-        raise RuntimeMissingError("export needs onnx and onnxscript: pip install 'andon[runtimes]'") from error
+        raise RuntimeMissingError(
+            "export needs onnx and onnxscript: pip install '.[runtimes]' in Andon's checkout"
+        ) from error
     except Exception as error:  # the exporter raises many kinds, from many depths
         raise ExportError(f"network {name!r} cannot be exported: {_root_cause(error)}") from error
     if runtime == "openvino":
@@ -229,7 +232,7 @@ def _to_openvino(graph: Path) -> None:
     try:
         import openvino
     except ImportError as error:
-        raise RuntimeMissingError("export needs openvino: pip install 'andon[runtimes]'") from error
+        raise RuntimeMissingError("export needs openvino: pip install '.[runtimes]' in Andon's checkout") from error
     model = openvino.Core().read_model(str(graph))
     openvino.save_model(model, str(graph.with_suffix(".xml")), compress_to_fp16=False)
     graph.unlink()

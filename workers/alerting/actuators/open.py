@@ -32,7 +32,7 @@ def open_actuator(line_id: str, config: ActuatorConfig) -> Actuator:
     except ImportError as error:
         raise ActuatorSetupError(
             f"line {line_id}: the actuator {config.type!r} needs the package {error.name!r}; "
-            "install Andon with its extra: pip install 'andon[plc]'"
+            "pip install '.[plc]' in Andon's checkout"
         ) from error
     except OSError as error:
         raise ActuatorSetupError(f"line {line_id}: {error}") from error

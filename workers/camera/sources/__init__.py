@@ -13,5 +13,5 @@ def open_source(config: Source) -> ImageSource:
     try:
         from workers.camera.sources.video import VideoCapture
     except ImportError as error:
-        raise SourceError(f"video sources need PyAV; install 'andon[video]' ({error})") from error
+        raise SourceError(f"video sources need PyAV; pip install '.[video]' in Andon's checkout ({error})") from error
     return VideoCapture(config)
