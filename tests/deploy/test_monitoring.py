@@ -10,7 +10,7 @@ from typing import Any
 import promql_parser
 import pytest
 from prometheus_client.metrics_core import Metric
-from support.charts import CHARTS, Render
+from support.charts import CHARTS, Mode, Render, rendered
 
 from workers.alerting.metrics import Metrics
 from workers.camera.buffer import Buffer, WhenFull
@@ -153,6 +153,12 @@ def test_every_rule_says_what_it_means_and_how_bad_it_is(plant: Render) -> None:
 def test_the_faults_of_a_factory_each_have_a_rule(plant: Render) -> None:
     wanted = {"AndonNoFramesScored", "AndonBacklog", "AndonDeadLetters", "AndonHeartbeatStale", "AndonCameraSilent"}
     assert wanted <= {rule["alert"] for rule in rules(plant)}
+
+
+def test_a_page_that_was_put_away_is_not_missed() -> None:
+    """AndonPageBlind would fire for ever."""
+    away = rendered(Mode("factory", "plant"), "--set", "console.replicas=0").one("PrometheusRule")
+    assert "AndonPageBlind" not in {rule["alert"] for group in away["spec"]["groups"] for rule in group["rules"]}
 
 
 def test_rules_speak_of_this_factory_alone(plant: Render) -> None:

@@ -268,6 +268,11 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ),
         ("minimal", {"inference.worker.resources.requests.memory": "5Gi"}, ["(5Gi) is above limits.memory (4Gi)"]),
         ("minimal", {"alerting.resources.limits.memory": ""}, ["could take a whole node: set it"]),
+        (
+            "minimal",
+            {"cameras.bufferMib": 512},
+            ["would be killed at its memory of 512Mi", "cameras.resources.limits.memory to at least 608Mi"],
+        ),
         ("minimal", {"inference.worker.sharedMemoryMib": 4096}, ["counts to the pod's memory of 4Gi: set less"]),
         ("plant", {"inference.replica.gpus": 1.5}, ["shares of one GPU or whole ones: set 1"]),
         ("minimal", {"inference.worker.gpus": 1}, ["no replica would see one: set inference.replica.gpus to 1"]),

@@ -178,6 +178,12 @@ lines.{{ $line }}.cameras: {{ $cameras }} of them, and alerting watches 64 of a 
 {{ $where }}.resources.limits.memory is empty, so one process could take a whole node: set it
 {{- end }}
 {{- end }}
+{{- /* 64 MiB for the process itself; docs/camera.md tells of the 16, and of their copies in Kafka's client. */}}
+{{- $process := add (int64 .Values.cameras.bufferMib) 96 }}
+{{- $room := include "factory.amount" .Values.cameras.resources.limits.memory | float64 }}
+{{- if and $room (gt (mulf (float64 $process) 1048576.0) $room) }}
+cameras.bufferMib is {{ int64 .Values.cameras.bufferMib }}, and a worker that fills it would be killed at its memory of {{ .Values.cameras.resources.limits.memory }}, with all frames in it: set less, or cameras.resources.limits.memory to at least {{ $process }}Mi
+{{- end }}
 {{- with $inference }}
 {{- $cores := .worker.resources.limits.cpu | default .worker.resources.requests.cpu }}
 {{- $needed := mulf (float64 .replica.cpus) (float64 .worker.replicas) }}
