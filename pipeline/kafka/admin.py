@@ -4,12 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
@@ -46,11 +45,25 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
             if topic.name not in set(admin.list_topics())
         }
         if missing:
-            # Another process may create the same at the same moment; the check below judges its work.
-            with suppress(TopicAlreadyExistsError):
-                admin.create_topics(missing, timeout_ms=15_000, wait_for_metadata=True)
+            # The client's own error would tell request and answer in full: of ten topics, 10 kB.
+            made = admin.create_topics(missing, timeout_ms=15_000, raise_errors=False)
+            _tell_refused(made["topics"])
             admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=15_000)
         _check(admin, wanted, with_clocks=True)
+
+
+def _tell_refused(made: Iterable[Mapping[str, Any]]) -> None:
+    refused: dict[str, list[str]] = {}
+    for topic in made:
+        # Another process may create the same at the same moment; the check judges its work.
+        if topic["error_code"] not in (0, TopicAlreadyExistsError.errno):
+            words = topic["error_message"] or for_code(topic["error_code"]).__name__
+            refused.setdefault(words, []).append(topic["name"])
+    if refused:
+        told = (
+            f"the broker creates no topic {', '.join(map(repr, names))}: {words}" for words, names in refused.items()
+        )
+        raise TopicError("; ".join(told))
 
 
 def check_topics(settings: Settings, wanted: Iterable[Topic], *, with_clocks: bool = False) -> None:

@@ -103,6 +103,14 @@ def test_a_broker_that_is_away_is_named() -> None:
         check_topics(settings, settings.topics)
 
 
+def test_topics_that_the_broker_refuses_are_told_in_its_own_words(kafka_bootstrap: str, unique: str) -> None:
+    """The client's error was request and answer in full, 10 kB of it."""
+    settings = settings_for(kafka_bootstrap, unique)
+    with pytest.raises(TopicError, match=rf"creates no topic '{unique}frames'.*audit-log'.*: .*1000 time") as refused:
+        ensure_topics(settings, settings.topics, replication=1000)
+    assert len(str(refused.value)) < 1500
+
+
 def test_each_wrong_topic_is_named_with_its_mend(kafka_bootstrap: str, unique: str) -> None:
     settings = settings_for(kafka_bootstrap, unique)
     with pytest.raises(TopicError, match=r"frames.*does not exist.*andon topics create"):
