@@ -151,6 +151,15 @@ def test_values_of_a_factory_that_can_not_be_say_so() -> None:
 
 
 @pytest.mark.unit
+def test_no_factory_is_endless() -> None:
+    """`inf` is a number to a command line, and the plan of it ended in a trace."""
+    asked = {"cameras": 1, "fps": 60, "frame-kb": 10, "model-ms": 20, "retention-h": 6, "map-kb": 9, "nic-gbit": 10}
+    for name in asked.keys() - {"cameras"}:
+        done = CliRunner().invoke(app, ["plan", *(f"--{key}={asked[key]}" for key in asked), f"--{name}=inf"])
+        assert (done.exit_code, f"'--{name}'" in done.stderr) == (2, True)
+
+
+@pytest.mark.unit
 def test_frames_that_no_camera_sends_are_told() -> None:
     (warning,) = plan(replace(WORK, frame_bytes=8_000_000, map_ttl_s=60)).warnings
     assert "a frame of 8,000 kB is refused: cameras and replicas take at most 4,194 kB" in warning

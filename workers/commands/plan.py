@@ -6,19 +6,25 @@ import typer
 
 
 def plan(
-    cameras: Annotated[int, typer.Option(min=1, help="How many cameras.")],
-    fps: Annotated[float, typer.Option(min=0.001, help="Frames a second of one camera.")],
-    frame_kb: Annotated[float, typer.Option(min=0.1, help="One encoded frame, in kB.")],
-    model_ms: Annotated[float, typer.Option(min=0.01, help="One frame in the model, in a full batch, on one replica.")],
+    cameras: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many cameras.")],
+    fps: Annotated[float, typer.Option(min=0.001, max=100_000, help="Frames a second of one camera.")],
+    frame_kb: Annotated[float, typer.Option(min=0.1, max=1_000_000, help="One encoded frame, in kB.")],
+    model_ms: Annotated[
+        float,
+        typer.Option(min=0.01, max=1_000_000, help="One frame in the model, in a full batch, on one replica."),
+    ],
     replicas_per_gpu: Annotated[int, typer.Option(min=0, max=64, help="0: no GPUs.")] = 1,
-    retention_h: Annotated[float, typer.Option(min=0.1, help="How long Kafka keeps frames.")] = 6,
-    map_ttl_s: Annotated[int, typer.Option(min=1, help="How long Redis keeps maps.")] = 3600,
+    retention_h: Annotated[float, typer.Option(min=0.1, max=100_000, help="How long Kafka keeps frames.")] = 6,
+    map_ttl_s: Annotated[int, typer.Option(min=1, max=1_000_000_000, help="How long Redis keeps maps.")] = 3600,
     map_kb: Annotated[
-        float, typer.Option(min=0.1, help="One map in Redis, in kB: about 1 for 300 × 300 px, 45 for 2000 × 2000.")
+        float,
+        typer.Option(
+            min=0.1, max=1_000_000, help="One map in Redis, in kB: about 1 for 300 × 300 px, 45 for 2000 × 2000."
+        ),
     ] = 9,
-    nic_gbit: Annotated[float, typer.Option(min=0.1, help="Network card of one server.")] = 10,
-    broker_disk_gib: Annotated[float, typer.Option(min=1, help="Disk of one broker.")] = 4000,
-    redis_gib: Annotated[float, typer.Option(min=0.1, help="Memory of one Redis.")] = 64,
+    nic_gbit: Annotated[float, typer.Option(min=0.1, max=1_000_000, help="Network card of one server.")] = 10,
+    broker_disk_gib: Annotated[float, typer.Option(min=1, max=1_000_000_000, help="Disk of one broker.")] = 4000,
+    redis_gib: Annotated[float, typer.Option(min=0.1, max=1_000_000, help="Memory of one Redis.")] = 64,
     as_values: Annotated[bool, typer.Option("--values", help="Print values for the two charts instead.")] = False,
 ) -> None:
     """Say what a factory needs, and what is full first when it grows.
