@@ -27,6 +27,10 @@ class TopicError(AndonError):
     """Topics that are missing or set up otherwise than promised. The message lists each fault and its mend."""
 
 
+class MissingTopicsError(TopicError):
+    """They are not there yet, and that is all."""
+
+
 def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: int = -1) -> None:
     """Creates what is missing, then checks all.
 
@@ -82,9 +86,9 @@ def await_topics(
     stop: threading.Event,
     turned: Callable[[], None] = lambda: None,
 ) -> bool:
-    """As `check_topics`, but waits, until `stop` is set, for a broker that does not answer yet: after a power cut Kafka
-    comes last. Kubernetes makes who gives up here wait five minutes more, and Ray Serve tries three times and then
-    never again.
+    """As `check_topics`, but waits, until `stop` is set, for a broker that does not answer yet and for topics that are
+    not there yet: after a power cut Kafka comes last, and at a first start its topics. Kubernetes makes who gives up
+    here wait five minutes more, and Ray Serve tries three times and then never again.
 
     turned: called at each try. Returns False where `stop` came first. Raises TopicError, and KafkaUnavailableError for
     what no waiting mends.
@@ -95,8 +99,8 @@ def await_topics(
         try:
             check_topics(settings, wanted)
             return True
-        except KafkaUnavailableError as error:
-            if not getattr(error.__cause__, "retriable", False):
+        except (KafkaUnavailableError, MissingTopicsError) as error:
+            if isinstance(error, KafkaUnavailableError) and not getattr(error.__cause__, "retriable", False):
                 raise
             if time.monotonic() - told_s > _TELL_AGAIN_S:
                 told_s = time.monotonic()
@@ -132,11 +136,12 @@ def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], i
 
 def _check(admin: KafkaAdminClient, wanted: list[Topic], *, with_clocks: bool) -> None:
     existing = set(admin.list_topics())
-    faults = [
+    missing = [
         f"topic {t.name!r} does not exist; create it with `andon topics create`"
         for t in wanted
         if t.name not in existing
     ]
+    faults: list[str] = []
     present = [t for t in wanted if t.name in existing]
     if present:
         partitions = {t["name"]: len(t["partitions"]) for t in admin.describe_topics([t.name for t in present])}
@@ -145,7 +150,9 @@ def _check(admin: KafkaAdminClient, wanted: list[Topic], *, with_clocks: bool) -
         for topic in present:
             faults += topic_faults(topic, partitions[topic.name], configs[topic.name], with_clocks=with_clocks)
     if faults:
-        raise TopicError("; ".join(faults))
+        raise TopicError("; ".join([*missing, *faults]))
+    if missing:
+        raise MissingTopicsError("; ".join(missing))
 
 
 def topic_faults(

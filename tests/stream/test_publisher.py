@@ -13,7 +13,7 @@ from kafka.future import Future as KafkaFuture
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from support.stream import lose_the_end, settings_for, wait_until
 
-from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
+from pipeline.kafka.admin import TopicError, await_topics, check_topics, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
@@ -128,6 +128,23 @@ def test_each_wrong_topic_is_named_with_its_mend(kafka_bootstrap: str, unique: s
         "message.timestamp.type=CreateTime; set it to LogAppendTime",
     ):
         assert hint in str(wrong.value)
+
+
+def test_who_starts_before_the_topics_are_there_waits_for_them(kafka_bootstrap: str, unique: str) -> None:
+    """At a first start they come after the broker, and Serve never tries again after three times."""
+    settings = settings_for(kafka_bootstrap, unique)
+    made = threading.Timer(3, ensure_topics, (settings, settings.topics))
+    made.start()
+    assert await_topics(settings, settings.topics, threading.Event())
+    made.join()
+
+
+def test_topics_that_waiting_does_not_mend_are_not_waited_for(kafka_bootstrap: str, unique: str) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    frames = settings.topics.frames
+    ensure_topics(settings, [dataclasses.replace(frames, partitions=1)])
+    with pytest.raises(TopicError, match=r"scores' does not exist.*frames' has 1 partition"):
+        await_topics(settings, [dataclasses.replace(frames, partitions=3), settings.topics.scores], threading.Event())
 
 
 @pytest.mark.parametrize("ahead_s", [2 * 3600, -365 * 24 * 3600], ids=["two hours ahead", "a year behind"])
