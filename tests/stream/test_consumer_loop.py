@@ -1,13 +1,12 @@
 """poll → work → deliver → commit, against a real broker: nothing lost, whatever waits, moves or fails."""
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
-from support.stream import running, settings_for, wait_until
+from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import connection
@@ -18,28 +17,6 @@ from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.services
-
-
-class Collect:
-    """Keeps what was delivered. `away` makes deliveries wait."""
-
-    def __init__(self) -> None:
-        self.seen: list[bytes] = []
-        self.assignments: list[Sequence[tuple[str, int]]] = []
-        self.away = threading.Event()
-        self.attempts = 0
-
-    def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
-        self.assignments.append(partitions)
-
-    def work(self, batch: Sequence[Incoming]) -> list[bytes]:
-        return [record.value or b"" for record in batch]
-
-    def deliver(self, result: list[bytes]) -> None:
-        self.attempts += 1
-        if self.away.is_set():
-            raise Backpressure("the test is away")
-        self.seen += result
 
 
 @pytest.fixture

@@ -1,44 +1,20 @@
 """A broker that lost the end of its log, as in a power cut: readers go on where it ends now."""
 
-import threading
 import time
-from collections.abc import Sequence
 
 import pytest
 from kafka import KafkaAdminClient
-from support.stream import lose_the_end, running, settings_for, wait_until
+from support.stream import Collect, lose_the_end, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import Backpressure, ConsumerOptions
+from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
-from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
-
-
-class Collect:
-    """`away` makes deliveries wait."""
-
-    def __init__(self) -> None:
-        self.seen: list[bytes] = []
-        self.away = threading.Event()
-        self.attempts = 0
-        self.assignments = 0
-
-    def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
-        self.assignments += 1
-
-    def work(self, batch: Sequence[Incoming]) -> list[bytes]:
-        return [record.value or b"" for record in batch]
-
-    def deliver(self, result: list[bytes]) -> None:
-        self.attempts += 1
-        if self.away.is_set():
-            raise Backpressure("the test is away")
-        self.seen += result
 
 
 @pytest.mark.parametrize("new", [3, 60], ids=["fewer new records than lost ones", "more new records than lost ones"])
@@ -82,7 +58,7 @@ def test_a_batch_that_waited_meanwhile_is_no_reason_to_begin_anew(own_kafka: Kaf
         client = KafkaAdminClient(bootstrap_servers=[own_kafka.bootstrap])
         client.create_partitions({frames: 2})  # a rebalance within 10 s
         client.close()
-        wait_until(lambda: step.assignments > 1 or loop.state.waiting_for is None)
+        wait_until(lambda: len(step.assignments) > 1 or loop.state.waiting_for is None)
         step.away.clear()
         values = _send(settings, 3, "new")
         wait_until(lambda: set(values) <= set(step.seen))

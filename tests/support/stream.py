@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.events import Frame, Score, now
-from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, Step
+from pipeline.kafka.consumer import Backpressure, ConsumerLoop, ConsumerOptions, Step
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.maps import MapEntry
@@ -92,6 +92,28 @@ def lose_the_end(broker: KafkaBroker, topic: str) -> None:
     for derived in [*folder.glob("*index"), *folder.glob("*.snapshot")]:
         derived.unlink()
     broker.start()
+
+
+class Collect:
+    """Keeps what was delivered. `away` makes deliveries wait."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+        self.assignments: list[Sequence[tuple[str, int]]] = []
+        self.away = threading.Event()
+        self.attempts = 0
+
+    def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+        self.assignments.append(partitions)
+
+    def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+        return [record.value or b"" for record in batch]
+
+    def deliver(self, result: list[bytes]) -> None:
+        self.attempts += 1
+        if self.away.is_set():
+            raise Backpressure("the test is away")
+        self.seen += result
 
 
 class NoStore:
