@@ -76,6 +76,22 @@ def test_the_longest_names_hide_nothing(login: Callable[..., Any], plant: Plant)
     assert box["x"] + box["width"] <= within["x"] + within["width"]
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_number_is_broken_into_two_lines(login: Callable[..., Any], line: str, width: int) -> None:
+    """A rule for long names had shrunk the columns of figures to a letter: `240.` above `0`."""
+    page = login("operator-1", viewport={"width": width, "height": 900})
+    page.goto("/health")
+    page.locator("td.figure").first.wait_for()
+    broken = page.evaluate(
+        """() => [...document.querySelectorAll("td.figure")].filter(cell => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1;
+        }).map(cell => cell.textContent).filter(words => !words.trim().includes(" "))"""
+    )
+    assert broken == []
+
+
 def too_wide_are_none(page: Any, *views: str) -> None:
     wide = {}
     for view in views:
