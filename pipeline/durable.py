@@ -1,9 +1,24 @@
-"""Files that outlast a power cut: until it is told to, the system keeps what was written in memory."""
+"""Files that are whole or not there, also after a power cut: until it is told to, the system keeps what was written in
+memory."""
 
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """UTF-8, written beside the file and put into its place at the end. What a file name holds that is no text is
+    written as an escape. Raises OSError, of a full disk for instance, and leaves what stood there."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        to_disk(draft)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    names_to_disk([path.parent])
 
 
 def to_disk(*files: Path) -> None:

@@ -152,8 +152,8 @@ class Inspector:
             topics = self._settings.topics
             # Its own alone: a replica's Kafka user need not see the others.
             own = (topics.frames, topics.frames_dead, topics.scores)
-            await asyncio.to_thread(await_topics, self._settings, own, self._stop)
-            self._start(config)
+            if await asyncio.to_thread(await_topics, self._settings, own, self._stop):
+                self._start(config)
         elif self._loop and self._store:
             self._loop.resize(config.max_batch, config.stuck_after_s / _BATCHES_BEFORE_STUCK)
             self._store.ttl_s, self._store.lossless = config.map_ttl_s, config.lossless_maps

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from pipeline.extras import install
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import SpanContext
@@ -132,7 +134,7 @@ def open_tracer(service: str, environment: Mapping[str, str] | None = None) -> T
     try:
         return _open(service)
     except ImportError as error:
-        log.error("no spans are sent: %s is missing; pip install '.[trace]' in Andon's checkout", error.name)
+        log.error("no spans are sent: %s is missing; %s", error.name, install("trace"))
         return None
 
 

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from pipeline.errors import AndonError
+from pipeline.extras import install
 from workers.commands.alarms import alarms
 from workers.commands.alerting import alerting
 from workers.commands.audit import audit
@@ -109,7 +110,7 @@ def main() -> None:
         if sys.argv[1:2] == ["demo"]:
             extra = "demo"  # it wants most of them
         print(
-            f"andon: this command needs the package {module}: pip install '.[{extra}]' in Andon's checkout",
+            f"andon: this command needs the package {module}: {install(extra)}",
             file=sys.stderr,
         )
         sys.exit(2)

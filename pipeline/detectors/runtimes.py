@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleError, BundleInfo
 from pipeline.errors import AndonError
+from pipeline.extras import install
 
 Runtime = Literal["torch", "onnx", "openvino"]
 GraphRuntime = Literal["onnx", "openvino"]
@@ -82,7 +83,7 @@ def open_graph(path: Path, runtime: GraphRuntime, single: bool, threads: int | N
         run = _onnx(path, threads) if runtime == "onnx" else _openvino(path, threads)
     except ImportError as error:
         raise RuntimeMissingError(
-            f"runtime {runtime!r} needs the package {_PACKAGE[runtime]}: pip install '.[runtimes]' in Andon's checkout"
+            f"runtime {runtime!r} needs the package {_PACKAGE[runtime]}: {install('runtimes')}"
         ) from error
     return Engine(run, single)
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pipeline.durable import names_to_disk, to_disk
+from pipeline.durable import to_disk, write_whole
 from pipeline.errors import AndonError
 
 Say = Callable[[str], None]
@@ -76,11 +76,8 @@ def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mappi
         error.filename = error.filename or str(tensors_file)  # to open tells it, to write does not
         tensors_file.unlink(missing_ok=True)
         raise
-    draft = folder / (_FACTS + ".part")
-    draft.write_text(json.dumps({**asdict(progress), "tensors": tensors_file.name}))
-    to_disk(draft)
-    draft.replace(folder / _FACTS)
-    names_to_disk([folder])  # before the former tensors go
+    # On the disk, before the former tensors go.
+    write_whole(folder / _FACTS, json.dumps({**asdict(progress), "tensors": tensors_file.name}))
     for stale in folder.glob(f"*-{_TENSORS}"):
         if stale != tensors_file:
             stale.unlink()

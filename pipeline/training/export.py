@@ -29,6 +29,7 @@ from pipeline.detectors.runtimes import (
 )
 from pipeline.durable import names_to_disk, to_disk
 from pipeline.errors import AndonError
+from pipeline.extras import install
 from pipeline.training.track import Track, untracked
 
 OPSET = 20
@@ -129,8 +130,7 @@ def _versions(runtime: GraphRuntime) -> dict[str, str]:
         return {package: version(package) for package in packages}
     except ImportError as error:
         raise RuntimeMissingError(
-            f"export needs the packages onnx, onnxscript and {packages[2]}: "
-            "pip install '.[runtimes]' in Andon's checkout"
+            f"export needs the packages onnx, onnxscript and {packages[2]}: {install('runtimes')}"
         ) from error
 
 
@@ -196,9 +196,7 @@ def _write(
             assert program is not None
             program.save(str(graph), external_data=False)
     except ImportError as error:
-        raise RuntimeMissingError(
-            "export needs onnx and onnxscript: pip install '.[runtimes]' in Andon's checkout"
-        ) from error
+        raise RuntimeMissingError(f"export needs onnx and onnxscript: {install('runtimes')}") from error
     except Exception as error:  # the exporter raises many kinds, from many depths
         raise ExportError(f"network {name!r} cannot be exported: {_root_cause(error)}") from error
     if runtime == "openvino":
@@ -232,7 +230,7 @@ def _to_openvino(graph: Path) -> None:
     try:
         import openvino
     except ImportError as error:
-        raise RuntimeMissingError("export needs openvino: pip install '.[runtimes]' in Andon's checkout") from error
+        raise RuntimeMissingError(f"export needs openvino: {install('runtimes')}") from error
     model = openvino.Core().read_model(str(graph))
     openvino.save_model(model, str(graph.with_suffix(".xml")), compress_to_fp16=False)
     graph.unlink()

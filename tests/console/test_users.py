@@ -7,9 +7,9 @@ from argon2 import PasswordHasher
 
 from workers.console.identity import ProxyError, TrustedProxy, of_session
 from workers.console.limits import PER_NAME_AND_PEER, PER_PEER, WINDOW_S, LoginLimits
+from workers.console.logouts import Ended
 from workers.console.sessions import (
     MAX_AGE_S,
-    Ended,
     Session,
     SessionKeyError,
     Sessions,

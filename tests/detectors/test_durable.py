@@ -8,8 +8,8 @@ import torch
 
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
+from pipeline.durable import write_whole
 from pipeline.training.checkpoint import Progress, save_checkpoint
-from pipeline.training.written import write_whole
 
 pytestmark = pytest.mark.unit
 

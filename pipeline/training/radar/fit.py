@@ -21,7 +21,6 @@ from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatur
 from pipeline.detectors.radar.front import Front, PixelFront
 from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
-from pipeline.frames import to_gray
 from pipeline.training.checkpoint import Say, unsaid
 from pipeline.training.drawn.synthetic import drawn_defects
 from pipeline.training.figures.evaluate import evaluate_images
@@ -106,8 +105,7 @@ def train_radar(
     judgement = fit_judgement(measured, plan.trees, plan.noise.seed)
     apart = parts["calibration"]
     scores = score(apart, len(apart), "setting the threshold")
-    grays = (to_gray(apart[number]) for number in track(range(len(apart)), "measuring light and sharpness"))
-    calibration = calibrate(scores, normals.calibration_parts, grays, plan.false_alarm_rate)
+    calibration = calibrate(scores, normals.calibration_parts, apart, plan.false_alarm_rate, track)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "forest"), _PACKAGES),
         "steps": progress.step,

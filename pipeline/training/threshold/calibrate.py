@@ -1,15 +1,16 @@
 """From the scores of held-out normals to a threshold, and from their looks to quality limits."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import Calibration, QualityLimits
 from pipeline.errors import AndonError
-from pipeline.frames import mean_level, sharpness
+from pipeline.frames import mean_level, sharpness, to_gray
 from pipeline.training.images.parts import highest_of_parts
+from pipeline.training.track import Track, untracked
 
 QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
 _MARGIN_OF_SPREAD = 1.0
@@ -68,12 +69,14 @@ def quantiles(scores: NDArray[np.float64]) -> dict[str, float]:
 def calibrate(
     scores: NDArray[np.float64],
     parts: NDArray[np.int64],
-    frames: Iterable[NDArray[np.uint8]],
+    frames: Sequence[NDArray[np.uint8]],
     false_alarm_rate: float,
+    track: Track = untracked,
 ) -> Calibration:
-    """scores (N,) of the calibration normals, the part that each shows, and the frames in gray, each (H, W), for the
+    """scores (N,) of the calibration normals, the part that each shows, and the frames, (H, W) or (H, W, 3), for the
     quality limits: one is looked at after the other. Of a part with several pictures the highest score counts, once."""
-    levels, sharpnesses = zip(*((mean_level(frame), sharpness(frame)) for frame in frames), strict=True)
+    grays = (to_gray(frames[number]) for number in track(range(len(frames)), "measuring light and sharpness"))
+    levels, sharpnesses = zip(*((mean_level(gray), sharpness(gray)) for gray in grays), strict=True)
     of_parts = highest_of_parts(scores, parts)
     return Calibration(
         threshold=conformal_threshold(of_parts, false_alarm_rate),

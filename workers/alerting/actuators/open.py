@@ -1,6 +1,7 @@
 """The actuator of a configuration. Each protocol library is loaded only where a line uses it."""
 
 from pipeline.errors import AndonError
+from pipeline.extras import install
 from workers.alerting.actuators.base import Actuator
 from workers.alerting.actuators.config import ActuatorConfig, ModbusConfig, MqttConfig, OpcUaConfig, WebhookConfig
 
@@ -31,8 +32,7 @@ def open_actuator(line_id: str, config: ActuatorConfig) -> Actuator:
                 return WebhookActuator(line_id, config)
     except ImportError as error:
         raise ActuatorSetupError(
-            f"line {line_id}: the actuator {config.type!r} needs the package {error.name!r}; "
-            "pip install '.[plc]' in Andon's checkout"
+            f"line {line_id}: the actuator {config.type!r} needs the package {error.name!r}; {install('plc')}"
         ) from error
     except OSError as error:
         raise ActuatorSetupError(f"line {line_id}: {error}") from error

@@ -1,5 +1,6 @@
 """Where images come from. One file per kind of source."""
 
+from pipeline.extras import install
 from workers.camera.config import FolderSource, Source
 from workers.camera.sources.base import ImageSource, SourceError
 from workers.camera.sources.folder import FolderReplay
@@ -13,5 +14,5 @@ def open_source(config: Source) -> ImageSource:
     try:
         from workers.camera.sources.video import VideoCapture
     except ImportError as error:
-        raise SourceError(f"video sources need PyAV; pip install '.[video]' in Andon's checkout ({error})") from error
+        raise SourceError(f"video sources need PyAV; {install('video')} ({error})") from error
     return VideoCapture(config)
