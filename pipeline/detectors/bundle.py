@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.durable import names_to_disk, to_disk
 from pipeline.errors import AndonError
+from pipeline.files.durable import names_to_disk, to_disk
 
 WEIGHTS = "model.safetensors"
 MANIFEST = "bundle.json"

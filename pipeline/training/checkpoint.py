@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pipeline.durable import to_disk, write_whole
 from pipeline.errors import AndonError
+from pipeline.files.durable import to_disk, write_whole
 
 Say = Callable[[str], None]
 _TENSORS = "state.safetensors"

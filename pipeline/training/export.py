@@ -27,9 +27,9 @@ from pipeline.detectors.runtimes import (
     sha256_of,
     use_runtime,
 )
-from pipeline.durable import names_to_disk, to_disk
 from pipeline.errors import AndonError
 from pipeline.extras import install
+from pipeline.files.durable import names_to_disk, to_disk
 from pipeline.training.track import Track, untracked
 
 OPSET = 20

@@ -16,10 +16,10 @@ from PIL import Image
 
 from pipeline.detectors.base import Detector
 from pipeline.drawing import colour_scale, side_by_side
-from pipeline.durable import write_whole
-from pipeline.folders import files_below
+from pipeline.files.durable import write_whole
+from pipeline.files.folders import files_below
+from pipeline.files.spreadsheet import cell
 from pipeline.single import judge
-from pipeline.spreadsheet import cell
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import SUFFIXES, DataError, read_frame
 from pipeline.training.track import Track, untracked

@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from pipeline.config_file import read_config
+from pipeline.files.config import read_config
 from pipeline.settings import Settings
 from workers.alerting import plant, service
 from workers.alerting.actuators import modbus

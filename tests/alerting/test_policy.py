@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.config_file import ConfigError, read_config
+from pipeline.files.config import ConfigError, read_config
 from workers.alerting.policy import Policies, Response
 from workers.commands.alerting import alerting
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config_file import ConfigError
+from pipeline.files.config import ConfigError
 from workers.camera.buffer import WhenFull
 from workers.camera.config import read_camera_config
 

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
-from pipeline.durable import write_whole
+from pipeline.files.durable import write_whole
 from pipeline.training.checkpoint import Progress, save_checkpoint
 
 pytestmark = pytest.mark.unit

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.config_file import read_config
 from pipeline.events import Name
+from pipeline.files.config import read_config
 from workers.camera.buffer import WhenFull
 
 MIB = 1024 * 1024

@@ -27,7 +27,7 @@ def run(
     import signal
     import threading
 
-    from pipeline.config_file import read_config
+    from pipeline.files.config import read_config
     from pipeline.settings import read_settings
     from workers.alerting.policy import Policies
     from workers.alerting.service import run as run_service
@@ -43,7 +43,7 @@ def run(
 @alerting.command()
 def check(policies: PoliciesFile) -> None:
     """Say what the policy file means, or what is wrong with it."""
-    from pipeline.config_file import read_config
+    from pipeline.files.config import read_config
     from workers.alerting.policy import LinePolicy, Policies
 
     found = read_config(policies, Policies)

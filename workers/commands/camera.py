@@ -33,7 +33,7 @@ def run(
     import signal
     import threading
 
-    from pipeline.config_file import ConfigError
+    from pipeline.files.config import ConfigError
     from pipeline.kafka.admin import TopicError
     from pipeline.settings import SettingsError, read_settings
     from workers.camera import worker
@@ -74,7 +74,7 @@ def check(config: ConfigFile) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.config_file import ConfigError
+    from pipeline.files.config import ConfigError
     from workers.camera.check import look
     from workers.camera.config import read_camera_config
 

@@ -91,8 +91,8 @@ def run(
         return
     import logging
 
-    from pipeline.config_file import read_config
     from pipeline.errors import AndonError
+    from pipeline.files.config import read_config
     from pipeline.settings import read_settings
     from workers.alerting.policy import Policies
     from workers.console.desk import Options, open_desk

@@ -54,7 +54,7 @@ def evaluate(
 
     from pipeline.detectors.bundle import CARD
     from pipeline.detectors.registry import load_detector
-    from pipeline.durable import write_whole
+    from pipeline.files.durable import write_whole
     from pipeline.training.figures.card import model_card
     from pipeline.training.figures.measure import machine_facts, measure
     from pipeline.training.figures.report import write_report

@@ -45,7 +45,7 @@ def predict(
     from rich.console import Console
 
     from pipeline.detectors.registry import load_detector
-    from pipeline.folders import files_below
+    from pipeline.files.folders import files_below
     from pipeline.training.images.data import OTHER_PICTURES
     from pipeline.training.predict_folder import predict_folder
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipeline.errors import AndonError
 from pipeline.events import Score, Verdict, now
-from pipeline.spreadsheet import cell
+from pipeline.files.spreadsheet import cell
 
 MAX_NOTE = 1000
 DEFAULT_MAX_MIB = 4096

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-from pipeline.durable import write_whole
+from pipeline.files.durable import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.drawing import colour_scale, heat, outlined, overlay
-from pipeline.durable import write_whole
+from pipeline.files.durable import write_whole
 from pipeline.training.figures.measure import Evaluation
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import read_frame, read_mask

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from pipeline.events import now
-from pipeline.folders import files_below
+from pipeline.files.folders import files_below
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera.config import FolderSource
 from workers.camera.sources.base import ContentType, Image, SourceError, Unreadable

@@ -1,0 +1,1 @@
+"""Files: whole or not there, below folders, for people and for configuration."""
