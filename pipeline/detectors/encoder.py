@@ -12,12 +12,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.detectors import lite0, wavelets
 from pipeline.detectors.fused import fuse
+from pipeline.detectors.rounding import same_to_rounding
 from pipeline.errors import AndonError
 
 LEVELS = (1, 2, 3)
 """timm's feature levels at strides 4, 8 and 16. Deeper ones know objects, not surfaces, and weigh far more."""
 
-_ROUNDING = 1e-4
 _PROBED = 32, 97
 """The shortest side that CFLOW takes, and one that no stride divides."""
 
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         probe = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1).to(device)
         with torch.no_grad():
             pairs = zip(self(probe), folded(probe), strict=True)
-            same = all(bool((a - b).abs().max() <= _ROUNDING * (a.abs().max() + _ROUNDING)) for a, b in pairs)
+            same = all(same_to_rounding(plain, fast) for plain, fast in pairs)
         return folded if same else self
 
     def train(self, mode: bool = True) -> "Encoder":

@@ -5,13 +5,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_CPU = torch.device("cpu")
 
-def to_images(batch: NDArray[np.uint8], channels: int) -> Tensor:
+
+def to_images(batch: NDArray[np.uint8], channels: int, device: torch.device = _CPU) -> Tensor:
     """(N, H, W) or (N, H, W, 3) uint8 → (N, channels, H, W) float32 in gray levels 0–255, channels 1 (luma) or 3."""
     check_batch(batch)
     if batch.ndim == 4 and channels == 1:
         batch = _luma(batch)
-    images = torch.from_numpy(np.array(batch, order="C")).float()
+    # Bytes travel to the device: as floats they would be four times as many.
+    images = torch.from_numpy(np.array(batch, order="C")).to(device).float()
     if images.ndim == 4:
         return images.permute(0, 3, 1, 2)
     return images.unsqueeze(1).expand(-1, channels, -1, -1)

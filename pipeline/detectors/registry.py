@@ -1,5 +1,6 @@
 """From a bundle's method name to the code that scores with it."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ _BUILDERS: Mapping[str, Callable[[BundleInfo, Tensors, str], Detector]] = {
     "cflow": _cflow,
 }
 METHODS = tuple(_BUILDERS)
+NO_GRAPHS = "ANDON_CUDA_GRAPHS"
+"""0 in this variable leaves every kernel on a GPU to be asked for by itself: for who looks for a fault."""
 _KINDS = ("cpu", "cuda")
 _MOST_TRIED_PX, _MID_GRAY = 512, 128
 
@@ -65,11 +68,20 @@ def load_detector(folder: Path, device: str = "auto", runtime: "Runtime" = "torc
     except BundleError as error:
         raise BundleError(f"cannot use bundle {folder}: {error}") from error
     _try_out(detector, folder)  # in torch, whose networks take frames of any size; an engine's graphs may not
-    if runtime != "torch":
+    if runtime == "torch":
+        _replay_on_a_gpu(detector, device)
+    else:
         from pipeline.detectors.runtimes import use_runtime
 
         use_runtime(detector, folder, runtime)
     return detector
+
+
+def _replay_on_a_gpu(detector: Detector, device: str) -> None:
+    if detector.networks() and torch_device(device).type == "cuda" and os.environ.get(NO_GRAPHS) != "0":
+        from pipeline.detectors.replay import replay_networks
+
+        replay_networks(detector)
 
 
 def _try_out(detector: Detector, folder: Path) -> None:

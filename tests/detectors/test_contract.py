@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from detectors.conftest import DETECTORS, assert_each_thread_gets_its_own, normal_frames
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from pipeline.detectors.base import BrokenModelError, Detector, Prediction
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, load_bundle, read_info, save_bundle
@@ -19,15 +19,17 @@ from pipeline.training.images.layouts import find_layout
 
 pytestmark = pytest.mark.unit
 
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
 
 @pytest.fixture(params=DETECTORS)
 def bundle(request: pytest.FixtureRequest, bundles: dict[str, Path]) -> Path:
     return bundles[request.param]
 
 
-@pytest.fixture
-def detector(bundle: Path) -> Detector:
-    return load_detector(bundle, "cpu")
+@pytest.fixture(params=DEVICES)
+def detector(request: pytest.FixtureRequest, bundle: Path) -> Detector:
+    return load_detector(bundle, request.param)
 
 
 def assert_same(left: Prediction, right: Prediction) -> None:
@@ -63,6 +65,14 @@ def test_a_frame_does_not_depend_on_its_batch(detector: Detector) -> None:
         alone = detector.predict(frames[index : index + 1])
         assert_array_equal(alone.scores[0], together.scores[index])
         assert_array_equal(alone.maps[0], together.maps[index])
+
+
+@pytest.mark.skipif("cuda" not in DEVICES, reason="there is no GPU")
+def test_a_gpu_agrees_with_the_cpu_to_a_thousandth(bundle: Path) -> None:
+    frames = normal_frames(11)
+    there, here = (load_detector(bundle, device).predict(frames) for device in ("cuda", "cpu"))
+    assert_allclose(there.scores, here.scores, rtol=1e-3, atol=1e-3)
+    assert_allclose(there.maps, here.maps, rtol=1e-3, atol=1e-3 * float(np.abs(here.maps).max()))
 
 
 def test_a_frame_does_not_depend_on_the_order(detector: Detector) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def test_untrained_it_is_the_best_linear_guess() -> None:
     expected = (1 - cumulative_alphas(TINY_CONFIG)[50]).sqrt() * noisy
     with torch.inference_mode():
         assert_allclose(predict(network, noisy, torch.tensor([50]), TINY_CONFIG), expected, atol=1e-6)
+
+
+def test_attention_gathered_for_a_gpu_is_the_attention_of_a_cpu() -> None:
+    attention: Any = shaken(TINY_CONFIG, 1).bottom[1]
+    heads, channels = len(attention.offsets), TINY_CONFIG.channels[-1]
+    query = torch.randn(2, heads, channels // heads, 9, 12)
+    keys, values = torch.randn(2, 2, channels, 15, 18)
+    gathered, expected = (way(query, keys, values).detach() for way in (attention.by_windows, attention.by_offsets))
+    assert_allclose(gathered, expected, atol=1e-5)
 
 
 def shaken(config: RadarConfig, channels: int) -> NoisePredictor:

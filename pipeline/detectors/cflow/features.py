@@ -56,7 +56,7 @@ def fit_whitening(fibres: Tensor, most: int) -> Whitening:
 def light(batch: NDArray[np.uint8], image_channels: int, contrast_px: int, device: torch.device) -> Tensor:
     """(N, H, W[, 3]) → (N, 3, H, W) in the encoder's range: 0 is mid-gray. With `contrast_px` gray levels are taken
     relative to the local mean, lest the exposure of a frame look like a defect."""
-    images = to_images(batch, image_channels).to(device)
+    images = to_images(batch, image_channels, device)
     if contrast_px:
         images = (images / (_local_mean(images, contrast_px) + _DARK) * _MIDDLE).clamp(max=_BRIGHTEST)
     return (images / 127.5 - 1.0).expand(-1, 3, -1, -1)

@@ -26,6 +26,13 @@ def rings(height: int, width: int, count: int, ring_cells: int = 1) -> Tensor:
 
 
 @lru_cache(maxsize=_SIZES_KEPT)
+def by_ring(height: int, width: int, count: int, ring_cells: int = 1) -> tuple[Tensor, ...]:
+    """Of each of `rings`, from the border inwards: its positions, counted row by row."""
+    ring = rings(height, width, count, ring_cells).flatten()
+    return tuple((ring == one).nonzero()[:, 0] for one in range(count))
+
+
+@lru_cache(maxsize=_SIZES_KEPT)
 def places(height: int, width: int, count: int, ring_cells: int = 1) -> Tensor:
     """(height, width), in 0 … count² − 1: the rings counted for rows and for columns apart. A corner is a place of its
     own, and so are the edges above and beside."""

@@ -39,7 +39,8 @@ class RadarFeatures:
     def __init__(self, front: Front, network: NoisePredictor, config: RadarConfig, device: torch.device) -> None:
         self.config = config
         if isinstance(front, FeatureFront):
-            front = replace(front, encoder=front.encoder.folded(), projection=front.projection.to(device))
+            encoder = front.encoder.folded().to(device)
+            front = replace(front, encoder=encoder, projection=front.projection.to(device))
         self.front = front
         self.device = device
         self.usual = torch.ones(config.rings**2)

@@ -42,7 +42,7 @@ class PixelFront:
     """1 for gray, 3 for RGB."""
 
     def __call__(self, frames: NDArray[np.uint8], device: torch.device) -> Tensor:
-        return normalise(to_images(frames, self.channels).to(device), self.config)
+        return normalise(to_images(frames, self.channels, device), self.config)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {}
@@ -50,6 +50,8 @@ class PixelFront:
 
 @dataclass(frozen=True)
 class FeatureFront:
+    """Its encoder and its projection lie on the device that it is called with."""
+
     encoder: Encoder
     config: RadarConfig
     image_channels: int
@@ -62,8 +64,8 @@ class FeatureFront:
 
     @torch.no_grad()
     def __call__(self, frames: NDArray[np.uint8], device: torch.device) -> Tensor:
-        features = raw_features(self.encoder.to(device), frames, self.image_channels, self.config, device)
-        return self.projection.to(device)(features, self.config)
+        features = raw_features(self.encoder, frames, self.image_channels, self.config, device)
+        return self.projection(features, self.config)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         own = {_ENCODER + name: value for name, value in encoder_tensors(self.encoder).items()}
@@ -74,18 +76,12 @@ class FeatureFront:
 def raw_features(
     encoder: Encoder, frames: NDArray[np.uint8], image_channels: int, config: RadarConfig, device: torch.device
 ) -> Tensor:
-    """(N, H, W[, 3]) → (N, C, ceil(H / 8), ceil(W / 8)), one frame at a time: a batch of large frames would fill the
-    memory."""
-    return torch.cat([_encoded(encoder, frame[None], image_channels, config, device) for frame in frames])
+    """(N, H, W[, 3]) → (N, C, ceil(H / 8), ceil(W / 8)).
 
-
-def _encoded(
-    encoder: Encoder, frame: NDArray[np.uint8], image_channels: int, config: RadarConfig, device: torch.device
-) -> Tensor:
-    """Frames are mirrored outwards by one cell of the coarsest level, since encoders fill up with zeros, which are
+    Frames are mirrored outwards by one cell of the coarsest level, since encoders fill up with zeros, which are
     unlike any surface; and up to a multiple of it, so that every level lies on the same grid at every size."""
-    height, width = (-(-side // STRIDE_PX) for side in frame.shape[1:3])
-    images = to_images(frame, image_channels).to(device)
+    height, width = (-(-side // STRIDE_PX) for side in frames.shape[1:3])
+    images = to_images(frames, image_channels, device)
     if config.even_exposure:
         images = even_exposure(images)
     views = [_view(encoder, images, shrink, config.contrast_px, height, width) for shrink in config.shrinks]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.detectors.radar.border import rings
+from pipeline.detectors.radar.border import by_ring
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.preprocess import box_mean
 
@@ -71,15 +71,12 @@ class Projection:
 def whiten(features: Tensor, mean: Tensor, whitening: Tensor, config: RadarConfig) -> Tensor:
     """(N, C, h, w) → (N, K, h, w): each fibre by the mean (rings, C) and matrix (rings, K, C) of its ring."""
     height, width = features.shape[-2:]
-    ring = rings(height, width, len(mean), config.ring_cells).flatten().to(features.device)
-    # Fibres as rows, those of a ring in a row: one product for each ring, and nothing is computed twice.
     fibres = features.permute(0, 2, 3, 1).flatten(1, 2)
-    by_ring = ring.argsort(stable=True)
-    sorted_fibres, counts = fibres[:, by_ring], torch.bincount(ring, minlength=len(mean)).tolist()
     white = fibres.new_empty(*fibres.shape[:2], whitening.shape[1])
-    parts = zip(torch.split(sorted_fibres, counts, dim=1), torch.split(by_ring, counts), mean, whitening, strict=True)
-    for own, at, middle, matrix in parts:
-        white[:, at] = (own - middle) @ matrix.T
+    # One product for each ring, so nothing is computed twice.
+    for ring, middle, matrix in zip(by_ring(height, width, len(mean), config.ring_cells), mean, whitening, strict=True):
+        at = ring.to(features.device)
+        white[:, at] = (fibres[:, at] - middle) @ matrix.T
     return white.view(-1, height, width, white.shape[-1]).permute(0, 3, 1, 2)
 
 
