@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _SHAPES_KEPT: Final = 4
 """Each recording keeps the memory that a pass takes. Frames of further sizes run kernel by kernel."""
+_MOST_RECORDED: Final = 8 * 1024 * 1024
+"""Values of an input, 8 frames of 590 × 590 px in colour. In larger passes each kernel has enough to do."""
 _WARM_UPS: Final = 3
 """Libraries choose kernels and take their workspaces in the first runs, which no recording may hold."""
 
@@ -80,15 +82,19 @@ class Replayed(nn.Module):
 
     @torch.inference_mode()
     def forward(self, *inputs: Tensor) -> Output:
-        shapes = tuple(tuple(one.shape) for one in inputs)
         with self._lock:  # the stream, a shadow and whoever posts an image may look through one network at once
-            if shapes not in self._recordings and len(self._recordings) < _SHAPES_KEPT:
-                self._recordings[shapes] = self._recorded(inputs)
-            recording = self._recordings.get(shapes)
+            recording = self._recording_for(inputs)
             if recording:
                 return recording(inputs)
         found: Output = self.network(*inputs)
         return found
+
+    def _recording_for(self, inputs: Sequence[Tensor]) -> _Recording | None:
+        shapes = tuple(tuple(one.shape) for one in inputs)
+        small = max(one.numel() for one in inputs) <= _MOST_RECORDED
+        if small and shapes not in self._recordings and len(self._recordings) < _SHAPES_KEPT:
+            self._recordings[shapes] = self._recorded(inputs)
+        return self._recordings.get(shapes)
 
     def _recorded(self, inputs: Sequence[Tensor]) -> _Recording | None:
         expected = self.network(*inputs)

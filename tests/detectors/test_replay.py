@@ -60,6 +60,13 @@ def test_a_shape_is_recorded_once_and_few_are() -> None:
     assert recorder.recorded == 4
 
 
+def test_a_large_pass_is_not_recorded() -> None:
+    recorder = Recorder()
+    large = torch.ones(8 * 1024 * 1024 + 1)
+    assert torch.equal(Replayed(Doubled(), recorder)(large)[0], large * 2)
+    assert not recorder.recorded
+
+
 def test_what_cannot_be_recorded_runs_as_it_did(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(network: nn.Module, inputs: Sequence[Tensor]) -> Callable[[], Output]:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")

@@ -24,6 +24,8 @@ _TIME_WAVES = 8
 _TIME_CHANNELS = 64
 _HEADS = 4
 _WINDOW = 7
+_MOST_GATHERED = 64 * 1024 * 1024
+"""Values, 256 MB. In larger passes each kernel has enough to do, however many there are."""
 _BORDERS = 4
 _NORM_EPS = 1e-5
 
@@ -159,7 +161,8 @@ class _Attention(nn.Module):
         heads = (n, _HEADS, per_head, height, width)
         query = query.reshape(heads) / math.sqrt(per_head)
         keys, values = (_repeat_border(part, _WINDOW // 2) for part in (key, value))
-        attended = (self.by_windows if x.is_cuda else self.by_offsets)(query, keys, values)
+        gather = x.is_cuda and x.numel() * _WINDOW**2 <= _MOST_GATHERED
+        attended = (self.by_windows if gather else self.by_offsets)(query, keys, values)
         through: Tensor = x + self.answer(attended.reshape(n, channels, height, width))
         return through
 
