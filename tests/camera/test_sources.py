@@ -234,6 +234,29 @@ def test_a_video_file_becomes_images(video: Path, encode: str, content_type: str
     assert brightness == sorted(brightness)
 
 
+def test_what_is_drawn_upon_a_damaged_picture_is_none(tmp_path: Path) -> None:
+    """Each picture of H.264 tells what has changed since the one before, up to the next key frame: what a torn one
+    left gray stays gray, and a decoder does not say so."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "line.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=100, options={"tune": "zerolatency", "g": "10", "sc_threshold": "0"}
+        )
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(20):
+            noise = Pillow.effect_noise((320, 240), 10 + number).convert("RGB")
+            for packet in stream.encode(av.VideoFrame.from_image(noise)):
+                if number == 4:
+                    torn = av.Packet(bytes(packet)[: packet.size // 2])
+                    torn.pts, torn.dts, torn.time_base, torn.stream = packet.pts, packet.dts, packet.time_base, stream
+                    packet = torn
+                container.mux(packet)
+        container.mux(stream.encode())
+    found = list(open_source(VideoSource(type="video", url=str(path))).images(threading.Event()))
+    assert [type(one) for one in found] == [Image] * 4 + [Unreadable] * 6 + [Image] * 10
+
+
 def test_a_video_file_plays_at_its_own_rate_or_the_one_asked_for(video: Path) -> None:
     for fps, expected_s in ((None, 19 / 100), (50, 19 / 50)):
         source = open_source(VideoSource.model_validate({"type": "video", "url": str(video), "fps": fps}))

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import av
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 
 from pipeline.addresses import without_password
 from pipeline.events import now
@@ -17,6 +17,7 @@ from workers.camera.sources.base import ContentType, Image, SourceError, Unreada
 from workers.camera.sources.pace import Pace
 
 _LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECASE)
+_AT_ITS_OWN_PACE = re.compile(r"^(rtsp|rtsps|rtmp|udp|srt)://", re.IGNORECASE)
 
 
 class VideoCapture:
@@ -27,9 +28,13 @@ class VideoCapture:
         self._content_type: ContentType = "image/png" if config.encode == "png" else "image/jpeg"
 
     def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
+        waited = f"no answer in {self._config.open_timeout_s:g} s (open_timeout_s)"
         try:
             with self._open() as container:
+                waited = f"no picture for {self._config.read_timeout_s:g} s (read_timeout_s)"
                 yield from self._decode(container, stop)
+        except ExitError as error:  # how FFmpeg calls what PyAV's time-outs do
+            raise SourceError(f"video {self._shown}: {waited}") from error
         except (FFmpegError, OSError) as error:
             raise SourceError(f"video {self._shown}: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
@@ -38,34 +43,40 @@ class VideoCapture:
             raise SourceError(f"video {self._shown}: the stream ended")
 
     def _open(self) -> Any:
-        # RTSP over UDP loses packets silently, and half a frame looks like a defect.
-        options = {"rtsp_transport": "tcp"} if self._config.url.lower().startswith("rtsp") else {}
         timeouts = (self._config.open_timeout_s, self._config.read_timeout_s)
-        return av.open(address(self._config), options=options, timeout=timeouts)
+        return av.open(address(self._config), options=options_for(self._config.url), timeout=timeouts)
 
     def _decode(self, container: Any, stop: threading.Event) -> Iterator[Image | Unreadable]:
         if not container.streams.video:
             raise SourceError(f"video {self._shown}: there is no picture in it")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        # A thread for each frame holds back as many frames as there are cores, seconds at 5 frames/s.
+        stream.thread_type = "SLICE" if self._live else "AUTO"
         if stream.codec_context.name == "mjpeg":
             # Left alone, the decoder fills the rest of a torn picture with grey, and that looks like a defect.
             stream.codec_context.options = {"err_detect": "explode"}
         pace = Pace(self._config.fps or (None if self._live else float(stream.average_rate or 25)))
+        sound = True
+        """Whether no picture since the last key frame was damaged: each is drawn upon the one before."""
         for packet in container.demux(stream):
             if stop.is_set():
                 return
             try:
                 frames = packet.decode()
             except FFmpegError as error:
+                sound = False
                 yield Unreadable(f"video {self._shown}: {error.strerror}")
                 continue
             for frame in frames:
+                sound = not frame.is_corrupt and (sound or frame.key_frame)
                 if self._live:
                     if self._config.fps and pace.skip():
                         continue
                 elif not pace.wait(stop):
                     return
+                if not sound:
+                    yield Unreadable(f"video {self._shown}: damaged, or drawn upon a damaged picture")
+                    continue
                 yield Image(self._encode(frame), self._content_type, now())
 
     def _encode(self, frame: Any) -> bytes:
@@ -76,6 +87,19 @@ class VideoCapture:
         else:
             picture.save(encoded, "JPEG", quality=self._config.quality)
         return encoded.getvalue()
+
+
+def options_for(url: str) -> dict[str, str]:
+    """FFmpeg's. What arrives while it looks into a live stream would otherwise be handed out at once when it is done,
+    and be taken for pictures of that moment: 25 of them, up to 3 s old."""
+    options = {}
+    if url.lower().startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # UDP loses packets silently, and half a frame looks like a defect
+    if _LIVE.match(url):
+        options["fpsprobesize"] = "0"
+    if _AT_ITS_OWN_PACE.match(url):
+        options["fflags"] = "nobuffer"
+    return options
 
 
 def address(config: VideoSource) -> str:
