@@ -77,6 +77,26 @@ class PlayedKafka:
         self.pending.clear()
 
 
+class PlayedDisk:
+    """Makes checkpoints durable at once; while `slow`, when it answers or somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.slow = False
+        self.answer: Callable[[], None] = lambda: None
+
+    def begin(self, work: Callable[[], None]) -> Callable[[], None]:
+        left = [work]
+
+        def finish() -> None:
+            while left:
+                left.pop()()
+
+        self.answer = finish
+        if not self.slow:
+            finish()
+        return finish
+
+
 class Rig:
     def __init__(
         self,
@@ -94,10 +114,11 @@ class Rig:
         self.link = Link()
         self.window = Window(window_bytes)
         self.spool = Spool(folder, spool_bytes) if folder else None
+        self.disk = PlayedDisk()
         depot = None
         if self.spool:
             adopt_former_boots(self.spool, self.ledger)
-            depot = Depot(self.spool, self.ledger, self.window)
+            depot = Depot(self.spool, self.ledger, self.window, self.disk.begin)
         for owner in owners:
             self.ledger.open(owner)
         self.refused: set[str] = set()

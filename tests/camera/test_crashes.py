@@ -1,4 +1,5 @@
-"""A state machine over cameras, Kafka, orderly ends and crashes: no frame overtakes another, none is unaccounted."""
+"""A state machine over cameras, Kafka, a slow disk, orderly ends and crashes: no frame overtakes another, and none is
+unaccounted."""
 
 import shutil
 import tempfile
@@ -97,6 +98,12 @@ class Factory(RuleBasedStateMachine):
     @rule()
     def kafka_goes(self) -> None:
         self.rig.disconnect()
+
+    @rule(slow=st.booleans())
+    def a_second_passes(self, slow: bool) -> None:
+        self.rig.disk.answer()
+        self.rig.disk.slow = slow
+        self.rig.uplink.tick()
 
     @rule()
     def end_and_start(self) -> None:

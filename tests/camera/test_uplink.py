@@ -48,6 +48,24 @@ def test_without_kafka_frames_go_to_the_spool_and_come_back_in_order(
     assert rig.tally(owner) == Tally(captured=6, published=6)
 
 
+def test_a_disk_that_takes_its_time_holds_up_no_frame_that_kafka_takes(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Synchronising took 3 s a second: every frame came 8 s late, through the spool, although Kafka was well."""
+    monkeypatch.setattr(uplink_module, "_TICK_S", 0)
+    rig = Rig(tmp_path, owners=(owner,))
+    rig.connect()
+    rig.disk.slow = True
+    for frames in (1, 2, 3):
+        capture(rig, parcel, owner, 1)
+        rig.settle()
+        assert rig.log == ids(owner, *range(frames))
+    assert rig.uplink.report()[1] == {owner: Tally()}  # no more is on disk
+    rig.disk.answer()
+    rig.end()
+    assert rig.uplink.report()[1] == {owner: Tally(captured=3, published=3)}
+
+
 def test_without_a_spool_frames_wait_in_memory(parcel: MakeParcel, owner: Owner) -> None:
     rig = Rig(None)
     rig.connect()

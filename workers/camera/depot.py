@@ -1,6 +1,9 @@
 """Moves frames into and out of the spool and keeps the ledger true to it. Used by the uplink's thread alone."""
 
 import logging
+import threading
+import time
+from collections.abc import Callable
 
 from pipeline.events import now
 from workers.camera.heartbeats import Report
@@ -13,13 +16,32 @@ from workers.camera.window import Entry, Window
 
 log = logging.getLogger(__name__)
 
+_SLOW_DISK_S = 10.0
+
+Apart = Callable[[Callable[[], None]], Callable[[], None]]
+"""Begins some work, and returns what waits for its end."""
+
+
+def _on_a_thread(work: Callable[[], None]) -> Callable[[], None]:
+    """A daemon: a disk that hangs for ever must not keep the worker from ending."""
+    thread = threading.Thread(target=work, name="checkpoint", daemon=True)
+    thread.start()
+    return thread.join
+
 
 class Depot:
-    def __init__(self, spool: Spool, ledger: Ledger, window: Window) -> None:
+    def __init__(self, spool: Spool, ledger: Ledger, window: Window, apart: Apart = _on_a_thread) -> None:
+        """apart: where the disk is waited for."""
         self._spool = spool
         self._ledger = ledger
         self._window = window
+        self._apart = apart
         self._failing = False
+        self._written = True
+        self._begun_at_s = 0.0
+        self._wait: Callable[[], None] = lambda: None
+        self.report: Report = (now(), {})
+        """What may be reported: all of it is on disk."""
 
     @property
     def has_unsent(self) -> bool:
@@ -67,14 +89,34 @@ class Depot:
         """The oldest frame on its way has been acknowledged or rejected."""
         self._spool.release()
 
-    def checkpoint(self) -> Report:
-        """Makes everything durable. Returns what may be reported now."""
+    def begin_checkpoint(self) -> None:
+        """Makes everything durable, while frames go on: synchronising takes a memory card half a second, and now and
+        then many, and they are on their way to Kafka meanwhile. Nothing, where the one before is still being written.
+        """
+        if not self._written:
+            if time.monotonic() - self._begun_at_s > _SLOW_DISK_S:
+                why = f"the spool's disk has not answered for {_SLOW_DISK_S:g} s"
+                self._complain("heartbeats tell only what held before", why)
+            return
         report = now(), self._ledger.snapshot()
-        try:
-            self._spool.checkpoint(report[1])
-        except OSError as error:
-            self._complain("the spool's state cannot be written; a crash now would cost its exact counts", error)
-        return report
+        write = self._spool.begin_checkpoint(report[1])
+
+        def work() -> None:
+            try:
+                write()
+            except OSError as error:
+                self._complain("the spool's state cannot be written; a crash now would cost its exact counts", error)
+            self.report = report
+            self._written = True
+
+        self._written, self._begun_at_s = False, time.monotonic()
+        self._wait = self._apart(work)
+
+    def checkpoint(self) -> None:
+        """The same, with all that stands by now, and waits for it."""
+        self._wait()
+        self.begin_checkpoint()
+        self._wait()
 
     def _append(self, parcel: Parcel, *, handed_out: bool = False) -> int:
         while True:
@@ -99,10 +141,10 @@ class Depot:
         self.checkpoint()
         self._spool.free_disk()  # even where the state could not be written: the disk may be full
 
-    def _complain(self, what: str, error: OSError) -> None:
+    def _complain(self, what: str, why: OSError | str) -> None:
         """Once until the disk works again: a log line for every frame would fill what is left of it."""
         if not self._failing:
-            log.error("%s: %s", what, error)
+            log.error("%s: %s", what, why)
         self._failing = True
 
 

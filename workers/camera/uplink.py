@@ -73,10 +73,10 @@ class Uplink:
         self._ticked_at_s = 0.0
         self._finish_by_s: float | None = None
         self._report: Report = (now(), {})
-        self._tick()
+        self.tick(wait=True)
 
     def report(self) -> Report:
-        return self._report
+        return self._depot.report if self._depot else self._report
 
     def run(self) -> None:
         """Until `finish` is called and has been kept."""
@@ -86,7 +86,7 @@ class Uplink:
                     time.sleep(_GATHER_S)
                 self._wake.clear()
         self._put_away()
-        self._tick()
+        self.tick(wait=True)
 
     def finish(self, within_s: float) -> None:
         """After the sources have stopped: sends what is left, puts away the rest, and lets `run` return."""
@@ -102,7 +102,7 @@ class Uplink:
         moved |= self._spill()
         moved |= self._send()
         if time.monotonic() - self._ticked_at_s >= _TICK_S:
-            self._tick()
+            self.tick()
         return moved
 
     def _follow_link(self) -> None:
@@ -237,8 +237,12 @@ class Uplink:
         """On the client library's thread."""
         self._wake.set()
 
-    def _tick(self) -> None:
-        self._report = self._depot.checkpoint() if self._depot else (now(), self._ledger.snapshot())
+    def tick(self, *, wait: bool = False) -> None:
+        """Every second: what may be reported from now on. wait: for the disk."""
+        if self._depot:
+            (self._depot.checkpoint if wait else self._depot.begin_checkpoint)()
+        else:
+            self._report = now(), self._ledger.snapshot()
         self._ticked_at_s = time.monotonic()
 
     def _finished(self) -> bool:

@@ -93,9 +93,6 @@ class Segment:
             self.unread[facts.owner] += 1
             yield facts
 
-    def sync(self) -> None:
-        os.fsync(self._descriptor())
-
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)

@@ -1,15 +1,16 @@
 """The spool as a whole: segments in a row, a position that Kafka's acknowledgements push forward, and a byte limit.
 
-Durability: what is appended survives the death of the process at once, and a power cut after the next
-`checkpoint`, which the uplink makes every second.
+Durability: what is appended survives the death of the process at once, and a power cut after the next checkpoint,
+which the uplink begins every second.
 """
 
 import fcntl
 import os
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pipeline.files.durable import to_disk
 from workers.camera.ledger import Tally
 from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool.record import PREFIX, TornRecordError
@@ -36,7 +37,8 @@ class DamagedRecordsError(ValueError):
 
 
 class Spool:
-    """Read, send, `release` when acknowledged: a frame leaves the disk only then. Not thread-safe."""
+    """Read, send, `release` when acknowledged: a frame leaves the disk only then. Not thread-safe, but for what
+    `begin_checkpoint` returns."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         """Raises SpoolInUseError, or OSError when the folder can't be used."""
@@ -45,7 +47,9 @@ class Spool:
         self._folder = folder
         self._max_bytes = max_bytes
         self._segment_bytes = max_bytes // _SEGMENTS
-        self._garbage: list[Segment] = []
+        # Both are filled again by a checkpoint that failed, on its own thread.
+        self._garbage: deque[Segment] = deque()
+        self._unsynced: deque[Segment] = deque()
         self._handed_out: deque[Position] = deque()
         self._position, self.remembered = load_state(folder)
         self.found: dict[Owner, Found] = {}
@@ -55,7 +59,6 @@ class Spool:
         last = max((segment.number for segment in [*self._segments, *self._garbage]), default=self._position.segment)
         self._next_number = last + 1
         self._file_bytes = sum(segment.size_bytes for segment in self._segments)
-        self._dirty = False
 
     @property
     def unread(self) -> int:
@@ -80,7 +83,8 @@ class Spool:
         before = segment.end
         segment.append(parcel)
         self._file_bytes += segment.end - before
-        self._dirty = True
+        if not self._unsynced or self._unsynced[-1] is not segment:
+            self._unsynced.append(segment)
         if handed_out:
             segment.read_to = segment.end
             segment.pass_over(parcel.owner)
@@ -126,11 +130,26 @@ class Spool:
 
         Raises OSError; the state before stays valid.
         """
-        if self._dirty and self._segments:
-            self._segments[-1].sync()
-            self._dirty = False
-        save_state(self._folder, self._position, tallies)
-        self.free_disk()
+        self.begin_checkpoint(tallies)()
+
+    def begin_checkpoint(self, tallies: Mapping[Owner, Tally]) -> Callable[[], None]:
+        """Takes down what is to be made durable as it stands now. Returns what does that, on any thread and before the
+        next one begins: the disk may take seconds. That raises OSError, as `checkpoint` does."""
+        position, garbage, unsynced = self._position, _emptied(self._garbage), _emptied(self._unsynced)
+        kept = {segment.number for segment in self._segments}
+
+        def write() -> None:
+            try:
+                to_disk(*(segment.path for segment in unsynced if segment.number in kept))
+                save_state(self._folder, position, tallies)
+            except OSError:
+                self._unsynced.extend(unsynced)
+                self._garbage.extend(garbage)
+                raise
+            for segment in garbage:
+                segment.delete()
+
+        return write
 
     def free_disk(self) -> None:
         """Deletes what is no longer needed. Before a checkpoint, only in need: to a later process, what the state on
@@ -162,8 +181,6 @@ class Spool:
         tail = self._segments[-1] if self._segments else None
         # Never into a former process's segment: its end may be torn.
         if tail is None or tail.number < self._next_number - 1 or tail.end >= self._segment_bytes:
-            if tail is not None and self._dirty:
-                tail.sync()
             tail = Segment.at(self._folder, self._next_number)
             self._next_number += 1
             self._segments.append(tail)
@@ -182,6 +199,11 @@ class Spool:
     def _discard(self, segment: Segment) -> None:
         self._file_bytes -= segment.size_bytes
         self._garbage.append(segment)
+
+
+def _emptied(segments: deque[Segment]) -> list[Segment]:
+    """All of them, taken out."""
+    return [segments.popleft() for _ in range(len(segments))]
 
 
 def _lock(folder: Path) -> int:
