@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.events import BootEnd, ContractError, Frame, Heartbeat, Score, Verdict
+from pipeline.events import BootEnd, ContractError, Doubt, Frame, Heartbeat, Score, Verdict
 from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.records import Incoming
 
@@ -20,6 +20,8 @@ DIED = "died"
 
 SCORE_TOLERANCE = 1e-6
 """Relative. Two scores of one frame by one model that differ by more are a fault: the model promises the same."""
+
+_OF_ARRIVAL = frozenset({Doubt.LATE, Doubt.FUTURE})
 
 Boot = tuple[str, str]
 """(camera_id, boot_id)"""
@@ -60,6 +62,8 @@ class _Result:
     verdict: Verdict
     score: float | None
     model_hash: str
+    untimely: bool
+    """By its record's arrival, which says nothing of a copy: one that was sent again after Kafka was away is late."""
 
 
 @dataclass
@@ -110,7 +114,8 @@ class Ledger:
         except ContractError:
             return  # not written by a replica; it can't vouch for a frame
         of_boot = self.results[score.camera_id, score.boot_id]
-        of_boot.setdefault(score.sequence, []).append(_Result(score.verdict, score.score, score.model.hash))
+        untimely = not _OF_ARRIVAL.isdisjoint(score.doubts)
+        of_boot.setdefault(score.sequence, []).append(_Result(score.verdict, score.score, score.model.hash, untimely))
         self.scored_places.add((score.position.partition, score.position.offset))
 
     def add_dead(self, record: Incoming) -> None:
@@ -258,9 +263,10 @@ def _frame_id(boot: Boot, sequence: int) -> str:
 
 def _same(one: _Result, other: _Result) -> bool:
     if one.score is None or other.score is None:
-        return one == other
-    close = abs(one.score - other.score) <= SCORE_TOLERANCE * max(1.0, abs(one.score))
-    return close and one.verdict is other.verdict
+        close = one.score is other.score
+    else:
+        close = abs(one.score - other.score) <= SCORE_TOLERANCE * max(1.0, abs(one.score))
+    return close and (one.verdict is other.verdict or one.untimely or other.untimely)
 
 
 def _account(camera_id: str, sums: list[_Sum]) -> CameraAccount:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from pipeline.accounting import CameraAccount, Ledger
-from pipeline.events import BootEnd, DeadReason, Frame, Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
+from pipeline.events import BootEnd, DeadReason, Doubt, Frame, Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
 from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.records import Incoming
 
@@ -27,7 +27,14 @@ class Plant:
         self.ledger.add_frame(record)
         return record
 
-    def score(self, record: Incoming, value: float = 0.1, model: str = "m1", verdict: Verdict = Verdict.OK) -> None:
+    def score(
+        self,
+        record: Incoming,
+        value: float = 0.1,
+        model: str = "m1",
+        verdict: Verdict = Verdict.OK,
+        doubts: tuple[Doubt, ...] = (),
+    ) -> None:
         facts = Frame.from_headers(record.headers)
         score = Score(
             **facts.model_dump(
@@ -37,6 +44,7 @@ class Plant:
             captured_at=facts.captured_at,
             scored_at=now(),
             verdict=verdict,
+            doubts=doubts,
             score=value,
             threshold=0.5,
             model=ModelRef(bundle="b", method="null", hash=model),
@@ -258,3 +266,14 @@ def test_expired_frames_are_not_missing() -> None:
     plant.beat(41, dropped={"buffer_full": 3}, end=BootEnd.CLEAN)
     account = plant.account()
     assert (account.captured, account.scored, account.balanced) == (1, 1, True)
+
+
+def test_a_copy_that_came_late_contradicts_nothing() -> None:
+    """Kafka had the frame, its acknowledgement was lost in the crash, and ten minutes later it was sent again."""
+    plant = Plant()
+    plant.score(plant.publish(0))
+    again = plant.publish(0)
+    plant.score(again, verdict=Verdict.NOT_DECIDABLE, doubts=(Doubt.LATE,))
+    assert plant.account().balanced
+    plant.score(again, 0.2, verdict=Verdict.NOT_DECIDABLE, doubts=(Doubt.LATE,))
+    assert not plant.account().balanced
