@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from pipeline.detectors.bundle import QualityLimits
 from pipeline.events import DeadReason, Doubt, Frame, to_ms
 from pipeline.topics import MAX_FRAME_BYTES
-from pipeline.torn import is_torn
+from pipeline.torn import hold_back, is_torn
+from pipeline.torn_png import lacks_rows
 
 Mode = Literal["gray", "rgb"]
 
@@ -52,9 +53,15 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
                 DeadReason.TOO_LARGE,
                 f"the header says {width} × {height} pixels; at most {MAX_FRAME_PIXELS} are allowed",
             )
-        pixels = _to_array(image, mode)
-        if image.format != "PNG" and is_torn(value, pixels, lambda other: _to_array(_open(other), mode)):
-            raise FrameError(DeadReason.UNDECODABLE, "not a whole JPEG: its data ends before the picture does")
+        if image.format == "PNG":
+            pixels, torn = _to_array(image, mode), lacks_rows(value, image)
+        else:
+            finished = hold_back(image, value)
+            pixels = _to_array(image, mode)
+            torn = is_torn(value, pixels, finished(), lambda other: _to_array(_open(other), mode))
+        if torn:
+            kind = "PNG" if image.format == "PNG" else "JPEG"
+            raise FrameError(DeadReason.UNDECODABLE, f"not a whole {kind}: a part of its data is missing")
         return pixels
     except FrameError:
         raise
@@ -68,7 +75,7 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
         raise FrameError(DeadReason.UNDECODABLE, f"not a whole PNG or JPEG: {error}") from error
 
 
-def _open(value: bytes) -> Image.Image:
+def _open(value: bytes) -> ImageFile.ImageFile:
     return Image.open(io.BytesIO(value), formats=("PNG", "JPEG"))
 
 

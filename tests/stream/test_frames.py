@@ -1,6 +1,7 @@
 """Bytes to pixels: what can't be read is named, what can be read is judged."""
 
 import io
+import re
 import struct
 import tracemalloc
 import zlib
@@ -30,12 +31,16 @@ def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
 
 def bomb(side: int) -> bytes:
     """A PNG of a few bytes whose header claims side × side pixels."""
+    return _png(side, 8, bytes(100), interlaced=False)
 
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+def _png(side: int, bits: int, rows: bytes, interlaced: bool) -> bytes:
+    """A gray one."""
+    header = struct.pack(">IIBBBBB", side, side, bits, 0, 0, 0, interlaced)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,9 +107,76 @@ def test_a_picture_that_lost_its_rest_is_not_taken_for_a_whole_one(
     whole = _jpeg(np.clip(np.random.default_rng(0).normal(100, 30, shape), 0, 255).astype(np.uint8), quality=90)
     half = len(whole) // 2
     end = bytes(half * 2) if filled else b"\xff\xd9"
-    with pytest.raises(FrameError, match="ends before the picture does") as torn:
+    with pytest.raises(FrameError, match="not a whole JPEG: a part") as torn:
         decode(whole[:half] + end, mode)
     assert torn.value.reason is DeadReason.UNDECODABLE
+
+
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("shape", [(200, 300), (200, 300, 3)], ids=["gray", "colour"])
+@pytest.mark.parametrize("save", [{"quality": 75}, {"quality": 95, "optimize": True}, {"restart_marker_blocks": 8}])
+def test_a_picture_with_a_hole_in_its_middle_is_not_taken_for_a_whole_one(
+    save: dict[str, object], shape: tuple[int, ...], at: float
+) -> None:
+    """As a disk leaves it that lost a page: all behind the hole is shifted, and was judged."""
+    whole = _jpeg(_noise(shape), **save)
+    begin = int(len(whole) * at)
+    with pytest.raises(FrameError, match="not a whole JPEG: a part"):
+        decode(whole[:begin] + bytes(4096) + whole[begin + 4096 :], "gray")
+
+
+@pytest.mark.parametrize("shape", [(200, 300), (200, 300, 3)], ids=["gray", "colour"])
+def test_a_progressive_picture_whose_finer_passes_never_came_is_not_taken_for_a_whole_one(
+    shape: tuple[int, ...],
+) -> None:
+    whole = _jpeg(_noise(shape), progressive=True)
+    scans = [match.start() for match in re.finditer(b"\xff\xda", whole)]
+    assert len(scans) > 4
+    for begin in scans[1:]:
+        with pytest.raises(FrameError, match="not a whole JPEG: a part"):
+            decode(whole[:begin] + b"\xff\xd9", "gray")
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_that_ends_in_good_order_with_too_few_rows_is_not_taken_for_a_whole_one(interlaced: bool) -> None:
+    for bits, side in ((8, 30), (16, 31), (1, 9)):
+        row = 1 + -(-side * bits // 8)
+        rows = [_pass_bytes(side, bits, *each) for each in _ADAM7] if interlaced else [row * side]
+        whole = _png(side, bits, bytes(sum(rows)), interlaced)
+        assert decode(whole, "gray").shape == (side, side)
+        with pytest.raises(FrameError, match="not a whole PNG: a part"):
+            decode(_png(side, bits, bytes(sum(rows) - row), interlaced), "gray")
+
+
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def _pass_bytes(side: int, bits: int, column: int, row: int, step: int, stride: int) -> int:
+    columns, rows = len(range(column, side, step)), len(range(row, side, stride))
+    return rows * (1 + (columns * bits + 7) // 8) if columns else 0
+
+
+def _noise(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.clip(np.random.default_rng(0).normal(100, 30, shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "save", [{}, {"subsampling": 0}, {"optimize": True}, {"progressive": True}, {"restart_marker_blocks": 3}]
+)
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (16, 16), (217, 133)])
+def test_a_whole_picture_of_any_kind_is_taken(size: tuple[int, int], save: dict[str, object]) -> None:
+    flat = np.full((*size, 3), 7, np.uint8)
+    for image in (Image.fromarray(_noise(size)), Image.fromarray(_noise((*size, 3))), Image.fromarray(flat)):
+        for mode in ("L", "RGB", "CMYK"):
+            out = io.BytesIO()
+            image.convert(mode).save(out, "JPEG", **save)
+            whole = out.getvalue()
+            assert decode(whole, "gray").shape == size
+            # Some cameras fill up before the end, and some put a few bytes there.
+            for more in (b"\xff" * 500, bytes(500), bytes(range(1, 21))):
+                assert decode(whole[:-2] + more + whole[-2:], "gray").shape == size
+        for mode in ("L", "RGB", "RGBA", "LA", "P", "1", "I;16"):
+            assert decode(encoded(image.convert("L").convert(mode)), "gray").shape == size
 
 
 @pytest.mark.parametrize("save", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_blocks": 3}])
