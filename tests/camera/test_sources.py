@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 from PIL import Image as Pillow
+from support.stream import wait_until
 
 from pipeline.events import now
 from pipeline.topics import MAX_FRAME_BYTES
+from workers.camera import check as check_module
 from workers.camera import feeder as feeder_module
 from workers.camera.backoff import Backoff
 from workers.camera.buffer import Buffer, WhenFull
-from workers.camera.check import look
+from workers.camera.check import look, look_at_all
 from workers.camera.config import Camera, FolderSource, VideoSource
 from workers.camera.feeder import Feeder
 from workers.camera.ledger import Ledger, Tally
@@ -169,11 +171,15 @@ def shot(content: bytes = b"x") -> Image:
     return Image(content, "image/png", now(), "part-7.0")
 
 
-def feed(source: ImageSource, frames: int | None = None, **camera: str) -> tuple[Feeder, Tally, Buffer]:
+def fed_by(source: ImageSource, frames: int | None = None, **camera: str) -> tuple[Feeder, Ledger, Buffer]:
     ledger, buffer = Ledger(), Buffer(1 << 20, WhenFull.DROP_OLDEST)
     facts = {"camera_id": "cam-1", "line_id": "l", "station_id": "s", "recipe": "r"} | camera
     settings = Camera.model_validate(facts | {"source": {"type": "folder", "path": "."}})
-    feeder = Feeder(settings, "boot", source, buffer, ledger, frames)
+    return Feeder(settings, "boot", source, buffer, ledger, frames), ledger, buffer
+
+
+def feed(source: ImageSource, frames: int | None = None, **camera: str) -> tuple[Feeder, Tally, Buffer]:
+    feeder, ledger, buffer = fed_by(source, frames, **camera)
     feeder.run(threading.Event())
     return feeder, ledger.snapshot()[feeder.owner], buffer
 
@@ -183,6 +189,34 @@ def test_a_source_that_breaks_off_is_tried_again(monkeypatch: pytest.MonkeyPatch
     feeder, tally, _ = feed(Scripted([shot(), SourceError("gone"), ValueError("a bug in a driver"), shot()]))
     assert tally == Tally(captured=2, buffered=2)
     assert (feeder.failures, feeder.connected) == (2, False)
+
+
+def test_a_source_on_a_share_that_hangs_is_told_of_and_is_not_connected(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It had been called connected for as long as the share hung."""
+    monkeypatch.setattr(feeder_module, "_FILE_S", 0.1)
+    share, asked = threading.Event(), threading.Event()
+
+    class OnAShare:
+        def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
+            yield shot()
+            asked.set()
+            share.wait(30)
+            yield shot()
+
+    feeder, ledger, _ = fed_by(OnAShare())
+    thread = threading.Thread(target=feeder.run, args=(threading.Event(),))
+    thread.start()
+    wait_until(asked.is_set)
+    assert feeder.connected
+    wait_until(lambda: not feeder.connected)
+    feeder.watch()
+    feeder.watch()
+    assert [record.getMessage() for record in caplog.records] == ["camera cam-1: its source has given nothing for 0 s"]
+    share.set()
+    thread.join(30)
+    assert ledger.snapshot()[feeder.owner].captured == 2
 
 
 def test_every_captured_frame_has_a_number_also_those_that_cannot_be_sent() -> None:
@@ -311,6 +345,29 @@ def test_a_check_finds_unusable_what_is_torn_and_names_the_file(images: Path) ->
     sight = look(FolderSource(type="folder", path=images), threading.Event())
     assert not sight.usable
     assert repr(first.stem) in sight.description
+
+
+def test_a_check_waits_for_no_source_that_hangs_and_looks_at_the_others_meanwhile(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_module, "_PATIENCE_S", 1.0)
+    share = threading.Event()
+
+    class OnAShare:
+        def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
+            share.wait(30)
+            yield shot()
+
+    good, hung = (FolderSource(type="folder", path=path) for path in (images, images / "hung"))
+    monkeypatch.setattr(
+        check_module, "open_source", lambda source: OnAShare() if source is hung else FolderReplay(source)
+    )
+    started = time.monotonic()
+    sights = look_at_all([hung, good, hung])
+    share.set()
+    assert time.monotonic() - started < 10
+    assert [sight.usable for sight in sights] == [False, True, False]
+    assert "nothing in 1 s" in sights[0].description
 
 
 def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: Path) -> None:

@@ -1,10 +1,12 @@
-"""Looks through a source once, to tell whether it works before a shift begins."""
+"""Looks through each source once, to tell whether it works before a shift begins."""
 
 import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.topics import MAX_FRAME_BYTES
-from workers.camera.config import Source
+from workers.camera.config import Source, VideoSource
 from workers.camera.sources import open_source
 from workers.camera.sources.base import Image, SourceError, Unreadable
 
@@ -15,21 +17,54 @@ class Sight:
     description: str
 
 
+_PATIENCE_S = 20.0
+
+
+def look_at_all(sources: Sequence[Source]) -> list[Sight]:
+    """At once: two hundred cameras that are away would take half an hour, and one on a share that hangs for ever."""
+    found: dict[int, Image | str] = {}
+    stop = threading.Event()
+
+    def fetch(number: int) -> None:
+        found[number] = _first_image(sources[number], stop)
+
+    threads = [threading.Thread(target=fetch, args=(number,), daemon=True) for number in range(len(sources))]
+    begun_s = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for source, thread in zip(sources, threads, strict=True):
+        thread.join(max(0.0, begun_s + _patience_s(source) - time.monotonic()))
+    return [
+        _describe(found.get(number, f"the source gave nothing in {_patience_s(source):g} s"))
+        for number, source in enumerate(sources)
+    ]
+
+
 def look(source: Source, stop: threading.Event) -> Sight:
     """What the first image is, or why there is none."""
+    return _describe(_first_image(source, stop))
+
+
+def _patience_s(source: Source) -> float:
+    own_s = source.open_timeout_s + source.read_timeout_s if isinstance(source, VideoSource) else 0.0
+    return _PATIENCE_S + own_s
+
+
+def _first_image(source: Source, stop: threading.Event) -> Image | str:
+    """Or why there is none."""
     try:
         image = next(iter(open_source(source).images(stop)), None)
-    except SourceError as error:
-        return Sight(False, str(error))
+    except (OSError, SourceError) as error:
+        return str(error)
     if image is None:
-        return Sight(False, "the source ended before its first image")
-    if isinstance(image, Unreadable):
-        return Sight(False, image.detail)
-    return _describe(image)
+        return "the source ended before its first image"
+    return image.detail if isinstance(image, Unreadable) else image
 
 
-def _describe(image: Image) -> Sight:
+def _describe(image: Image | str) -> Sight:
     """As a replica would take it: what it refuses is of no use."""
+    if isinstance(image, str):
+        return Sight(False, image)
     # Here, because the worker needs no array.
     from pipeline.frames import FrameError, decode
 

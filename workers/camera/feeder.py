@@ -3,12 +3,13 @@
 import logging
 import os
 import threading
+import time
 
 from pipeline import tracing
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera.backoff import Backoff
 from workers.camera.buffer import Buffer
-from workers.camera.config import Camera
+from workers.camera.config import Camera, FolderSource, Source
 from workers.camera.identity import Repeats
 from workers.camera.ledger import DropReason, Ledger, Place
 from workers.camera.parcel import Owner, Parcel
@@ -16,6 +17,10 @@ from workers.camera.sources.base import Image, ImageSource, SourceError, Unreada
 from workers.camera.stamp import Stamp
 
 log = logging.getLogger(__name__)
+
+_NEVER = float("inf")
+_FILE_S = 10.0
+"""A file that takes longer is on a share or a disk that hangs."""
 
 
 class Feeder:
@@ -26,7 +31,6 @@ class Feeder:
     ) -> None:
         """frames: ends after so many; never by itself where None."""
         self.owner = Owner(camera.camera_id, camera.line_id, boot_id)
-        self.connected = False
         self.failures = 0
         """How often the source could not be opened or broke off."""
         self._camera = camera
@@ -34,9 +38,29 @@ class Feeder:
         self._buffer = buffer
         self._ledger = ledger
         self._frames = frames
+        self._delivers = False
+        self._asked_at_s = _NEVER
+        self._patience_s = _patience_s(camera.source)
+        self._told_that_it_hangs = False
         self._repeats = Repeats()
         self._stamp = Stamp(camera, boot_id, tracing.ratio_of(os.environ))
         ledger.open(self.owner)
+
+    @property
+    def connected(self) -> bool:
+        """Whether images come."""
+        return self._delivers and not self._hangs
+
+    @property
+    def _hangs(self) -> bool:
+        return time.monotonic() - self._asked_at_s > self._patience_s
+
+    def watch(self) -> None:
+        """Now and then, on another thread: whoever waits for a share that hangs can't say so himself."""
+        hangs = self._hangs
+        if hangs and not self._told_that_it_hangs:
+            log.warning("camera %s: its source has given nothing for %.0f s", self.owner.camera_id, self._patience_s)
+        self._told_that_it_hangs = hangs
 
     def run(self, stop: threading.Event) -> None:
         """Until the source ends for good, the wanted frames are captured, or `stop` is set."""
@@ -53,21 +77,26 @@ class Feeder:
                 log.warning(
                     "camera %s: %s; next attempt in %.1f s", self.owner.camera_id, error, pause_s, exc_info=trace
                 )
-                self.connected = False
+                self._stopped_delivering()
                 stop.wait(pause_s)
             finally:
-                self.connected = False
+                self._stopped_delivering()
+
+    def _stopped_delivering(self) -> None:
+        self._delivers, self._asked_at_s = False, _NEVER
 
     def _follow_source(self, backoff: Backoff, stop: threading.Event) -> None:
         if self._frames == 0:
             return
+        self._asked_at_s = time.monotonic()
         for image in self._source.images(stop):
-            self.connected = True
+            self._delivers, self._asked_at_s = True, _NEVER
             backoff.reset()
             if stop.is_set():
                 return
             if self._capture(image) + 1 == self._frames:
                 return
+            self._asked_at_s = time.monotonic()
 
     def _capture(self, image: Image | Unreadable) -> int:
         sequence = self._ledger.capture(self.owner)
@@ -89,3 +118,8 @@ class Feeder:
         repeats = self._repeats.of(image.content)
         headers = self._stamp.headers(sequence, part_id, image.captured_at, image.content_type, repeats)
         return Parcel(self.owner, sequence, headers, image.content)
+
+
+def _patience_s(source: Source) -> float:
+    """How long an image may be waited for. A video source has time-outs of its own."""
+    return _FILE_S + 1 / (source.fps or _NEVER) if isinstance(source, FolderSource) else _NEVER

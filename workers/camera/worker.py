@@ -124,6 +124,8 @@ class _Worker:
     def wait(self, stop: threading.Event, seconds: float | None) -> None:
         end_s = time.monotonic() + seconds if seconds is not None else float("inf")
         while not stop.wait(0.1):
+            for feeder in self.feeders:
+                feeder.watch()
             over = time.monotonic() >= end_s or not any(task.running for task in self._source_tasks)
             if over or self._broken.is_set() or self._heartbeats.fault:
                 return

@@ -69,13 +69,11 @@ def run(
 @camera.command()
 def check(config: ConfigFile) -> None:
     """Open every source once and say what was found."""
-    import threading
-
     from rich.console import Console
     from rich.table import Table
 
     from pipeline.files.config import ConfigError
-    from workers.camera.check import look
+    from workers.camera.check import look_at_all
     from workers.camera.config import read_camera_config
 
     try:
@@ -85,8 +83,7 @@ def check(config: ConfigFile) -> None:
         raise typer.Exit(2) from error
     table = Table("camera", "line", "station", "recipe", "source", "first image")
     faults = []
-    for each in found.cameras:
-        sight = look(each.source, threading.Event())
+    for each, sight in zip(found.cameras, look_at_all([each.source for each in found.cameras]), strict=True):
         if not sight.usable:
             faults.append(f"{each.camera_id}: {sight.description}")
         first = sight.description if sight.usable else "[red]none, see below[/red]"
