@@ -33,6 +33,7 @@ def test_a_picture_is_a_png_whatever_its_name_and_folder(frame_id: str, tmp_path
     out = tmp_path / "new" / "picture.xyz"
     found = CliRunner().invoke(app, ["map", frame_id, "--out", str(out)])
     assert found.exit_code == 0, found.output
+    assert "OK, score 0.25" in found.output
     with Image.open(out) as picture:
         assert picture.format == "PNG"
 

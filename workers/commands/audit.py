@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.commands.places import ready_file
 from workers.commands.since import HELP, moment
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def run(
     from pipeline.settings import read_settings
     from pipeline.take_stock import take_stock
 
+    if json_file:
+        ready_file(json_file)
     console = wide_console()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("reading the topics", total=None)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.places import ready_file
+
 dead = typer.Typer(help="Look at frames that could not be scored, and why.", no_args_is_help=True)
 
 _PLACE = re.compile(r"(\d+):(\d+)")
@@ -71,6 +73,7 @@ def save(
     match = _PLACE.fullmatch(place)
     if match is None:
         raise typer.BadParameter(f"{place!r} is not PARTITION:OFFSET, for instance 3:17", param_hint="PLACE")
+    ready_file(out)
     settings = read_settings()
     record = read_one(settings, settings.topics.frames_dead.name, int(match[1]), int(match[2]))
     if record is None:

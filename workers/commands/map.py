@@ -43,5 +43,5 @@ def map_command(
         pixels = decode(stored.thumbnail, "rgb")
     side_by_side(pixels, stored.anomaly_map, stored.facts, opacity).save(out, "PNG")
     score = stored.facts.get("score")
-    told = f"score {score:.4g}" if isinstance(score, float) else "no score"
+    told = f"score {float(score):.4g}" if score else "no score"
     typer.echo(f"{out}: {stored.facts.get('verdict')}, {told}")

@@ -23,5 +23,9 @@ def ready_folder(path: Path) -> Path:
 
 
 def ready_file(path: Path) -> None:
-    """Makes the file's folder. Raises AndonError where nothing can be written into it."""
+    """Makes the file's folder. Raises AndonError where the file can't be written."""
+    if path.is_dir():
+        raise AndonError(f"{path} is a folder: give a file to write to")
     ready_folder(path.parent).mkdir(parents=True, exist_ok=True)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise AndonError(f"{path} cannot be written: it is not this user's to change; give another file")
