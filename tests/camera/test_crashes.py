@@ -31,7 +31,7 @@ def make(sequence: int, camera_id: str, boot_id: str) -> Parcel:
 @pytest.fixture(autouse=True)
 def small_strides(monkeypatch: pytest.MonkeyPatch) -> None:
     """The buffer is moved to the disk frame by frame, so that a frame can come between."""
-    monkeypatch.setattr(uplink, "_SPILL_BYTES", 1)
+    monkeypatch.setattr(uplink, "_SPILL_S", 0)
 
 
 class Factory(RuleBasedStateMachine):

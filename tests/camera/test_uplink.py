@@ -1,7 +1,9 @@
 """Whatever Kafka does, each camera's frames arrive in order, and each one is accounted for."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from camera.rig import Rig
@@ -64,6 +66,39 @@ def test_a_disk_that_takes_its_time_holds_up_no_frame_that_kafka_takes(
     rig.disk.answer()
     rig.end()
     assert rig.uplink.report()[1] == {owner: Tally(captured=3, published=3)}
+
+
+def test_a_disk_that_is_slower_than_the_cameras_is_left_alone_once_kafka_is_back(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner
+) -> None:
+    """All went by way of it for good, and a third of the frames was dropped, although Kafka took everything."""
+    rig = Rig(tmp_path, buffer_bytes=300_000, owners=(owner,))
+    assert rig.spool
+    append = rig.spool.append
+
+    def slow(*frame: Any, **how: Any) -> int:
+        time.sleep(0.005)
+        return append(*frame, **how)
+
+    rig.spool.append = slow  # type: ignore[method-assign]
+    started_s, captured = time.monotonic(), 0
+
+    def work() -> None:
+        nonlocal captured
+        due = int((time.monotonic() - started_s) * 400)  # a second; the disk takes 200
+        capture(rig, parcel, owner, due - captured)
+        captured = due
+        rig.uplink.step()
+        if rig.kafka:
+            rig.kafka.answer()
+
+    while not rig.tally(owner).dropped:
+        work()
+    rig.connect()
+    back_s = time.monotonic()
+    while rig.tally(owner).waiting:
+        work()
+        assert time.monotonic() - back_s < 10, rig.tally(owner)
 
 
 def test_without_a_spool_frames_wait_in_memory(parcel: MakeParcel, owner: Owner) -> None:

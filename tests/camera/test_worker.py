@@ -18,8 +18,11 @@ from pipeline.kafka.admin import TopicError, ensure_topics
 from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
 from pipeline.topics import MAX_FRAME_BYTES
+from workers.camera import worker as worker_module
 from workers.camera.config import CameraConfig
 from workers.camera.ledger import Tally
+from workers.camera.parcel import Parcel
+from workers.camera.spool.store import Spool
 from workers.camera.worker import run
 from workers.local.kafka_broker import KafkaBroker
 
@@ -177,3 +180,26 @@ def test_a_killed_worker_loses_nothing_that_was_spooled(
     for owner, tally in tallies.items():
         if tally.end is BootEnd.CLEAN:
             assert frames[owner.camera_id, owner.boot_id] == list(range(20))
+
+
+def test_frames_in_memory_when_the_disk_hangs_at_the_end_are_told_as_lost(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end was called clean, and an audit had counted them as waiting with the camera for ever."""
+    disk, asked, stop, append = threading.Event(), threading.Event(), threading.Event(), Spool.append
+
+    def hangs_for_the_tenth(spool: Spool, parcel: Parcel, **how: Any) -> int:
+        if parcel.sequence == 10:
+            asked.set()
+            disk.wait(60)
+        return append(spool, parcel, **how)
+
+    monkeypatch.setattr(Spool, "append", hangs_for_the_tenth)
+    monkeypatch.setattr(worker_module, "_FLUSH_S", 0.3)
+    monkeypatch.setattr(worker_module, "_HEARTBEATS_END_S", 0.1)
+    nowhere = settings_for("127.0.0.1:1", "p.")
+    threading.Thread(target=lambda: asked.wait(30) and (time.sleep(0.5), stop.set()), daemon=True).start()
+    (tally,) = run(config(images, tmp_path / "spool", cameras=1), nowhere, stop).values()
+    disk.set()
+    assert tally.end is BootEnd.DIED
+    assert (tally.spooled, tally.captured) == (10, 10 + tally.buffered)

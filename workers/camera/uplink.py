@@ -31,8 +31,8 @@ _HOPELESS_AFTER_S = 5.0
 """Kafka being away for so long, a worker that shall end does not wait for it."""
 _TICK_S = 1.0
 _IDLE_WAIT_S = 0.1
-_SPILL_BYTES = 4 * 1024 * 1024
-"""To the disk at a stretch, so that acknowledgements are not kept waiting."""
+_SPILL_S = 0.05
+"""To the disk at a stretch, so that neither acknowledgements nor what Kafka takes are kept waiting by a slow one."""
 _GROUP_BYTES = 1024 * 1024
 """From the buffer at a stretch."""
 _GATHER_S = 0.002
@@ -99,8 +99,8 @@ class Uplink:
         self._handle_failures()
         moved = self._settle()
         self._watch_for_silence()
-        moved |= self._spill()
         moved |= self._send()
+        moved |= self._spill()
         if time.monotonic() - self._ticked_at_s >= _TICK_S:
             self.tick()
         return moved
@@ -172,26 +172,36 @@ class Uplink:
         self._follow_link()
 
     def _spill(self) -> bool:
-        """To the disk goes all that the buffer holds, while Kafka is away, too slow, or older frames are there."""
+        """To the disk goes what the buffer holds, while Kafka is away, too slow, or older frames are there. What Kafka
+        could take was sent just before: a disk that is slower than the cameras would else keep them from it for good.
+        """
         if self._depot is None:
             return False
         trouble = self._through is None or self._silent_for_s() > _SECURE_AFTER_S or self._buffer.under_pressure
         if not (trouble or self._depot.has_unsent):
             return False
-        if not self._depot.has_unsent:
-            self._secure_window(self._depot)
-        moved_bytes = 0
-        while moved_bytes < _SPILL_BYTES and (parcel := self._buffer.take()):
+        end_s = time.monotonic() + _SPILL_S
+        if not self._depot.has_unsent and not self._secure_window(self._depot, end_s):
+            return True
+        moved = False
+        while parcel := self._buffer.take():
             if self._depot.store(parcel):
                 self._buffer.put_back(parcel)
                 break
-            moved_bytes += parcel.size_bytes
-        return moved_bytes > 0
+            moved = True
+            if time.monotonic() >= end_s:
+                break
+        return moved
 
-    def _secure_window(self, depot: Depot) -> None:
+    def _secure_window(self, depot: Depot, end_s: float = float("inf")) -> bool:
+        """Whether there was time for it: nothing newer may be there before all of it is. Where the disk fails, what is
+        on its way stays in memory."""
         for entry in self._window.newest_in_memory_only():
             if not depot.secure(entry):
-                return
+                return True
+            if time.monotonic() >= end_s:
+                return False
+        return True
 
     def _send(self) -> bool:
         sent = False

@@ -141,8 +141,7 @@ class _Worker:
         for task in [uplink, heartbeats, *self._source_tasks]:
             if task.error is not None:
                 raise WorkerError(f"the camera worker broke: {task.error!r}; see the log") from task.error
-        for feeder in self.feeders:
-            self.ledger.end(feeder.owner, BootEnd.CLEAN)
+        self._tell_ends()
         final = self.ledger.snapshot()
         if self._spool and not uplink.running:
             self._spool.checkpoint(final)
@@ -169,6 +168,14 @@ class _Worker:
         for task in self._source_tasks:
             task.join(deadline_s - time.monotonic())
         self.buffer.close()  # releases a source that waits for room
+
+    def _tell_ends(self) -> None:
+        left = self.ledger.snapshot()
+        for feeder in self.feeders:
+            frames = left[feeder.owner].buffered
+            if frames:  # the uplink hangs, or it would have put them away
+                log.error("camera %s: %d frames are lost: the spool's disk hangs", feeder.owner.camera_id, frames)
+            self.ledger.end(feeder.owner, BootEnd.DIED if frames else BootEnd.CLEAN)
 
     def _send_last(self, final: Mapping[Owner, Tally], *, able: bool) -> None:
         try:
