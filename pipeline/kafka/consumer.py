@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -46,6 +47,8 @@ _GLANCE_MS = 20
 """Not 0: kafka-python does its network work within `poll`."""
 _TELL_AGAIN_S = 30.0
 """How often the log repeats what a delivery waits for."""
+_ENDS_AGE_S = 2.0
+_ENDS_TIMEOUT_MS = 500
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -129,6 +132,8 @@ class ConsumerLoop(Generic[Result]):
         self.state = LoopState()
         self._polled_at_s = 0.0
         self._size = BatchSize(options.max_batch, options.batch_within_s)
+        self._ends: Mapping[TopicPartition, int] = {}
+        self._ends_at_s = float("-inf")
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
@@ -239,12 +244,29 @@ class ConsumerLoop(Generic[Result]):
             log.warning("poll: %s", error)
             self._stop.wait(0.5)
             return []
-        self.state.lag = _lag(consumer)
+        self.state.lag = self._lag(consumer)
         batch = [incoming(record) for records in polled.values() for record in records]
         for record in batch:
             if record.unreadable:
                 log.error("%s can't be read: %s", record.place, record.unreadable)
         return batch
+
+    def _lag(self, consumer: KafkaConsumer) -> dict[tuple[str, int], int]:
+        """Asks the broker where the partitions end. The client hears it with what it fetches, and while it has records
+        in store, thousands of small ones, it fetches no more."""
+        ours = consumer.assignment()
+        if time.monotonic() - self._ends_at_s > _ENDS_AGE_S:
+            with suppress(KafkaError):
+                self._ends = consumer.end_offsets(list(ours), timeout_ms=_ENDS_TIMEOUT_MS)
+            self._ends_at_s = time.monotonic()
+        lag = {}
+        for at in ours:
+            with suppress(KafkaError):
+                end = max(consumer.highwater(at) or 0, self._ends.get(at, 0))
+                begin = consumer.position(at, timeout_ms=0)
+                if begin is not None:  # not known yet: that all of the log waits would be no answer
+                    lag[at.topic, at.partition] = max(0, end - begin)
+        return lag
 
     def _delivered(
         self,
@@ -370,15 +392,3 @@ def _firsts(records: Sequence[Incoming]) -> dict[TopicPartition, OffsetAndMetada
         if at not in firsts or record.offset < firsts[at].offset:
             firsts[at] = OffsetAndMetadata(record.offset, "", record.leader_epoch)
     return firsts
-
-
-def _lag(consumer: KafkaConsumer) -> dict[tuple[str, int], int]:
-    lag = {}
-    for at in consumer.assignment():
-        end = consumer.highwater(at)
-        if end is not None:
-            try:
-                lag[at.topic, at.partition] = max(0, end - (consumer.position(at, timeout_ms=0) or 0))
-            except KafkaError:
-                continue
-    return lag

@@ -72,6 +72,17 @@ class Slow(Collect):
         return super().work(batch)
 
 
+def test_the_lag_counts_what_comes_while_the_client_still_has_records_in_store(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions
+) -> None:
+    """It had been as old as the last fetch: with small frames minutes, in which no replica was added."""
+    send(publisher, settings, 0, 60)
+    with running(settings, replace(options, max_batch=1), Slow()) as loop:
+        wait_until(lambda: loop.state.records > 0)
+        send(publisher, settings, 60, 160)
+        wait_until(lambda: sum(loop.state.lag.values()) > 80, timeout_s=6)
+
+
 def test_no_batch_takes_longer_than_a_worker_may_stand_still(
     settings: Settings, publisher: Publisher, options: ConsumerOptions
 ) -> None:
