@@ -35,7 +35,10 @@ Finished = Callable[[], bool]
 def hold_back(image: ImageFile.ImageFile, value: bytes) -> Finished:
     """Has `image`, opened from `value` and not loaded yet, read the last bytes of its data only if it asks for them.
     Returns what tells, once it is loaded, whether it was finished without them."""
-    end = value.find(_END, _header(value).scan)  # the data itself holds no such bytes
+    header = _header(value)
+    if not header.blocks:
+        return lambda: False  # of arithmetic coding, which can't be read in parts
+    end = value.find(_END, header.scan)  # the data itself holds no such bytes
     last = len(value[:end].rstrip(b"\0\xff")) - _HELD_BACK_BYTES
     parts = [value[: max(last, 0)], value[max(last, 0) :]]
     image.load_read = lambda _: parts.pop(0) if parts else b""  # type: ignore[attr-defined]
@@ -81,7 +84,7 @@ def _lacks_passes(value: bytes, at: int, end: int) -> bool:
 
 def _lacks_restarts(value: bytes, header: "_Header", end: int) -> bool:
     """Whether one of the markers is gone that number the pieces of the only scan."""
-    if not header.blocks_a_piece or value.find(_SCAN, header.scan + 2, end) >= 0:
+    if not header.blocks or not header.blocks_a_piece or value.find(_SCAN, header.scan + 2, end) >= 0:
         return False
     pieces = -(-header.blocks // header.blocks_a_piece)
     wanted = (_RESTARTS * (pieces // len(_RESTARTS) + 1))[: pieces - 1]
@@ -94,7 +97,7 @@ class _Header:
     """Where the picture's own data begins. A preview in the header has a start and an end of its own."""
     progressive: bool
     blocks: int
-    """Of all components together, as they lie in one scan."""
+    """Of all components together, as they lie in one scan. 0 for kinds of JPEG that hardly anybody writes."""
     blocks_a_piece: int
     """Between two restart markers; 0 where there are none."""
 
