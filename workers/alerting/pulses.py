@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from pipeline.events import ContractError, Heartbeat
 from pipeline.kafka.reading import Place, ends_of, follow
@@ -18,8 +19,10 @@ MAX_CAMERAS = 10_000
 class PulseReader:
     """Its thread alone writes; whoever asks takes what is there."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, arrived: Callable[[int], None] = lambda at_ms: None) -> None:
+        """`arrived`: told when each heartbeat came to the broker."""
         self._settings = settings
+        self._arrived = arrived
         self._newest: dict[str, Pulse] = {}
         self._places: dict[Place, int] = {}
         self._ends: dict[Place, int] | None = None
@@ -58,6 +61,7 @@ class PulseReader:
                 self._stop.wait(RETRY_S)
 
     def _take(self, record: Incoming) -> None:
+        self._arrived(record.timestamp_ms)
         try:
             beat = Heartbeat.from_json(record.value)
         except ContractError:

@@ -13,6 +13,7 @@ from pipeline.tracing import open_tracer
 from workers.alerting.metrics import Metrics
 from workers.alerting.plant import Plant
 from workers.alerting.policy import Policies
+from workers.alerting.present import Present
 from workers.alerting.pulses import PulseReader
 from workers.alerting.recovery import check_partitions, read_states
 from workers.alerting.worker import AlertingStep
@@ -54,7 +55,8 @@ def run_with(
         ends.callback(publisher.close)
         metrics = Metrics()
         lease = Lease(SESSION_TIMEOUT_S)
-        plant = Plant(policies, lease, exchanged=metrics.exchanged)
+        present = Present()
+        plant = Plant(policies, lease, clock=present, exchanged=metrics.exchanged)
         topics = settings.topics
         options = ConsumerOptions(
             group=settings.group(groups.ALERTING),
@@ -71,6 +73,7 @@ def run_with(
             policies,
             publisher,
             metrics,
+            present,
             lease=lease,
             plant=plant,
             pulses=lambda: pulses.newest,
@@ -84,7 +87,7 @@ def run_with(
         if not await_topics(settings, own, stop, loop.state.turned):
             return
         check_partitions(read_states(settings), topics.line_state.partitions)
-        pulses = PulseReader(settings)
+        pulses = PulseReader(settings, present.heard)
         ends.callback(pulses.close)
         ends.callback(plant.close)
         pulses.wait_for_the_past(PULSES_WITHIN_S)

@@ -1,0 +1,52 @@
+"""A worker whose clock is behind: old parts are old all the same."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from alerting.factory import heartbeat, score
+from alerting.running import alarms, commands, publish, worker
+from support.stream import wait_until
+
+from pipeline.events import AlarmKind, Verdict, now, to_ms
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.records import Outgoing
+from pipeline.settings import Settings
+from workers.alerting import service
+from workers.alerting.present import Present
+
+S, HOUR = timedelta(seconds=1), timedelta(hours=1)
+
+
+@pytest.mark.unit
+def test_the_brokers_time_goes_over_a_clock_that_is_behind_and_over_no_other() -> None:
+    right, at_s = now(), 0.0
+
+    def told(own: datetime) -> Present:
+        present = Present(lambda: own, lambda: at_s)
+        present.heard(to_ms(right))
+        return present
+
+    assert Present(lambda: right - HOUR)() == right - HOUR  # nothing was heard
+    assert told(right + HOUR)() == right + HOUR
+    assert told(right - 3 * S)() == right - 3 * S
+    behind = told(right - HOUR)
+    assert behind() == right
+    at_s = 7.5
+    assert behind() == right + 7.5 * S
+    behind.heard(to_ms(right - HOUR))  # it was the broker that was wrong, and it was set right
+    assert behind() == right - HOUR
+
+
+@pytest.mark.services
+def test_a_worker_an_hour_behind_stops_no_line_for_parts_of_an_hour_ago(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "Present", lambda: Present(lambda: now() - HOUR))
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(settings.topics.heartbeats.name, b"cam-1:b1", heartbeat().to_json())])
+    publisher.close()
+    publish(settings, [score(i, Verdict.NOT_OK, captured_at=now() - HOUR) for i in range(3)])
+    with worker(settings):
+        wait_until(lambda: bool(alarms(settings)), 30)
+    assert AlarmKind.LATE in {alarm.kind for alarm in alarms(settings)}
+    assert not commands(settings)
