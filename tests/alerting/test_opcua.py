@@ -13,12 +13,16 @@ from typing import Any
 import pytest
 from alerting.plc_peers import LINE, config
 from asyncua import Server, ua
+from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.permission_rules import User, UserRole
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from typer.testing import CliRunner
 
 from pipeline.events import Action
-from workers.alerting.actuators.base import Actuator, ActuatorError, Image, matches
+from workers.alerting.actuators.base import Actuator, ActuatorError, Image, ReadBack, matches
 from workers.alerting.actuators.config import OpcUaConfig
 from workers.alerting.actuators.open import open_actuator
+from workers.commands.alerting import alerting
 from workers.local.ports import free_ports
 
 pytestmark = pytest.mark.services
@@ -34,7 +38,9 @@ class Gateway:
     password: str | None = None
     """Where there is one, nobody gets in without it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, identity: Path | None = None) -> None:
+        """`identity`: folder with its certificate and key, where it asks for security."""
+        self._identity = identity
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -59,7 +65,12 @@ class Gateway:
     async def _start(self, port: int) -> None:
         await self._server.init()
         self._server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/andon")
-        self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        policies = [ua.SecurityPolicyType.NoSecurity]
+        if self._identity:
+            policies = [ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt]
+            await self._server.load_certificate(self._identity / "cert.der")
+            await self._server.load_private_key(self._identity / "key.pem")
+        self._server.set_security_policy(policies)
         namespace = await self._server.register_namespace("urn:a-gateway")
         assert namespace == 2
         for name, kind in (_KINDS | dict.fromkeys(_SHOWN, "Boolean")).items():
@@ -194,3 +205,46 @@ def test_a_server_that_answers_every_request_in_time_is_reached(
                 assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
         finally:
             slow.shutdown()
+
+
+def identity(folder: Path) -> Path:
+    """A folder with a certificate and its key."""
+    folder.mkdir()
+    use = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    names = {"commonName": folder.name}
+    made = setup_self_signed_certificate(
+        folder / "key.pem", folder / "cert.der", "urn:andon:test", "localhost", use, names
+    )
+    asyncio.run(made)
+    return folder
+
+
+def test_a_line_with_a_pinned_certificate_believes_no_other_server(port: int, tmp_path: Path) -> None:
+    right, wrong, own = (identity(tmp_path / name) for name in ("right", "wrong", "own"))
+    pinned = tmp_path / "server.pem"
+    url = f"opc.tcp://127.0.0.1:{port}/andon"
+
+    def read(*server: Path) -> ReadBack:
+        security = ",".join(map(str, ("Basic256Sha256,SignAndEncrypt", own / "cert.der", own / "key.pem", *server)))
+        asked = config("opcua", port, tmp_path).model_copy(update={"security": security, "timeout_s": 5})
+        actuator = open_actuator(LINE, asked)
+        try:
+            return actuator.read()
+        finally:
+            actuator.close()
+
+    gateway = Gateway(port, right)
+    try:
+        result = CliRunner().invoke(alerting, ["pin", url, "--out", str(pinned)])
+        assert result.exit_code == 0, result.output
+        assert "SHA-256" in result.output
+        assert read(pinned).level == "RUN"
+    finally:
+        gateway.stop()
+    gateway = Gateway(port, wrong)
+    try:
+        with pytest.raises(ActuatorError):
+            read(pinned)
+        assert read().level == "RUN"  # whoever pins nothing believes this one, too
+    finally:
+        gateway.stop()

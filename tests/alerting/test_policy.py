@@ -179,6 +179,7 @@ def test_check_says_what_a_file_means() -> None:
     assert result.exit_code == 0
     assert "line-1: 3 of 5 parts NOT_OK: HOLD, within 10 s of capture" in result.output
     assert "any other line: 3 of 5 parts NOT_OK: ALARM_ONLY" in result.output
+    assert "warning: line-2: any server is believed" in result.output
 
 
 def test_check_fails_on_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -62,6 +62,39 @@ def check(policies: PoliciesFile) -> None:
     for line_id, policy in found.lines.items():
         typer.echo(f"{line_id}: {sentence(policy)}")
     typer.echo(f"any other line: {sentence(found.defaults)}")
+    for line_id, policy in found.lines.items():
+        if policy.actuator and policy.actuator.believes:
+            typer.echo(f"warning: {line_id}: {policy.actuator.believes}", err=True)
+
+
+@alerting.command()
+def pin(
+    url: Annotated[str, typer.Argument(help="Of the PLC's OPC UA server, as opc.tcp://192.0.2.21:4840.")],
+    out: Annotated[Path, typer.Option(help="File for it, *.pem or *.der; name it last in `security`.")],
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="Of each request.")] = 5,
+) -> None:
+    """Fetch the certificate of an OPC UA server, so that a line believes no other.
+
+    Compare the fingerprint with what the server itself shows, at the PLC, before the line depends on it.
+    """
+    import hashlib
+    import ssl
+
+    from pipeline.errors import AndonError
+    from pipeline.extras import install
+
+    try:
+        from workers.alerting.actuators.base import ActuatorError
+        from workers.alerting.actuators.opcua import certificate_of
+    except ImportError as error:
+        raise AndonError(f"this needs the package {error.name!r}; {install('plc')}") from error
+    try:
+        certificate = certificate_of(url, timeout_s)
+    except ActuatorError as error:
+        raise AndonError(str(error)) from error
+    pem = out.suffix.lower() == ".pem"  # by which asyncua tells what a file holds
+    out.write_bytes(ssl.DER_cert_to_PEM_cert(certificate).encode() if pem else certificate)
+    typer.echo(f"{out}: SHA-256 {hashlib.sha256(certificate).hexdigest()}")
 
 
 @alerting.command()

@@ -47,6 +47,11 @@ class _Common(Section):
         """Why this line would run on when it loses Andon, whatever the policy says; None where it can hold."""
         return None
 
+    @property
+    def believes(self) -> str | None:
+        """Whom this line takes at its word although it could ask for proof; None where it can't, or does."""
+        return None
+
     @abstractmethod
     def places(self) -> Iterator[tuple[str, Place]]:
         """Key and place of each signal that is this line's alone: what Andon writes, and what proves that it stands.
@@ -155,7 +160,9 @@ class OpcUaConfig(_WithPolarity):
     user: str | None = None
     password_file: Path | None = None
     security: str | None = Field(
-        default=None, description="as asyncua has it: Basic256Sha256,SignAndEncrypt,cert.pem,key.pem"
+        default=None,
+        pattern=r"^\w+,(Sign|SignAndEncrypt),[^,]+,[^,]+(,[^,]+)?$",
+        description="as asyncua has it: Basic256Sha256,SignAndEncrypt,own.pem,own-key.pem,server.der",
     )
 
     @property
@@ -165,6 +172,14 @@ class OpcUaConfig(_WithPolarity):
     @property
     def runs_on(self) -> str | None:
         return None if self.nodes.heartbeat else "nodes.heartbeat is missing, so the PLC can't tell that it lost Andon"
+
+    @property
+    def believes(self) -> str | None:
+        if self.security is None:
+            return "any server is believed, and nothing is encrypted: name `security`, with the server's certificate"
+        if self.security.count(",") < 4:
+            return "any server is believed: put its certificate last into `security` (andon alerting pin fetches it)"
+        return None
 
     def places(self) -> Iterator[tuple[str, Place]]:
         for name, node_id in self.nodes:

@@ -26,6 +26,7 @@ from workers.alerting.actuators.base import (
 from workers.alerting.actuators.config import OpcUaConfig
 from workers.alerting.actuators.secret_file import SecretFile
 
+log = logging.getLogger(__name__)
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # the driver tells each fault once
 
 T = TypeVar("T")
@@ -42,6 +43,8 @@ _WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
 class OpcUaActuator:
     def __init__(self, config: OpcUaConfig) -> None:
         self._config = config
+        if config.believes:
+            log.warning("%s: %s", config.url, config.believes)
         self._password = SecretFile(config.password_file) if config.password_file else None
         self._client: Client | None = None
         self._farewell: Future[None] | None = None
@@ -148,6 +151,22 @@ class OpcUaActuator:
         client, self._client = self._client, None
         if client is not None:
             self._farewell = asyncio.run_coroutine_threadsafe(_quietly(client), self._loop)
+
+
+def certificate_of(url: str, timeout_s: float) -> bytes:
+    """What the server at `url` shows, as DER. Whether it is the right server is for a person to compare. Raises
+    ActuatorError."""
+
+    async def ask() -> list[ua.EndpointDescription]:
+        return await asyncio.wait_for(Client(url, timeout=timeout_s).connect_and_get_server_endpoints(), 3 * timeout_s)
+
+    try:
+        shown = [bytes(endpoint.ServerCertificate) for endpoint in asyncio.run(ask()) if endpoint.ServerCertificate]
+    except Exception as error:  # the library raises what it likes on what a server answers
+        raise ActuatorError(f"{url}: {str(error) or type(error).__name__}") from error
+    if not shown:
+        raise ActuatorError(f"{url} shows no certificate: turn security on there")
+    return shown[0]
 
 
 def _good(node_id: str, answer: ua.DataValue) -> Any:
