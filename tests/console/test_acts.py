@@ -118,6 +118,36 @@ def test_two_browsers_see_the_same_and_the_second_act_is_refused_with_its_reason
     second.locator("#outcome").filter(has_text="REFUSED").filter(has_text="already acknowledged").wait_for()
 
 
+def test_an_alarm_that_came_while_the_form_was_open_is_not_acknowledged_unseen(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    page = login()
+    banner = stopped(plant, page, line)
+    banner.get_by_role("button", name="Acknowledge").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("listitem").wait_for()
+    plant.shoot(line, f"{line}-blind", "?" * 24)
+    banner.filter(has_text="Not inspected").wait_for()
+    form.get_by_label("Why").fill("seen")
+    form.get_by_role("button", name="Acknowledge", exact=True).click()
+    page.locator("#outcome").filter(has_text="done").wait_for()
+    page.goto(f"/alarms?line={line}")
+    states = page.locator("tr[data-alarm]").evaluate_all("rows => rows.map(row => row.innerText)")
+    assert {("Not inspected" in row, "not acknowledged" in row) for row in states} == {(True, True), (False, False)}
+
+
+def test_an_opened_alarm_can_be_acted_on_where_it_is_read(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    plant.shoot(line, f"{line}-cam", "..xxx")
+    page = login(java_script_enabled=False)
+    wait_until(lambda: page.goto(f"/alarms?line={line}") and page.locator("a.row").count() == 1)
+    page.locator("a.row").click()
+    assert page.locator("noscript .notice").is_visible()  # what stands here grows old
+    page.locator("main").get_by_role("button", name="Acknowledge Defects").click()
+    page.get_by_label("Why").fill("read")
+    page.get_by_role("button", name="Acknowledge", exact=True).click()
+    assert "done" in page.locator("#outcome").inner_text()  # told without a script, too
+
+
 def test_a_restarted_server_is_loud_while_away_and_keeps_the_session(
     plant: Plant, login: Callable[..., Any], console: ConsoleProcess, line: str
 ) -> None:

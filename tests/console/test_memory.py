@@ -10,6 +10,7 @@ from console.plant import BOOT, score
 from pipeline.events import (
     Act,
     Action,
+    Alarm,
     AlarmKind,
     AlarmState,
     AuditEntry,
@@ -308,6 +309,49 @@ def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:
     assert lamp(Gauges(Backlog(9, 60), Backlog())) is Lamp.BAD
     assert lamp(Gauges(Backlog(9, 2), Backlog())) is Lamp.GOOD
     assert lamp(CALM, "Kafka is away") is Lamp.UNKNOWN
+
+
+def test_a_line_that_nobody_judges_is_loud_although_no_alarm_stands() -> None:
+    def view(gauges: Gauges, *alarms: Alarm) -> lines.LineView:
+        memory = memory_of(alerting_score(0), *alarms)
+        return lines.look(memory.line("line-1"), memory.standing("line-1"), [], HOLDS, gauges, now())
+
+    dead = Gauges(Backlog(), Backlog(9, 60))
+    assert view(CALM).mood is Mood.CALM
+    assert view(dead).mood is Mood.ALARM
+    assert view(dead).headline.startswith("NOT WATCHED: scores wait, and alerting does not read them")
+    assert "NOT WATCHED" in view(dead).announcement
+    put_aside = (
+        stopped()
+        .alarms[0]
+        .model_copy(
+            update={
+                "kind": AlarmKind.CAMERA_SILENT,
+                "state": AlarmState.SHELVED,
+                "beneath": AlarmState.ACK_ACTIVE,
+                "latching": False,
+            }
+        )
+    )
+    assert view(dead, put_aside).mood is Mood.CALM  # a person knows
+
+
+def test_a_camera_that_was_renamed_does_not_look_broken_for_ever() -> None:
+    def seen(hours: float) -> TileState:
+        long_ago = now() - timedelta(hours=hours)
+        memory = memory_of(score(0, captured_at=long_ago), beat(captured=1, published=1, sent_at=long_ago))
+        (camera,) = memory.cameras()
+        return tile(camera, now(), stale_after_s=10).state
+
+    assert seen(23) is TileState.OFFLINE
+    assert seen(25) is TileState.ENDED
+
+
+def test_lines_and_cameras_stand_as_people_count() -> None:
+    names = [("line-10", "b-2"), ("line-2", "a-10"), ("line-2", "a-9"), ("line-1", "z")]
+    memory = memory_of(*(score(0, camera=camera, line_id=line) for line, camera in names))
+    assert memory.lines() == ["line-1", "line-2", "line-10"]
+    assert [camera.camera_id for camera in memory.cameras()] == ["z", "a-9", "a-10", "b-2"]
 
 
 def test_no_heartbeat_is_called_good_that_nobody_moves() -> None:

@@ -14,6 +14,7 @@ from pipeline.detectors.bundle import read_info
 from pipeline.events import DeadReason
 from pipeline.kafka.dead_letters import dead_letter
 from workers.console.feedback import FeedbackStore
+from workers.console.memory import by_number
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
 
@@ -83,7 +84,7 @@ def test_a_new_camera_appears_in_its_place_and_nothing_else_moves(
     order = "tiles => tiles.map(tile => tile.dataset.camera)"
     assert page.locator(f'.group[data-line="{line}"] .tile').evaluate_all(order) == [f"{line}-{c}" for c in "abc"]
     groups = page.locator(".group").evaluate_all("groups => groups.map(group => group.dataset.line)")
-    assert groups == sorted(groups)
+    assert groups == sorted(groups, key=by_number)
     tile(page, f"{line}-d").scroll_into_view_if_needed()
     tile(page, f"{line}-d").locator("img").first.wait_for()
     assert page.evaluate("document.mark") == "the same page"
@@ -147,10 +148,10 @@ def test_a_part_tells_all_and_takes_a_judgement_with_the_image(
     page.get_by_role("heading", name=f"Part part-{scores[3].sequence}").wait_for()
 
 
-def test_a_part_that_the_page_has_forgotten_is_found_in_kafka(
+def test_a_part_that_the_page_has_forgotten_is_found_in_kafka_whatever_its_cameras_clock_says(
     plant: Plant, login: Callable[..., Any], line: str
 ) -> None:
-    (first,) = plant.shoot(line, f"{line}-a", "x")
+    (first,) = plant.shoot(line, f"{line}-a", "x", age_s=-3600)
     filler = [
         first.model_copy(update={"sequence": number, "frame_id": f"{line}-a:{first.boot_id}:{number}"})
         for number in range(1, 80)

@@ -7,12 +7,13 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import datetime
 from typing import Literal
 
 from pydantic import ValidationError
 
 from pipeline.errors import AndonError
-from pipeline.events import Act, Operation, now
+from pipeline.events import Act, Operation
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
@@ -54,10 +55,13 @@ class Acts:
         *,
         operation_id: uuid.UUID,
         reason: str,
+        shown_at: datetime,
         alarm_id: uuid.UUID | None = None,
         shelve_for_s: float | None = None,
     ) -> None:
-        """Publishes an Operation and waits for the broker. The same id twice (a double click, a page sent again) is
+        """`shown_at`: when the person saw how things stood; an alarm that came later is not meant.
+
+        Publishes an Operation and waits for the broker. The same id twice (a double click, a page sent again) is
         asked once. Raises ActError."""
         if not reason.strip():
             raise ActError("say why: the reason is kept with the alarm")
@@ -71,7 +75,7 @@ class Acts:
                 role=who.role.value,
                 reason=reason.strip(),
                 shelve_for_s=shelve_for_s,
-                asked_at=now(),
+                asked_at=shown_at,
             )
         except ValidationError as error:
             raise ActError("; ".join(fault["msg"] for fault in error.errors(include_url=False))) from error

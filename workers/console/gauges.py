@@ -40,7 +40,7 @@ class GaugeReader:
         self._settings = settings
         self._stop = threading.Event()
         self._moved: dict[str, tuple[int, float]] = {}
-        self.now = Gauges()
+        self.now = Gauges(fault="the broker was not asked yet how far the groups have read")
         self._thread = threading.Thread(target=self._run, name="console-gauges", daemon=True)
 
     def start(self) -> None:

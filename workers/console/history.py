@@ -50,10 +50,11 @@ class Histories:
                     self._kept.popitem(last=False)
             return found
 
-    def find(self, frame_id: str, line_id: str, captured_at: datetime) -> Score | None:
-        """The score of one frame that the page's own memory has let go. Looks at `MAX_SHOTS` records at most."""
+    def find(self, frame_id: str, line_id: str, arrived_at: datetime) -> Score | None:
+        """The score of one frame that the page's own memory has let go, and which came to Kafka after the frame itself.
+        Looks at `MAX_SHOTS` records at most."""
         topic, partition = self._place(line_id)
-        start = places_at(self._settings, [topic], captured_at - _CLOCKS_MAY_DIFFER)
+        start = places_at(self._settings, [topic], arrived_at - _CLOCKS_MAY_DIFFER)
         records = read_to_end(self._settings, [topic], partitions=[partition], start=start)
         for _, record in zip(range(MAX_SHOTS), records, strict=False):
             if frame_id.encode() in (record.value or b""):

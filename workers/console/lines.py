@@ -128,18 +128,20 @@ def look(
     alarms = tuple(sorted(standing, key=lambda alarm: (alarm.state in _HIDDEN, _RANK.index(alarm.kind))))
     open_ = [alarm for alarm in alarms if alarm.state not in _HIDDEN]
     fresh = [alarm for alarm in open_ if alarm.state in (AlarmState.UNACK_ACTIVE, AlarmState.UNACK_LATCHED)]
-    mood = Mood.STOPPED if line.level else Mood.ALARM if fresh else Mood.SEEN if open_ else Mood.CALM
     latched = [alarm for alarm in alarms if alarm.latching]
+    lights = _lights(line, alarms, tiles, policy, gauges, now, reading_fault)
+    unwatched = _why_unwatched(alarms, lights)
+    calm = Mood.ALARM if unwatched else Mood.CALM
     return LineView(
         line_id=line.line_id,
-        mood=mood,
-        headline=_headline(line, open_, causes or {}),
+        mood=Mood.STOPPED if line.level else Mood.ALARM if fresh else Mood.SEEN if open_ else calm,
+        headline=_headline(line, open_, causes or {}, unwatched),
         detail=_proof(line, policy, now),
         value=(line.reply.value_read_back or "") if line.reply else "",
         command=line.command if line.level else None,
         alarms=alarms,
         groups=_grouped(alarms),
-        lights=_lights(line, alarms, tiles, policy, gauges, now, reading_fault),
+        lights=lights,
         modes=_modes(line, alarms, policy),
         acknowledge=any((alarm.beneath or alarm.state) in UNACKNOWLEDGED for alarm in alarms),
         reset=bool(latched) and all((alarm.beneath or alarm.state) not in UNACKNOWLEDGED for alarm in latched),
@@ -147,7 +149,16 @@ def look(
     )
 
 
-def _headline(line: LineMemory, open_: Sequence[Alarm], causes: Mapping[UUID, str]) -> str:
+def _why_unwatched(alarms: Sequence[Alarm], lights: Sequence[Light]) -> str:
+    """Of a line that no alarm tells of: where nobody judges, "no alarm" says nothing. Empty where somebody does, and
+    where a person has put that very alarm aside."""
+    if any(alarm.kind is AlarmKind.CAMERA_SILENT and (alarm.beneath or alarm.state) in _ACTIVE for alarm in alarms):
+        return ""
+    bad = {light.name: light.words for light in lights if light.lamp is Lamp.BAD}
+    return bad.get("Judging") or bad.get("Heartbeat", "")
+
+
+def _headline(line: LineMemory, open_: Sequence[Alarm], causes: Mapping[UUID, str], unwatched: str) -> str:
     if line.level and line.command:
         proof = line.command.evidence
         asked = {"HOLD": "HOLD", "STOP": "STOP", "REJECT": "REJECT (parts go to the rejects)"}[line.level.value]
@@ -159,7 +170,8 @@ def _headline(line: LineMemory, open_: Sequence[Alarm], causes: Mapping[UUID, st
     if open_:
         kinds = ", ".join(dict.fromkeys(words(alarm.kind) for alarm in open_))
         return f"back to normal, and not acknowledged: {kinds}"
-    return "running, no alarm" if line.command is None else "no alarm; Andon asks for nothing"
+    calm = "no alarm" if line.command is None else "no alarm; Andon asks for nothing"
+    return f"NOT WATCHED: {unwatched}; {calm}" if unwatched else calm
 
 
 def _grouped(alarms: Sequence[Alarm]) -> tuple[Group, ...]:
@@ -219,11 +231,12 @@ def _lights(
     if AlarmKind.CAMERA_SILENT in kinds:
         beat = Light("Heartbeat", Lamp.BAD, f"stands: {kinds[AlarmKind.CAMERA_SILENT].reason}")
     elif unwatched:
-        beat = Light("Heartbeat", Lamp.BAD, f"not watched: {', '.join(unwatched[:3])}")
+        more = f" and {len(unwatched) - 3} more" if len(unwatched) > 3 else ""
+        beat = Light("Heartbeat", Lamp.BAD, f"no frame is scored of {', '.join(unwatched[:3])}{more}")
     elif not watched:
         beat = Light("Heartbeat", Lamp.UNKNOWN, "no camera runs")
     elif judged.stuck:
-        beat = Light("Heartbeat", Lamp.BAD, "stands: scores wait, and alerting does not read them")
+        beat = Light("Heartbeat", Lamp.BAD, "stands, since nothing is judged")
     elif reading_fault or gauges.fault:
         beat = Light("Heartbeat", Lamp.UNKNOWN, reading_fault or gauges.fault or "")
     else:

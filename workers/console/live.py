@@ -13,7 +13,7 @@ from workers.alerting.policy import LinePolicy
 from workers.console import lines, tiles
 from workers.console.gauges import GaugeReader
 from workers.console.lines import LOUDEST_FIRST, UNACKNOWLEDGED, LineView
-from workers.console.memory import Memory
+from workers.console.memory import Memory, by_number
 from workers.console.reader import Reader
 from workers.console.tiles import Tile
 
@@ -31,6 +31,10 @@ class Snapshot:
     """Why this may be old."""
     rendered: dict[str, str] = field(default_factory=dict)
     """What was drawn of it, for all who look."""
+
+    @property
+    def lines_by_name(self) -> list[LineView]:
+        return sorted(self.lines, key=lambda line: by_number(line.line_id))
 
     def of_line(self, line_id: str) -> list[Tile]:
         return [tile for tile in self.tiles.values() if tile.line_id == line_id]

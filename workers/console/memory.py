@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -193,8 +194,10 @@ class Memory:
     # What pages ask
 
     def cameras(self) -> list[CameraMemory]:
+        """By line and name."""
         with self._lock:
-            return sorted(self._cameras.values(), key=lambda camera: (camera.line_id, camera.camera_id))
+            found = list(self._cameras.values())
+        return sorted(found, key=lambda camera: (by_number(camera.line_id), by_number(camera.camera_id)))
 
     def camera(self, camera_id: str) -> CameraMemory | None:
         return self._cameras.get(camera_id)
@@ -213,7 +216,7 @@ class Memory:
         with self._lock:
             cameras = {camera.line_id for camera in self._cameras.values()}
             alarms = {known.latest.line_id for known in self._alarms.values()}
-            return sorted(cameras | alarms | set(self._lines))
+            return sorted(cameras | alarms | set(self._lines), key=by_number)
 
     def line(self, line_id: str) -> LineMemory:
         with self._lock:
@@ -369,6 +372,11 @@ class Memory:
             self._outcomes[operation_id] = outcome
         while len(self._outcomes) > OUTCOMES:
             self._outcomes.popitem(last=False)
+
+
+def by_number(name: str) -> list[str | int]:
+    """Sorts as people count: line-2 before line-10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _goes_over(command: LineCommand, known: LineCommand) -> bool:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline.events import BootEnd, Doubt, Score, Verdict, to_ms
+from workers.alerting.state import FORGOTTEN_AFTER
 from workers.console.memory import CameraMemory
 
 SILENT_WORKER = timedelta(seconds=10)
@@ -98,6 +99,12 @@ def _seen_at(score: Score) -> datetime:
     return min(score.captured_at, score.scored_at)
 
 
+def _is_forgotten(camera: CameraMemory, last: Score | None, now: datetime) -> bool:
+    """As alerting has it: what was renamed or taken down must not look broken for as long as Kafka tells of it."""
+    heard = [at for at in (camera.heard_at, _seen_at(last) if last else None) if at is not None]
+    return bool(heard) and now - max(heard) > FORGOTTEN_AFTER
+
+
 def _state(
     camera: CameraMemory, last: Score | None, now: datetime, stale_after_s: float, triggered: bool
 ) -> tuple[TileState, str]:
@@ -105,6 +112,8 @@ def _state(
     # Scores of a boot without a heartbeat are of a later one: its heartbeats are still to come.
     newest = beat is not None and (last is None or last.boot_id in camera.beats)
     fresh = last is not None and (now - _seen_at(last)).total_seconds() <= stale_after_s
+    if _is_forgotten(camera, last, now):
+        return TileState.ENDED, "not heard of for a day: it counts as taken away"
     if beat is not None and newest:
         if beat.end is BootEnd.CLEAN and not fresh:
             return TileState.ENDED, "ended in good order"

@@ -8,7 +8,9 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
+from pipeline.events import from_ms, now, to_ms
 from workers.console.acts import PERSONS_ACTS
+from workers.console.memory import CLOCKS_MAY_DIFFER
 from workers.console.pages.common import (
     Form,
     Operator,
@@ -49,6 +51,8 @@ def form(
         causes=desk.memory.causes(),
         explained=EXPLAINED[act],
         operation_id=uuid.uuid4(),
+        # By the clock that dated the alarms, where it is ahead of ours: what is on the form was seen.
+        shown_ms=to_ms(max((now(), *(found.changed_at for found in meant)))),
         next=safe_next(next),
     )
 
@@ -59,7 +63,9 @@ def ask(request: Request, who: Operator, desk: TheDesk, line_id: str, act: str, 
     try:
         operation_id = uuid.UUID(text(form, "operation_id"))
         alarm_id = uuid.UUID(text(form, "alarm_id")) if text(form, "alarm_id") else None
-    except ValueError as error:
+        # Never far ahead: an act that waits in Kafka must grow old.
+        shown_at = from_ms(min(int(text(form, "shown_ms", 16)), to_ms(now() + CLOCKS_MAY_DIFFER)))
+    except (ValueError, OverflowError) as error:
         raise Refused("Not done", "The form was not one of ours. Load the page again.", 400) from error
     if line_id not in desk.memory.lines():
         raise Refused("Not done", f"There is no line {line_id}.", 404)
@@ -70,6 +76,7 @@ def ask(request: Request, who: Operator, desk: TheDesk, line_id: str, act: str, 
         operation_id=operation_id,
         reason=text(form, "reason"),
         alarm_id=alarm_id,
+        shown_at=shown_at,
         shelve_for_s=number(form, "minutes") * 60 if act == "shelve" else None,
     )
     desk.acts.await_outcome(operation_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime, tzinfo
 from functools import partial, wraps
@@ -23,7 +24,7 @@ from pipeline.events import now, to_ms
 from workers.console import lines
 from workers.console.desk import Desk, Options
 from workers.console.identity import Identity
-from workers.console.memory import STATE_WORDS
+from workers.console.memory import STATE_WORDS, Outcome
 from workers.console.users import Role
 
 templates = Jinja2Templates(directory=Path(__file__).parents[1] / "templates")
@@ -139,9 +140,18 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         "now_ms": to_ms(now()),
         **clock_facts(desk.options),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "outcome": _outcome(request, desk),
         "snapshot": desk.live.snapshot() if who and not who.must_change else None,
     }
     return templates.TemplateResponse(request, template, everywhere | context, status_code=status)
+
+
+def _outcome(request: Request, desk: Desk) -> Outcome | None:
+    """Of the act that led here, where the page can't ask for it itself: without JavaScript."""
+    try:
+        return desk.memory.outcome(uuid.UUID(request.query_params.get("operation", "")))
+    except ValueError:
+        return None
 
 
 def message(request: Request, title: str, words: str, status: int) -> Response:

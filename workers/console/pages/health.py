@@ -66,6 +66,7 @@ def health(request: Request, who: Someone, desk: TheDesk) -> Response:
     for camera in cameras:
         if camera.beat:
             drops.update(camera.beat.dropped)
+    faults = desk.reader.fault, desk.reader.standing_fault, desk.gauges.now.fault
     return page(
         request,
         "health.html",
@@ -77,8 +78,7 @@ def health(request: Request, who: Someone, desk: TheDesk) -> Response:
         dead_by_reason=desk.memory.dead_by_reason.most_common(),
         pareto=pareto(alarms),
         account=desk.accountant.latest,
-        reader_fault=desk.reader.fault,
-        standing_fault=desk.reader.standing_fault,
+        faults=list(dict.fromkeys(filter(None, faults))),
         unreadable=sum(desk.memory.unreadable.values()),
         audit=desk.memory.audit()[:20],
     )

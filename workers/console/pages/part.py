@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from pipeline.errors import AndonError
-from pipeline.events import ContractError, Frame, Score
+from pipeline.events import ContractError, Frame, Score, from_ms
 from pipeline.kafka.reading import read_one
 from workers.console.desk import Desk
 from workers.console.feedback import FeedbackError, Judgement, fitting
@@ -70,7 +70,7 @@ def find(desk: Desk, frame_id: str) -> Score:
             record = read_one(desk.settings, at.topic, at.partition, at.offset)
             if record is not None:
                 frame = Frame.from_headers(record.headers)
-                score = desk.histories.find(frame_id, frame.line_id, frame.captured_at)
+                score = desk.histories.find(frame_id, frame.line_id, from_ms(record.timestamp_ms))
         except (AndonError, ContractError):
             score = None
     if score is None:
