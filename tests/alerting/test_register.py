@@ -104,6 +104,14 @@ def test_shelving_hides_the_alarm_changes_nothing_at_the_line_and_ends_by_itself
     assert (alarm.state, alarm.act, alarm.actor) == (AlarmState.UNACK_ACTIVE, Act.UNSHELVE, "andon")
 
 
+def test_a_clock_that_was_ahead_shelves_nothing_beyond_its_time() -> None:
+    line = Line().burst()
+    line.see(operation(Act.SHELVE, reason="the nozzle is being changed"))
+    _, (alarm,) = register.tick(line.state, NOON - timedelta(hours=3))
+    assert isinstance(alarm, Alarm)
+    assert (alarm.state, alarm.reason) == (AlarmState.UNACK_ACTIVE, "the clock that dated its end was ahead")
+
+
 def test_one_alarm_may_be_named_alone() -> None:
     line = Line()
     for n, verdict in enumerate(verdicts("???xxx")):

@@ -76,6 +76,15 @@ def test_a_new_shift_has_a_new_budget() -> None:
     assert stops.stops_left(state, StopBudget(stops=1), NOON.replace(hour=14, minute=1)) == 1
 
 
+def test_a_stop_that_a_clock_dated_ahead_counts_in_the_shift_that_made_it_and_in_no_later() -> None:
+    budget = StopBudget(stops=1)
+    line = Line(policy(stop_budget=budget)).burst()
+    night, morning = NOON.replace(hour=4), NOON.replace(hour=7)  # the clock was eight hours ahead
+    state, _ = stops.tick(line.state, policy(stop_budget=budget), night)
+    assert stops.stops_left(state, budget, night) == 0
+    assert stops.stops_left(state, budget, morning) == 1
+
+
 @pytest.mark.parametrize(
     ("hour", "began"), [(5, (21, 22)), (6, (22, 6)), (13, (22, 6)), (14, (22, 14)), (23, (22, 22))]
 )

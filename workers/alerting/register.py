@@ -13,7 +13,7 @@ from pipeline.events import Act, Alarm, AlarmKind, Operation
 from workers.alerting import effects
 from workers.alerting.effects import Effect
 from workers.alerting.lifecycle import ANDON, Deed, move
-from workers.alerting.state import LineState, Standing, shown
+from workers.alerting.state import CLOCKS_DIFFER, LineState, Standing, shown
 
 FLOOD_WINDOW = timedelta(minutes=10)
 FLOOD_ALARMS = 10
@@ -105,15 +105,23 @@ def tick(state: LineState, now: datetime) -> Changed:
     """What time alone does: a shelf that is over, a flood that has run off."""
     events: list[Effect] = []
     for entry in state.alarms:
-        until = entry.alarm.shelved_until
-        if until is not None and now >= until:
-            state, more = act(state, entry, Deed(Act.UNSHELVE, ANDON, now, "the time is over"))
+        if why := _why_shelved_no_more(entry.alarm, now):
+            state, more = act(state, entry, Deed(Act.UNSHELVE, ANDON, now, why))
             events += more
     flood = state.standing(AlarmKind.FLOOD)
     if flood and flood.life.active and len(_recent(state.raised_at, now)) <= FLOOD_OVER:
         state, more = clear(state, flood, "the flood has run off", now)
         events += more
     return state, tuple(events)
+
+
+def _why_shelved_no_more(alarm: Alarm, now: datetime) -> str:
+    """Empty for one that still is, or never was. A clock that was ahead put the end too far, and nobody chose that."""
+    if alarm.shelved_until is None:
+        return ""
+    if now >= alarm.shelved_until:
+        return "the time is over"
+    return "the clock that dated its end was ahead" if alarm.changed_at - now > CLOCKS_DIFFER else ""
 
 
 def _recent(moments: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:

@@ -14,13 +14,10 @@ from pipeline.events import Action, Alarm, AlarmKind, BootEnd, Heartbeat
 from workers.alerting import effects, register
 from workers.alerting.policy import LinePolicy
 from workers.alerting.register import Changed
-from workers.alerting.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, Camera, LineState
+from workers.alerting.state import CLOCKS_DIFFER, CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, Camera, LineState
 
 PULSE_FRESH = timedelta(seconds=5)
 """Heartbeats come every second."""
-CLOCKS_DIFFER = PULSE_FRESH
-"""By so much two workers' clocks may. What was heard longer after now is of one that was ahead, and would be new until
-this one has caught up."""
 _NO_ROOM = (
     f"its line has {MAX_CAMERAS} cameras already, and this one is not watched: give it to another line. One that was "
     f"taken away makes room {FORGOTTEN_AFTER.days * 24} hours after its last frame"

@@ -29,6 +29,8 @@ MAX_CAMERAS = 64
 """Per line. One more is not watched, and told of; none of these loses its evidence for it."""
 FORGOTTEN_AFTER = timedelta(days=1)
 """A camera that is silent for so long was taken away, and makes room: renamed cameras don't pile up for ever."""
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""By so much two workers' clocks may. What is dated longer after now is of one that was ahead."""
 MAX_CROWDED_OUT = 16
 CROWDED_OUT_FOR = timedelta(minutes=10)
 """For so long after its last frame a camera without room is told of."""

@@ -9,7 +9,7 @@ from workers.alerting import effects, register, triggers
 from workers.alerting.effects import Trigger
 from workers.alerting.policy import LinePolicy, Response, StopBudget
 from workers.alerting.register import Changed
-from workers.alerting.state import LineState
+from workers.alerting.state import CLOCKS_DIFFER, LineState
 
 MAX_STOPS = 1000
 """Remembered per line; a budget can't be larger."""
@@ -72,7 +72,10 @@ def stops_left(state: LineState, budget: StopBudget, now: datetime) -> int:
 
 
 def tick(state: LineState, policy: LinePolicy, now: datetime) -> Changed:
-    """A new shift has a new budget."""
+    """A new shift has a new budget. A stop that a clock dated ahead was made by now: it must not count until that time
+    has come."""
+    if any(at - now > CLOCKS_DIFFER for at in state.stopped_at):
+        state = state.model_copy(update={"stopped_at": tuple(min(at, now) for at in state.stopped_at)})
     entry = state.standing(AlarmKind.STOPS_SPENT)
     if entry is None or (policy.stop_budget and stops_left(state, policy.stop_budget, now) == 0):
         return state, ()

@@ -8,6 +8,7 @@ from typing import Any
 
 from pymodbus import ModbusException
 from pymodbus.client import ModbusTcpClient
+from pymodbus.exceptions import ConnectionException, ModbusIOException
 
 from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, name_of, on_wire, read_until
 from workers.alerting.actuators.config import BLOCK_REGISTERS, ModbusConfig
@@ -62,10 +63,18 @@ class ModbusActuator:
             return do()
         except (ModbusException, OSError) as error:
             self.close()  # a late answer must not be taken for that of the next request
-            raise ActuatorError(str(error)) from error
+            raise ActuatorError(self._told(error)) from error
         except ActuatorError:
             self.close()
             raise
+
+    def _told(self, error: Exception) -> str:
+        """pymodbus speaks of its retries, and calls an answer of another unit none."""
+        if isinstance(error, ConnectionException):
+            return "it closed the connection instead of answering; it has to keep one open for several requests"
+        if isinstance(error, ModbusIOException):
+            return f"no answer of unit {self._config.unit} in {self._config.timeout_s:g} s; is that its unit?"
+        return str(error)
 
     def _write(self, client: ModbusTcpClient, image: Image) -> None:
         config, unit = self._config, self._config.unit
