@@ -40,6 +40,7 @@ def test_a_tile_shows_the_last_frame_its_map_and_where_the_score_lies(
     for words in ("OK", "0.1 of 0.5"):
         shown.filter(has_text=words).wait_for()
     assert shown.locator("rect.score").get_attribute("width") == "10"
+    page.locator("body:not(.lost)").wait_for()  # a page that has just started shows what may be old, and grey
     page.get_by_label("Heat map").fill("25")
     assert shown.locator("img.heat").evaluate("image => getComputedStyle(image).opacity") == "0.25"
     first = shown.locator("img").first.get_attribute("src")
@@ -162,6 +163,21 @@ def test_a_part_that_the_page_has_forgotten_is_found_in_kafka_whatever_its_camer
     page.goto(f"/parts/{first.frame_id}")
     page.get_by_role("heading", name=f"Part {first.part_id}").wait_for()
     assert page.get_by_text("spread").is_visible()
+
+
+def test_a_line_that_stands_for_longer_than_its_maps_are_kept_still_shows_why(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    scores = plant.shoot(line, f"{line}-a", "xxx")
+    page = login()
+    page.locator(f'.line.stopped[data-line="{line}"]').wait_for()
+    for one in scores:
+        plant.maps._redis.delete(one.map_key)  # as time does
+    page.reload()
+    pictures = page.locator(f'.line.stopped[data-line="{line}"] .evidence img')
+    pictures.first.wait_for()
+    width = "images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))"
+    assert pictures.evaluate_all(width)[::2] == [96, 96, 96]  # the frames themselves; over them nothing
 
 
 def test_a_dragged_threshold_tells_its_stops_and_is_saved_as_a_new_version(

@@ -26,7 +26,7 @@ class Reader:
         self._stop = threading.Event()
         self._places: dict[Place, int] = {}
         self._ends: dict[Place, int] = {}
-        self.fault: str | None = "not started"
+        self.fault: str | None = "the page has only just started, and is reading what the factory told"
         self.standing_fault: str | None = None
         """Why the alarms that stood before this page's memory could not be read."""
         self._thread = threading.Thread(target=self._run, name="console-reader", daemon=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from anyio import CapacityLimiter
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from pipeline.errors import AndonError
 from pipeline.events import KafkaPosition
 from pipeline.maps import map_key
 from workers.console.desk import Desk
@@ -16,6 +19,13 @@ router = APIRouter(prefix="/pictures")
 _KEEP = {"cache-control": "private, max-age=600"}
 
 
+_CLEAR = ""
+_NOT_KEPT = (
+    '<path fill="#101317" d="M0 0h72v72H0z"/><g fill="#fff" font-family="sans-serif" font-size="12" '
+    'text-anchor="middle"><text x="36" y="33">picture</text><text x="36" y="48">not kept</text></g>'
+)
+
+
 _threads = CapacityLimiter(12)
 """Of their own: a wall asks for hundreds of pictures, and where Redis hangs each waits for its time-out. In the threads
 of the pages they would hold up who acknowledges a stop."""
@@ -23,14 +33,32 @@ of the pages they would hold up who acknowledges a stop."""
 
 @router.get("/{frame_id}/{model}/thumbnail")
 @in_threads(_threads)
-def thumbnail(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
-    return _picture(desk.pictures.thumbnail(_key(frame_id, model)), "image/jpeg")
+def thumbnail(who: Someone, desk: TheDesk, frame_id: str, model: str, stand_in: bool = False) -> Response:
+    """`stand_in`: for a page that shows it without a script, which could not say that there is none. There the frame
+    itself goes for a thumbnail that Redis has let go: a line may stand for longer than its maps are kept."""
+    key = _key(frame_id, model)
+    if not stand_in:
+        return _picture(desk.pictures.thumbnail(key), "image/jpeg")
+    with suppress(AndonError):
+        if found := desk.pictures.thumbnail(key):
+            return _picture(found, "image/jpeg")
+    with suppress(AndonError):
+        score = desk.memory.score_of(frame_id)
+        if score and _is_ours(desk, score.position) and (frame := desk.pictures.whole(score.position)):
+            return _picture(*frame)
+    return _drawn(_NOT_KEPT)
 
 
 @router.get("/{frame_id}/{model}/heat")
 @in_threads(_threads)
-def heat(who: Someone, desk: TheDesk, frame_id: str, model: str) -> Response:
-    return _picture(desk.pictures.heat(_key(frame_id, model)), "image/png")
+def heat(who: Someone, desk: TheDesk, frame_id: str, model: str, stand_in: bool = False) -> Response:
+    key = _key(frame_id, model)
+    if not stand_in:
+        return _picture(desk.pictures.heat(key), "image/png")
+    with suppress(AndonError):
+        if found := desk.pictures.heat(key):
+            return _picture(found, "image/png")
+    return _drawn(_CLEAR)
 
 
 @router.get("/{frame_id}/whole")
@@ -55,13 +83,22 @@ def place_of(desk: Desk, frame_id: str) -> KafkaPosition | None:
         keys = desk.pictures.keys_of(frame_id)
         stored = desk.pictures.stored(keys[-1]) if keys else None
         at = stored.position if stored else None
-    return at if at and at.topic == desk.settings.topics.frames.name else None
+    return at if at and _is_ours(desk, at) else None
+
+
+def _is_ours(desk: Desk, at: KafkaPosition) -> bool:
+    return at.topic == desk.settings.topics.frames.name
 
 
 def _key(frame_id: str, model: str) -> str:
     if not FRAME_ID.fullmatch(frame_id) or not MODEL.fullmatch(model):
         raise Refused("There is no such picture", frame_id[:200], 404)
     return map_key(frame_id, model)
+
+
+def _drawn(inside: str) -> Response:
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72">{inside}</svg>'
+    return Response(svg, media_type="image/svg+xml", headers={"cache-control": "private, max-age=30"})
 
 
 def _picture(content: bytes | None, kind: str) -> Response:
