@@ -397,3 +397,5 @@ def test_an_alarm_whose_cause_is_gone_is_quieter_and_no_lamp_stays_bad_for_it() 
     assert heartbeats[1] is not Lamp.BAD
     (group,) = active.groups  # told once
     assert group.cameras == "cam-0, cam-1, cam-2"
+    assert "cam-0" in active.headline  # whose cause does not name it
+    assert view(AlarmState.UNACK_ACTIVE, cameras=30).groups[0].cameras.endswith("cam-4 and 25 more")

@@ -11,11 +11,12 @@ from uuid import UUID
 from pipeline.events import Action, Alarm, AlarmKind, AlarmState, CommandReply, LineCommand, Outcome, to_ms
 from workers.alerting.policy import LinePolicy, Response
 from workers.console.gauges import Gauges
-from workers.console.memory import LineMemory
+from workers.console.memory import LineMemory, by_number
 from workers.console.tiles import Tile, TileState
 
 UNACKNOWLEDGED = frozenset({AlarmState.UNACK_ACTIVE, AlarmState.UNACK_RTN, AlarmState.UNACK_LATCHED})
 _HIDDEN = frozenset({AlarmState.SHELVED, AlarmState.SUPPRESSED})
+_OF_ONE_CAMERA = frozenset({AlarmKind.CAMERA_SILENT, AlarmKind.DRIFT})
 SILENT_AFTER_S = 30.0
 """Where no policy says so."""
 PROOF_WITHIN = timedelta(seconds=5)
@@ -82,7 +83,7 @@ class Group:
 
     @property
     def cameras(self) -> str:
-        return ", ".join(sorted({alarm.camera_id for alarm in self.alarms}))
+        return _some(sorted({alarm.camera_id for alarm in self.alarms}, key=by_number), 5)
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,10 @@ def _headline(line: LineMemory, open_: Sequence[Alarm], causes: Mapping[UUID, st
         return f"{asked}: {proof.k} of {proof.n} parts bad, camera {line.command.camera_id}"
     active = [alarm for alarm in open_ if alarm.state is not AlarmState.UNACK_RTN]
     if active:
+        first = active[0]
+        of = f" {first.camera_id}" if first.kind in _OF_ONE_CAMERA else ""  # the causes of others name theirs
         more = f", and {len(active) - 1} more" if len(active) > 1 else ""
-        return f"{words(active[0].kind)}: {causes.get(active[0].alarm_id, active[0].reason)}{more}"
+        return f"{words(first.kind)}{of}: {causes.get(first.alarm_id, first.reason)}{more}"
     if open_:
         kinds = ", ".join(dict.fromkeys(words(alarm.kind) for alarm in open_))
         return f"back to normal, and not acknowledged: {kinds}"
@@ -231,8 +234,7 @@ def _lights(
     if AlarmKind.CAMERA_SILENT in kinds:
         beat = Light("Heartbeat", Lamp.BAD, f"stands: {kinds[AlarmKind.CAMERA_SILENT].reason}")
     elif unwatched:
-        more = f" and {len(unwatched) - 3} more" if len(unwatched) > 3 else ""
-        beat = Light("Heartbeat", Lamp.BAD, f"no frame is scored of {', '.join(unwatched[:3])}{more}")
+        beat = Light("Heartbeat", Lamp.BAD, f"no frame is scored of {_some(unwatched, 3)}")
     elif not watched:
         beat = Light("Heartbeat", Lamp.UNKNOWN, "no camera runs")
     elif judged.stuck:
@@ -250,6 +252,11 @@ def _lights(
     else:
         judge = Light("Judging", Lamp.GOOD, "frames are scored, and scores are judged")
     return link, beat, judge
+
+
+def _some(names: Sequence[str], at_most: int) -> str:
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
 
 
 def _is_unwatched(tile: Tile, line: LineMemory, policy: LinePolicy | None, now: datetime) -> bool:

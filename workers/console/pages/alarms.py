@@ -24,10 +24,12 @@ def alarms(
     rows: bool = False,
 ) -> Response:  # fmt: skip
     """`rows`: the table alone, for a page that is open."""
+    found = _found(desk, show, line, kind)
     return page(
         request,
         "_alarm_rows.html" if rows else "alarms.html",
-        alarms=_found(desk, show, line, kind)[:SHOWN],
+        alarms=found[:SHOWN],
+        total=len(found),
         show=show if show in SHOW else "standing",
         shows=SHOW,
         line=line,
@@ -35,7 +37,6 @@ def alarms(
         lines=desk.memory.lines(),
         kinds=list(AlarmKind),
         unacknowledged=UNACKNOWLEDGED,
-        shown=SHOWN,
         causes=desk.memory.causes(),
     )
 
