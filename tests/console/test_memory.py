@@ -1,5 +1,6 @@
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,10 +26,12 @@ from pipeline.kafka.records import Incoming
 from pipeline.topics import topics
 from workers.alerting.policy import LinePolicy, Response
 from workers.console import lines
+from workers.console.desk import Options
 from workers.console.gauges import Backlog, Gauges
 from workers.console.lines import Lamp, Mood
 from workers.console.live import Live
 from workers.console.memory import MAX_CAMERAS, SCORES_PER_CAMERA, Memory
+from workers.console.pages.events import drawn_lines
 from workers.console.tiles import TileState, bar_share, tile
 
 pytestmark = pytest.mark.unit
@@ -296,6 +299,16 @@ def test_a_stopped_line_comes_before_all_others() -> None:
         ("line-1", Mood.STOPPED),
         ("a-line", Mood.CALM),
     ]
+
+
+def test_a_page_that_is_older_than_the_worker_says_that_it_misses_alarms() -> None:
+    (known,) = stopped().alarms
+    newer = known.to_json().replace(b'"defects"', b'"earthquake"')
+    memory = memory_of(alerting_score(0))
+    memory.read(Incoming(TOPICS.alarms.name, 0, 0, 0, b"line-1", newer))
+    reader, gauges = SimpleNamespace(fault=None, standing_fault=None), SimpleNamespace(now=CALM)
+    live = Live(memory, reader, gauges, lambda line: None, 10)  # type: ignore[arg-type]
+    assert "Records of alarms or commands (1) can't be read" in drawn_lines(live.snapshot(), Options(data=Path()))
 
 
 def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:

@@ -29,6 +29,8 @@ class Snapshot:
     alarm_changes: int
     fault: str | None
     """Why this may be old."""
+    untold: int = 0
+    """Records of lines that this page could not read."""
     rendered: dict[str, str] = field(default_factory=dict)
     """What was drawn of it, for all who look."""
 
@@ -96,4 +98,5 @@ class Live:
             unacknowledged=sum(alarm.state in UNACKNOWLEDGED for alarm in standing),
             alarm_changes=memory.alarm_changes,
             fault=self._reader.fault or self._reader.standing_fault,
+            untold=memory.untold,
         )

@@ -167,6 +167,7 @@ class Memory:
         self._outcomes: OrderedDict[UUID, Outcome] = OrderedDict()
         self.dead_by_reason: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
+        self._of_lines = (topics.alarms.name, topics.line_commands.name, topics.command_replies.name)
         self.alarm_changes = 0
         """Counts up with every change: pages compare it."""
         self._folds: dict[str, Callable[[Incoming], None]] = {
@@ -192,6 +193,12 @@ class Memory:
             self.unreadable[record.topic] += 1
 
     # What pages ask
+
+    @property
+    def untold(self) -> int:
+        """Records of alarms, commands and replies that could not be read: a page that is older than the alerting worker
+        would leave them out in silence."""
+        return sum(self.unreadable[topic] for topic in self._of_lines)
 
     def cameras(self) -> list[CameraMemory]:
         """By line and name."""

@@ -52,7 +52,7 @@ async def _stream(request: Request, desk: Desk, with_tiles: bool) -> AsyncIterat
         yield "retry: 1000\n\n"
         for turn in range(int(LIFE_S / EVERY_S)):
             snapshot = await run_in_threadpool(desk.live.snapshot)
-            lines = _lines(snapshot, desk.options)
+            lines = drawn_lines(snapshot, desk.options)
             if lines != lines_sent:
                 lines_sent = lines
                 said = " ".join(line.announcement for line in snapshot.lines if line.announcement)
@@ -75,7 +75,7 @@ async def _stream(request: Request, desk: Desk, with_tiles: bool) -> AsyncIterat
         _listeners -= 1
 
 
-def _lines(snapshot: Snapshot, options: Options) -> str:
+def drawn_lines(snapshot: Snapshot, options: Options) -> str:
     """Drawn once for all who listen. Nothing in it is of one person: their role hides the acts, and the guard
     refuses them."""
     if "lines" not in snapshot.rendered:
