@@ -131,7 +131,7 @@ def look(
     fresh = [alarm for alarm in open_ if alarm.state in (AlarmState.UNACK_ACTIVE, AlarmState.UNACK_LATCHED)]
     latched = [alarm for alarm in alarms if alarm.latching]
     lights = _lights(line, alarms, tiles, policy, gauges, now, reading_fault)
-    unwatched = _why_unwatched(alarms, lights)
+    unwatched = _why_unwatched(alarms, tiles, lights)
     calm = Mood.ALARM if unwatched else Mood.CALM
     return LineView(
         line_id=line.line_id,
@@ -150,9 +150,11 @@ def look(
     )
 
 
-def _why_unwatched(alarms: Sequence[Alarm], lights: Sequence[Light]) -> str:
-    """Of a line that no alarm tells of: where nobody judges, "no alarm" says nothing. Empty where somebody does, and
-    where a person has put that very alarm aside."""
+def _why_unwatched(alarms: Sequence[Alarm], tiles: Sequence[Tile], lights: Sequence[Light]) -> str:
+    """Of a line that no alarm tells of: where nobody judges, "no alarm" says nothing. Empty where somebody does, where
+    its cameras have all ended in good order, and where a person has put that very alarm aside."""
+    if tiles and all(tile.state is TileState.ENDED for tile in tiles):
+        return ""
     if any(alarm.kind is AlarmKind.CAMERA_SILENT and (alarm.beneath or alarm.state) in _ACTIVE for alarm in alarms):
         return ""
     bad = {light.name: light.words for light in lights if light.lamp is Lamp.BAD}
@@ -203,10 +205,12 @@ def _proof(line: LineMemory, policy: LinePolicy | None, now: datetime) -> str:
 
 
 def _reply_words(reply: CommandReply) -> str:
+    taken_back = reply.action is Action.UNHOLD_PERMITTED
     if reply.outcome not in CONFIRMED:
-        return f"{reply.action.value} {reply.outcome.value.upper()} at the PLC: {reply.detail}. Look at the line"
-    if reply.action is Action.UNHOLD_PERMITTED:
-        return f"{reply.action.value} read back from the PLC"
+        asked = "taking it back was" if taken_back else reply.action.value
+        return f"{asked} {reply.outcome.value.upper()} at the PLC: {reply.detail}. Look at the line"
+    if taken_back:
+        return "taken back, and read back so from the PLC; only a person starts the line"
     return f"{reply.action.value} read back from the PLC, {_span(reply.observed_at - reply.captured_at)} after capture"
 
 
