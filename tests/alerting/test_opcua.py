@@ -243,7 +243,7 @@ def test_a_line_with_a_pinned_certificate_believes_no_other_server(port: int, tm
         gateway.stop()
     gateway = Gateway(port, wrong)
     try:
-        with pytest.raises(ActuatorError):
+        with pytest.raises(ActuatorError, match="has it the certificate"):
             read(pinned)
         assert read().level == "RUN"  # whoever pins nothing believes this one, too
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -74,7 +75,9 @@ class OpcUaActuator:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """From the driver's thread. Any fault ends the connection; the next call makes another. A server that hangs is
         found out by the first request; this limit is for one that answers slowly, or drips."""
-        timeout_s = self._config.timeout_s * (REQUESTS if self._client else CONNECTING_REQUESTS)
+        connecting = self._client is None
+        timeout_s = self._config.timeout_s * (CONNECTING_REQUESTS if connecting else REQUESTS)
+        began_s = time.monotonic()
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout_s)
@@ -86,7 +89,10 @@ class OpcUaActuator:
         except Exception as error:
             future.cancel()
             self._hang_up()
-            raise ActuatorError(str(error) or f"no answer in {timeout_s:g} s ({type(error).__name__})") from error
+            why = str(error) or f"no answer in {time.monotonic() - began_s:.1f} s ({type(error).__name__})"
+            if connecting and self._config.security:  # a server that can't read us says nothing
+                why += "; has it the certificate that `security` names last, and does it trust ours?"
+            raise ActuatorError(why) from error
 
     async def _connected(self) -> Client:
         if self._client is None:
