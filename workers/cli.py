@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from typing import Any
 
 import typer
 
@@ -99,9 +100,23 @@ _EXTRAS = {
 others before it."""
 
 
+def command() -> Any:
+    """`andon` as click knows it, each paragraph of its help in one line. Rich takes the line breaks of a docstring for
+    meant, and they are the source's: in any other width the text would be ragged."""
+    whole = typer.main.get_command(app)
+    _unwrap(whole)
+    return whole
+
+
+def _unwrap(part: Any) -> None:
+    part.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (part.help or "").split("\n\n"))
+    for below in getattr(part, "commands", {}).values():
+        _unwrap(below)
+
+
 def main() -> None:
     try:
-        app()
+        command()()
     except ModuleNotFoundError as error:
         module = (error.name or "").split(".")[0]
         extra = next((extra for extra, modules in _EXTRAS.items() if module in modules), None)
