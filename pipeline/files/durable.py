@@ -2,15 +2,16 @@
 memory."""
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 
 def write_whole(path: Path, text: str) -> None:
     """UTF-8, written beside the file and put into its place at the end. What a file name holds that is no text is
     written as an escape. Raises OSError, of a full disk for instance, and leaves what stood there."""
-    draft = path.with_name(path.name + ".part")
+    draft = draft_of(path)
     try:
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         to_disk(draft)
@@ -19,6 +20,23 @@ def write_whole(path: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
         raise
     names_to_disk([path.parent])
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[TextIO]:
+    """The same for a text that takes long: each line is in the draft as soon as it ends. Whoever is killed or fails
+    before the last one leaves the draft, with what there was by then, and what stood there."""
+    draft = draft_of(path)
+    with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="", buffering=1) as file:
+        yield file
+    to_disk(draft)
+    draft.replace(path)
+    names_to_disk([path.parent])
+
+
+def draft_of(path: Path) -> Path:
+    """Where a file is written before it has its name."""
+    return path.with_name(path.name + ".part")
 
 
 def to_disk(*files: Path) -> None:

@@ -2,10 +2,10 @@
 
 import csv
 import hashlib
-import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipeline.detectors.base import Detector
 from pipeline.drawing import colour_scale, side_by_side
-from pipeline.files.durable import write_whole
+from pipeline.files.durable import growing
 from pipeline.files.folders import files_below
 from pipeline.files.spreadsheet import cell
 from pipeline.single import judge
@@ -29,6 +29,7 @@ _LEVELS = 65535
 _LONGEST = 255 - len(".png")
 """Bytes of a file's name to which an ending can be added."""
 _MAPS, _OVERLAYS = "maps", "overlays"
+TABLE = "results.csv"
 
 
 @dataclass(frozen=True)
@@ -87,19 +88,22 @@ def predict_folder(
 ) -> list[Line]:
     """Writes results.csv and results.jsonl, maps/… and overlays/… with the images' own paths below `out`.
 
-    Maps have the model's own grid: 16-bit PNG between the image's own extremes, or the raw float32 as .npy. Overlays
-    share one scale of colours. Raises DataError when there is nothing to predict.
+    The results grow line by line under their names with .part, which they lose with the last line: 5,000 images take
+    an hour, and whoever is stopped keeps what was found. Maps have the model's own grid: 16-bit PNG between the image's
+    own extremes, or the raw float32 as .npy. Overlays share one scale of colours. Raises DataError when there is
+    nothing to predict.
     """
     # They may lie in the folder, with the pictures of last time.
     paths = images_below(folder, but_for=(out / _MAPS, out / _OVERLAYS))
     lines: list[Line] = []
     with MapShelf() as shelf:
-        for number in track(range(len(paths)), "scoring"):
-            line, anomaly_map = _line(detector, paths[number], folder)
-            lines.append(line)
-            if anomaly_map is not None:
-                shelf.put(number, anomaly_map)
-        _write_tables(lines, out)  # first: what the pictures are of, should they fill the disk
+        with _tables(out, detector) as write:  # first: what the pictures are of, should they fill the disk
+            for number in track(range(len(paths)), "scoring"):
+                line, anomaly_map = _line(detector, paths[number], folder)
+                write(line)
+                lines.append(line)
+                if anomaly_map is not None:
+                    shelf.put(number, anomaly_map)
         written = [number for number, line in enumerate(lines) if line.map_high is not None]
         if maps != "none":
             for step in track(range(len(written)), "writing maps"):
@@ -176,16 +180,21 @@ def _draw(
         side_by_side(pixels, shelf.get(number), facts, scale=scale).save(target, quality=90)
 
 
-def _write_tables(lines: Sequence[Line], out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "results.jsonl", "".join(json.dumps(line.as_dict()) + "\n" for line in lines))
-    features = list(dict.fromkeys(name for line in lines for name in line.features or ()))
+@contextmanager
+def _tables(out: Path, detector: Detector) -> Iterator[Callable[[Line], None]]:
+    """Takes line after line."""
+    nothing = np.zeros((0, detector.info.input.height_px, detector.info.input.width_px), np.uint8)
+    features = detector.predict(nothing).features
     columns = ["file", "verdict", "score", "threshold", "doubts", *features, "map_low", "map_high", "drawn_as", "error"]
-    written = io.StringIO(newline="")
-    table = csv.DictWriter(written, columns, restval="")
-    table.writeheader()
-    for line in lines:
-        facts = {name: value for name, value in line.as_dict().items() if name in columns}
-        row = {**facts, **(line.features or {}), "doubts": " ".join(line.doubts)}
-        table.writerow({name: cell(value) for name, value in row.items()})
-    write_whole(out / "results.csv", written.getvalue())
+    out.mkdir(parents=True, exist_ok=True)
+    with growing(out / "results.jsonl") as records, growing(out / TABLE) as rows:
+        table = csv.DictWriter(rows, columns, restval="")
+        table.writeheader()
+
+        def write(line: Line) -> None:
+            records.write(json.dumps(line.as_dict()) + "\n")
+            facts = {name: value for name, value in line.as_dict().items() if name in columns}
+            row = {**facts, **(line.features or {}), "doubts": " ".join(line.doubts)}
+            table.writerow({name: cell(value) for name, value in row.items()})
+
+        yield write

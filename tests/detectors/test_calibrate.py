@@ -10,9 +10,11 @@ from pipeline.frames import mean_level, sharpness
 from pipeline.training.threshold.calibrate import (
     QUANTILES,
     CalibrationError,
+    Light,
     calibrate,
     conformal_threshold,
     normals_needed,
+    noting_light,
     quality_limits,
 )
 
@@ -53,7 +55,9 @@ def test_senseless_rates_are_refused(rate: float) -> None:
 
 def test_quality_limits_keep_the_normals_and_refuse_dark_and_blurred() -> None:
     frames = normal_frames(10)
-    limits = quality_limits([mean_level(frame) for frame in frames], [sharpness(frame) for frame in frames])
+    lights: list[Light] = []
+    np.testing.assert_array_equal(list(noting_light(frames, lights)), frames)
+    limits = quality_limits(lights)
     assert all(limits.dark_below < mean_level(frame) < limits.bright_above for frame in frames)
     assert all(sharpness(frame) > limits.blurred_below for frame in frames)
     assert mean_level(frames[0] // 8) < limits.dark_below
@@ -62,7 +66,8 @@ def test_quality_limits_keep_the_normals_and_refuse_dark_and_blurred() -> None:
 
 
 def test_calibration_holds_every_quantile_in_order() -> None:
-    calibration = calibrate(np.random.default_rng(0).normal(size=200), np.arange(200), normal_frames(3), 0.01)
+    lights = [Light(150, 80)] * 200
+    calibration = calibrate(np.random.default_rng(0).normal(size=200), np.arange(200), lights, 0.01)
     values = [calibration.score_quantiles[name] for name in QUANTILES]
     assert values == sorted(values)
     assert calibration.normals == 200

@@ -5,17 +5,21 @@ import json
 import os
 import shutil
 import sys
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from detectors.conftest import normal_frames, write_images
+from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
+from pipeline.single import Judged, judge
 from pipeline.training.checkpoint import alone_in
 from pipeline.training.images.data import DataError, fingerprint
 from pipeline.training.predict_folder import predict_folder
@@ -201,6 +205,34 @@ def test_no_file_name_is_a_formula_to_a_spreadsheet(bundles: dict[str, Path], tm
     assert [row["file"] for row in rows] == ["'-torn.png", "'=1+1.png", "'@a.png", "plain.png"]
     lines = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
     assert [line["file"] for line in lines] == ["-torn.png", *names]
+
+
+def test_a_predict_that_is_stopped_leaves_what_it_has_found(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An hour of scores was lost. What stands there under the whole name is the last run's, and whole."""
+    write_images(tmp_path / "in", normal_frames(3))
+    out = tmp_path / "out"
+    predict = ("predict", bundles["null"], tmp_path / "in", "--out", out)
+    assert andon(monkeypatch, *predict) == 0
+    (tmp_path / "in" / "part0000.png").rename(tmp_path / "in" / "again.png")
+    seen = count()
+
+    def until_the_third(pixels: NDArray[np.uint8], detector: Detector) -> Judged:
+        if next(seen) == 2:
+            raise KeyboardInterrupt
+        return judge(pixels, detector)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("pipeline.training.predict_folder.judge", until_the_third)
+        assert andon(monkeypatch, *predict) == 130
+    assert f"what was found by then: {out / 'results.csv.part'}" in capsys.readouterr().err
+    for read, name in ((csv.DictReader, "results.csv"), (lambda file: map(json.loads, file), "results.jsonl")):
+        found = [row["file"] for row in read((out / f"{name}.part").open())]
+        assert found == ["again.png", "part0001.png"]
+        assert [row["file"] for row in read((out / name).open())] == [f"part000{number}.png" for number in range(3)]
+    assert andon(monkeypatch, *predict) == 0
+    assert not list(out.glob("*.part"))
 
 
 def test_predict_of_nothing_is_refused(

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
-from pipeline.files.durable import write_whole
+from pipeline.files.durable import growing, write_whole
 from pipeline.training.checkpoint import Progress, save_checkpoint
 
 pytestmark = pytest.mark.unit
@@ -48,4 +48,6 @@ def test_a_checkpoint_is_on_the_disk_before_the_one_before_it_goes(tmp_path: Pat
 
 def test_figures_are_on_the_disk_before_they_have_their_name(tmp_path: Path, named: list[str]) -> None:
     write_whole(tmp_path / "figures.json", "{}")
-    assert named == ["figures.json"]
+    with growing(tmp_path / "results.csv") as rows:
+        rows.write("file,score\n")
+    assert named == ["figures.json", "results.csv"]

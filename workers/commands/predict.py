@@ -38,6 +38,9 @@ def predict(
     see `drawn_as` in the results. --out may hold the images: what lies in its maps/ and overlays/ is taken for the
     pictures of last time, and left out.
 
+    The results grow image by image as results.csv.part and results.jsonl.part, and lose that ending with the last one:
+    stopped by Ctrl-C or killed, the command leaves what it has found by then.
+
     Example: andon predict mono-radar photos --out judged
     """
     from collections import Counter
@@ -45,15 +48,20 @@ def predict(
     from rich.console import Console
 
     from pipeline.detectors.registry import load_detector
+    from pipeline.files.durable import draft_of
     from pipeline.files.folders import files_below
     from pipeline.training.images.data import OTHER_PICTURES
-    from pipeline.training.predict_folder import predict_folder
+    from pipeline.training.predict_folder import TABLE, predict_folder
 
     console = Console()
     ready_folder(out)
-    lines = predict_folder(
-        load_detector(bundle, device, runtime.value), folder, out, maps.value, overlays, bars_on(console)
-    )
+    detector = load_detector(bundle, device, runtime.value)
+    try:
+        lines = predict_folder(detector, folder, out, maps.value, overlays, bars_on(console))
+    except KeyboardInterrupt:
+        if (found := draft_of(out / TABLE)).exists():
+            typer.echo(f"\nstopped before the last image; what was found by then: {found}", err=True)
+        raise
     verdicts = Counter(line.verdict for line in lines if not line.error)
     typer.echo(f"{out}: " + (", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())) or "no verdicts"))
     others = sum(Path(path).suffix.lower() in OTHER_PICTURES for path in files_below(folder))

@@ -1,7 +1,8 @@
 """From the scores of held-out normals to a threshold, and from their looks to quality limits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,6 @@ from pipeline.detectors.bundle import Calibration, QualityLimits
 from pipeline.errors import AndonError
 from pipeline.frames import mean_level, sharpness, to_gray
 from pipeline.training.images.parts import highest_of_parts
-from pipeline.training.track import Track, untracked
 
 QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
 _MARGIN_OF_SPREAD = 1.0
@@ -49,15 +49,33 @@ def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) ->
     return float(np.nextafter(np.sort(scores)[rank - 1], np.inf))
 
 
-def quality_limits(levels: Sequence[float], sharpnesses: Sequence[float]) -> QualityLimits:
-    """Limits from the mean level and the sharpness of each normal, with a margin as wide as their own spread: the
-    darkest normal of the next shift must still be decided on, a covered lamp must not."""
+@dataclass(frozen=True)
+class Light:
+    """Of one normal."""
+
+    level: float
+    sharpness: float
+
+
+def noting_light(frames: Iterable[NDArray[np.uint8]], lights: list[Light]) -> Iterator[NDArray[np.uint8]]:
+    """The frames, (H, W) or (H, W, 3), as they are; the light of each is in the list before the next one is asked
+    for."""
+    for frame in frames:
+        gray = to_gray(frame)
+        lights.append(Light(mean_level(gray), sharpness(gray)))
+        yield frame
+
+
+def quality_limits(lights: Sequence[Light]) -> QualityLimits:
+    """Limits from the light of each normal, with a margin as wide as their own spread: the darkest normal of the next
+    shift must still be decided on, a covered lamp must not."""
+    levels = [light.level for light in lights]
     darkest, brightest = min(levels), max(levels)
     margin = max(_LEAST_MARGIN_LEVELS, _MARGIN_OF_SPREAD * (brightest - darkest))
     return QualityLimits(
         dark_below=max(0.5 * darkest, darkest - margin),
         bright_above=min(255.0, brightest + margin),
-        blurred_below=_SHARPNESS_KEPT * min(sharpnesses),
+        blurred_below=_SHARPNESS_KEPT * min(light.sharpness for light in lights),
     )
 
 
@@ -69,19 +87,16 @@ def quantiles(scores: NDArray[np.float64]) -> dict[str, float]:
 def calibrate(
     scores: NDArray[np.float64],
     parts: NDArray[np.int64],
-    frames: Sequence[NDArray[np.uint8]],
+    lights: Sequence[Light],
     false_alarm_rate: float,
-    track: Track = untracked,
 ) -> Calibration:
-    """scores (N,) of the calibration normals, the part that each shows, and the frames, (H, W) or (H, W, 3), for the
-    quality limits: one is looked at after the other. Of a part with several pictures the highest score counts, once."""
-    grays = (to_gray(frames[number]) for number in track(range(len(frames)), "measuring light and sharpness"))
-    levels, sharpnesses = zip(*((mean_level(gray), sharpness(gray)) for gray in grays), strict=True)
+    """scores (N,) of the calibration normals, the part that each shows, and their light for the quality limits. Of a
+    part with several pictures the highest score counts, once."""
     of_parts = highest_of_parts(scores, parts)
     return Calibration(
         threshold=conformal_threshold(of_parts, false_alarm_rate),
         false_alarm_rate=false_alarm_rate,
         normals=len(of_parts),
         score_quantiles=quantiles(scores),
-        quality=quality_limits(levels, sharpnesses),
+        quality=quality_limits(lights),
     )

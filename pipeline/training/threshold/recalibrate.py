@@ -9,13 +9,12 @@ import numpy as np
 
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
-from pipeline.frames import mean_level, sharpness, to_gray
 from pipeline.training.figures.measure import check_images
 from pipeline.training.images.copies import hash_of, without_copies
 from pipeline.training.images.data import DataError, fingerprint, read_frame
 from pipeline.training.images.layouts import TestImage, find_layout
 from pipeline.training.images.parts import highest_of_parts, parts_of
-from pipeline.training.threshold.calibrate import CalibrationError, quality_limits, quantiles
+from pipeline.training.threshold.calibrate import CalibrationError, Light, noting_light, quality_limits, quantiles
 from pipeline.training.threshold.false_stops import Chosen, Target, choose_threshold
 from pipeline.training.track import Track, untracked
 
@@ -88,13 +87,11 @@ def recalibrate(
     info = detector.info
     check_images([TestImage(path, "good") for path in normals], info, False, track)
     scores = np.empty(len(normals))
-    levels, sharpnesses = [], []
-    for number in track(range(len(normals)), "scoring"):
-        frame = read_frame(normals[number], info.input.mode)
+    lights: list[Light] = []
+    shown = track(range(len(normals)), "scoring")
+    frames = noting_light((read_frame(normals[number], info.input.mode) for number in shown), lights)
+    for number, frame in enumerate(frames):
         scores[number] = detector.predict(frame[None]).scores[0]
-        gray = to_gray(frame)
-        levels.append(mean_level(gray))
-        sharpnesses.append(sharpness(gray))
     of_parts = highest_of_parts(scores, parts)
     chosen = choose_threshold(of_parts, target)
     calibration = Calibration(
@@ -102,7 +99,7 @@ def recalibrate(
         false_alarm_rate=chosen.rate,
         normals=len(of_parts),
         score_quantiles=quantiles(scores),
-        quality=quality_limits(levels, sharpnesses),
+        quality=quality_limits(lights),
         promise=Promise(
             false_stops_per_shift=target.stops_per_shift,
             fps=target.fps,
