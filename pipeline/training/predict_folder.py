@@ -21,7 +21,7 @@ from pipeline.files.folders import files_below
 from pipeline.files.spreadsheet import cell
 from pipeline.single import judge
 from pipeline.training.figures.shelf import MapShelf
-from pipeline.training.images.data import SUFFIXES, DataError, read_frame
+from pipeline.training.images.data import SUFFIXES, DataError, is_named, read_frame
 from pipeline.training.track import Track, untracked
 
 MapFormat = Literal["png", "npy", "none"]
@@ -65,7 +65,7 @@ def images_below(folder: Path, but_for: Sequence[Path] = ()) -> list[Path]:
         raise DataError(f"{folder} is a file: give the folder that it lies in")
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    found = sorted(path for path in map(Path, files_below(folder, and_lost=True)) if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in map(Path, files_below(folder, and_lost=True)) if is_named(path, SUFFIXES))
     others = [other.resolve() for other in but_for]
     kept = [path for path in found if not any(path.resolve().is_relative_to(other) for other in others)]
     if found and not kept:

@@ -104,6 +104,25 @@ def test_calibrate_leaves_out_what_the_model_was_fitted_on(
     assert "20 held-out normals cannot promise 1 false stops" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("drifting", [True, False])
+def test_calibrate_tells_of_parts_that_are_not_independent(
+    drifting: bool,
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its promise takes them to be. Numbers tell their order, and not names: part9.png, part10.png."""
+    frames = normal_frames(40, seed=5)
+    (tmp_path / "more").mkdir()
+    for number, frame in enumerate(sorted(frames, key=np.mean) if drifting else frames):
+        Image.fromarray(frame).save(tmp_path / "more" / f"part{number}.png")
+    command = ("calibrate", bundles["null"], "--data", tmp_path / "more", "--out", tmp_path / "out", "--fps", 1)
+    assert andon(monkeypatch, *command, "--false-stops-per-shift", 3000, "--k", 2, "--n", 3) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert ("note: these parts score like the one before (rank correlation 0.9" in told) is drifting
+
+
 def test_calibrate_counts_copies_once(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,6 +252,19 @@ def test_a_predict_that_is_stopped_leaves_what_it_has_found(
         assert [row["file"] for row in read((out / name).open())] == [f"part000{number}.png" for number in range(3)]
     assert andon(monkeypatch, *predict) == 0
     assert not list(out.glob("*.part"))
+
+
+def test_what_a_mac_lays_beside_pictures_is_none(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set that came on a stick was refused, file by file."""
+    for place, levels in (("test/good", 1), ("test/hole", 2), ("ground_truth/hole", 3)):
+        write_images(tmp_path / "data" / place, normal_frames(3) // levels)
+        for path in sorted((tmp_path / "data" / place).iterdir()):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    assert andon(monkeypatch, "evaluate", bundles["null"], "--data", tmp_path / "data") == 0
+    assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "data/test", "--out", tmp_path / "out") == 0
+    assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 1 + 6
 
 
 def test_predict_of_nothing_is_refused(

@@ -80,6 +80,12 @@ def calibrate(
     if not normals.known:
         console.print("note: this bundle does not say what it was fitted on; make sure that it was not on these images")
     found = recalibrate(detector, normals.paths, target, bars_on(console), same_part)
+    if found.likeness is not None:
+        console.print(
+            f"note: these parts score like the one before (rank correlation {found.likeness:.2f}), but the promise "
+            "takes them to be independent: it will fail more often than it says. Where several pictures show one part, "
+            "give --same-part; where light or product drift, give images of more days"
+        )
     command = shlex.join(["andon", *sys.argv[1:]])
     written = write_recalibrated(
         bundle,

@@ -50,7 +50,7 @@ def predict(
     from pipeline.detectors.registry import load_detector
     from pipeline.files.durable import draft_of
     from pipeline.files.folders import files_below
-    from pipeline.training.images.data import OTHER_PICTURES
+    from pipeline.training.images.data import OTHER_PICTURES, is_named
     from pipeline.training.predict_folder import TABLE, predict_folder
 
     console = Console()
@@ -64,7 +64,7 @@ def predict(
         raise
     verdicts = Counter(line.verdict for line in lines if not line.error)
     typer.echo(f"{out}: " + (", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())) or "no verdicts"))
-    others = sum(Path(path).suffix.lower() in OTHER_PICTURES for path in files_below(folder))
+    others = sum(is_named(Path(path), OTHER_PICTURES) for path in files_below(folder))
     if others:
         typer.echo(f"{others} pictures of other formats were left out: cameras send PNG and JPEG", err=True)
     faults = [line.error for line in lines if line.error]

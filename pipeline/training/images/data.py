@@ -172,6 +172,11 @@ def refuse(faults: Sequence[str], images: int) -> None:
         raise DataError(f"{len(faults)} of {images} images cannot be used; repair or remove them:\n{listed}{rest}")
 
 
+def is_named(path: Path, suffixes: frozenset[str]) -> bool:
+    """What is hidden is no picture: a Mac lays a ._part.png beside every part.png on a disk that is not its own."""
+    return path.suffix.lower() in suffixes and not path.name.startswith(".")
+
+
 def pictures_in(folder: Path) -> tuple[Path, ...]:
     """PNG and JPEG files right in the folder, by name; none where there is no folder. Links whose files are gone are
     among them: whoever reads one says so.
@@ -182,10 +187,10 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
         return ()
     files = sorted(path for path in folder.iterdir() if path.is_file() or not path.exists())
     refuse(
-        [f"{path}: only PNG and JPEG are read; convert it" for path in files if path.suffix.lower() in OTHER_PICTURES],
+        [f"{path}: only PNG and JPEG are read; convert it" for path in files if is_named(path, OTHER_PICTURES)],
         len(files),
     )
-    return tuple(path for path in files if path.suffix.lower() in SUFFIXES)
+    return tuple(path for path in files if is_named(path, SUFFIXES))
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

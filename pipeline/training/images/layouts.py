@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.training.images.data import SUFFIXES, DataError, pictures_in
+from pipeline.training.images.data import SUFFIXES, DataError, is_named, pictures_in
 
 GOOD = "good"
 _VISA_SPLIT = Path("split_csv") / "1cls.csv"
@@ -136,12 +136,12 @@ def _on_masks(folder: Path, root: Path, test: Sequence[TestImage]) -> Iterator[s
 
 def _pictures(place: Path) -> list[Path]:
     """As `pictures_in`, of whatever formats are beside them."""
-    return [path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return [path for path in sorted(place.iterdir()) if is_named(path, SUFFIXES) and path.is_file()]
 
 
 def _left_out(place: Path) -> Iterator[str]:
     """What a person would miss of a folder of images, and may not notice."""
-    deeper = sum(path.suffix.lower() in SUFFIXES for path in place.glob("*/**/*"))
+    deeper = sum(is_named(path, SUFFIXES) for path in place.glob("*/**/*"))
     if deeper:
         yield f"{deeper} images in sub-folders of {place} were left out: put them right into it"
     elif place.is_dir() and not pictures_in(place):

@@ -18,6 +18,11 @@ def last_number(path: Path) -> int:
     return int((re.findall(r"\d+", path.stem) or ["0"])[-1])
 
 
+def order_of_production(paths: Sequence[Path]) -> list[int]:
+    """Places of the pictures, folder by folder, by number (`last_number`)."""
+    return sorted(range(len(paths)), key=lambda place: (paths[place].parent, last_number(paths[place])))
+
+
 def parts_of(paths: Sequence[Path], reach: int | None) -> NDArray[np.int64]:
     """(N,): the part that each picture shows, numbered from 0.
 
@@ -26,7 +31,7 @@ def parts_of(paths: Sequence[Path], reach: int | None) -> NDArray[np.int64]:
     """
     if reach is None:
         return np.arange(len(paths))
-    order = sorted(range(len(paths)), key=lambda place: (paths[place].parent, last_number(paths[place])))
+    order = order_of_production(paths)
     ordered = [paths[place] for place in order]
     begins = [True] * min(1, len(order)) + [
         after.parent != before.parent or last_number(after) - last_number(before) > reach

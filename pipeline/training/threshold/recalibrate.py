@@ -13,9 +13,10 @@ from pipeline.training.figures.measure import check_images
 from pipeline.training.images.copies import hash_of, without_copies
 from pipeline.training.images.data import DataError, fingerprint, read_frame
 from pipeline.training.images.layouts import TestImage, find_layout
-from pipeline.training.images.parts import highest_of_parts, parts_of
+from pipeline.training.images.parts import highest_of_parts, order_of_production, parts_of
 from pipeline.training.threshold.calibrate import CalibrationError, Light, noting_light, quality_limits, quantiles
 from pipeline.training.threshold.false_stops import Chosen, Target, choose_threshold
+from pipeline.training.threshold.neighbours import likeness_of_neighbours
 from pipeline.training.track import Track, untracked
 
 
@@ -58,6 +59,8 @@ class Recalibrated:
     calibration: Calibration
     called_before: float
     """The share of these normals that the old threshold calls NOT_OK."""
+    likeness: float | None
+    """Of parts to the one before: see `likeness_of_neighbours`."""
 
 
 def recalibrate(
@@ -110,7 +113,9 @@ def recalibrate(
             rate_interval=chosen.interval,
         ),
     )
-    return Recalibrated(chosen, calibration, float(np.mean(scores >= info.calibration.threshold)))
+    called_before = float(np.mean(scores >= info.calibration.threshold))
+    one_by_one = list(dict.fromkeys(parts[order_of_production(normals)].tolist()))
+    return Recalibrated(chosen, calibration, called_before, likeness_of_neighbours(of_parts[one_by_one]))
 
 
 def write_recalibrated(
