@@ -1,13 +1,14 @@
 """The commands around a model, as a person meets them."""
 
 import csv
+import errno
 import json
-import os
 import shutil
 import sys
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -309,6 +310,9 @@ STOPS = ("--false-stops-per-shift",)
         (("train", "cflow", "--data", "data", "--out", "out", "--device", "gpu"), "there is no device 'gpu' here"),
         (("predict", "bundle", "file", "--out", "out"), "file is a file: give the folder that it lies in"),
         (("evaluate", "bundle", "--data", "data", "--json", "file/figures.json"), "file is a file: give a folder"),
+        (("evaluate", "bundle", "--data", "data", "--json", 300 * "x"), "File name too long"),
+        (("evaluate", "bundle", "--data", "data", "--report", "/proc/report"), "/proc takes no files from this user"),
+        (("map", "weld-1:0:1", "--out", "data"), "data is a folder: give a file to write to"),
         (("calibrate", "bundle", "--data", "data", "--out", "file/below"), "cannot be made"),
         (
             ("calibrate", "bundle", "--data", "data", "--out", "out", *STOPS, "1e-300"),
@@ -345,8 +349,11 @@ def test_a_bundle_that_takes_no_files_is_told_before_the_work(
     """Were it told after, it would be of the images that are missing."""
     monkeypatch.chdir(tmp_path)
     make_null_bundle(tmp_path / "bundle", 48, 56)
-    refusing = SimpleNamespace(access=lambda *_: False, W_OK=os.W_OK, X_OK=os.X_OK)
-    monkeypatch.setattr("workers.commands.places.os", refusing)  # root may write anywhere
+
+    def refuse(dir: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
+
+    monkeypatch.setattr("workers.commands.places.tempfile", SimpleNamespace(TemporaryFile=refuse))  # root may write
     target = ("--to", "onnx") if arguments[0] == "export" else ()
     assert andon(monkeypatch, *arguments, *target, "--data", "nowhere") == 2
     assert "takes no files from this user" in capsys.readouterr().err

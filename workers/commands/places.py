@@ -1,9 +1,11 @@
 """Where commands write to, looked at before the work and not after it."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from pipeline.errors import AndonError
+from pipeline.files.durable import draft_of
 
 
 def ready_folder(path: Path) -> Path:
@@ -17,15 +19,22 @@ def ready_folder(path: Path) -> Path:
     there = next(one for one in (folder, *folder.parents) if one.exists())
     if not there.is_dir():
         raise AndonError(f"{path} cannot be made: {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise AndonError(f"{path} cannot be written: {there} takes no files from this user; give another folder")
+    try:  # permissions alone say yes to root, on shares that say no
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise AndonError(
+            f"{path} cannot be written: {there} takes no files from this user ({error.strerror}); give another folder"
+        ) from error
     return folder
 
 
 def ready_file(path: Path) -> None:
-    """Makes the file's folder. Raises AndonError where the file can't be written."""
+    """Makes the file's folder. Raises AndonError or OSError where the file cannot be written into it."""
     if path.is_dir():
         raise AndonError(f"{path} is a folder: give a file to write to")
     ready_folder(path.parent).mkdir(parents=True, exist_ok=True)
     if path.exists() and not os.access(path, os.W_OK):
         raise AndonError(f"{path} cannot be written: it is not this user's to change; give another file")
+    draft_of(path).touch()
+    draft_of(path).unlink()
