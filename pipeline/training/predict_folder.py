@@ -88,8 +88,8 @@ def predict_folder(
 ) -> list[Line]:
     """Writes results.csv and results.jsonl, maps/… and overlays/… with the images' own paths below `out`.
 
-    The results grow line by line under their names with .part, which they lose with the last line: 5,000 images take
-    an hour, and whoever is stopped keeps what was found. Maps have the model's own grid: 16-bit PNG between the image's
+    The results grow line by line under their names with .part, which they lose with the last line: a large set takes
+    hours, and whoever is stopped keeps what was found. Maps have the model's own grid: 16-bit PNG between the image's
     own extremes, or the raw float32 as .npy. Overlays share one scale of colours. Raises DataError when there is
     nothing to predict.
     """
