@@ -60,7 +60,7 @@ class Inference(LocalServer):
             env={**os.environ, **self._environment, "RAY_AUTH_MODE": "token"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,  # a second or two; on a machine that is busy with other things, over 60
             check=False,
         )
         if done.returncode:

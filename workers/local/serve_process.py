@@ -22,13 +22,16 @@ import ray
 from ray.serve.scripts import run
 
 from workers.local.lean_ray import without_helpers
+from workers.local.patient_ray import with_patience
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
+_START_S = 150.0
+"""Below what `Inference` waits, so that a Ray that never comes up says so itself."""
 
 
 def main() -> None:
     config, dashboard_port = sys.argv[1], sys.argv[2:]
-    with nullcontext() if dashboard_port else without_helpers():
+    with nullcontext() if dashboard_port else without_helpers(), with_patience(_START_S):
         ray.init(
             address="local",
             dashboard_host="127.0.0.1",
