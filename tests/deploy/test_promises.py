@@ -317,7 +317,62 @@ def test_environment_and_egress_of_ones_own_reach_every_process(plant: Render) -
                 assert "OTEL_EXPORTER_OTLP_ENDPOINT" in named, where
     for name in ("-camera", "-alerting", "-console", "-inference-worker", "-check"):
         rules = plant.one("NetworkPolicy", name)["spec"]["egress"]
-        assert any(rule.get("ports") == [{"port": 4317, "protocol": "TCP"}] for rule in rules), name
+        # Where a collector takes OTLP by HTTP, which is what Andon speaks; 4317 is gRPC's.
+        assert any(rule.get("ports") == [{"port": 4318, "protocol": "TCP"}] for rule in rules), name
+
+
+def test_what_fetches_bundles_or_logs_people_in_can_go_by_a_proxy() -> None:
+    by_proxy = [
+        f"--set={where}[0].name=HTTPS_PROXY,{where}[0].value=http://proxy.example:3128"
+        for where in ("extraEnv", "console.proxy.extraEnv")
+    ]
+    render = rendered(Mode("factory", "passwords"), *by_proxy)
+    found = {
+        container["name"]: [each["value"] for each in container.get("env", []) if each["name"] == "HTTPS_PROXY"]
+        for pod in render.pods().values()
+        for container in containers(pod)
+    }
+    assert found["bundles"] == found["login"] == ["http://proxy.example:3128"]
+
+
+def test_an_issuers_authority_reaches_what_logs_people_in(renders: dict[Mode, Render]) -> None:
+    """As another key of its Secret."""
+    pod = renders[Mode("factory", "passwords")].pods()["Deployment/factory-console"]
+    (login,) = (volume for volume in pod["spec"]["volumes"] if volume["name"] == "login")
+    assert login["secret"] == {"secretName": "andon-oidc", "defaultMode": 0o440}
+
+
+def test_every_pod_finds_its_nodes_where_all_are_tainted(factory: Render, tmp_path: Path) -> None:
+    """Also those that have no values of their own: a job that waits for a node would hold up the whole install."""
+    taint = {"key": "hall", "operator": "Exists", "effect": "NoSchedule"}
+    more = tmp_path / "more.yaml"
+    everywhere = {"tolerations": [taint], "nodeSelector": {"hall": "3"}, "priorityClassName": "lines"}
+    more.write_text(yaml.safe_dump(everywhere))
+    own = yaml.safe_load(factory.mode.values_file.read_text())
+    for where, pod in rendered(factory.mode, "--values", more).pods().items():
+        spec = pod["spec"]
+        assert spec["priorityClassName"] == "lines", where
+        if factory.mode.values == "plant" and ("camera" in where or "replicas" in where):
+            table = own["cameras"] if "camera" in where else own["inference"]["worker"]
+            assert (spec["tolerations"], spec["nodeSelector"]) == (table["tolerations"], table["nodeSelector"]), where
+        else:
+            assert (spec["tolerations"], spec["nodeSelector"]) == ([taint], {"hall": "3"}), where
+
+
+def test_a_namespace_with_a_quota_of_cores_can_take_every_pod(factory: Render, tmp_path: Path) -> None:
+    """There each container must name its limit, in the values or by itself."""
+    one: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
+    more = tmp_path / "more.yaml"
+    more.write_text(yaml.safe_dump({"cameras": one, "alerting": one, "console": one | {"proxy": one}}))
+    for where, pod in rendered(factory.mode, "--values", more).pods().items():
+        for container in containers(pod):
+            assert container["resources"]["limits"]["cpu"], f"{where}/{container['name']}"
+
+
+def test_the_trial_takes_its_redis_from_where_the_nodes_do() -> None:
+    """deploy/README.md has two images built and pushed, and this is neither."""
+    redis = rendered(Mode("factory", "trial"), "--set", "images.registry=registry.example/").one("StatefulSet")
+    assert redis["spec"]["template"]["spec"]["containers"][0]["image"].startswith("valkey/valkey:")
 
 
 def test_names_that_people_give_become_names_that_kubernetes_takes(plant: Render, tmp_path: Path) -> None:

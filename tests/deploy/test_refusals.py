@@ -47,6 +47,7 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         # Names.
         ("minimal", {"fullnameOverride": "a-name-of-thirty-eight-characters-long"}, ["maxLength", "37"]),
         ("minimal", {"images.registry": "registry.example"}, ["registry.exampleandon/worker:", "end it with a slash"]),
+        ("trial", {"images.valkey.registry": "mirror"}, ["images.valkey.registry is", "mirrorvalkey/valkey:", "slash"]),
         # Rules that would never tell.
         ("plant", {"monitoring.podMonitors.interval": "1m"}, ["interval is 1m", "set at most 30s"]),
         ("plant", {"monitoring.podMonitors.interval": "20s"}, ["cameraSilentS is 60", "set at least 80"]),
@@ -158,6 +159,12 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
             ["camera press-1-top is at 10.30.0.11", "add 10.30.0.11/32 or its network"],
         ),
         ("plant", {"lines.press-1.stop.actuator.host": "10.20.2.11"}, ["the PLC of line press-1 is at 10.20.2.11"]),
+        (
+            "plant",
+            {"lines.press-1.cameras.press-1-top.source.url": "rtsp://[fd00::12]/s"},
+            ["camera press-1-top is at fd00::12", "add fd00::12/128 or its network"],
+        ),
+        ("plant", {"lines.press-1.stop.actuator.host": "fd00::5"}, ["add fd00::5/128 or its network"]),
         ("plant", {"networkPolicy.camera.cidrs": []}, ["networkPolicy.camera.cidrs is empty", "name its network"]),
         ("plant", {"networkPolicy.plc.cidrs": []}, ["nobody reaches the PLC of line press-1: name its network"]),
         ("minimal", {f"{CAMERA}.source.url": "srt://10.0.0.2/s"}, ["names no port", "write it, as in rtsp://"]),

@@ -34,6 +34,19 @@
 {{- if $held }}yes{{ end }}
 {{- end }}
 
+{{/* A sentence where no network holds the address, or there is none at all. Of an IPv6 address it asks only for a network of
+its kind; of a name, nothing. Call with (list "camera 1" "10.1.2.3" "networkPolicy.camera.cidrs" cidrs). */}}
+{{- define "factory.cutOff" -}}
+{{- $who := index . 0 }}{{ $address := index . 1 }}{{ $value := index . 2 }}{{ $cidrs := index . 3 }}
+{{- $isIPv6 := contains ":" $address }}
+{{- $hasIPv6 := contains ":" (join " " $cidrs) }}
+{{- if not $cidrs }}
+{{ $value }} is empty, so nobody reaches {{ $who }}: name its network
+{{- else if ternary (not $hasIPv6) (and (include "factory.isIPv4" $address) (not (include "factory.inNetworks" (list $address $cidrs)))) $isIPv6 }}
+{{ $who }} is at {{ $address }}, which no network of {{ $value }} holds: add {{ $address }}/{{ ternary 128 32 $isIPv6 }} or its network
+{{- end }}
+{{- end }}
+
 {{/* What a network policy would cut off without a word. */}}
 {{- define "factory.faults.network" -}}
 {{- $policy := .Values.networkPolicy }}
@@ -42,18 +55,10 @@
 {{- if not $place.port }}
 lines.{{ $place.line }}.cameras.{{ $id }}.source.url names no port, and its protocol has no usual one: write it, as in rtsp://10.1.2.3:554/stream
 {{- end }}
-{{- if not $policy.camera.cidrs }}
-networkPolicy.camera.cidrs is empty, so nobody reaches camera {{ $id }}: name its network
-{{- else if and (include "factory.isIPv4" $place.host) (not (include "factory.inNetworks" (list $place.host $policy.camera.cidrs))) }}
-camera {{ $id }} is at {{ $place.host }}, which no network of networkPolicy.camera.cidrs holds: add {{ $place.host }}/32 or its network
-{{- end }}
+{{ include "factory.cutOff" (list (printf "camera %s" $id) $place.host "networkPolicy.camera.cidrs" $policy.camera.cidrs) }}
 {{- end }}
 {{- range $line, $place := include "factory.plcEndpoints" . | fromYaml }}
-{{- if not $policy.plc.cidrs }}
-networkPolicy.plc.cidrs is empty, so nobody reaches the PLC of line {{ $line }}: name its network
-{{- else if and (include "factory.isIPv4" $place.host) (not (include "factory.inNetworks" (list $place.host $policy.plc.cidrs))) }}
-the PLC of line {{ $line }} is at {{ $place.host }}, which no network of networkPolicy.plc.cidrs holds: add {{ $place.host }}/32 or its network
-{{- end }}
+{{ include "factory.cutOff" (list (printf "the PLC of line %s" $line) $place.host "networkPolicy.plc.cidrs" $policy.plc.cidrs) }}
 {{- end }}
 {{- end }}
 {{- $peers := dict "networkPolicy.kafka.to" $policy.kafka.to "networkPolicy.redis.to" $policy.redis.to "networkPolicy.kuberay.from" $policy.kuberay.from }}

@@ -38,7 +38,7 @@ app.kubernetes.io/instance: {{ include "factory.fullname" . }}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
 {{- $tag := $image.tag | default $root.Chart.AppVersion -}}
-{{ $root.Values.images.registry }}{{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $tag }}{{ end }}
+{{ kindIs "string" $image.registry | ternary $image.registry $root.Values.images.registry }}{{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $tag }}{{ end }}
 {{- end }}
 
 {{/* A camera or worker id as part of a Kubernetes name. */}}

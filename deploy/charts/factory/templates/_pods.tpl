@@ -40,13 +40,18 @@ seccompProfile:
 {{- end }}
 {{- end }}
 
-{{/* Scheduling. Call with the component's values. */}}
+{{/* Scheduling. Call with (list $ component-values). */}}
 {{- define "factory.scheduling" -}}
-{{- with .nodeSelector }}
+{{- $all := (index . 0).Values }}
+{{- $own := index . 1 }}
+{{- with $all.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $own.nodeSelector | default $all.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .tolerations }}
+{{- with $own.tolerations | default $all.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
