@@ -26,7 +26,7 @@ demo: setup ## Run the whole factory on this machine; options in ARGS="--frames 
 	$(BIN)/andon demo $(ARGS)
 
 # Two at a time: half of them wait for a broker, a browser or a clock most of the time. tests/conftest.py says which
-# tests stay together; reordered by number, the few that take longest would come last. ARGS='-n 0': one after the other.
+# tests stay together, and has these begin first; reordered by number, others would. ARGS='-n 0': one after the other.
 test: setup ## Run the tests, but for the slow ones.
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 

@@ -108,7 +108,10 @@ def helm(*arguments: str | Path, timeout_s: float = 60) -> subprocess.CompletedP
     return subprocess.run(
         [str(kube_tools.helm()), *map(str, arguments)],
         capture_output=True, text=True, timeout=timeout_s, check=False,
-        env={"HOME": "/nonexistent", "PATH": os.environ["PATH"], "HELM_CACHE_HOME": "/tmp/andon-no-helm-cache"},
+        env={
+            "HOME": "/nonexistent", "PATH": os.environ["PATH"], "HELM_CACHE_HOME": "/tmp/andon-no-helm-cache",
+            "GOGC": "off",  # it lives for a moment, and collecting garbage is a quarter of its work
+        },
     )  # fmt: skip
 
 
