@@ -97,6 +97,15 @@ def test_compose_opens_the_page_to_this_machine_alone_and_hardens_what_is_ours()
 
 
 @pytest.mark.unit
+def test_compose_has_policies_without_plcs_that_nobody_has() -> None:
+    """Those of the example raised an alarm each before the first frame came."""
+    from workers.alerting.policy import Policies
+
+    policies = Policies.model_validate(yaml.safe_load(compose()["configs"]["policies"]["content"]))
+    assert not policies.lines
+
+
+@pytest.mark.unit
 def test_compose_has_a_camera_configuration_that_works() -> None:
     from workers.camera.config import CameraConfig
 
