@@ -90,7 +90,7 @@ def test_maps_and_device_follow_a_changed_configuration_without_a_restart(plant:
     changed = {"map_ttl_s": 77, "lossless_maps": True, "device": "cpu"}
     try:
         plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8, **changed}})
-        plant.cameras("expiring", frames=150, fps=10)
+        cameras = plant.cameras("expiring", frames=150, fps=10)
 
         def brief() -> list[str]:
             mine = [score for score in scores_in(plant.settings) if score.line_id == "expiring"]
@@ -101,7 +101,8 @@ def test_maps_and_device_follow_a_changed_configuration_without_a_restart(plant:
         with redis.Redis.from_url(plant.settings.redis_address) as maps:
             wait_until(lambda: maps.hexists(brief()[-1], "map_f16"), timeout_s=25)
         assert plant.health()["pid"] == before["pid"]
-        plant.settled("expiring", 300)
+        cameras.stop(20)
+        plant.settled("expiring", sum(account.captured for account in plant.accounts("expiring")))
     finally:
         plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8}})
 
