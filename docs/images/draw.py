@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,13 @@ from typing import Any
 from playwright.sync_api import Error, sync_playwright
 
 HERE = Path(__file__).parent
-LOG = Path(".andon/logs/draw-images.log")
+LOG = Path(tempfile.gettempdir()) / "andon-draw-images.log"
 LIMIT_S = 600
 SIZE = {"width": 1280, "height": 900}
 EVERYTHING_STANDS = "everything stays up"
 
 
 def main() -> None:
-    LOG.parent.mkdir(parents=True, exist_ok=True)
     with LOG.open("w") as log:
         command = [sys.executable, "-m", "workers", "demo", "--stay", "--frames", "400"]
         demo = subprocess.Popen(command, stdout=log, stderr=log)
