@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from pipeline.detectors.base import Detector
-from pipeline.detectors.registry import NO_GRAPHS, load_detector, torch_device
+from pipeline.detectors.registry import CUDA_GRAPHS, load_detector, torch_device
 
 _SEEDED = 7
 _WARM_UPS = 3
@@ -57,11 +57,11 @@ def _loaded(bundle: Path, device: str) -> Mapping[str, Detector]:
     if torch_device(device).type == "cpu":
         return {bundle.name: load_detector(bundle, device)}
     graphs = load_detector(bundle, device)
-    os.environ[NO_GRAPHS] = "0"
+    os.environ[CUDA_GRAPHS] = "0"
     try:
         return {bundle.name: graphs, f"{bundle.name}, kernel by kernel": load_detector(bundle, device)}
     finally:
-        del os.environ[NO_GRAPHS]
+        del os.environ[CUDA_GRAPHS]
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ _BUILDERS: Mapping[str, Callable[[BundleInfo, Tensors, str], Detector]] = {
     "cflow": _cflow,
 }
 METHODS = tuple(_BUILDERS)
-NO_GRAPHS = "ANDON_CUDA_GRAPHS"
+CUDA_GRAPHS = "ANDON_CUDA_GRAPHS"
 """0 in this variable leaves every kernel on a GPU to be asked for by itself: for who looks for a fault."""
 _KINDS = ("cpu", "cuda")
 _MOST_TRIED_PX, _MID_GRAY = 512, 128
@@ -78,7 +78,7 @@ def load_detector(folder: Path, device: str = "auto", runtime: "Runtime" = "torc
 
 
 def _replay_on_a_gpu(detector: Detector, device: str) -> None:
-    if detector.networks() and torch_device(device).type == "cuda" and os.environ.get(NO_GRAPHS) != "0":
+    if detector.networks() and torch_device(device).type == "cuda" and os.environ.get(CUDA_GRAPHS) != "0":
         from pipeline.detectors.replay import replay_networks
 
         replay_networks(detector)

@@ -14,12 +14,10 @@ def write_whole(path: Path, text: str) -> None:
     draft = draft_of(path)
     try:
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        to_disk(draft)
-        draft.replace(path)
+        _give_name(draft, path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
-    names_to_disk([path.parent])
 
 
 @contextmanager
@@ -29,9 +27,7 @@ def growing(path: Path) -> Iterator[TextIO]:
     draft = draft_of(path)
     with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="", buffering=1) as file:
         yield file
-    to_disk(draft)
-    draft.replace(path)
-    names_to_disk([path.parent])
+    _give_name(draft, path)
 
 
 def draft_of(path: Path) -> Path:
@@ -51,6 +47,12 @@ def names_to_disk(folders: Iterable[Path]) -> None:
     for folder in folders:
         with suppress(OSError):
             _sync(folder)
+
+
+def _give_name(draft: Path, path: Path) -> None:
+    to_disk(draft)
+    draft.replace(path)
+    names_to_disk([path.parent])
 
 
 def _sync(path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 def files_below(folder: Path, and_lost: bool = False) -> Iterator[str]:
     """Paths of all files, and of links whose files are gone where `and_lost`. A folder that several links lead to, or a
-    link back up, is gone through once.
+    link back up, is gone through once. What is hidden is left out: a Mac lays a ._part.png beside every part.png on a
+    disk that is not its own, and shares keep copies of everything in a .snapshot.
 
     Plain text and bare system calls: a Path for each file costs more than reading it.
     """
@@ -18,8 +19,13 @@ def files_below(folder: Path, and_lost: bool = False) -> Iterator[str]:
             folders.clear()
             continue
         been.add(known)
-        folders.sort(key=lambda name: (os.path.islink(os.path.join(where, name)), name))
+        folders[:] = sorted(
+            (name for name in folders if not name.startswith(".")),
+            key=lambda name: (os.path.islink(os.path.join(where, name)), name),
+        )
         for name in names:
+            if name.startswith("."):
+                continue
             path = os.path.join(where, name)
             if os.path.isfile(path) or (and_lost and not os.path.exists(path)):
                 yield path

@@ -86,6 +86,13 @@ def test_files_are_sent_untouched_and_in_order(images: Path) -> None:
     assert [image.content_type for image in found[:2]] == ["image/jpeg", "image/png"]
 
 
+def test_what_a_mac_or_a_share_hides_beside_images_is_none(images: Path) -> None:
+    (images / "._part-0.png").write_bytes(b"what a Mac knows of part-0.png")
+    (images / ".snapshot").mkdir()
+    (images / ".snapshot" / "old.png").write_bytes(b"a copy")
+    assert parts(replay(images)) == [f"part-{number}.0" for number in range(6)]
+
+
 def test_folders_behind_links_are_gone_through_once_and_loops_end(images: Path, tmp_path: Path) -> None:
     apart = tmp_path / "apart"
     apart.mkdir()

@@ -17,7 +17,8 @@ from workers.camera.sources.base import ContentType, Image, SourceError, Unreada
 from workers.camera.sources.pace import Pace
 
 _LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECASE)
-_AT_ITS_OWN_PACE = re.compile(r"^(rtsp|rtsps|rtmp|udp|srt)://", re.IGNORECASE)
+_GATHERED = re.compile(r"^(rtsp|rtsps|rtmp|udp|srt)://", re.IGNORECASE)
+"""Of these FFmpeg needs many pictures before it knows the stream; of JPEG over HTTP one or two."""
 
 
 class VideoCapture:
@@ -97,7 +98,7 @@ def options_for(url: str) -> dict[str, str]:
         options["rtsp_transport"] = "tcp"  # UDP loses packets silently, and half a frame looks like a defect
     if _LIVE.match(url):
         options["fpsprobesize"] = "0"
-    if _AT_ITS_OWN_PACE.match(url):
+    if _GATHERED.match(url):
         options["fflags"] = "nobuffer"
     return options
 
