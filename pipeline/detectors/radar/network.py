@@ -7,7 +7,7 @@ A frame of any size is then one pass without seams, and tiles that overlap by `r
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -170,16 +170,19 @@ class _Attention(nn.Module):
         """query (n, heads, c, h, w), keys and values (n, heads · c, h + 6, w + 6) → as query. One offset after the
         other: on a CPU it is slower to gather all windows first, which copies 49 times as much."""
         height, width = query.shape[-2:]
-        offsets = [(down, across) for down in range(_WINDOW) for across in range(_WINDOW)]
 
-        def seen_at(part: Tensor, down: int, across: int) -> Tensor:
-            return part[..., down : down + height, across : across + width].reshape(query.shape)
+        def seen(part: Tensor) -> Iterator[Tensor]:
+            whole = part.reshape(*query.shape[:3], *part.shape[-2:])
+            for down in range(_WINDOW):
+                rows = whole[..., down : down + height, :]
+                for across in range(_WINDOW):
+                    yield rows[..., across : across + width]
 
-        weights = torch.stack([(query * seen_at(keys, *offset)).sum(dim=2) for offset in offsets], dim=2)
+        weights = torch.stack([(query * key).sum(dim=2) for key in seen(keys)], dim=2)
         weights = (weights + self.offsets[None, :, :, None, None]).softmax(dim=2)
         found = torch.zeros_like(query)
-        for index, offset in enumerate(offsets):
-            found = found + weights[:, :, index, None] * seen_at(values, *offset)
+        for weight, value in zip(torch.split(weights, 1, dim=2), seen(values), strict=True):
+            found = found + weight * value
         return found
 
     def by_windows(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
