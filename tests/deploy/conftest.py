@@ -29,6 +29,12 @@ def kafka(request: pytest.FixtureRequest, renders: dict[Mode, Render]) -> Render
     return renders[request.param]
 
 
+@pytest.fixture(params=[m for m in MODES if m.chart == "factory-kafka" and m.values != "second-factory"], ids=str)
+def own_kafka(request: pytest.FixtureRequest, renders: dict[Mode, Render]) -> Render:
+    """Where a cluster is made, too."""
+    return renders[request.param]
+
+
 @pytest.fixture
 def plant(renders: dict[Mode, Render]) -> Render:
     """The values file with everything switched on."""

@@ -24,6 +24,7 @@ CRDS = kube_tools.SHARED / "crds"
 NVIDIA = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "nvidia"}
 """As NVIDIA's operator makes it on a GPU cluster."""
 FACTORY, KAFKA = Mode("factory", "plant"), Mode("factory-kafka", "plant")
+SECOND = Mode("factory-kafka", "second-factory")
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +178,26 @@ def test_kafka_stays_when_its_release_goes(cluster: KubeCluster) -> None:
         "--take-ownership",
     )  # fmt: skip
     assert names(cluster, "kafkatopic") == topics
+
+
+def test_a_second_factory_comes_and_goes_beside_the_first(cluster: KubeCluster) -> None:
+    """On the Kafka of the test above: one more release in its namespace, and none of the first's objects is touched."""
+    before = names(cluster, "kafkatopic") | names(cluster, "kafkauser")
+    second = ["plant2", SECOND.chart_folder, "--namespace", NAMESPACE, "--values", SECOND.values_file]
+    cluster.helm("install", *second)
+    made = (names(cluster, "kafkatopic") | names(cluster, "kafkauser")) - before
+    assert {"plant2-frames", "plant2-alerting"} <= made
+    assert all(name.startswith("plant2-") for name in made)
+    assert names(cluster, "kafka") == {"kafka"}
+    cluster.helm("upgrade", *second, "--set", "topics.framePartitions=16")
+    assert one(cluster, "kafkatopic", "plant2-frames")["spec"]["partitions"] == 16
+    cluster.helm("uninstall", "plant2", "--namespace", NAMESPACE)
+    assert names(cluster, "kafkatopic") | names(cluster, "kafkauser") == before | made
+    # As its notes say.
+    cluster.kubectl(
+        "--namespace", NAMESPACE, "delete", "kafkatopics,kafkausers", "-l", "app.kubernetes.io/instance=plant2"
+    )
+    assert names(cluster, "kafkatopic") | names(cluster, "kafkauser") == before
 
 
 def test_the_dry_run_is_no_empty_promise(cluster: KubeCluster, renders: dict[Mode, Render]) -> None:

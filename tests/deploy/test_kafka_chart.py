@@ -1,10 +1,11 @@
 """The Kafka of a factory: topics as the code has them, users who may do what their component does and no more."""
 
+import json
 from typing import Any
 
 import pytest
 import yaml
-from support.charts import Mode, Object, Render, rendered
+from support.charts import Mode, Object, Render, helm, rendered
 
 from pipeline import groups
 from pipeline.topics import topics
@@ -49,17 +50,63 @@ def test_kafka_and_its_data_outlive_the_release(kafka: Render) -> None:
         assert all(volume["deleteClaim"] is False for volume in pool["spec"]["storage"]["volumes"])
 
 
-def test_everything_belongs_to_the_cluster(kafka: Render) -> None:
-    cluster = kafka.one("Kafka")["metadata"]["name"]
-    for found in kafka.objects:
+def test_everything_belongs_to_the_cluster(own_kafka: Render) -> None:
+    cluster = own_kafka.one("Kafka")["metadata"]["name"]
+    for found in own_kafka.objects:
         if found["kind"] != "Kafka":
             assert found["metadata"]["labels"]["strimzi.io/cluster"] == cluster
 
 
-def test_kafkas_pods_are_restricted(kafka: Render) -> None:
-    spec = kafka.one("Kafka")["spec"]
+SCRAM, SECOND = Mode("factory-kafka", "scram"), Mode("factory-kafka", "second-factory")
+
+
+def test_a_second_factory_is_topics_and_users_on_the_kafka_that_stands(renders: dict[Mode, Render]) -> None:
+    first, second = renders[SCRAM], renders[SECOND]
+    assert {found["kind"] for found in second.objects} == {"KafkaTopic", "KafkaUser"}
+    cluster = first.one("Kafka")["metadata"]["name"]
+    assert {found["metadata"]["labels"]["strimzi.io/cluster"] for found in second.objects} == {cluster}
+    # What the notes delete it by is its own.
+    assert {found["metadata"]["labels"]["app.kubernetes.io/instance"] for found in second.objects} == {"plant2"}
+    assert not names(first) & names(second)
+    # The user's authentication is what the listener asks for.
+    (listener,) = first.one("Kafka")["spec"]["kafka"]["listeners"]
+    assert {user["spec"]["authentication"]["type"] for user in second.of_kind("KafkaUser")} == {
+        listener["authentication"]["type"]
+    }
+
+
+def names(render: Render) -> set[tuple[str, str]]:
+    """Of the objects, and of the topics that they stand for."""
+    topics = {("topic", found["spec"]["topicName"]) for found in render.of_kind("KafkaTopic")}
+    return topics | {(found["kind"], found["metadata"]["name"]) for found in render.objects}
+
+
+def test_the_users_of_one_factory_may_do_nothing_in_another(renders: dict[Mode, Render]) -> None:
+    for mode, prefix in ((SCRAM, "plant1."), (SECOND, "plant2.")):
+        for user in renders[mode].of_kind("KafkaUser"):
+            for acl in user["spec"]["authorization"]["acls"]:
+                assert acl["resource"]["name"].startswith(prefix), user["metadata"]["name"]
+
+
+def test_the_exporter_tells_of_every_factory_on_its_kafka(own_kafka: Render) -> None:
+    """The second's topics and groups have a prefix that the release with the cluster does not know."""
+    exporter = own_kafka.one("Kafka")["spec"]["kafkaExporter"]
+    assert "topicRegex" not in exporter
+    assert "groupRegex" not in exporter
+
+
+def test_secrets_can_be_marked_for_a_program_that_copies_them() -> None:
+    told = {"reflector.example/copy-to": "plant2"}
+    found = rendered(SCRAM, "--set-json", f"security.secretAnnotations={json.dumps(told)}")
+    for user in found.of_kind("KafkaUser"):
+        assert user["spec"]["template"]["secret"]["metadata"]["annotations"] == told
+    assert found.one("Kafka")["spec"]["kafka"]["template"]["clusterCaCert"]["metadata"]["annotations"] == told
+
+
+def test_kafkas_pods_are_restricted(own_kafka: Render) -> None:
+    spec = own_kafka.one("Kafka")["spec"]
     templates = [spec["kafka"]["template"], spec["entityOperator"]["template"], spec["kafkaExporter"]["template"]]
-    templates += [pool["spec"]["template"] for pool in kafka.of_kind("KafkaNodePool")]
+    templates += [pool["spec"]["template"] for pool in own_kafka.of_kind("KafkaNodePool")]
     for template in templates:
         for part, content in template.items():
             security = content["securityContext"]
@@ -102,7 +149,7 @@ def test_nobody_but_readers_of_everything_reads_by_pattern(kafka: Render) -> Non
             if acl["resource"]["name"] == "*" or acl["resource"]["patternType"] == "prefix"
         ]
         if wild:
-            assert user["metadata"]["name"] in ("kafka-operator", "kafka-data-platform")
+            assert user["metadata"]["name"] in ("kafka-operator", "kafka-data-platform", "plant2-operator")
             assert all(acl["operations"] == ["Read"] for acl in wild)
 
 
@@ -118,21 +165,28 @@ def test_an_open_trial_has_no_users(renders: dict[Mode, Render]) -> None:
     assert "authorization" not in trial.one("Kafka")["spec"]["kafka"]
 
 
-def test_the_notes_say_what_the_factory_chart_needs(renders: dict[Mode, Render]) -> None:
-    """The values that the notes of one chart print are values of the other."""
-    from support.charts import helm
-
-    mode = Mode("factory-kafka", "plant")
+def notes(mode: Mode) -> str:
     done = helm(
-        "template", "kafka", mode.chart_folder, "--values", mode.values_file, "--show-only", "templates/NOTES.txt"
-    )
-    if done.returncode:  # Helm shows notes at an install only
-        done = helm("install", "kafka", mode.chart_folder, "--values", mode.values_file, "--dry-run=client")
-    notes = done.stdout[done.stdout.index("kafka:\n", done.stdout.index('chart "factory"')) :]
-    told = yaml.safe_load(notes[: notes.index("`helm uninstall`")])["kafka"]
-    assert told["bootstrap"] == "kafka-kafka-bootstrap:9093"
-    names = {user["metadata"]["name"] for user in renders[mode].of_kind("KafkaUser")}
-    assert {user["existingSecret"] for user in told["users"].values()} <= names
+        "install", mode.release, mode.chart_folder, "--values", mode.values_file, "--namespace", "streams",
+        "--dry-run=client",
+    )  # fmt: skip
+    return done.stdout[done.stdout.index("NOTES:") :]
+
+
+@pytest.mark.parametrize("mode", [Mode("factory-kafka", "plant"), SECOND], ids=str)
+def test_the_notes_say_what_the_factory_chart_needs(renders: dict[Mode, Render], mode: Mode) -> None:
+    """The values that the notes of one chart print are values of the other, also in another namespace."""
+    said = notes(mode)
+    said = said[said.index("  kafka:\n", said.index('chart "factory"')) :]
+    told = yaml.safe_load(said[: said.index("\n\n")])["kafka"]
+    assert told["bootstrap"] == "kafka-kafka-bootstrap.streams.svc:9093"
+    assert told.get("topicPrefix", "") == values_of(renders[mode])["topics"]["prefix"]
+    users = {user["metadata"]["name"] for user in renders[mode].of_kind("KafkaUser")}
+    assert {user["existingSecret"] for user in told["users"].values()} <= users
+
+
+def test_what_the_notes_delete_is_of_this_release_alone() -> None:
+    assert "delete kafkatopics,kafkausers -l app.kubernetes.io/instance=plant2\n" in notes(SECOND) + "\n"
 
 
 def test_both_charts_speak_of_the_same_users(plant: Render) -> None:

@@ -353,6 +353,12 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
         ("plant", {"security.readers": ["alerting"]}, ["which is a component's name: choose another"]),
         ("plant", {"security.type": "plain"}, ["'scram-sha-512'"]),
         ("plant", {"clusterName": "x" * 41}, ["maxLength"]),
+        ("second-factory", {"clusterName": "mine"}, ['no cluster is made beside "kafka": clear clusterName']),
+        (
+            "plant",
+            {"security.readers": ["r" * 60]},
+            ["at most 64 characters, and these are 66; choose a shorter one"],
+        ),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )

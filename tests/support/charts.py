@@ -35,7 +35,11 @@ class Mode:
     @property
     def release(self) -> str:
         """As deploy/README.md names them."""
-        return {"factory": "factory", "factory-kafka": "kafka"}[self.chart]
+        return (
+            "plant2"
+            if self.values == "second-factory"
+            else {"factory": "factory", "factory-kafka": "kafka"}[self.chart]
+        )
 
     def __str__(self) -> str:
         return f"{self.chart}/{self.values}"

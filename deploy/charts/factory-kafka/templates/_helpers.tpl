@@ -1,5 +1,11 @@
+{{/* The Kafka that topics and users belong to. */}}
 {{- define "kafka.cluster" -}}
-{{ .Values.clusterName | default .Release.Name }}
+{{ .Values.existingCluster | default .Values.clusterName | default .Release.Name }}
+{{- end }}
+
+{{/* The beginning of all names of this release. */}}
+{{- define "kafka.name" -}}
+{{ ternary .Release.Name (include "kafka.cluster" .) (ne .Values.existingCluster "") }}
 {{- end }}
 
 {{/* Call with (list $ component). */}}
@@ -7,7 +13,7 @@
 {{- $root := index . 0 -}}
 strimzi.io/cluster: {{ include "kafka.cluster" $root }}
 app.kubernetes.io/part-of: andon
-app.kubernetes.io/instance: {{ include "kafka.cluster" $root }}
+app.kubernetes.io/instance: {{ include "kafka.name" $root }}
 app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
