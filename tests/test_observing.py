@@ -1,13 +1,16 @@
 """Metrics and health of a process, as Prometheus and a supervisor ask for them."""
 
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
+from pipeline.errors import AndonError
 from workers.local.ports import LOOPBACK, free_ports
 from workers.observing import Health, observe
 
@@ -15,13 +18,13 @@ pytestmark = pytest.mark.unit
 
 
 @contextmanager
-def observed(health: Health) -> Iterator[str]:
+def observed(health: Health, host: str = LOOPBACK) -> Iterator[str]:
     registry = CollectorRegistry()
     Gauge("andon_answer", "of everything", registry=registry).set(42)
     (port,) = free_ports(1)
-    close = observe(registry, health, LOOPBACK, port)
+    close = observe(registry, health, host, port)
     try:
-        yield f"http://{LOOPBACK}:{port}"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
         close()
 
@@ -49,6 +52,24 @@ def test_metrics_are_served_beside_health() -> None:
         status, page = get(f"{url}/metrics")
     assert status == 200
     assert "andon_answer 42.0" in page
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_it_listens_on_an_ipv6_address(host: str) -> None:
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    with observed(lambda: None, host) as url:
+        assert get(f"{url}/healthz") == (200, "well\n")
+
+
+@pytest.mark.parametrize("host", [LOOPBACK, "192.0.2.1", "no such host"])
+def test_where_it_cannot_listen_is_told_in_a_sentence(host: str) -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            AndonError, match=f"can't listen on {host}, port {port}, for --metrics-port: .*ANDON_METRICS"
+        ):
+            observe(CollectorRegistry(), lambda: None, host, port)
 
 
 def test_a_closed_port_can_be_used_again() -> None:

@@ -1,5 +1,6 @@
 """What a process shows to those who watch it: `/metrics` for Prometheus and `/healthz` for a supervisor."""
 
+import socket
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from threading import Thread
@@ -8,12 +9,18 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from pipeline.errors import AndonError
+
 Health = Callable[[], str | None]
 """What is wrong with the process, or None. Something that a restart would mend: never that Kafka is away."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):
@@ -25,7 +32,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 def observe(registry: CollectorRegistry, health: Health, host: str, port: int) -> Callable[[], None]:
-    """Serves `/metrics` and `/healthz` until the returned function is called. Raises OSError when the port is taken."""
+    """Serves `/metrics` and `/healthz` until the returned function is called. Raises AndonError where that can't be."""
     metrics: Callable[[Any, Any], Iterable[bytes]] = make_wsgi_app(registry)
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -36,7 +43,14 @@ def observe(registry: CollectorRegistry, health: Health, host: str, port: int) -
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [(fault or "well").encode() + b"\n"]
 
-    server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
+    try:
+        kind = _Server6 if ":" in host else _Server
+        server = make_server(host, port, app, server_class=kind, handler_class=_Quiet)
+    except OSError as error:
+        raise AndonError(
+            f"can't listen on {host}, port {port}, for --metrics-port: {error.strerror}. "
+            "Choose another port, or an address of this machine for ANDON_METRICS_HOST"
+        ) from error
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.charts import Mode, helm
+from support.charts import Mode, helm, rendered
 
 pytestmark = pytest.mark.unit
 
@@ -56,6 +56,7 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         # Kafka.
         ("minimal", {"kafka.bootstrap": ""}, ["kafka.bootstrap is empty: set it to host:port"]),
         ("minimal", {"kafka.bootstrap": "kafka"}, ["write host:port of each broker"]),
+        ("minimal", {"kafka.bootstrap": "fd00::1:9092"}, ["write host:port of each broker", "or [fd00::1]:9093"]),
         ("minimal", {"kafka.bootstrap": "a:9092, b:9092"}, ["separated by commas alone"]),
         ("minimal", {"kafka.auth.type": "mtls"}, ["needs TLS: set kafka.tls.enabled to true"]),
         ("minimal", {"kafka.auth.type": "plain"}, ["passwords in clear", "use scram-sha-512"]),
@@ -323,6 +324,15 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
 def test_the_factory_refuses(values: str, changes: dict[str, Any], says: list[str], tmp_path: Path) -> None:
     told = refusal("factory", values, changes, tmp_path)
     assert all(part in told for part in says), told
+
+
+def test_brokers_may_have_ipv6_addresses() -> None:
+    brokers = "kafka:9094,[fd00::1]:9092"
+    found = rendered(Mode("factory", "minimal"), "--set-json", f'kafka.bootstrap="{brokers}"')
+    (alerting,) = found.one("Deployment", "-alerting")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "KAFKA_BOOTSTRAP", "value": brokers} in alerting["env"]
+    rules = found.one("NetworkPolicy", "-alerting")["spec"]["egress"]
+    assert {9092, 9094} <= {port["port"] for rule in rules for port in rule["ports"]}
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

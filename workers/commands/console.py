@@ -131,9 +131,8 @@ def run(
                 f"First run: log in as {first.name!r} with {first.password}  (for one login; then choose another)"
             )
         scheme = "https" if tls_certificate else "http"
-        serve(
-            desk, host, port, tls_certificate, tls_key, lambda: typer.echo(f"the page is at {scheme}://{host}:{port}")
-        )
+        at = f"[{host}]" if ":" in host else host
+        serve(desk, host, port, tls_certificate, tls_key, lambda: typer.echo(f"the page is at {scheme}://{at}:{port}"))
 
 
 def _zone(name: str | None) -> ZoneInfo | None:

@@ -10,7 +10,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipeline import groups
-from pipeline.errors import AndonError
 from workers.console.desk import Desk
 from workers.console.feedback import FeedbackStore
 from workers.console.pages.events import listeners
@@ -65,10 +64,7 @@ def exporting(desk: Desk, host: str, port: int | None) -> Iterator[None]:
         return
     registry = CollectorRegistry()
     registry.register(ConsoleMetrics(desk))
-    try:
-        close = observe(registry, lambda: None, host, port)
-    except OSError as error:
-        raise AndonError(f"can't listen on {host}:{port} for --metrics-port: {error.strerror}") from error
+    close = observe(registry, lambda: None, host, port)
     try:
         yield
     finally:
