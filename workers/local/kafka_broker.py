@@ -49,8 +49,11 @@ class KafkaBroker(LocalServer):
         properties = self._write_properties()
         # Kafka writes meta.properties last, so a format that was cut short is simply done again.
         if not (self._data / "meta.properties").exists():
-            self._format(java, properties)
+            self._format(self._java_to_format(), properties)
         return ChildProcess(self.name, [*java, "kafka.Kafka", str(properties)], self.log, cwd=self.folder)
+
+    def _java_to_format(self) -> list[str]:
+        return self._java()
 
     def _answers(self, timeout_s: float) -> bool:
         return accepts_connections(self.port) and broker_answers(self.bootstrap, timeout_s)
@@ -91,7 +94,11 @@ class KafkaBroker(LocalServer):
                 timeout=_FORMAT_TIMEOUT_S,
                 cwd=self.folder,
             )
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired as error:
+            raise ServiceError(
+                f"Kafka did not format {self._data} in {error.timeout:g} s. Is the machine very busy? Try again"
+            ) from error
+        except subprocess.CalledProcessError as error:
             raise ServiceError(
                 f"Kafka could not format {self._data}: {error.output or error}\n"
                 "Check that the disk has room and the folder may be written"
@@ -109,6 +116,10 @@ class _ForItsClasses(KafkaBroker):
 
     def _class_options(self, classpath: str) -> tuple[str, ...]:
         return self._options
+
+    def _java_to_format(self) -> list[str]:
+        """Not watched: what formatting needs is no broker, and writing it down would take as long once more."""
+        return [word for word in self._java() if word not in self._options]
 
 
 def _run_once(options: tuple[str, ...], folder: Path) -> None:
