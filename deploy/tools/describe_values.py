@@ -28,7 +28,13 @@ def schema_of(values_file: Path) -> dict[str, Any]:
     assert isinstance(root, yaml.MappingNode)
     # `global` is what Helm hands to every chart.
     properties = _properties(root, lines) | {"global": {"type": "object", "description": "Helm's own."}}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **closed(properties)}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_section(root, properties)}
+
+
+def _section(node: yaml.MappingNode, properties: dict[str, Any]) -> dict[str, Any]:
+    """Sections in it are required: Helm takes one that is left empty (`kafka:`) for a wish to have none at all."""
+    sections = [key.value for key, value in node.value if isinstance(value, yaml.MappingNode) and value.value]
+    return closed(properties, required=sections) if sections else closed(properties)
 
 
 def _properties(node: yaml.MappingNode, lines: list[str]) -> dict[str, Any]:
@@ -47,7 +53,7 @@ def _property(key: yaml.ScalarNode, value: yaml.Node, lines: list[str]) -> dict[
     elif isinstance(value, yaml.MappingNode):
         if not value.value:
             sys.exit(f"line {key.start_mark.line + 1}: say what {key.value} may hold, with # @schema {{use: …}}")
-        return {"description": description, **closed(_properties(value, lines))}
+        return {"description": description, **_section(value, _properties(value, lines))}
     elif isinstance(value, yaml.SequenceNode):
         found |= {"type": "array"}
         extra["items"] = PARTS[extra["items"].pop("use")] if "use" in extra["items"] else extra["items"]

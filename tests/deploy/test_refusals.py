@@ -44,6 +44,10 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"inference.replicas": "two"}, ["/inference/replicas", "want integer"]),
         ("minimal", {"lines.press-1.stop.action": "STOPP"}, ["'HOLD'"]),
         ("minimal", {"lines.press-1.stop": None}, ["stop"]),
+        # Left empty in the file, which is null for YAML, and no section at all for Helm.
+        ("minimal", {"monitoring": None}, ["missing property 'monitoring'"]),
+        ("minimal", {"kafka.tls": None}, ["at '/kafka': missing property 'tls'"]),
+        ("minimal", {"kafka.bootstrap": None}, ["kafka.bootstrap is empty: set it to host:port"]),
         # Names.
         ("minimal", {"fullnameOverride": "a-name-of-thirty-eight-characters-long"}, ["maxLength", "37"]),
         ("minimal", {"images.registry": "registry.example"}, ["registry.exampleandon/worker:", "end it with a slash"]),
@@ -355,6 +359,7 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
     ("values", "changes", "says"),
     [
         ("plant", {"brokrs": {}}, ["'brokrs'", "'brokers'"]),
+        ("plant", {"replication": None}, ["missing property 'replication'"]),
         ("plant", {"replication.factor": 4}, ["there are 3 brokers: set at most 3"]),
         ("plant", {"replication.minInSync": 3}, ["one broker away would stop all writing: set 2"]),
         ("trial", {"replication.minInSync": 2}, ["nothing could ever be written: set 1"]),

@@ -102,7 +102,7 @@
 
 {{- define "factory.toKafka" -}}
 - ports:
-    {{- range splitList "," .Values.kafka.bootstrap | concat .Values.networkPolicy.kafka.morePorts | uniq }}
+    {{- range .Values.kafka.bootstrap | default "" | splitList "," | concat .Values.networkPolicy.kafka.morePorts | uniq }}
     - {port: {{ splitList ":" (toString .) | last | int }}, protocol: TCP}
     {{- end }}
   {{- with .Values.networkPolicy.kafka.to }}
