@@ -4,6 +4,7 @@ import importlib.util
 from typing import Any
 
 from pipeline.errors import AndonError
+from pipeline.kafka.handshake import tls_fault
 from pipeline.settings import Settings
 
 REQUEST_TIMEOUT_MS = 15_000
@@ -19,6 +20,8 @@ class KafkaUnavailableError(AndonError):
 
 def no_answer(settings: Settings, error: BaseException) -> KafkaUnavailableError:
     """In one voice. The library tells whoever waits for a first connection nothing but that there was none."""
+    if fault := tls_fault(settings):
+        return KafkaUnavailableError(f"no Kafka broker answers at {settings.kafka_bootstrap}: {fault}")
     check = "Is it running, and is KAFKA_BOOTSTRAP right?"
     if settings.kafka_security_protocol != "PLAINTEXT":
         check = "Is it running, is KAFKA_BOOTSTRAP right, and does it take our password or certificate?"

@@ -1,0 +1,102 @@
+"""What a TLS handshake with the brokers says. kafka-python tells whoever waits for a first connection that there was
+none, whether a certificate has expired, a file is damaged or nobody is there."""
+
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+from pipeline.settings import Settings
+
+_HANDSHAKE_S = 3.0
+_REFUSAL_S = 1.0
+"""In TLS 1.3 a server refuses the client's certificate only after the client takes the handshake for done."""
+_EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
+"""OpenSSL's X509_V_ERR_…"""
+
+
+def tls_fault(settings: Settings) -> str | None:
+    """A sentence that says what is wrong with the certificates, or None: nothing was found, or nobody answers."""
+    if not settings.kafka_security_protocol.endswith("SSL"):
+        return None
+    try:
+        context = _context(settings)
+    except _UnusableError as error:
+        return str(error)
+    for address in settings.kafka_bootstrap.split(","):
+        if fault := _fault_at(address, context, settings):
+            return fault
+    return None
+
+
+class _UnusableError(Exception):
+    """A file that holds what TLS cannot use."""
+
+
+def _context(settings: Settings) -> ssl.SSLContext:
+    """As kafka-python makes it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority, certificate, key = settings.kafka_files.values()
+    try:
+        if authority:
+            context.load_verify_locations(authority)
+        else:
+            context.load_default_certs()
+    except (OSError, ssl.SSLError) as error:
+        raise _UnusableError(f"KAFKA_SSL_CAFILE: {authority} holds no certificate in PEM form") from error
+    if certificate:
+        try:
+            context.load_cert_chain(certificate, key, password=lambda: "")  # it would ask at the terminal
+        except (OSError, ssl.SSLError) as error:
+            if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+                told = f"KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE: the key {key} is not the key of {certificate}"
+            else:
+                told = f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: {certificate} and {key or 'no other file'} hold no "
+                told += "certificate and unlocked key in PEM form"
+            raise _UnusableError(told) from error
+    return context
+
+
+def _fault_at(address: str, context: ssl.SSLContext, settings: Settings) -> str | None:
+    try:
+        place = urlsplit(f"//{address}")
+        host, port = place.hostname or "", place.port or 9092
+    except ValueError:  # IPv6 without brackets
+        return None
+    try:
+        with (
+            socket.create_connection((host, port), _HANDSHAKE_S) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            secure.settimeout(_REFUSAL_S)
+            secure.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        return f"the certificate of {address} is not believed: {_why(error, settings)}"
+    except ssl.SSLError as error:
+        reason = error.reason or ""
+        if "ALERT" in reason:
+            words = reason.split("ALERT_")[-1].replace("_", " ").lower()
+            mine = settings.kafka_ssl_certfile
+            return f"{address} refuses our certificate ({words}): " + (
+                f"KAFKA_SSL_CERTFILE is {mine}"
+                if mine
+                else "name one in KAFKA_SSL_CERTFILE, its key in KAFKA_SSL_KEYFILE"
+            )
+        if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
+            return f"{address} does not speak TLS: is it the port of another listener?"
+    except OSError:
+        pass  # nobody there, or nothing wrong that TLS tells
+    return None
+
+
+def _why(error: ssl.SSLCertVerificationError, settings: Settings) -> str:
+    match error.verify_code:
+        case code if code in (_EXPIRED, _NOT_YET):
+            return f"{error.verify_message}. Renew it there, or set this machine's clock"
+        case code if code in (_OTHER_NAME, _OTHER_ADDRESS):
+            return f"{error.verify_message}. Write in KAFKA_BOOTSTRAP a name that it holds"
+    authority = settings.kafka_ssl_cafile
+    return f"{error.verify_message}. " + (
+        f"KAFKA_SSL_CAFILE is {authority}: it must hold the authority that signed it"
+        if authority
+        else "Name the authority that signed it in KAFKA_SSL_CAFILE"
+    )

@@ -1,0 +1,132 @@
+"""What is wrong with a certificate is told in words, by a handshake with a real TLS server."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.certificates import DAY, NOW, Signed, signed, written
+
+from pipeline.kafka.connection import no_answer
+from pipeline.kafka.handshake import tls_fault
+from pipeline.settings import Settings
+from workers.local.ports import LOOPBACK, free_ports
+
+pytestmark = pytest.mark.unit
+
+
+class Server:
+    """Wants a certificate of the authority, as Kafka with ssl.client.auth=required does."""
+
+    def __init__(self, own: tuple[Path, Path], authority: Path) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(*own)
+        self._context.load_verify_locations(authority)
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._listener = socket.create_server((LOOPBACK, 0))
+        self.address = f"{LOOPBACK}:{self._listener.getsockname()[1]}"
+        self._ends = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while not self._ends.is_set():
+            try:
+                peer = self._listener.accept()[0]
+                with self._context.wrap_socket(peer, server_side=True) as secure:
+                    secure.recv(1)  # until the client has seen enough
+            except OSError:
+                continue
+
+    def close(self) -> None:
+        self._ends.set()
+        self._listener.close()
+
+
+@pytest.fixture(scope="module")
+def authority() -> Signed:
+    return signed()
+
+
+@pytest.fixture
+def at(tmp_path: Path, authority: Signed) -> Iterator[dict[str, object]]:
+    """Settings with which nothing is wrong, and the server that they lead to."""
+    ca, _ = written(tmp_path, "ca", authority)
+    server = Server(written(tmp_path, "server", signed(authority)), ca)
+    certificate, key = written(tmp_path, "client", signed(authority))
+    yield {
+        "kafka_bootstrap": server.address, "kafka_security_protocol": "SSL",
+        "kafka_ssl_cafile": ca, "kafka_ssl_certfile": certificate, "kafka_ssl_keyfile": key,
+    }  # fmt: skip
+    server.close()
+
+
+def told(found: dict[str, object]) -> str:
+    return str(no_answer(Settings.model_validate(found), TimeoutError("nothing")))
+
+
+def test_of_good_certificates_nothing_is_said(at: dict[str, object]) -> None:
+    assert tls_fault(Settings.model_validate(at)) is None
+
+
+def test_our_certificate_has_expired(at: dict[str, object], tmp_path: Path, authority: Signed) -> None:
+    certificate, key = written(tmp_path, "old", signed(authority, until=NOW - DAY))
+    said = told(at | {"kafka_ssl_certfile": certificate, "kafka_ssl_keyfile": key})
+    assert f"refuses our certificate (certificate expired): KAFKA_SSL_CERTFILE is {certificate}" in said
+
+
+def test_we_have_none_and_they_want_one(at: dict[str, object]) -> None:
+    said = told(at | {"kafka_ssl_certfile": None, "kafka_ssl_keyfile": None})
+    assert "refuses our certificate (certificate required): name one in KAFKA_SSL_CERTFILE" in said
+
+
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        ({"until": NOW - DAY}, "is not believed: certificate has expired. Renew it there, or set this machine's clock"),
+        ({"address": "127.0.0.9"}, "Write in KAFKA_BOOTSTRAP a name that it holds"),
+    ],
+    ids=["expired", "of another name"],
+)
+def test_the_brokers_certificate(
+    at: dict[str, object], server: dict[str, object], says: str, tmp_path: Path, authority: Signed
+) -> None:
+    own = written(tmp_path, "other", signed(authority, **server))  # type: ignore[arg-type]
+    other = Server(own, tmp_path / "ca.crt")
+    try:
+        assert says in told(at | {"kafka_bootstrap": other.address})
+    finally:
+        other.close()
+
+
+def test_another_authority_signed_it(at: dict[str, object], tmp_path: Path) -> None:
+    stranger, _ = written(tmp_path, "stranger", signed())
+    assert f"KAFKA_SSL_CAFILE is {stranger}: it must hold" in told(at | {"kafka_ssl_cafile": stranger})
+
+
+def test_files_that_tls_cannot_use(at: dict[str, object], tmp_path: Path, authority: Signed) -> None:
+    _, key = written(tmp_path, "another", signed(authority))
+    assert f"the key {key} is not the key of" in told(at | {"kafka_ssl_keyfile": key})
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    assert f"KAFKA_SSL_CAFILE: {nonsense} holds no certificate" in told(at | {"kafka_ssl_cafile": nonsense})
+    assert "hold no certificate and unlocked key" in told(at | {"kafka_ssl_certfile": nonsense})
+
+
+def test_who_speaks_no_tls(at: dict[str, object]) -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def answer() -> None:
+            with listener.accept()[0] as peer:
+                peer.recv(1)
+                peer.sendall(b"what?\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"{LOOPBACK}:{listener.getsockname()[1]}"
+        assert f"{address} does not speak TLS" in told(at | {"kafka_bootstrap": address})
+
+
+def test_where_nobody_is_there_the_question_stays(at: dict[str, object]) -> None:
+    (port,) = free_ports(1)
+    assert "Is it running, is KAFKA_BOOTSTRAP right" in told(at | {"kafka_bootstrap": f"{LOOPBACK}:{port}"})
