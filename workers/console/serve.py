@@ -11,23 +11,34 @@ import uvicorn
 from pipeline.errors import AndonError
 from workers.console.app import create_app
 from workers.console.desk import Desk
+from workers.console.own_tls import OwnCertificate
 from workers.console.patience import Patience
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _MOST_CONNECTIONS = 500
 _END_S = 3
 """Streams of events never end by themselves."""
+_LOOK_TICKS = 50
+"""At the certificate: every 5 s."""
 
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._own: OwnCertificate | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        if self.config.ssl and self.config.ssl_certfile and self.config.ssl_keyfile:
+            self._own = OwnCertificate(self.config.ssl, Path(self.config.ssl_certfile), Path(self.config.ssl_keyfile))
         if not self.should_exit:
             self._on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._own and counter % _LOOK_TICKS == 0:
+            self._own.look()
+        return await super().on_tick(counter)
 
 
 def serve(
