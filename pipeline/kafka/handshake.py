@@ -77,7 +77,7 @@ def _fault_at(address: str, context: ssl.SSLContext, settings: Settings) -> str 
             words = reason.split("ALERT_")[-1].replace("_", " ").lower()
             mine = settings.kafka_ssl_certfile
             return f"{address} refuses our certificate ({words}): " + (
-                f"KAFKA_SSL_CERTFILE is {mine}"
+                f"KAFKA_SSL_CERTFILE is {mine}; look at its dates and at who signed it"
                 if mine
                 else "name one in KAFKA_SSL_CERTFILE, its key in KAFKA_SSL_KEYFILE"
             )
@@ -89,13 +89,14 @@ def _fault_at(address: str, context: ssl.SSLContext, settings: Settings) -> str 
 
 
 def _why(error: ssl.SSLCertVerificationError, settings: Settings) -> str:
+    message = error.verify_message.rstrip(".")
     match error.verify_code:
         case code if code in (_EXPIRED, _NOT_YET):
-            return f"{error.verify_message}. Renew it there, or set this machine's clock"
+            return f"{message}. Renew it there, or set this machine's clock"
         case code if code in (_OTHER_NAME, _OTHER_ADDRESS):
-            return f"{error.verify_message}. Write in KAFKA_BOOTSTRAP a name that it holds"
+            return f"{message}. Write in KAFKA_BOOTSTRAP a name that it holds"
     authority = settings.kafka_ssl_cafile
-    return f"{error.verify_message}. " + (
+    return f"{message}. " + (
         f"KAFKA_SSL_CAFILE is {authority}: it must hold the authority that signed it"
         if authority
         else "Name the authority that signed it in KAFKA_SSL_CAFILE"
