@@ -3,11 +3,13 @@ none, whether a certificate has expired, a file is damaged or nobody is there.""
 
 import socket
 import ssl
+import time
 from urllib.parse import urlsplit
 
 from pipeline.settings import Settings
 
-_HANDSHAKE_S = 3.0
+_SEARCH_S = 3.0
+"""With all brokers together: somebody waits for the answer."""
 _REFUSAL_S = 1.0
 """In TLS 1.3 a server refuses the client's certificate only after the client takes the handshake for done."""
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
@@ -22,8 +24,10 @@ def tls_fault(settings: Settings) -> str | None:
         context = _context(settings)
     except _UnusableError as error:
         return str(error)
+    ends = time.monotonic() + _SEARCH_S
     for address in settings.kafka_bootstrap.split(","):
-        if fault := _fault_at(address, context, settings):
+        left_s = ends - time.monotonic()
+        if left_s > 0 and (fault := _fault_at(address, context, settings, left_s)):
             return fault
     return None
 
@@ -56,7 +60,7 @@ def _context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def _fault_at(address: str, context: ssl.SSLContext, settings: Settings) -> str | None:
+def _fault_at(address: str, context: ssl.SSLContext, settings: Settings, timeout_s: float) -> str | None:
     try:
         place = urlsplit(f"//{address}")
         host, port = place.hostname or "", place.port or 9092
@@ -64,7 +68,7 @@ def _fault_at(address: str, context: ssl.SSLContext, settings: Settings) -> str 
         return None
     try:
         with (
-            socket.create_connection((host, port), _HANDSHAKE_S) as plain,
+            socket.create_connection((host, port), timeout_s) as plain,
             context.wrap_socket(plain, server_hostname=host) as secure,
         ):
             secure.settimeout(_REFUSAL_S)

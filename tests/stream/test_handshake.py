@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,17 @@ def test_who_speaks_no_tls(at: dict[str, object]) -> None:
         threading.Thread(target=answer, daemon=True).start()
         address = f"{LOOPBACK}:{listener.getsockname()[1]}"
         assert f"{address} does not speak TLS" in told(at | {"kafka_bootstrap": address})
+
+
+def test_brokers_that_are_silent_hold_nobody_up_for_long(
+    at: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.kafka.handshake._SEARCH_S", 0.2)
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        address = f"{LOOPBACK}:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        assert tls_fault(Settings.model_validate(at | {"kafka_bootstrap": ",".join([address] * 20)})) is None
+    assert time.monotonic() - began < 2
 
 
 def test_where_nobody_is_there_the_question_stays(at: dict[str, object]) -> None:
