@@ -218,25 +218,18 @@ def test_a_modbus_device_that_answers_with_less_than_was_asked_is_told_so(
         server.shutdown()
 
 
-@pytest.mark.parametrize(
-    ("unit", "stays", "told"), [(7, True, "no answer of unit 1 in"), (1, False, "closed the connection")]
-)
-def test_a_modbus_device_that_takes_the_write_and_answers_as_another_or_hangs_up_proves_nothing(
-    unit: int, stays: bool, told: str, tmp_path: Path
-) -> None:
+def test_a_modbus_device_that_answers_as_another_unit_proves_nothing(tmp_path: Path) -> None:
     class Odd(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             with suppress(OSError):
                 while request := self.request.recv(260):
-                    self.request.sendall(request[:4] + bytes([0, 6, unit]) + request[7:12])
-                    if not stays:
-                        return
+                    self.request.sendall(request[:4] + bytes([0, 6, 7]) + request[7:12])
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Odd) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         actuator = open_actuator(LINE, config("modbus", server.server_address[1], tmp_path))
-        with pytest.raises(ActuatorError, match=told):
+        with pytest.raises(ActuatorError, match="no answer of unit 1 in"):
             write(actuator, HOLD)
         actuator.close()
         server.shutdown()

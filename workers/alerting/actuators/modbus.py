@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import select
+import socket
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pymodbus import ModbusException
@@ -18,12 +22,20 @@ logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the driver tells eac
 
 _WRITTEN = ("stop", "run_permit", "reject")
 """Coils that Andon writes, in this order: the stop first."""
+KNOCK_AGAIN_S = 0.02
 
 
 class ModbusActuator:
+    """Keeps one connection, where the device lets it: many close after each answer, and get one for each request."""
+
     def __init__(self, config: ModbusConfig) -> None:
         self._config = config
         self._client: ModbusTcpClient | None = None
+        self._has_answered = False
+        """On this connection. One that is closed then was not refused."""
+        self._peer: str | None = None
+        """The address that answered, until a fault: a name may lead to two devices, and what is written to one must
+        not be proved by the other."""
 
     @property
     def address(self) -> str:
@@ -34,29 +46,68 @@ class ModbusActuator:
 
     def exchange(self, image: Image, guard: Guard) -> ReadBack:
         def write_and_read() -> ReadBack:
-            client = self._connected()
+            self._connected()
             guard()
-            self._write(client, image)
+            self._write(image, guard)
             return read_until(self._read, image, self._config.timeout_s)
 
         return self._guarded(write_and_read)
 
     def close(self) -> None:
+        self._hang_up()
+        self._peer = None
+
+    def _hang_up(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             client.close()
 
+    def _ask(self, request: Callable[[ModbusTcpClient], Any], again: Guard = lambda: None) -> Any:
+        """Once more where a connection is closed that has answered before: that says nothing of this request, which may
+        be repeated, since it reads or writes a level. `again` is asked before it leaves by another connection."""
+        deadline_s = time.monotonic() + self._config.timeout_s
+        while True:
+            was, client = self._client, self._connected()
+            if client is not was:
+                again()
+            try:
+                answer = request(client)
+            except (ConnectionException, ConnectionError):
+                if not self._has_answered and not self._may_knock_again(deadline_s):
+                    raise
+                self._hang_up()
+                continue
+            self._has_answered = True
+            if self._peer is None and client.socket is not None:
+                self._peer = _address_of(client.socket)
+            if answer.isError():
+                raise ActuatorError(f"refused: {answer}")
+            return answer
+
     def _connected(self) -> ModbusTcpClient:
+        if self._client is not None and _is_closed(self._client.socket):
+            self._hang_up()
         if self._client is None:
-            config = self._config
-            client = ModbusTcpClient(
-                config.host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name="andon"
-            )
-            if not client.connect():
-                client.close()
-                raise ActuatorError("nothing answers there")
-            self._client = client
+            self._client, self._has_answered = self._connect(), False
         return self._client
+
+    def _connect(self) -> ModbusTcpClient:
+        config, deadline_s = self._config, time.monotonic() + self._config.timeout_s
+        while True:
+            host = self._peer or config.host
+            client = ModbusTcpClient(
+                host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name="andon"
+            )
+            if client.connect():
+                return client
+            client.close()
+            if not self._may_knock_again(deadline_s):
+                raise ActuatorError("nothing answers there")
+
+    def _may_knock_again(self, deadline_s: float) -> bool:
+        """Where somebody has just answered; after a moment, in which a small device opens its socket anew."""
+        time.sleep(KNOCK_AGAIN_S)
+        return self._peer is not None and time.monotonic() < deadline_s
 
     def _guarded(self, do: Callable[[], ReadBack]) -> ReadBack:
         try:
@@ -70,33 +121,35 @@ class ModbusActuator:
 
     def _told(self, error: Exception) -> str:
         """pymodbus speaks of its retries, and calls an answer of another unit none."""
-        if isinstance(error, ConnectionException):
-            return "it closed the connection instead of answering; it has to keep one open for several requests"
+        if isinstance(error, ConnectionException | ConnectionError):
+            return "it closed the connection instead of answering"
         if isinstance(error, ModbusIOException):
             return f"no answer of unit {self._config.unit} in {self._config.timeout_s:g} s; is that its unit?"
         return str(error)
 
-    def _write(self, client: ModbusTcpClient, image: Image) -> None:
+    def _write(self, image: Image, again: Guard) -> None:
         config, unit = self._config, self._config.unit
         if config.block is not None:
             code = getattr(config.codes, image.level)
             high, low = image.epoch >> 16 & 0xFFFF, image.epoch & 0xFFFF
             values = [high, low, image.heartbeat, code, int(image.run_permit)]
-            _checked(client.write_registers(config.block, values, device_id=unit))
+            at = config.block
+            self._ask(lambda client: client.write_registers(at, values, device_id=unit), again)
             return
         coils = config.coils
         for name in _WRITTEN:
             address = getattr(coils, name)
             if address is not None:
                 value = on_wire(name, getattr(image, name), config.inverted)
-                _checked(client.write_coil(address, value, device_id=unit))
+                self._ask(partial(_write_coil, address=address, value=value, unit=unit), again)
 
     def _read(self) -> ReadBack:
-        client, config, unit = self._connected(), self._config, self._config.unit
+        config, unit = self._config, self._config.unit
         found: dict[str, Any] = {}
         if config.block is not None:
-            answer = client.read_holding_registers(config.block, count=BLOCK_REGISTERS, device_id=unit)
-            words = _checked(answer).registers
+            at = config.block
+            answer = self._ask(lambda client: client.read_holding_registers(at, count=BLOCK_REGISTERS, device_id=unit))
+            words = answer.registers
             if len(words) < BLOCK_REGISTERS:
                 raise ActuatorError(f"answered {len(words)} registers of {BLOCK_REGISTERS}")
             found["epoch"] = words[0] << 16 | words[1]
@@ -105,7 +158,7 @@ class ModbusActuator:
             found["run_permit"] = bool(words[4])  # as asked; the coil, where one is named, says how it stands
         for name, address in config.coils:
             if address is not None:
-                bits = _checked(client.read_coils(address, count=1, device_id=unit)).bits
+                bits = self._ask(partial(_read_coil, address=address, unit=unit)).bits
                 if not bits:
                     raise ActuatorError(f"answered without the coil {address}")
                 found[name] = bool(bits[0])
@@ -113,7 +166,23 @@ class ModbusActuator:
         return ReadBack(**found, fallen=fallen).turned(config.inverted)
 
 
-def _checked(answer: Any) -> Any:
-    if answer.isError():
-        raise ActuatorError(f"refused: {answer}")
-    return answer
+def _write_coil(client: ModbusTcpClient, *, address: int, value: bool, unit: int) -> Any:
+    return client.write_coil(address, value, device_id=unit)
+
+
+def _read_coil(client: ModbusTcpClient, *, address: int, unit: int) -> Any:
+    return client.read_coils(address, count=1, device_id=unit)
+
+
+def _address_of(sock: socket.socket) -> str:
+    return socket.getnameinfo(sock.getpeername(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+
+
+def _is_closed(sock: socket.socket | None) -> bool:
+    """By the peer, as far as it shows yet."""
+    if sock is None:
+        return True
+    try:
+        return bool(select.select([sock], [], [], 0)[0]) and sock.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True

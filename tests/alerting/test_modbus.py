@@ -1,0 +1,184 @@
+"""Devices that close their connection after each answer, as many do: the proof of a stop is no weaker for it."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alerting.plc_peers import LINE, config
+from pymodbus.server.requesthandler import ServerRequestHandler
+
+from pipeline.events import Action
+from workers.alerting.actuators.base import Actuator, ActuatorError, Image, LeaseLostError, matches
+from workers.alerting.actuators.open import open_actuator
+from workers.local.ports import free_ports
+from workers.plc.ladder import Ladder
+from workers.plc.station import Station
+
+pytestmark = pytest.mark.services
+
+HOLD = Image(epoch=70_000, heartbeat=7, action=Action.HOLD, run_permit=False)
+REJECT = Image(epoch=70_000, heartbeat=8, action=Action.REJECT, run_permit=True)
+RUN = Image(epoch=70_000, heartbeat=9, action=None, run_permit=True)
+
+
+def _at_once(handler: Any) -> None:
+    handler.transport.close()
+
+
+def _a_little_later(handler: Any) -> None:
+    handler.loop.call_later(0.003, handler.transport.close)
+
+
+def _with_a_reset(handler: Any) -> None:
+    handler.loop.call_later(0.003, handler.transport.abort)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], None]], list[int]]:
+    """Lets pymodbus' server hang up behind each of its answers; the list grows by one for each."""
+    sent: list[int] = []
+    send = ServerRequestHandler.server_send
+
+    def closing(hang_up: Callable[[Any], None]) -> list[int]:
+        def and_close(handler: Any, pdu: Any, addr: Any) -> None:
+            send(handler, pdu, addr)
+            sent.append(pdu.function_code)
+            hang_up(handler)
+
+        monkeypatch.setattr(ServerRequestHandler, "server_send", and_close)
+        return sent
+
+    return closing
+
+
+@contextmanager
+def device(folder: Path, protocol: str = "modbus", host: str = "127.0.0.1") -> Iterator[tuple[Ladder, Actuator]]:
+    (port,) = free_ports(1)
+    ladder = Ladder(LINE)
+    with Station([ladder], host, modbus_port=port):
+        actuator = open_actuator(LINE, config(protocol, port, folder))
+        try:
+            yield ladder, actuator
+        finally:
+            actuator.close()
+
+
+@pytest.mark.parametrize("protocol", ["modbus", "coils"])
+@pytest.mark.parametrize("hang_up", [_at_once, _a_little_later, _with_a_reset])
+def test_a_device_that_closes_after_each_answer_is_written_to_and_read_back(
+    protocol: str, hang_up: Callable[[Any], None], answers: Any, tmp_path: Path
+) -> None:
+    sent = answers(hang_up)
+    with device(tmp_path, protocol) as (ladder, actuator):
+        for image in (RUN, HOLD, HOLD, REJECT, RUN):
+            found = actuator.exchange(image, lambda: None)
+            assert matches(image, found), found
+        assert actuator.read() == found
+        assert ladder.stops == 1
+        ladder.stuck = True
+        assert actuator.exchange(HOLD, lambda: None).stop is False
+    assert len(sent) > 30  # as many connections
+
+
+def test_a_write_asks_the_lease_again_before_it_leaves_by_another_connection(answers: Any, tmp_path: Path) -> None:
+    """To hand the device the rest of a stop takes another connection, which may take its time."""
+    answers(_at_once)
+    with device(tmp_path, "coils") as (ladder, actuator):
+
+        def lost_once_the_stop_stands() -> None:
+            if ladder.stop:
+                raise LeaseLostError
+
+        with pytest.raises(LeaseLostError):
+            actuator.exchange(HOLD, lost_once_the_stop_stands)
+        assert (ladder.stop, ladder.permit) == (True, True)
+
+
+def test_a_device_that_listens_for_one_connection_at_a_time_is_waited_for(tmp_path: Path) -> None:
+    """Small ones open their socket anew after each: for a moment nobody listens."""
+    (port,) = free_ports(1)
+    ended = threading.Event()
+    refused = 0
+
+    def one_after_the_other(to: int) -> None:
+        while not ended.is_set():
+            with socket.create_server(("127.0.0.1", port)) as listener:
+                listener.settimeout(0.2)
+                with suppress(TimeoutError), listener.accept()[0] as asking:
+                    listener.close()
+                    with socket.create_connection(("127.0.0.1", to)) as plc, suppress(OSError):
+                        plc.sendall(asking.recv(260))
+                        asking.sendall(plc.recv(260))
+            time.sleep(0.05)
+
+    ladder, (plc_port,) = Ladder(LINE), free_ports(1)
+    with Station([ladder], modbus_port=plc_port):
+        gateway = threading.Thread(target=one_after_the_other, args=(plc_port,))
+        gateway.start()
+        actuator = open_actuator(LINE, config("modbus", port, tmp_path))
+        try:
+            while True:
+                try:
+                    found = actuator.exchange(HOLD, lambda: None)
+                    break
+                except ActuatorError:  # it may not listen yet
+                    refused += 1
+                    assert refused < 50
+                    time.sleep(0.02)
+            assert matches(HOLD, found), found
+        finally:
+            actuator.close()
+            ended.set()
+            gateway.join(5)
+
+
+def test_what_is_written_to_one_of_two_devices_of_a_name_is_not_proved_by_the_other(
+    answers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name may lead to two, and a closed connection would else let the other answer for it."""
+    answers(_at_once)
+    (port,) = free_ports(1)
+    first, second = Ladder(LINE), Ladder(LINE, stuck=True)
+    asked = config("modbus", port, tmp_path).model_copy(update={"host": "plc.of.a.plant"})
+    found_at = ["127.0.0.1", "127.0.0.2"]
+    resolve = socket.getaddrinfo
+
+    def in_turns(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "plc.of.a.plant":
+            host = found_at[0]
+            found_at.reverse()
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", in_turns)
+    with Station([first], "127.0.0.1", modbus_port=port), Station([second], "127.0.0.2", modbus_port=port):
+        actuator = open_actuator(LINE, asked)
+        try:
+            for image in (RUN, HOLD, RUN, HOLD):
+                assert matches(image, actuator.exchange(image, lambda: None))
+            assert len(first.written) == 4
+            assert not second.written
+        finally:
+            actuator.close()
+
+
+def test_a_device_that_never_answers_before_it_closes_is_told_so_and_not_asked_for_ever(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = 0
+
+        def hang_up() -> None:
+            nonlocal taken
+            with suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+                    taken += 1
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        actuator = open_actuator(LINE, config("modbus", listener.getsockname()[1], tmp_path))
+        with pytest.raises(ActuatorError, match="closed the connection instead of answering"):
+            actuator.exchange(HOLD, lambda: None)
+        assert taken <= 2
