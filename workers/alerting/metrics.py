@@ -9,7 +9,10 @@ from prometheus_client.registry import Collector
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome
 from pipeline.kafka.consumer import LoopState
+from workers.alerting.actuators.certificates import validities
+from workers.alerting.actuators.config import OpcUaConfig
 from workers.alerting.effects import Effect, Refusal, Takeover
+from workers.alerting.policy import Policies
 from workers.alerting.silence import Watch
 from workers.observing import observe
 
@@ -105,6 +108,10 @@ class Metrics:
         """Adds the loop's own numbers: lag, and how long ago it last turned."""
         self.registry.register(_LoopCollector(loop))
 
+    def watch_certificates(self, policies: Policies) -> None:
+        """Adds until when those of OPC UA hold, as their files say when they are asked for."""
+        self.registry.register(_CertificateCollector(policies))
+
     def serve(self, loop: LoopState, host: str, port: int) -> None:
         """Metrics, and whether the loop still turns."""
 
@@ -135,3 +142,23 @@ class _LoopCollector(Collector):
             "Since the loop last turned; it turns several times a second when all is well.",
             value=monotonic() - self._loop.last_turn_monotonic_s,
         )
+
+
+class _CertificateCollector(Collector):
+    def __init__(self, policies: Policies) -> None:
+        self._lines = {
+            line_id: policy.actuator
+            for line_id, policy in policies.lines.items()
+            if isinstance(policy.actuator, OpcUaConfig)
+        }
+
+    def collect(self) -> Iterable[Metric]:
+        ends = GaugeMetricFamily(
+            "andon_alerting_plc_certificate_ends_seconds",
+            "Until when a certificate of an OPC UA line holds, as Unix time.",
+            labels=["line", "whose"],
+        )
+        for line_id, config in self._lines.items():
+            for validity in validities(config):
+                ends.add_metric([line_id, validity.whose], validity.ends.timestamp())
+        yield ends

@@ -54,6 +54,7 @@ def run_with(
     with ExitStack() as ends:
         ends.callback(publisher.close)
         metrics = Metrics()
+        metrics.watch_certificates(policies)
         lease = Lease(SESSION_TIMEOUT_S)
         present = Present()
         plant = Plant(policies, lease, clock=present, exchanged=metrics.exchanged)

@@ -43,7 +43,12 @@ def run(
 @alerting.command()
 def check(policies: PoliciesFile) -> None:
     """Say what the policy file means, or what is wrong with it."""
+    from contextlib import suppress
+
+    from pipeline.events import now
     from pipeline.files.config import read_config
+    from workers.alerting.actuators.certificates import remarks
+    from workers.alerting.actuators.config import OpcUaConfig
     from workers.alerting.policy import LinePolicy, Policies
 
     found = read_config(policies, Policies)
@@ -65,6 +70,10 @@ def check(policies: PoliciesFile) -> None:
     for line_id, policy in found.lines.items():
         if policy.actuator and policy.actuator.believes:
             typer.echo(f"warning: {line_id}: {policy.actuator.believes}", err=True)
+        if isinstance(policy.actuator, OpcUaConfig):
+            with suppress(ImportError):  # what reads certificates comes with the protocol
+                for remark in remarks(policy.actuator, now()):
+                    typer.echo(f"warning: {line_id}: {remark}", err=True)
 
 
 @alerting.command()

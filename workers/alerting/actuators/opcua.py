@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from asyncua import Client, ua
 from asyncua.common.ua_utils import data_type_to_variant_type
 
+from pipeline.events import now
 from workers.alerting.actuators.base import (
     ActuatorError,
     Guard,
@@ -24,6 +25,7 @@ from workers.alerting.actuators.base import (
     on_wire,
     read_until,
 )
+from workers.alerting.actuators.certificates import remarks
 from workers.alerting.actuators.config import OpcUaConfig
 from workers.alerting.actuators.secret_file import SecretFile
 
@@ -38,6 +40,7 @@ HANG_UP_S = 1.0
 REQUESTS = 2
 CONNECTING_REQUESTS = 9
 """So many times the time-out of one request. To connect takes six, and more where the server asks for security."""
+TELL_DATES_EVERY_S = 86_400.0
 _WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
 
 
@@ -51,6 +54,7 @@ class OpcUaActuator:
         self._farewell: Future[None] | None = None
         """The last, which whoever closes waits for: a session that is not ended keeps its place at the server."""
         self._types: dict[str, ua.VariantType] = {}
+        self._dates_told_s: float | None = None
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="opcua", daemon=True).start()
 
@@ -62,6 +66,7 @@ class OpcUaActuator:
         return self._run(self._read())
 
     def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        self._tell_dates()
         self._run(self._write(image, guard))
         return read_until(self.read, image, self._config.timeout_s)
 
@@ -71,6 +76,13 @@ class OpcUaActuator:
             if self._farewell:
                 self._farewell.result(HANG_UP_S * 2)
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _tell_dates(self) -> None:
+        """Each day anew: what only a start tells is forgotten in a year without one."""
+        if self._dates_told_s is None or time.monotonic() - self._dates_told_s > TELL_DATES_EVERY_S:
+            self._dates_told_s = time.monotonic()
+            for remark in remarks(self._config, now()):
+                log.warning("%s: %s", self._config.url, remark)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """From the driver's thread. Any fault ends the connection; the next call makes another. A server that hangs is
@@ -92,6 +104,7 @@ class OpcUaActuator:
             why = str(error) or f"no answer in {time.monotonic() - began_s:.1f} s ({type(error).__name__})"
             if connecting and self._config.security:  # a server that can't read us says nothing
                 why += "; has it the certificate that `security` names last, and does it trust ours?"
+                why = "; ".join([why, *remarks(self._config, now())])
             raise ActuatorError(why) from error
 
     async def _connected(self) -> Client:

@@ -1,0 +1,92 @@
+"""The dates of OPC UA's certificates: told long before, and nothing that ends a stop."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alerting.plc_peers import config
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from typer.testing import CliRunner
+
+from workers.alerting.actuators.certificates import remarks, validities
+from workers.alerting.actuators.config import OpcUaConfig
+from workers.alerting.metrics import Metrics
+from workers.alerting.policy import Policies
+from workers.commands.alerting import alerting
+
+pytestmark = pytest.mark.unit
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+YEARS = timedelta(days=900)
+
+
+def certificate(file: Path, ends: datetime, begins: datetime = NOW - YEARS) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file.stem)])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begins, ends)
+    kind = serialization.Encoding.PEM if file.suffix == ".pem" else serialization.Encoding.DER
+    file.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(kind))
+    return file
+
+
+def opcua(folder: Path, own: Path, server: Path | None) -> OpcUaConfig:
+    found = config("opcua", 4840, folder)
+    assert isinstance(found, OpcUaConfig)
+    named = [own, folder / "key.pem", *([server] if server else [])]
+    return found.model_copy(update={"security": ",".join(["Basic256Sha256,SignAndEncrypt", *map(str, named)])})
+
+
+def test_what_holds_for_long_is_not_told_of(tmp_path: Path) -> None:
+    own, server = (certificate(tmp_path / name, NOW + YEARS) for name in ("own.der", "server.pem"))
+    found = opcua(tmp_path, own, server)
+    assert [(one.whose, one.ends) for one in validities(found)] == [("own", NOW + YEARS), ("server", NOW + YEARS)]
+    assert not remarks(found, NOW)
+    assert not remarks(config("opcua", 4840, tmp_path), NOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "told"),
+    [
+        (NOW - YEARS, NOW + timedelta(days=12, hours=1), "in 12 days"),
+        (NOW - YEARS, NOW - timedelta(days=1), "has expired on"),
+        (NOW + timedelta(days=2), NOW + YEARS, "is a clock wrong"),
+    ],
+)
+def test_what_ends_soon_has_ended_or_not_begun_is_told_with_its_file(
+    tmp_path: Path, begins: datetime, ends: datetime, told: str
+) -> None:
+    own, server = (certificate(tmp_path / name, ends, begins) for name in ("own.der", "server.pem"))
+    first, second = remarks(opcua(tmp_path, own, server), NOW)
+    assert told in first
+    assert f"our own certificate {own}" in first
+    assert told in second
+    assert f"the pinned server certificate {server}" in second
+
+
+def test_a_file_that_is_none_is_left_to_the_connection(tmp_path: Path) -> None:
+    (tmp_path / "own.der").write_bytes(b"nonsense")
+    assert not validities(opcua(tmp_path, tmp_path / "own.der", tmp_path / "missing.pem"))
+
+
+def test_check_and_the_metric_tell_of_it(tmp_path: Path) -> None:
+    own = certificate(tmp_path / "own.der", NOW - timedelta(days=1))
+    server = certificate(tmp_path / "server.pem", NOW + YEARS)
+    line = {
+        "actuator": opcua(tmp_path, own, server).model_dump(mode="json", exclude={"inverted"}),
+        "on_loss": "hold-on-loss",
+    }
+    content = {"defaults": {"k": 3, "n": 5, "action": "HOLD"}, "lines": {"line-1": line}}
+    file = tmp_path / "policies.yaml"
+    file.write_text(str(content).replace("None", "null"))
+    result = CliRunner().invoke(alerting, ["check", "--policies", str(file)])
+    assert result.exit_code == 0, result.output
+    assert f"warning: line-1: our own certificate {own} has expired" in result.output
+    metrics = Metrics()
+    metrics.watch_certificates(Policies.model_validate(content))
+    ends = metrics.registry.get_sample_value(
+        "andon_alerting_plc_certificate_ends_seconds", {"line": "line-1", "whose": "server"}
+    )
+    assert ends == (NOW + YEARS).timestamp()
