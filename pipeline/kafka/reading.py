@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 
@@ -139,10 +139,13 @@ def follow(
     *,
     from_beginning: bool = False,
     start: Mapping[Place, int] | None = None,
+    ends: Mapping[Place, int] | None = None,
+    reached: Callable[[], None] = lambda: None,
 ) -> Iterator[Incoming]:
     """Yields what comes until `stop` is set; from now on unless `from_beginning`.
 
-    start: offsets to begin at instead, for the partitions that it names.
+    start: offsets to begin at instead, for the partitions that it names. reached: called once, when all before `ends`
+    was yielded.
     """
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
@@ -151,8 +154,15 @@ def follow(
         for at in places:
             if start and (at.topic, at.partition) in start:
                 consumer.seek(at, start[at.topic, at.partition])
+        left = [at for at in places if (at.topic, at.partition) in (ends or {})]
         while not stop.is_set():
             try:
+                if left and ends:
+                    # By position, not by the last record: compaction and aborted writes leave holes at the end.
+                    read_to = {at: consumer.position(at, timeout_ms=5_000) or 0 for at in left}
+                    left = [at for at in left if read_to[at] < ends[at.topic, at.partition]]
+                    if not left:
+                        reached()
                 polled = consumer.poll(timeout_ms=200)
             except KafkaError as error:
                 if not error.retriable:

@@ -293,7 +293,7 @@ def test_why_an_alarm_was_raised_stays_said_after_its_cause_is_gone() -> None:
 
 def test_a_stopped_line_comes_before_all_others() -> None:
     memory = memory_of(alerting_score(0, camera="a", line_id="a-line"), *stopped().alarms, *stopped().commands)
-    reader, gauges = SimpleNamespace(fault=None, standing_fault=None), SimpleNamespace(now=CALM)
+    reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)
     live = Live(memory, reader, gauges, lambda line: None, 10)  # type: ignore[arg-type]
     assert [(view.line_id, view.mood) for view in live.snapshot().lines] == [
         ("line-1", Mood.STOPPED),
@@ -306,9 +306,19 @@ def test_a_page_that_is_older_than_the_worker_says_that_it_misses_alarms() -> No
     newer = known.to_json().replace(b'"defects"', b'"earthquake"')
     memory = memory_of(alerting_score(0))
     memory.read(Incoming(TOPICS.alarms.name, 0, 0, 0, b"line-1", newer))
-    reader, gauges = SimpleNamespace(fault=None, standing_fault=None), SimpleNamespace(now=CALM)
+    reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)
     live = Live(memory, reader, gauges, lambda line: None, 10)  # type: ignore[arg-type]
     assert "Records of alarms or commands (1) can't be read" in drawn_lines(live.snapshot(), Options(data=Path()))
+
+
+def test_a_page_that_is_still_reading_the_past_says_so_and_calls_nothing_good() -> None:
+    memory = memory_of(alerting_score(0))
+    why = "the page is still reading what the factory told: 7 records are left"
+    reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=why), SimpleNamespace(now=CALM)
+    found = Live(memory, reader, gauges, lambda line: None, 10).snapshot()  # type: ignore[arg-type]
+    assert found.fault == why
+    lamps = {light.name: light.lamp for light in found.lines[0].lights}
+    assert Lamp.UNKNOWN is lamps["Judging"] is lamps["Heartbeat"]
 
 
 def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:

@@ -84,7 +84,7 @@ class Live:
                 self._policy(line_id),
                 self._gauges.now,
                 at,
-                self._reader.fault,
+                self._reader.fault or self._reader.behind,
                 causes,
             )
             for line_id in memory.lines()
@@ -97,6 +97,6 @@ class Live:
             lines=views,
             unacknowledged=sum(alarm.state in UNACKNOWLEDGED for alarm in standing),
             alarm_changes=memory.alarm_changes,
-            fault=self._reader.fault or self._reader.standing_fault,
+            fault=self._reader.fault or self._reader.standing_fault or self._reader.behind,
             untold=memory.untold,
         )

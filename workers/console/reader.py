@@ -18,7 +18,7 @@ LAST_RETRY_S = 10.0
 
 
 class Reader:
-    """`close` ends it. `fault` says what keeps it from reading; `caught_up` turns true once the past is read."""
+    """`close` ends it. `fault` says what keeps it from reading; `behind`, until the past is read, that it is not."""
 
     def __init__(self, settings: Settings, memory: Memory) -> None:
         self._settings = settings
@@ -29,6 +29,7 @@ class Reader:
         self.fault: str | None = "the page has only just started, and is reading what the factory told"
         self.standing_fault: str | None = None
         """Why the alarms that stood before this page's memory could not be read."""
+        self._caught_up = False
         self._thread = threading.Thread(target=self._run, name="console-reader", daemon=True)
 
     def start(self) -> None:
@@ -43,8 +44,15 @@ class Reader:
         return self._thread.is_alive()
 
     @property
-    def caught_up(self) -> bool:
-        return self.fault is None and all(self._places.get(at, 0) >= end for at, end in self._ends.items())
+    def behind(self) -> str | None:
+        """What is read so far looks like a factory without stops and alarms: an old state, and no sign that it is."""
+        if self._caught_up or not self._ends:
+            return None
+        left = sum(max(0, end - self._places.get(at, 0)) for at, end in self._ends.items())
+        return f"the page is still reading what the factory told: {left} records are left"
+
+    def _reached(self) -> None:
+        self._caught_up = True
 
     def _run(self) -> None:
         wait_s = RETRY_S
@@ -54,7 +62,14 @@ class Reader:
                     self._begin()
                 self.fault = None
                 wait_s = RETRY_S
-                for record in follow(self._settings, self._memory.topics, self._stop, start=self._places):
+                for record in follow(
+                    self._settings,
+                    self._memory.topics,
+                    self._stop,
+                    start=self._places,
+                    ends=self._ends,
+                    reached=self._reached,
+                ):
                     self._memory.read(record)
                     self._places[record.topic, record.partition] = record.offset + 1
             except AndonError as error:
