@@ -76,6 +76,27 @@ def test_the_longest_names_hide_nothing(login: Callable[..., Any], plant: Plant)
     assert box["x"] + box["width"] <= within["x"] + within["width"]
 
 
+def test_text_of_twice_the_size_fits_on_a_phone_and_is_that_of_the_browser(
+    login: Callable[..., Any], line: str
+) -> None:
+    """The chip `not acknowledged` stood out of its line; and the size that a person sets for all pages was ignored."""
+    page = login("operator-1", viewport={"width": 390, "height": 844}, has_touch=True)
+    page.locator(f'.line[data-line="{line}"]').filter(has_text="HOLD").wait_for()
+    page.add_init_script("addEventListener('DOMContentLoaded', () => document.documentElement.style.fontSize = '200%')")
+    too_wide_are_none(page, "/", "/alarms")
+    assert page.evaluate("getComputedStyle(document.body).fontSize") == "32px"
+    rule = "[...document.styleSheets].flatMap(s => [...s.cssRules]).find(r => r.selectorText == 'html').style.fontSize"
+    assert page.evaluate(rule) == "100%"
+
+
+def test_a_stop_on_a_large_screen_is_read_from_some_metres_away(login: Callable[..., Any], line: str) -> None:
+    """Of a television of 55 inches with a pixel for each pixel the letters were 5 mm high."""
+    page = login("operator-1", viewport={"width": 3840, "height": 2160})
+    stopped = page.locator(f'.line[data-line="{line}"] h2').filter(has_text="HOLD")
+    stopped.wait_for()
+    assert float(stopped.evaluate("heading => parseFloat(getComputedStyle(heading).fontSize)")) >= 36
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_no_number_is_broken_into_two_lines(login: Callable[..., Any], line: str, width: int) -> None:
     """A rule for long names had shrunk the columns of figures to a letter: `240.` above `0`."""

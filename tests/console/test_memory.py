@@ -16,8 +16,10 @@ from pipeline.events import (
     AlarmState,
     AuditEntry,
     BootEnd,
+    CommandReply,
     Doubt,
     Heartbeat,
+    Outcome,
     Score,
     Verdict,
     now,
@@ -25,6 +27,7 @@ from pipeline.events import (
 from pipeline.kafka.records import Incoming
 from pipeline.topics import topics
 from workers.alerting.policy import LinePolicy, Response
+from workers.alerting.reports import Answer, Link, apply
 from workers.console import lines
 from workers.console.desk import Options
 from workers.console.gauges import Backlog, Gauges
@@ -48,7 +51,7 @@ def memory_of(*events: object) -> Memory:
 def tell(memory: Memory, event: object) -> None:
     by_type = {
         "Score": TOPICS.scores, "Heartbeat": TOPICS.heartbeats, "Alarm": TOPICS.alarms,
-        "LineCommand": TOPICS.line_commands, "AuditEntry": TOPICS.audit_log,
+        "LineCommand": TOPICS.line_commands, "CommandReply": TOPICS.command_replies, "AuditEntry": TOPICS.audit_log,
     }  # fmt: skip
     topic = by_type[type(event).__name__].name
     memory.read(Incoming(topic, 0, 0, 0, b"key", event.to_json()))  # type: ignore[attr-defined]
@@ -225,7 +228,8 @@ CALM = Gauges(Backlog(), Backlog())
 
 
 def banner(line: Line, policy: LinePolicy | None = None, gauges: Gauges = CALM, late_s: float = 1) -> lines.LineView:
-    memory = memory_of(*line.alarms, *line.commands)
+    replies = [event for event in line.effects if isinstance(event, CommandReply)]
+    memory = memory_of(*line.alarms, *line.commands, *replies)
     at = line.commands[0].issued_at + timedelta(seconds=late_s) if line.commands else now()
     return lines.look(memory.line("line-1"), memory.standing("line-1"), [], policy, gauges, at)
 
@@ -249,6 +253,25 @@ def test_a_stop_that_no_plc_confirms_says_so() -> None:
     assert "NOT CONFIRMED" in banner(stopped(), late_s=30).detail
     assert "No PLC is connected" in banner(stopped(), HOLDS).detail
     assert banner(stopped(), HOLDS).modes == ("NO PLC: commands are published only",)
+
+
+def test_a_stop_that_was_confirmed_by_a_plc_that_is_lost_since_is_not_told_as_how_the_line_stands() -> None:
+    """It may have been given free at the PLC, or have lost its power, and the banner went on as if it had looked."""
+    line = stopped()
+    (command,) = line.commands
+    answer = Answer(
+        "line-1", line.state.epoch, command.command_id, Outcome.ACCEPTED, "modbus://plc", "stop=1", 1, now()
+    )
+    line.state, told = apply(line.state, answer, now())
+    line.effects += told
+    assert "NOT KNOWN NOW" not in banner(line).detail
+    line.state, told = apply(line.state, Link("line-1", line.state.epoch, False, now(), "can't be worked with"), now())
+    line.effects += told
+    assert banner(line).detail.startswith("HOLD read back from the PLC")
+    assert "NOT KNOWN NOW" in banner(line).detail
+    line.state, told = apply(line.state, Link("line-1", line.state.epoch, True, now()), now())
+    line.effects += told
+    assert "NOT KNOWN NOW" not in banner(line).detail
 
 
 def test_a_shelved_stop_stays_loud_and_a_shelved_alarm_does_not() -> None:

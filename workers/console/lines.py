@@ -137,7 +137,7 @@ def look(
         line_id=line.line_id,
         mood=Mood.STOPPED if line.level else Mood.ALARM if fresh else Mood.SEEN if open_ else calm,
         headline=_headline(line, open_, causes or {}, unwatched),
-        detail=_proof(line, policy, now),
+        detail=_proof(line, policy, alarms, now),
         value=(line.reply.value_read_back or "") if line.reply else "",
         command=line.command if line.level else None,
         alarms=alarms,
@@ -188,13 +188,15 @@ def _grouped(alarms: Sequence[Alarm]) -> tuple[Group, ...]:
     )
 
 
-def _proof(line: LineMemory, policy: LinePolicy | None, now: datetime) -> str:
-    """Whether the line really stands is the line's to say."""
+def _proof(line: LineMemory, policy: LinePolicy | None, alarms: Sequence[Alarm], now: datetime) -> str:
+    """Whether the line really stands is the line's to say. What it said before its PLC was lost is no proof of now."""
     command, reply = line.command, line.reply
     if command is None:
         return ""
     if reply is not None:
-        return _reply_words(reply)
+        lost = any(alarm.kind is AlarmKind.PLC and (alarm.beneath or alarm.state) in _ACTIVE for alarm in alarms)
+        unknown = lost and reply.outcome in CONFIRMED and line.level is not None
+        return _reply_words(reply) + ("; NOT KNOWN NOW, since its PLC is at fault. Look at the line" if unknown else "")
     if policy is not None and policy.actuator is None:
         return "" if line.level is None else "No PLC is connected: the command was published, and nobody confirms it"
     if line.level is None:
