@@ -126,11 +126,17 @@ class Driver:
             self._actuator.close()
 
     def _turn(self, order: Order) -> None:
-        if boot_time_s() - self._exchanged_at_s > LOOK_FIRST_AFTER_S and self._is_fenced(order):
-            return
-        if not drive.may_write(order, self._found, self._clock()):
-            self._look(order)
-            return
+        seen: ReadBack | None = None
+        if boot_time_s() - self._exchanged_at_s > LOOK_FIRST_AFTER_S:
+            # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes.
+            seen = self._actuator.read()
+            if seen.epoch is not None and seen.epoch > order.epoch:
+                self._fence(order, seen)
+                return
+        if drive.may_write(order, self._found, self._clock()) or self._look(order, seen):
+            self._write(order)
+
+    def _write(self, order: Order) -> None:
         alive = time.monotonic() < self._alive_until_s
         heartbeat = (self._heartbeat + 1) % HEARTBEATS if alive else self._heartbeat
         wanted = drive.image(order, heartbeat, alive=alive)
@@ -152,14 +158,6 @@ class Driver:
             case Verdict.FENCED:
                 self._fence(order, found)
 
-    def _is_fenced(self, order: Order) -> bool:
-        """After a pause, for whatever reason: another may have written meanwhile. Looks before it writes."""
-        found = self._actuator.read()
-        if found.epoch is not None and found.epoch > order.epoch:
-            self._fence(order, found)
-            return True
-        return False
-
     def _fence(self, order: Order, found: ReadBack) -> None:
         """Nothing is written any more until this worker takes the line over anew."""
         self._fenced_epoch = order.epoch
@@ -167,9 +165,10 @@ class Driver:
         log.error("line %s: %s", self.line_id, detail)
         self._tell_link(order, False, detail)
 
-    def _look(self, order: Order) -> None:
-        """Without writing: at first contact, and at a stop that is void."""
-        found = self._actuator.read()
+    def _look(self, order: Order, seen: ReadBack | None) -> bool:
+        """Without writing: at first contact, and at a stop that is void. Whether it may be written now. `seen`: what
+        was read just before; a slow PLC is not asked for it again."""
+        found = seen or self._actuator.read()
         at = self._clock()
         self._failures = 0
         first = self._found is None
@@ -178,12 +177,13 @@ class Driver:
             if found.stands_stopped:
                 detail = f"{self._actuator.address} is stopped ({found}), and not by an order that Andon knows"
                 self._tell_link(order, False, f"{detail}. It is left as it is; free it at the line")
-            elif first:
-                self._turn(order)
-        elif drive.applied(order, found):
+                return False
+            return first
+        if drive.applied(order, found):
             self._answer(order, Outcome.ACCEPTED, found, at, "read back after it was void for writing")
         else:
             self._answer(order, Outcome.EXPIRED, found, at, "void before the line confirmed it")
+        return False
 
     def _guard(self, order: Order) -> Callable[[], None]:
         """The last look before the bytes leave: the lease, the order, and the clock."""
