@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from alerting.plc_peers import LINE, config
+from pymodbus.pdu import ExceptionResponse
 from pymodbus.server.requesthandler import ServerRequestHandler
 
 from pipeline.events import Action
@@ -82,6 +83,36 @@ def test_a_device_that_closes_after_each_answer_is_written_to_and_read_back(
         assert actuator.read() == found
         assert ladder.stops == 1
     assert len(sent) > 30  # as many connections
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [(6, None), (11, None), (2, r"refused: exception 2 \(illegal address\)")], ids=str
+)
+def test_a_device_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
+    code: int, told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second request of an exchange was answered so, and with it the exchange was over: the stop got through in
+    one of sixty."""
+    send, sent = ServerRequestHandler.server_send, 0
+
+    def every_second(handler: Any, pdu: Any, addr: Any) -> None:
+        nonlocal sent
+        sent += 1
+        if sent % 2:
+            busy = ExceptionResponse(pdu.function_code, code, device_id=pdu.dev_id, transaction=pdu.transaction_id)
+            send(handler, busy, addr)
+        else:
+            send(handler, pdu, addr)
+
+    monkeypatch.setattr(ServerRequestHandler, "server_send", every_second)
+    with device(tmp_path) as (ladder, actuator):
+        if told:
+            with pytest.raises(ActuatorError, match=told):
+                actuator.exchange(HOLD, lambda: None)
+            assert sent == 1
+        else:
+            assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
+            assert ladder.stops == 1
 
 
 def test_a_write_asks_the_lease_again_before_it_leaves_by_another_connection(answers: Any, tmp_path: Path) -> None:

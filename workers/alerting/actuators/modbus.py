@@ -12,6 +12,7 @@ from typing import Any
 
 from pymodbus import ModbusException
 from pymodbus.client import ModbusTcpClient
+from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import ConnectionException, ModbusIOException
 
 from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, name_of, on_wire, read_until
@@ -22,6 +23,8 @@ logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the driver tells eac
 
 _WRITTEN = ("stop", "run_permit", "reject")
 """Coils that Andon writes, in this order: the stop first."""
+_LATER = (ExcCodes.ACKNOWLEDGE, ExcCodes.DEVICE_BUSY, ExcCodes.GATEWAY_PATH_UNAVIABLE, ExcCodes.GATEWAY_NO_RESPONSE)
+"""Exceptions that a device ends by itself. The request is to be repeated, the protocol says."""
 KNOCK_AGAIN_S = 0.02
 
 
@@ -80,9 +83,10 @@ class ModbusActuator:
             self._has_answered = True
             if self._peer is None and client.socket is not None:
                 self._peer = _address_of(client.socket)
-            if answer.isError():
-                raise ActuatorError(f"refused: {answer}")
-            return answer
+            if not answer.isError():
+                return answer
+            if answer.exception_code not in _LATER or not self._may_knock_again(deadline_s):
+                raise ActuatorError(f"refused: {_name_of(answer.exception_code)}")
 
     def _connected(self) -> ModbusTcpClient:
         if self._client is not None and _is_closed(self._client.socket):
@@ -164,6 +168,11 @@ class ModbusActuator:
                 found[name] = bool(bits[0])
         fallen = config.block is None and "stop" in config.inverted and not any(found.get(name) for name in _WRITTEN)
         return ReadBack(**found, fallen=fallen).turned(config.inverted)
+
+
+def _name_of(exception_code: int) -> str:
+    known = next((code.name for code in ExcCodes if code == exception_code), "unknown")
+    return f"exception {exception_code} ({known.lower().replace('_', ' ')})"
 
 
 def _write_coil(client: ModbusTcpClient, *, address: int, value: bool, unit: int) -> Any:
