@@ -324,6 +324,28 @@ def test_a_stopped_line_comes_before_all_others() -> None:
     ]
 
 
+def test_many_stops_are_counted_and_named_on_top_since_no_screen_shows_each() -> None:
+    """Of fifty lines that stood a large screen showed eight, and nothing said that there were more."""
+
+    def told(count: int) -> str:
+        lines = [stopped() for _ in range(count)]
+        names = [f"line-{number}" for number in range(count)]
+        events = [
+            event.model_copy(
+                update={"line_id": name, "alarm_id" if isinstance(event, Alarm) else "command_id": uuid.uuid4()}
+            )
+            for name, line in zip(names, lines, strict=True)
+            for event in (*line.alarms, *line.commands)
+        ]
+        reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)
+        live = Live(memory_of(*events), reader, gauges, lambda line: None, 10)  # type: ignore[arg-type]
+        return drawn_lines(live.snapshot(), Options(data=Path()))
+
+    assert "lines to stop" not in told(4)
+    assert "Andon asks 12 lines to stop: line-0, line-1, line-2," in told(12)
+    assert "line-29 and 40 more" in told(70)
+
+
 def test_a_page_that_is_older_than_the_worker_says_that_it_misses_alarms() -> None:
     (known,) = stopped().alarms
     newer = known.to_json().replace(b'"defects"', b'"earthquake"')
