@@ -15,7 +15,7 @@ from alerting.plc_peers import config, start_broker, wait_for
 from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
 from workers.alerting import effects, reports
-from workers.alerting.actuators.base import Guard, Image, ReadBack, matches
+from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, matches
 from workers.alerting.actuators.messages import to_message
 from workers.alerting.actuators.open import open_actuator
 from workers.alerting.drive import Order, image
@@ -481,6 +481,46 @@ def test_at_first_contact_a_plc_is_read_once_before_it_is_written(tmp_path: Path
         driver.order(order())
         wait_for(lambda: "exchange" in calls, "the first write")
         assert calls == ["read", "exchange"]
+    finally:
+        driver.end()
+        driver.join(5)
+        keeper.stop()
+
+
+def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path) -> None:
+    """Each write that failed was followed by a look, which was answered, and so by a write that was not, until the stop
+    was void: as at a webhook that answers 429 to whoever asks twice at once."""
+    requests: list[str] = []
+
+    class Limited:
+        address = "a limited one"
+        stopped = False
+
+        def read(self) -> ReadBack:
+            return self._take("read")
+
+        def exchange(self, image: Image, guard: Guard) -> ReadBack:
+            guard()
+            found = self._take("exchange")
+            self.stopped = image.stop
+            return replace(found, level=image.level, stop=image.stop, run_permit=image.run_permit)
+
+        def close(self) -> None:
+            pass
+
+        def _take(self, what: str) -> ReadBack:
+            requests.append(what)
+            if len(requests) % 2:
+                raise ActuatorError("answered 429 Too Many Requests")
+            return ReadBack(level="RUN", stop=False, run_permit=True, epoch=1)
+
+    actuator, lease, told = Limited(), Lease(6), list[Report]()
+    keeper = Keeper(lease)
+    driver = Driver("line-1", actuator, lease, told.append, cycle_s=5)
+    try:
+        driver.order(order(stop_command()))
+        wait_for(lambda: actuator.stopped, "the stop", 10)
+        assert requests[:4] == ["read", "read", "exchange", "exchange"]
     finally:
         driver.end()
         driver.join(5)

@@ -56,7 +56,7 @@ class Driver:
         self._heartbeat = 0
         self._found: ReadBack | None = None
         """What was last read in this epoch."""
-        self._exchanged_at_s = 0.0
+        self._heard_at_s = 0.0
         self._fenced_epoch = -1
         self._answered: tuple[object, Outcome] | None = None
         self._attempts = 0
@@ -127,12 +127,14 @@ class Driver:
 
     def _turn(self, order: Order) -> None:
         seen: ReadBack | None = None
-        if boot_time_s() - self._exchanged_at_s > LOOK_FIRST_AFTER_S:
+        if boot_time_s() - self._heard_at_s > LOOK_FIRST_AFTER_S:
             # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes.
             seen = self._actuator.read()
             if seen.epoch is not None and seen.epoch > order.epoch:
                 self._fence(order, seen)
                 return
+            # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
+            self._heard_at_s = boot_time_s()
         if drive.may_write(order, self._found, self._clock()) or self._look(order, seen):
             self._write(order)
 
@@ -147,7 +149,7 @@ class Driver:
         at = self._clock()
         self._heartbeat, self._failures = heartbeat, 0
         self._exchanged(self.line_id, time.perf_counter() - began, True)
-        self._found, self._exchanged_at_s = found, boot_time_s()
+        self._found, self._heard_at_s = found, boot_time_s()
         match drive.judge(wanted, found):
             case Verdict.PROVED:
                 self._tell_link(order, True)
