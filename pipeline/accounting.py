@@ -18,6 +18,10 @@ UNKNOWN = "(unknown)"
 DIED = "died"
 """The reason of frames that were in a camera worker's memory when it was killed."""
 
+MAY_HAVE_ARRIVED = ("shutdown", "spool_full", "unreadable")
+"""Reasons for which a camera worker gives up frames that are on their way: those that Kafka took without the answer
+coming back are no drops. In the order in which they are believed least."""
+
 SCORE_TOLERANCE = 1e-6
 """Relative. Two scores of one frame by one model that differ by more are a fault: the model promises the same."""
 
@@ -196,6 +200,7 @@ class Ledger:
         died = beat is not None and (beat.end is BootEnd.DIED or (beat.end is BootEnd.RUNNING and superseded))
         if died:
             del dropped[DIED]  # an upper bound, by a camera that could not know which of its frames got through
+        _take_back(dropped, dropped.total() - rest)
         total.dropped += dropped
         rest -= dropped.total()
         if beat is None or rest <= 0:
@@ -254,6 +259,13 @@ class _Sum:
             if not _same(first, result):
                 self.contradictions.append(f"{frame_id}: one model says both {first} and {result}")
                 return
+
+
+def _take_back(dropped: Counter[str], arrived: int) -> None:
+    """Leaves out so many drops of frames that Kafka has after all, as far as their reasons allow that."""
+    for reason in MAY_HAVE_ARRIVED:
+        arrived -= (taken := max(0, min(arrived, dropped[reason])))
+        dropped[reason] -= taken
 
 
 def _frame_id(boot: Boot, sequence: int) -> str:

@@ -247,6 +247,17 @@ def test_more_drops_than_frames_do_not_balance() -> None:
     assert not plant.account().balanced
 
 
+@pytest.mark.parametrize("reason", ["shutdown", "spool_full", "unreadable"])
+def test_a_frame_given_up_on_its_way_that_kafka_took_is_no_drop(reason: str) -> None:
+    """An end while the answers did not come through was told as a fault for good, with nothing missing."""
+    plant = Plant()
+    for sequence in range(3):
+        plant.score(plant.publish(sequence))
+    plant.beat(5, published=1, dropped={reason: 3, "buffer_full": 1}, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.scored, account.dropped, account.balanced) == (3, {reason: 1, "buffer_full": 1}, True)
+
+
 def test_a_frame_whose_record_was_lost_after_its_score_is_scored() -> None:
     """As by a broker that lost the end of its log in a power cut."""
     plant = Plant()
