@@ -25,6 +25,9 @@ coming back are no drops. In the order in which they are believed least."""
 SCORE_TOLERANCE = 1e-6
 """Relative. Two scores of one frame by one model that differ by more are a fault: the model promises the same."""
 
+_CAMERA_CHARACTERS = 64
+"""Of a camera's name at most. The key of a stray record may be megabytes."""
+
 _OF_ARRIVAL = frozenset({Doubt.LATE, Doubt.FUTURE})
 
 Boot = tuple[str, str]
@@ -108,7 +111,7 @@ class Ledger:
         try:
             frame = Frame.from_headers(record.headers)
         except ContractError:
-            self.strays[place] = (record.key or UNKNOWN.encode()).decode(errors="replace")
+            self.strays[place] = (record.key or UNKNOWN.encode()).decode(errors="replace")[:_CAMERA_CHARACTERS]
             return
         self.boots[frame.camera_id, frame.boot_id].published[frame.sequence].append(place)
 

@@ -14,6 +14,7 @@ from workers.commands.since import HELP, moment
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from pipeline.accounting import CameraAccount
 
@@ -33,6 +34,7 @@ def run(
     if context.invoked_subcommand:
         return
     from rich.progress import Progress
+    from rich.text import Text
 
     from pipeline.settings import read_settings
     from pipeline.take_stock import take_stock
@@ -50,9 +52,12 @@ def run(
     console.print(account_table(accounts))
     for account in accounts:
         for contradiction in account.contradictions:
-            console.print(f"[red]{contradiction}")
+            console.print(Text(contradiction, "red"))
     if not all(account.balanced for account in accounts):
-        console.print("[bold red]The sum does not hold.[/] Frames are missing or contradict themselves; see above.")
+        console.print(
+            "[bold red]The sum does not hold.[/] Frames are missing, contradict themselves, or were counted as dropped "
+            "although Kafka has them; see above."
+        )
         raise typer.Exit(1)
     console.print("[green]Every frame is accounted for.")
 
@@ -69,6 +74,9 @@ def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
     """One row a camera; the sum of scored, dropped, dead and in flight is what was captured."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
+
+    from workers.alerting.display import printable
 
     table = Table(title="Frame accounting", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("camera", no_wrap=True)
@@ -76,13 +84,20 @@ def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
         table.add_column(title, justify="right", no_wrap=True)
     for one in accounts:
         numbers = (one.captured, one.scored, one.not_ok, one.not_decidable)
-        row = [*map(str, numbers), _reasons(one.dropped), _reasons(one.dead), str(one.in_flight), str(one.missing)]
-        table.add_row(one.camera_id, *row, str(one.duplicates), style=None if one.balanced else "bold red")
+        reasons = (_reasons(one.dropped), _reasons(one.dead))
+        camera = Text(printable(one.camera_id))  # of a stray record: whatever its key was
+        rest = (one.in_flight, one.missing, one.duplicates)
+        style = None if one.balanced else "bold red"
+        table.add_row(camera, *map(str, numbers), *reasons, *map(str, rest), style=style)
     return table
 
 
-def _reasons(counts: "Mapping[str, int]") -> str:
-    return "\n".join(f"{count} {reason}" for reason, count in counts.items()) or "0"
+def _reasons(counts: "Mapping[str, int]") -> "Text":
+    from rich.text import Text
+
+    from workers.alerting.display import printable
+
+    return Text("\n".join(f"{count} {printable(reason)}" for reason, count in counts.items()) or "0")
 
 
 @audit.command()
