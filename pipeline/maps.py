@@ -171,6 +171,11 @@ class MapStore:
             pipe.expire(live, self.ttl_s)
         try:
             pipe.execute()
+        except redis.OutOfMemoryError as error:  # its own words begin with the bytes of a picture
+            raise MapStoreError(
+                f"Redis is full, and did not take {len(entries)} maps: give it more maxmemory, and maxmemory-policy "
+                "volatile-ttl, so that the oldest maps make room"
+            ) from error
         except redis.RedisError as error:
             raise MapStoreError(f"Redis did not take {len(entries)} maps: {error}") from error
 

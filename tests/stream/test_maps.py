@@ -11,6 +11,12 @@ from workers.local.valkey import Valkey
 pytestmark = pytest.mark.services
 
 
+def entry() -> MapEntry:
+    grid = np.ones((4, 4), np.float32)
+    position = KafkaPosition(topic="frames", partition=0, offset=7)
+    return MapEntry("andon:map:c:b:1:h", "c:b:1", "c", grid, b"jpeg", {}, position)
+
+
 def test_a_password_that_was_changed_is_asked_for_anew(own_redis: Valkey) -> None:
     """Replicas waited for Redis for ever, and frames in Kafka, until somebody deleted their pods."""
     admin, password = redis.Redis.from_url(own_redis.url), "old"
@@ -21,15 +27,26 @@ def test_a_password_that_was_changed_is_asked_for_anew(own_redis: Valkey) -> Non
 
     change("old")
     store = MapStore(own_redis.url, login=lambda: ("andon", password))
-    grid = np.ones((4, 4), np.float32)
-    entry = MapEntry(
-        "andon:map:c:b:1:h", "c:b:1", "c", grid, b"jpeg", {}, KafkaPosition(topic="frames", partition=0, offset=7)
-    )
-    store.put([entry])
+    store.put([entry()])
     change("new")
     with pytest.raises(MapStoreError):
-        store.put([entry])
+        store.put([entry()])
     password = "new"
-    store.put([entry])
+    store.put([entry()])
+    store.close()
+    admin.close()
+
+
+def test_a_full_redis_that_evicts_nothing_is_told_in_words(own_redis: Valkey) -> None:
+    """`waiting_for` began with a hundred bytes of a JPEG, and did not say what to do."""
+    admin = redis.Redis.from_url(own_redis.url)
+    admin.config_set("maxmemory-policy", "noeviction")
+    admin.config_set("maxmemory", "1")
+    store = MapStore(own_redis.url)
+    with pytest.raises(MapStoreError, match=r"Redis is full.*maxmemory-policy volatile-ttl") as told:
+        store.put([entry()])
+    assert "jpeg" not in str(told.value)
+    admin.config_set("maxmemory", "0")
+    store.put([entry()])
     store.close()
     admin.close()
