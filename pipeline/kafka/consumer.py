@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+_OPEN_AGAIN_S = 2.0
 _METADATA_TIMEOUT_S = 60.0
 _METADATA_AGE_MS = 10_000
 _GLANCE_MS = 20
@@ -143,8 +144,39 @@ class ConsumerLoop(Generic[Result]):
 
     def run(self) -> None:
         """Returns after `stop`, with everything delivered committed. Raises what `work` raises, and KafkaError."""
+        consumer = self._open()
+        if consumer is None:
+            return
+        step_over_unreadable(consumer)
+        begin_by_epoch(consumer)
+        rebalances = _Rebalances(self._options.lease)
+        if self._options.lease:
+            self._options.lease.refresh = partial(self._keep_lease, consumer)
+        hands = ThreadPoolExecutor(1, f"{self._options.group}-delivery")
+        try:
+            consumer.subscribe(list(self._options.topics), listener=rebalances)
+            self._await_metadata(consumer)
+            self._turn_until_stopped(consumer, rebalances, hands)
+        finally:
+            hands.shutdown()
+            consumer.close(autocommit=False, timeout_ms=5_000)
+
+    def _open(self) -> KafkaConsumer | None:
+        """Waits for a broker that went away just after its topics were seen. None where `stop` came first."""
+        while not self._stop.is_set():
+            self.state.turned()
+            try:
+                return self._consumer()
+            except (KafkaError, OSError) as error:
+                if not getattr(error, "retriable", True):
+                    raise
+                log.warning("waiting for the broker: %s", error)
+            self._stop.wait(_OPEN_AGAIN_S)
+        return None
+
+    def _consumer(self) -> KafkaConsumer:
         options = self._options
-        consumer = open_consumer(
+        return open_consumer(
             **connection(self._settings, options.group),
             group_id=options.group,
             allow_auto_create_topics=False,
@@ -162,19 +194,6 @@ class ConsumerLoop(Generic[Result]):
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=int(options.session_timeout_s * 1000),
         )
-        step_over_unreadable(consumer)
-        begin_by_epoch(consumer)
-        rebalances = _Rebalances(self._options.lease)
-        if self._options.lease:
-            self._options.lease.refresh = partial(self._keep_lease, consumer)
-        hands = ThreadPoolExecutor(1, f"{options.group}-delivery")
-        try:
-            consumer.subscribe(list(options.topics), listener=rebalances)
-            self._await_metadata(consumer)
-            self._turn_until_stopped(consumer, rebalances, hands)
-        finally:
-            hands.shutdown()
-            consumer.close(autocommit=False, timeout_ms=5_000)
 
     def _turn_until_stopped(
         self, consumer: KafkaConsumer, rebalances: "_Rebalances", hands: ThreadPoolExecutor

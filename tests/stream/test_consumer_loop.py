@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import KafkaTimeoutError
 from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import connection
 from pipeline.kafka.consumer import Backpressure, ConsumerOptions, resume_joining
 from pipeline.kafka.lease import Lease
+from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
@@ -57,6 +59,26 @@ def test_what_is_delivered_is_committed(settings: Settings, publisher: Publisher
         wait_until(lambda: loop.state.records == 50)
     assert sorted(step.seen) == sorted(values)
     assert committed(settings) == 50
+
+
+def test_a_broker_that_goes_away_before_the_first_connection_is_waited_for(
+    settings: Settings, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alerting ended with a trace, where its link broke between two of the steps of its start."""
+    tries: list[object] = []
+
+    def open_at_the_second_try(**arguments: object) -> KafkaConsumer:
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise KafkaTimeoutError("Unable to bootstrap")
+        return open_consumer(**arguments)
+
+    monkeypatch.setattr("pipeline.kafka.consumer.open_consumer", open_at_the_second_try)
+    monkeypatch.setattr("pipeline.kafka.consumer._OPEN_AGAIN_S", 0.1)
+    send(publisher, settings, 0, 5)
+    with running(settings, ConsumerOptions(settings.group("test"), (settings.topics.frames.name,)), Collect()) as loop:
+        wait_until(lambda: loop.state.records == 5)
+    assert len(tries) == 2
 
 
 class Slow(Collect):
