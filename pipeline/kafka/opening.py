@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
+from pipeline.kafka.bootstrapping import one_after_another
 from pipeline.kafka.unpacking import bound_unpacking
 
 
@@ -18,6 +19,11 @@ def open_consumer(**arguments: Any) -> KafkaConsumer:
     return _open(KafkaConsumer, arguments)
 
 
+def open_producer(**arguments: Any) -> KafkaProducer:
+    """Connects. Raises KafkaError, or OSError, when no broker answers."""
+    return _open(KafkaProducer, arguments)
+
+
 def _open(kind: Any, arguments: dict[str, Any]) -> Any:
     """kafka-python's constructors leave a thread and its sockets behind when they fail (measured: one of each per
     try), and whoever waits for a broker tries often. So the part that owns them is held here, and closed."""
@@ -25,6 +31,7 @@ def _open(kind: Any, arguments: dict[str, Any]) -> Any:
 
     def remembered(**config: Any) -> Any:
         network.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
+        one_after_another(network[0]._manager)
         return network[0]
 
     try:

@@ -23,6 +23,7 @@ from kafka.errors import (
 )
 
 from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, KafkaUnavailableError, connection
+from pipeline.kafka.opening import open_producer
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
@@ -170,7 +171,7 @@ class Publisher:
                 raise PublishError("the publisher is closed", retriable=False)
             if self._producer is None:
                 try:
-                    self._producer = KafkaProducer(**self._connection(), **self._arguments)
+                    self._producer = open_producer(**self._connection(), **self._arguments)
                 except KafkaUnavailableError as error:
                     raise PublishError(str(error), retriable=True) from error
                 except KafkaError as error:

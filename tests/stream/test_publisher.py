@@ -243,7 +243,7 @@ def test_a_producer_whose_records_expired_is_replaced(monkeypatch: pytest.Monkey
         def close(self, timeout: float) -> None:
             self.closed.set()
 
-    monkeypatch.setattr("pipeline.kafka.publisher.KafkaProducer", Stuck)
+    monkeypatch.setattr("pipeline.kafka.publisher.open_producer", Stuck)
     publisher = Publisher(settings_for("127.0.0.1:1", "test"), "test")
     with pytest.raises(PublishError) as expired:
         publisher.publish([Outgoing("scores", b"k", b"v")])
