@@ -4,6 +4,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
+from pipeline.kafka.backing_off import back_off
 from pipeline.kafka.bootstrapping import one_after_another
 from pipeline.kafka.unpacking import bound_unpacking
 
@@ -32,6 +33,7 @@ def _open(kind: Any, arguments: dict[str, Any]) -> Any:
     def remembered(**config: Any) -> Any:
         network.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
         one_after_another(network[0]._manager)
+        back_off(network[0]._manager)
         return network[0]
 
     try:
