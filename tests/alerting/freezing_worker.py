@@ -11,16 +11,16 @@ from pipeline.files.config import read_config
 from pipeline.settings import Settings
 from workers.alerting import plant, service
 from workers.alerting.actuators import modbus
-from workers.alerting.actuators.base import Image
+from workers.alerting.actuators.base import Guard, Image
 from workers.alerting.policy import Policies
 
 
 class FreezingActuator(modbus.ModbusActuator):
-    def _write(self, client: object, image: Image) -> None:
+    def _write(self, image: Image, again: Guard) -> None:
         if image.stop:
             os.kill(os.getpid(), signal.SIGSTOP)
             time.sleep(0.2)  # another thread may be the one that takes the signal
-        super()._write(client, image)  # type: ignore[arg-type]
+        super()._write(image, again)
 
 
 plant.open_actuator = lambda line_id, config: FreezingActuator(config)  # type: ignore[assignment,arg-type]

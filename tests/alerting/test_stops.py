@@ -7,6 +7,7 @@ from alerting.factory import NOON, POLICY, Line, operation, score
 
 from pipeline.events import Act, Action, AlarmKind, Verdict
 from workers.alerting import drift, outbox, stops
+from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.policy import Candidate, Drift, LinePolicy, NotDecidableLimit, Response, StopBudget
 
 pytestmark = pytest.mark.unit
@@ -52,6 +53,34 @@ def test_a_stop_that_expired_takes_none_of_the_budget_until_its_line_confirms_it
     line.see(score(3, captured_at=NOON + timedelta(seconds=20)), age_s=21)
     assert line.actions == [Action.HOLD, Action.HOLD]
     assert line.state.standing(AlarmKind.STOPS_SPENT) is None
+
+
+WITH_PLC = policy(actuator=WebhookConfig.model_construct(type="webhook"))
+
+
+@pytest.mark.parametrize(("confirmed", "asked"), [(False, 2), (True, 1)])
+def test_a_stop_that_is_void_while_its_plc_is_silent_keeps_no_later_burst_from_stopping_the_line(
+    confirmed: bool, asked: int
+) -> None:
+    """It was given up only once the PLC answered; what was found between, timely until then, was never asked for."""
+    line = Line(WITH_PLC.model_copy(update={"stop_budget": StopBudget(stops=1)})).burst()
+    line.state = line.state.model_copy(update={"proved": confirmed})
+    line.see(score(3, captured_at=NOON + timedelta(seconds=12)), age_s=13)
+    line.see(score(4, captured_at=NOON + timedelta(seconds=13)), age_s=14)
+    assert line.actions == [Action.HOLD] * asked
+    assert len({command.command_id for command in line.commands}) == asked
+    assert line.state.last_command == line.commands[-1]
+    assert stops.stops_left(line.state, StopBudget(stops=1), NOON) == 0
+    late = score(5, captured_at=NOON + timedelta(seconds=14))
+    line.see(late, age_s=60)
+    assert len(line.commands) == asked
+    assert line.state.level is Action.HOLD
+
+
+def test_without_a_plc_a_line_is_asked_once_however_long_nobody_confirms() -> None:
+    line = Line().burst()
+    line.see(score(3, captured_at=NOON + timedelta(seconds=60)), age_s=61)
+    assert line.actions == [Action.HOLD]
 
 
 def test_parts_that_are_diverted_take_none_of_the_budget() -> None:

@@ -8,6 +8,7 @@ from pipeline.events import AlarmKind, LineCommand, Operation, Score
 from workers.alerting import candidates, drift, effects, register, triggers
 from workers.alerting.effects import Effect, Trigger
 from workers.alerting.operations import carry_out
+from workers.alerting.outbox import without_void
 from workers.alerting.policy import LinePolicy
 from workers.alerting.register import Changed
 from workers.alerting.state import Camera, Episode, LineState
@@ -92,8 +93,11 @@ def _respond(
     """First in group: one alarm per kind and one command per episode. More cameras are noted, each once."""
     score = trigger.score
     standing = state.standing(trigger.kind)
+    freed = without_void(state, now) if policy.actuator else state  # without a PLC nobody ever confirms
+    decision = decide(freed, trigger, policy, now)
+    if decision.command is not None:
+        state = freed
     episode = state.episode or Episode(episode_id=f"{score.line_id}:{score.frame_id}")
-    decision = decide(state, trigger, policy, now)
     events: tuple[Effect, ...] = ()
     if standing is None:
         alarm = effects.raised_by(

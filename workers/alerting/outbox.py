@@ -121,6 +121,13 @@ def withdraw(state: LineState, command: LineCommand, *, sent: bool = True) -> tu
     ), True
 
 
+def without_void(state: LineState, now: datetime) -> LineState:
+    """As if a stop that is void had been given up already. While its PLC is silent it stays, for it may have got
+    through; but it must not keep a later, timely burst from being asked for."""
+    command = state.episode and state.episode.command
+    return withdraw(state, command)[0] if command and is_void(state, command, now) else state
+
+
 def adopt(state: LineState, command: LineCommand) -> LineState:
     """The other way round: the line has confirmed, a moment too late, what was given up."""
     episode = state.episode and state.episode.model_copy(update={"command": command, "void": None, "unsent": False})
