@@ -99,3 +99,15 @@ def test_frames_that_are_dropped_at_once_are_told_of(promtool: Path, rules: Path
     dropped = f'andon_camera_dropped_total{{{HERE}, pod="p", camera="c", reason="spool_full"}}'
     assert fires(promtool, rules, "AndonFramesDropped", {dropped: "0x8 500x40"}, "4m")
     assert not fires(promtool, rules, "AndonFramesDropped", {dropped: "0x40"}, "4m")
+
+
+def test_a_certificate_of_a_plc_is_told_of_before_it_ends(promtool: Path, rules: Path) -> None:
+    """By each worker, and once."""
+    day = 86_400  # promtool's clock begins at 0
+
+    def ends(days: int) -> dict[str, str]:
+        name = "andon_alerting_plc_certificate_ends_seconds"
+        return {f'{name}{{{HERE}, pod="{pod}", line="l", whose="own"}}': f"{days * day}x40" for pod in ("a", "b")}
+
+    assert fires(promtool, rules, "AndonPlcCertificateEnds", ends(13), "5m")
+    assert not fires(promtool, rules, "AndonPlcCertificateEnds", ends(15), "5m")

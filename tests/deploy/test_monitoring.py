@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from support.charts import CHARTS, Mode, Render, rendered
 
 from workers.alerting.metrics import Metrics
+from workers.alerting.policy import LinePolicy, Policies, Response
 from workers.camera.buffer import Buffer, WhenFull
 from workers.camera.metrics import CameraMetrics
 from workers.console.gauges import Gauges
@@ -39,6 +40,7 @@ def _ours() -> Iterator[str]:
 
     alerting = Metrics()
     alerting.watch(LoopState())
+    alerting.watch_certificates(Policies(defaults=LinePolicy(k=1, n=1, action=Response.ALARM_ONLY)))
     camera = CameraMetrics([], Buffer(2**23, WhenFull.DROP_OLDEST, lambda: None), dict, lambda: 0.0)
     page: Any = SimpleNamespace(
         reader=SimpleNamespace(alive=True, fault=None),
