@@ -13,7 +13,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from pipeline.detectors.bundle import save_bundle
+from pipeline.detectors.bundle import QualityLimits, save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.training.figures.baselines import BASELINES, darkness, gradient_energy, sobel_energy
@@ -69,6 +69,21 @@ def test_the_card_holds_what_was_measured(bundles: dict[str, Path], tmp_path: Pa
     assert f"{found.detector.auroc:.3f}" in card
     assert detector.info.model_hash in card
     assert all(name in card for name in BASELINES)
+
+
+def test_defects_that_the_stream_would_not_judge_are_told(tmp_path: Path) -> None:
+    """What darkens a whole frame may score high and count as found; the stream calls it "not inspected"."""
+    frames = normal_frames(4, seed=2)
+    write_images(tmp_path / "test" / "good", normal_frames(3, seed=1))
+    write_images(tmp_path / "test" / "soot", np.concatenate([frames[:1], frames[1:] // 3]))
+    info = make_null_bundle(tmp_path / "bundle", 48, 56)
+    limits = QualityLimits(dark_below=90, bright_above=255, blurred_below=0)
+    calibration = info.calibration.model_copy(update={"quality": limits})
+    save_bundle(tmp_path / "bundle", info.model_copy(update={"calibration": calibration}), {})
+    with MapShelf() as shelf:
+        (note,) = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf, masks=False).notes
+    assert note.startswith("3 of 4 defective images are beyond the bundle's quality limits (dark)")
+    assert note.endswith("soot/part0001.png, soot/part0002.png, soot/part0003.png")
 
 
 def test_without_test_images_nothing_is_measured(bundles: dict[str, Path], normals_folder: Path) -> None:

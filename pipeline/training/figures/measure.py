@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo
-from pipeline.frames import to_gray
+from pipeline.events import Doubt
+from pipeline.frames import doubts_of_pixels, to_gray
 from pipeline.training.figures.baselines import BASELINES
 from pipeline.training.figures.evaluate import ImageMetrics, evaluate_images
 from pipeline.training.figures.pixels import (
@@ -123,6 +124,7 @@ def measure(
     scores, times = np.empty(len(images)), np.empty(len(images))
     features: dict[str, NDArray[np.float64]] = {}
     baselines = {name: np.empty(len(images)) for name in BASELINES}
+    doubts: list[Sequence[Doubt]] = []
     samples = _Samples(len(images))
     for number in track(range(len(images)), "scoring"):
         frame = read_frame(images[number].path, detector.info.input.mode)
@@ -133,6 +135,7 @@ def measure(
         for name, value in prediction.features.items():
             features.setdefault(name, np.empty(len(images)))[number] = value[0]
         gray = to_gray(frame)
+        doubts.append(doubts_of_pixels(gray, detector.info.calibration.quality))
         for name, baseline in BASELINES.items():
             baselines[name][number] = baseline(gray)
         shelf.put(number, prediction.maps[0])
@@ -158,7 +161,12 @@ def measure(
     threshold = detector.info.calibration.threshold
     return Evaluation(
         data=f"{data.name}: test",
-        notes=(*layout.notes, *_notes(layout, detector.info, masks, marked), *_notes_on_parts(parts, is_defect)),
+        notes=(
+            *layout.notes,
+            *_notes(layout, detector.info, masks, marked),
+            *_notes_on_parts(parts, is_defect),
+            *_notes_on_doubts(images, doubts),
+        ),
         detector=figures(scores, threshold),
         pixel=pixel_figures(),
         per_class={
@@ -258,6 +266,20 @@ def _notes_on_parts(parts: NDArray[np.int64], is_defect: NDArray[np.bool_]) -> l
         return []
     good, bad = (len(np.unique(parts[chosen])) for chosen in (~is_defect, is_defect))
     return [f"the images show {good} good and {bad} defective parts: intervals are over parts"]
+
+
+def _notes_on_doubts(images: Sequence[TestImage], doubts: Sequence[Sequence[Doubt]]) -> Iterator[str]:
+    """Figures are of scores alone, and the stream never judges by the score of a frame that it doubts."""
+    for kind, of_defects in (("defective", True), ("good", False)):
+        own = [(image, found) for image, found in zip(images, doubts, strict=True) if image.is_defect is of_defects]
+        doubted = [(image, found) for image, found in own if found]
+        if doubted:
+            reasons = ", ".join(dict.fromkeys(doubt.value for _, found in doubted for doubt in found))
+            named = ", ".join(f"{image.path.parent.name}/{image.path.name}" for image, _ in doubted[:5])
+            yield (
+                f"{len(doubted)} of {len(own)} {kind} images are beyond the bundle's quality limits ({reasons}): the "
+                f"stream calls them NOT_DECIDABLE, whatever they score: {named}"
+            )
 
 
 def _mask_of(image: TestImage) -> NDArray[np.bool_] | None:
