@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from detectors.conftest import normal_frames, write_images
+from PIL import ExifTags, Image
 from sklearn.metrics import (
     average_precision_score,
     f1_score,
@@ -22,7 +23,7 @@ from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.figures.measure import measure
 from pipeline.training.figures.report import write_report
 from pipeline.training.figures.shelf import MapShelf
-from pipeline.training.images.data import DataError, fingerprint
+from pipeline.training.images.data import DataError, fingerprint, how_stored
 
 pytestmark = pytest.mark.unit
 
@@ -84,6 +85,21 @@ def test_defects_that_the_stream_would_not_judge_are_told(tmp_path: Path) -> Non
         (note,) = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf, masks=False).notes
     assert note.startswith("3 of 4 defective images are beyond the bundle's quality limits (dark)")
     assert note.endswith("soot/part0001.png, soot/part0002.png, soot/part0003.png")
+
+
+def test_images_that_viewers_turn_are_told(tmp_path: Path) -> None:
+    """A mask painted in a program that turns them lies elsewhere; upside down its size would still fit."""
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    write_images(tmp_path / "test" / "hole", normal_frames(1, seed=1))
+    upside_down = Image.Exif()
+    upside_down[ExifTags.Base.Orientation] = 3
+    Image.fromarray(normal_frames(1, seed=2)[0]).save(tmp_path / "test" / "hole" / "phone.jpg", exif=upside_down)
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    with MapShelf() as shelf:
+        (note,) = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf, masks=False).notes
+    assert note.startswith("1 of 5 images are to be turned when they are shown (EXIF)")
+    assert note.endswith(": phone.jpg")
+    assert how_stored([tmp_path / "test" / "hole" / "phone.jpg"]).notes == (note.replace("1 of 5", "1 of 1"),)
 
 
 def test_without_test_images_nothing_is_measured(bundles: dict[str, Path], normals_folder: Path) -> None:

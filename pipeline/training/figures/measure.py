@@ -26,7 +26,7 @@ from pipeline.training.figures.pixels import (
 )
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.copies import without_copies
-from pipeline.training.images.data import DataError, fingerprint, read_frame, read_mask, refuse, size_text
+from pipeline.training.images.data import DataError, fingerprint, how_stored, read_frame, read_mask, refuse, size_text
 from pipeline.training.images.layouts import GOOD, Layout, TestImage, find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.track import Track, untracked
@@ -241,7 +241,7 @@ def _fault(image: TestImage, info: BundleInfo, marked: bool) -> str | None:
 
 
 def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[str]:
-    notes = []
+    notes = [*how_stored([image.path for image in layout.test]).on_turned()]
     if masks and not marked:
         notes.append("no masks of these images were found, so nothing is said about pixels")
     empty = [image.path.name for image in layout.test if marked and image.mask and not read_mask(image.mask).any()]

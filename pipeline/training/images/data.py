@@ -1,14 +1,14 @@
 """Images on disk → arrays. Everything that is wrong with them is said at once, file by file."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pipeline.detectors.bundle import InputSpec
 from pipeline.errors import AndonError
@@ -38,6 +38,8 @@ class Stored:
     gray: tuple[Path, ...]
     """With one channel."""
     colour: tuple[Path, ...]
+    turned: tuple[Path, ...] = ()
+    """JPEGs whose EXIF asks whoever shows them to turn or mirror them."""
 
     @property
     def mode(self) -> Mode:
@@ -46,27 +48,46 @@ class Stored:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """For a person, where both kinds are there."""
+        """For a person."""
+        return (*self._on_mixture(), *self.on_turned())
+
+    def on_turned(self) -> Iterator[str]:
+        """Viewers and painting programs show such images turned, so that masks drawn there do not lie where they
+        should: across they are of another size, upside down nobody would notice."""
+        if self.turned:
+            named = ", ".join(path.name for path in self.turned[:_MIXED_NAMED])
+            yield (
+                f"{len(self.turned)} of {len(self.gray) + len(self.colour)} images are to be turned when they are "
+                "shown (EXIF), and are taken as they are stored, here and in the stream: masks must fit that, too: "
+                f"{named}"
+            )
+
+    def _on_mixture(self) -> Iterator[str]:
         if not self.gray or not self.colour:
-            return ()
+            return
         some, what = (self.gray, "gray") if len(self.gray) <= len(self.colour) else (self.colour, "in colour")
         of = len(self.gray) + len(self.colour)
         are = f"{len(some)} of {of} images {'is' if len(some) == 1 else 'are'} {what}"
         more = " …" if len(some) > _MIXED_NAMED else ""
         named = ", ".join(path.name for path in some[:_MIXED_NAMED]) + more
-        return (f"{are}; the model is trained in colour. Take them out if the camera sends none such: {named}",)
+        yield f"{are}; the model is trained in colour. Take them out if the camera sends none such: {named}"
 
 
 def how_stored(paths: Sequence[Path]) -> Stored:
     """By the files' headers. Those that cannot be read are left out: whoever loads all of them names each."""
     kinds: dict[bool, list[Path]] = {True: [], False: []}
+    turned = []
     for path in paths:
         try:
             with Image.open(path) as image:
+                # Of a PNG every pixel would be read for it.
+                turns = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
                 kinds[image.mode in ("1", "L", "I", "I;16")].append(path)
         except Exception:  # Pillow raises many kinds
             continue
-    return Stored(gray=tuple(kinds[True]), colour=tuple(kinds[False]))
+        if turns:
+            turned.append(path)
+    return Stored(tuple(kinds[True]), tuple(kinds[False]), tuple(turned))
 
 
 @dataclass(frozen=True)
