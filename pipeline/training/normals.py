@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.counting import counted
 from pipeline.detectors.bundle import InputSpec
 from pipeline.frames import Mode
 from pipeline.training.images.copies import said, without_copies
@@ -45,7 +46,7 @@ class Normals:
 
     def __str__(self) -> str:
         shares = ", ".join(f"{len(part)} {role}" for role, part in self.parts.items() if part)
-        return f"{sum(map(len, self.parts.values()))} normals: {shares}"
+        return f"{counted(sum(map(len, self.parts.values())), 'normal')}: {shares}"
 
     def facts(self, data: Path, command: str, fitted_on: Sequence[str], packages: Sequence[str]) -> dict[str, Any]:
         """For the model card. fitted_on: the roles whose images must never set a threshold."""
@@ -100,8 +101,9 @@ def _check_calibration(paths: Sequence[Path], calibration: int, parts: int, shar
         # Images of one part each are numbered in another way than these.
         enough = images_for(needed, shares, paths if parts == calibration else ())
         reachable = f", or ask for a rate of {1 / (parts + 1):.2%} or more" if parts else ""
-        left, each = (f"{calibration} of {parts} parts", ", one a part") if parts < calibration else (calibration, "")
+        of_few = parts < calibration
+        left, each = (f"{calibration} (of {counted(parts, 'part')})", ", one a part") if of_few else (calibration, "")
         raise CalibrationError(
-            f"{len(paths)} normals leave {left} for the threshold, and a false alarm rate of {rate:.2%} takes at "
-            f"least {needed}. Give about {enough} images of good parts{each}{reachable}."
+            f"of {counted(len(paths), 'normal')} {left} remain for the threshold, and a false alarm rate of {rate:.2%} "
+            f"takes at least {needed}. Give about {enough} images of good parts{each}{reachable}."
         )

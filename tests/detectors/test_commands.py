@@ -132,7 +132,7 @@ def test_calibrate_counts_copies_once(
         (tmp_path / "more" / f"{path.stem}-again.png").write_bytes(path.read_bytes())
     command = ("calibrate", bundles["null"], "--data", tmp_path / "more", "--out", tmp_path / "out", "--fps", 1)
     assert andon(monkeypatch, *command, "--false-stops-per-shift", 3000, "--k", 2, "--n", 3) == 0
-    assert "20 images are copies of others" in capsys.readouterr().out
+    assert "20 images left out as copies of others" in capsys.readouterr().out
     assert read_info(tmp_path / "out").calibration.normals == 20
 
 
@@ -211,7 +211,7 @@ def test_predict_tells_of_pictures_that_it_does_not_read(
     write_images(tmp_path / "in" / "deep", normal_frames(2))
     Image.fromarray(normal_frames(1)[0]).save(tmp_path / "in" / "deep" / "other.BMP")
     assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "in", "--out", tmp_path / "out") == 0
-    assert "1 pictures of other formats were left out" in capsys.readouterr().err
+    assert "1 picture of other formats left out" in capsys.readouterr().err
 
 
 def test_no_file_name_is_a_formula_to_a_spreadsheet(bundles: dict[str, Path], tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_two_trainings_into_one_place_are_one_too_many(
         assert "another training keeps its checkpoint" in capsys.readouterr().err
         assert (checkpoint / "state.json").exists()
     assert andon(monkeypatch, *arguments) == 2
-    assert "normals leave 1 for the threshold" in capsys.readouterr().err
+    assert "normals 1 remain for the threshold" in capsys.readouterr().err
     assert not checkpoint.exists()
 
 

@@ -242,4 +242,6 @@ def test_an_image_that_is_good_and_defective_is_told(tmp_path: Path) -> None:
     make_null_bundle(tmp_path / "bundle", 48, 56)
     with MapShelf() as shelf:
         found = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
-    assert any("1 test images are copies of others" in note and "hole/part0000.png" in note for note in found.notes)
+    assert any(
+        "1 test image counted though copies of others" in note and "hole/part0000.png" in note for note in found.notes
+    )

@@ -147,7 +147,7 @@ def test_one_image_is_enough_for_the_flows(encoder: Encoder) -> None:
 
 def test_one_image_is_too_few_for_a_threshold(tmp_path: Path) -> None:
     write_images(tmp_path / "data", normal_frames(1))
-    with pytest.raises(CalibrationError, match="1 normals leave 0 for the threshold"):
+    with pytest.raises(CalibrationError, match="of 1 normal 0 remain for the threshold"):
         train_cflow(tmp_path / "data", tmp_path / "out", "x", TINY_CFLOW_PLAN, CPU)
 
 

@@ -80,7 +80,7 @@ def test_visa_as_it_is_downloaded(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="candle, pcb1"):
         find_layout(tmp_path)
     (tmp_path / "pcb1").mkdir()
-    with pytest.raises(DataError, match=r"names 1 files that are not there: pcb1/nowhere\.png"):
+    with pytest.raises(DataError, match=r"names 1 file that cannot be found: pcb1/nowhere\.png"):
         find_layout(tmp_path / "pcb1")
 
 
@@ -147,8 +147,8 @@ def test_what_a_person_would_miss_is_told(mvtec: Path) -> None:
     (mvtec / "test" / "scratch").mkdir()
     layout = find_layout(mvtec)
     assert layout.notes == (
-        f"3 images in sub-folders of {mvtec / 'train' / 'good'} were left out: put them right into it",
-        f"2 images in sub-folders of {mvtec / 'test' / 'crack'} were left out: put them right into it",
+        f"3 images in sub-folders of {mvtec / 'train' / 'good'} left out: put them right into it",
+        f"2 images in sub-folders of {mvtec / 'test' / 'crack'} left out: put them right into it",
         f"{mvtec / 'test' / 'scratch'} holds no images",
     )
     assert {image.kind for image in layout.test} == {"good", "crack", "hole"}
@@ -161,9 +161,9 @@ def test_masks_that_fit_no_image_are_told_with_the_names_that_would(mvtec: Path)
     write_mask(masks / "dent" / "part0000.png")
     write_mask(masks / "good" / "part0000.png")
     assert find_layout(mvtec).notes == (
-        f"1 files right in {masks} are no masks: put them into {masks / '<class of defect>'}",
-        f"1 files in {masks / 'crack'} fit no image: expected part0000.png or part0000_mask.png",
-        f"1 files in {masks / 'dent'} fit no image: {mvtec / 'test' / 'dent'} holds none",
+        f"1 file right in {masks} not taken for masks: those belong in {masks / '<class of defect>'}",
+        f"no image fits 1 file in {masks / 'crack'}: expected part0000.png or part0000_mask.png",
+        f"no image fits 1 file in {masks / 'dent'}: {mvtec / 'test' / 'dent'} holds none",
     )
 
 
@@ -172,7 +172,7 @@ def test_a_folder_of_masks_that_is_taken_for_a_class_is_told(tmp_path: Path, pla
     write_images(tmp_path / place / ".." / "good", normal_frames(1))
     write_mask(tmp_path / place / "part0000.png")
     (note,) = find_layout(tmp_path).notes
-    assert f"1 files in {tmp_path / place} were taken for images of defective parts" in note
+    assert f"1 file in {tmp_path / place} taken for images of defective parts" in note
     assert str(tmp_path / "ground_truth") in note
 
 

@@ -102,5 +102,5 @@ def test_a_training_sets_its_threshold_by_parts(tmp_path: Path) -> None:
     assert train_cflow(tmp_path, tmp_path / "each", "each", plan, cpu).calibration.normals == 8
     by_part = replace(plan, same_part=0)
     assert train_cflow(tmp_path, tmp_path / "part", "part", by_part, cpu).calibration.normals == 4
-    with pytest.raises(CalibrationError, match=r"40 normals leave 8 of 1 parts .* of good parts, one a part"):
+    with pytest.raises(CalibrationError, match=r"of 40 normals 8 \(of 1 part\) remain .* of good parts, one a part"):
         train_cflow(tmp_path, tmp_path / "none", "none", replace(plan, same_part=100), cpu)

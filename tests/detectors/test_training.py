@@ -230,7 +230,7 @@ def test_an_image_that_changes_while_it_is_trained_on_is_named(tmp_path: Path) -
 
 def test_too_few_normals_for_the_promise_are_refused_before_training(normals_folder: Path, tmp_path: Path) -> None:
     plan = replace(TINY_PLAN, false_alarm_rate=0.01)
-    with pytest.raises(CalibrationError, match=r"40 normals leave 12 .* Give about 387 images"):
+    with pytest.raises(CalibrationError, match=r"of 40 normals 12 remain .* Give about 387 images"):
         train_radar(normals_folder, tmp_path, "x", plan, torch.device("cpu"))
 
 
@@ -248,7 +248,7 @@ def test_copies_of_an_image_count_once_and_promise_nothing(tmp_path: Path) -> No
     for path in sorted(tmp_path.iterdir()):
         for number in range(1, 4):
             (tmp_path / f"{path.stem}-{number}.png").write_bytes(path.read_bytes())
-    with pytest.raises(CalibrationError, match=r"12 normals leave 3 (.|\n)*36 images are copies of others"):
+    with pytest.raises(CalibrationError, match=r"of 12 normals 3 remain (.|\n)*36 images left out as copies of others"):
         train_radar(tmp_path, tmp_path / "out", "tiny", TINY_PLAN, torch.device("cpu"))
 
 

@@ -55,6 +55,7 @@ def calibrate(
 
     from rich.console import Console
 
+    from pipeline.counting import counted
     from pipeline.detectors.registry import load_detector
     from pipeline.errors import AndonError
     from pipeline.training.images.copies import said
@@ -74,7 +75,8 @@ def calibrate(
     info = detector.info
     normals = held_out_normals(data, info)
     if normals.fitted:
-        console.print(f"left out {normals.fitted} images that the model was fitted on; {len(normals.paths)} remain")
+        known = counted(normals.fitted, "image")
+        console.print(f"left out {known} that the model was fitted on, of {normals.fitted + len(normals.paths)}")
     if normals.copies:
         console.print(f"note: {said(normals.copies)}", markup=False)
     if not normals.known:

@@ -47,6 +47,7 @@ def predict(
 
     from rich.console import Console
 
+    from pipeline.counting import counted
     from pipeline.detectors.registry import load_detector
     from pipeline.files.durable import draft_of
     from pipeline.files.folders import files_below
@@ -66,10 +67,10 @@ def predict(
     typer.echo(f"{out}: " + (", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())) or "no verdicts"))
     others = sum(is_named(Path(path), OTHER_PICTURES) for path in files_below(folder))
     if others:
-        typer.echo(f"{others} pictures of other formats were left out: cameras send PNG and JPEG", err=True)
+        typer.echo(f"{counted(others, 'picture')} of other formats left out: cameras send PNG and JPEG", err=True)
     faults = [line.error for line in lines if line.error]
     if faults:
-        typer.echo(f"{len(faults)} of {len(lines)} files were skipped:", err=True)
+        typer.echo(f"skipped {len(faults)} of {counted(len(lines), 'file')}:", err=True)
         for fault in faults:
             typer.echo(f"  {fault}", err=True)
         raise typer.Exit(1)

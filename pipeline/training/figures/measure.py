@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.counting import counted
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.events import Doubt
@@ -196,10 +197,9 @@ def _what_is_missing(layout: Layout, data: Path) -> str | None:
         return f"{data} has no test images: put good ones into test/good and defective ones into test/<class of defect>"
     place = data if layout.name == "plain" else data / "test"
     if not good:
-        return (
-            f"{place} has {bad} defective images and no good ones: a test needs both. Put good ones into {place / GOOD}"
-        )
-    said = f"{place} has {good} good images and no defective ones: a test needs both."
+        defective = counted(bad, "defective image")
+        return f"{place} has {defective} and no good ones: a test needs both. Put good ones into {place / GOOD}"
+    said = f"{place} has {counted(good, 'good image')} and no defective ones: a test needs both."
     if layout.name == "plain" and data.name == GOOD:
         of_mvtec = data.parent.name in ("train", "test")
         root, classes = (data.parent.parent, data.parent.with_name("test")) if of_mvtec else (data.parent, data.parent)
@@ -246,10 +246,10 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
         notes.append("no masks of these images were found, so nothing is said about pixels")
     empty = [image.path.name for image in layout.test if marked and image.mask and not read_mask(image.mask).any()]
     if empty:
-        notes.append(f"{len(empty)} masks of defective images mark nothing: {', '.join(empty[:5])}")
+        notes.append(f"{counted(len(empty), 'mask')} of defective images without a mark: {', '.join(empty[:5])}")
     if copies := without_copies([image.path for image in layout.test])[1]:
         named = ", ".join(f"{path.parent.name}/{path.name}" for path in copies[:5])
-        notes.append(f"{len(copies)} test images are copies of others, byte for byte, and count all the same: {named}")
+        notes.append(f"{counted(len(copies), 'test image')} counted though copies of others, byte for byte: {named}")
     hashes = [fingerprint(path) for path in layout.test_normals]
     for role, seen_for in (
         ("fitted_on", "that the model was fitted on: the figures are too good"),

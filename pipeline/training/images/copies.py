@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.counting import counted
 from pipeline.training.images.data import fingerprint
 
 _NAMED = 5
@@ -30,7 +31,7 @@ def without_copies(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path,
 def said(copies: Sequence[Path]) -> str:
     """For a person: which were left out."""
     named = ", ".join(path.name for path in copies[:_NAMED]) + (" …" if len(copies) > _NAMED else "")
-    return f"{len(copies)} images are copies of others, byte for byte, and were left out: {named}"
+    return f"{counted(len(copies), 'image')} left out as copies of others, byte for byte: {named}"
 
 
 def _size(path: Path) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.counting import counted
 from pipeline.training.images.data import SUFFIXES, DataError, is_named, pictures_in
 
 GOOD = "good"
@@ -84,7 +85,7 @@ def _mvtec(folder: Path) -> Layout:
 def _plain(folder: Path) -> Layout:
     loose = pictures_in(folder)
     if (folder / GOOD).is_dir():
-        spare = (f"{len(loose)} images right in {folder} were left out: it has a folder good/",) if loose else ()
+        spare = (f"{counted(len(loose), 'image')} right in {folder} left out: it has a folder good/",) if loose else ()
         normals = pictures_in(folder / GOOD)
         test = tuple(_test_images(folder, folder))
         notes = (*spare, *(note for place in _subfolders(folder) for note in _left_out(place)))
@@ -118,18 +119,19 @@ def _on_masks(folder: Path, root: Path, test: Sequence[TestImage]) -> Iterator[s
     fitting = {image.mask for image in test}
     for place in (root / name for name in _MASK_FOLDERS if (root / name).is_dir()):
         if loose := _pictures(place):
-            yield f"{len(loose)} files right in {place} are no masks: put them into {place / '<class of defect>'}"
+            files = counted(len(loose), "file")
+            yield f"{files} right in {place} not taken for masks: those belong in {place / '<class of defect>'}"
         for masks in _subfolders(place):
             unfit = [path for path in _pictures(masks) if path not in fitting]
             if not unfit or masks.name == GOOD:  # nothing is marked on good parts
                 continue
             first = next((image.path.stem for image in test if image.kind == masks.name), None)
             wanted = f"expected {first}.png or {first}_mask.png" if first else f"{folder / masks.name} holds none"
-            yield f"{len(unfit)} files in {masks} fit no image: {wanted}"
+            yield f"no image fits {counted(len(unfit), 'file')} in {masks}: {wanted}"
     for place in _subfolders(folder):
         if "mask" in place.name.lower() and (inside := len(_pictures(place))):
             yield (
-                f"{inside} files in {place} were taken for images of defective parts; if they are masks, put them into "
+                f"{counted(inside, 'file')} in {place} taken for images of defective parts; masks belong in "
                 f"{root / _MASK_FOLDERS[0] / '<class of defect>'}"
             )
 
@@ -143,7 +145,7 @@ def _left_out(place: Path) -> Iterator[str]:
     """What a person would miss of a folder of images, and may not notice."""
     deeper = sum(is_named(path, SUFFIXES) for path in place.glob("*/**/*"))
     if deeper:
-        yield f"{deeper} images in sub-folders of {place} were left out: put them right into it"
+        yield f"{counted(deeper, 'image')} in sub-folders of {place} left out: put them right into it"
     elif place.is_dir() and not pictures_in(place):
         yield f"{place} holds no images"
 
@@ -179,7 +181,9 @@ def _visa(folder: Path, split: Path) -> Layout:
         row[column] for row in own for column in ("image", "mask") if row[column] and not (root / row[column]).is_file()
     ]
     if missing:
-        raise DataError(f"{split} names {len(missing)} files that are not there: " + ", ".join(missing[:10]))
+        raise DataError(
+            f"{split} names {counted(len(missing), 'file')} that cannot be found: " + ", ".join(missing[:10])
+        )
     normals = tuple(root / row["image"] for row in own if row["split"] == "train" and row["label"] == "normal")
     test = [_visa_image(root, row, kinds) for row in own if row["split"] == "test"]
     return Layout("visa", normals, tuple(sorted(test, key=lambda image: (image.is_defect, image.kind, image.path))))
