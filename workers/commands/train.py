@@ -193,8 +193,9 @@ def cflow(
 ) -> None:
     """Train CFLOW: normalizing flows that tell how likely a frozen encoder's features are at their place.
 
-    60 % of the images teach the flows, 30 % set the threshold, and 10 % decide when training ends. A training that
-    was killed goes on when the same command is given again.
+    60 % of the images teach the flows, 30 % set the threshold, and 10 % decide which weights stay; they end a training
+    of more than the 5 --epochs early, too, once it has not gained for 4. A training that was killed goes on when the
+    same command is given again.
 
     Example: andon dataset elpv --out cells && andon train cflow --data cells/mono --out mono-cflow
     """

@@ -42,7 +42,7 @@ class CflowPlan:
     flow: FlowPlan = field(default_factory=FlowPlan)
     config: CflowConfig = field(default_factory=CflowConfig)
     shares: Shares = field(default_factory=lambda: Shares(fit=0.60, forest=0.0, calibration=0.30, validation=0.10))
-    """There is no forest. The validation normals decide when training ends."""
+    """There is no forest. The validation normals decide which weights stay, and end a long training."""
     false_alarm_rate: float = 0.01
     same_part: int | None = None
     """See `parts_of`; for the threshold."""
