@@ -115,6 +115,27 @@ def test_a_device_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
             assert ladder.stops == 1
 
 
+def test_a_write_asks_the_lease_again_before_it_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device may say that it is busy for as long as the time-out, and the line be another worker's by then."""
+    send = ServerRequestHandler.server_send
+    taken: list[int] = []
+
+    def busy(handler: Any, pdu: Any, addr: Any) -> None:
+        taken.append(pdu.function_code)
+        send(
+            handler, ExceptionResponse(pdu.function_code, 6, device_id=pdu.dev_id, transaction=pdu.transaction_id), addr
+        )
+
+    def lost_once_it_was_asked() -> None:
+        if taken:
+            raise LeaseLostError
+
+    monkeypatch.setattr(ServerRequestHandler, "server_send", busy)
+    with device(tmp_path) as (_, actuator), pytest.raises(LeaseLostError):
+        actuator.exchange(HOLD, lost_once_it_was_asked)
+    assert len(taken) == 1
+
+
 def test_a_write_asks_the_lease_again_before_it_leaves_by_another_connection(answers: Any, tmp_path: Path) -> None:
     """To hand the device the rest of a stop takes another connection, which may take its time."""
     answers(_at_once)

@@ -67,12 +67,15 @@ class ModbusActuator:
 
     def _ask(self, request: Callable[[ModbusTcpClient], Any], again: Guard = lambda: None) -> Any:
         """Once more where a connection is closed that has answered before: that says nothing of this request, which may
-        be repeated, since it reads or writes a level. `again` is asked before it leaves by another connection."""
+        be repeated, since it reads or writes a level. `again` is asked before it is, and before it leaves by another
+        connection: both take time."""
         deadline_s = time.monotonic() + self._config.timeout_s
+        repeats = False
         while True:
             was, client = self._client, self._connected()
-            if client is not was:
+            if repeats or client is not was:
                 again()
+            repeats = True
             try:
                 answer = request(client)
             except (ConnectionException, ConnectionError):
