@@ -1,6 +1,15 @@
-"""Numbers of things, as one says them."""
+"""Numbers of things, and their names, as one says them."""
+
+from collections.abc import Iterable
+from itertools import islice
 
 
 def counted(number: int, thing: str) -> str:
     """'1 image', '2 images', '0 images': of a thing whose plural ends in s."""
     return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+def named(names: Iterable[object], most: int = 5) -> str:
+    """'a, b, c': the first of them, and '…' where there are more."""
+    first = [str(name) for name in islice(names, most + 1)]
+    return ", ".join(first[:most]) + (" …" if len(first) > most else "")

@@ -397,6 +397,11 @@ class Action(StrEnum):
     UNHOLD_PERMITTED = "UNHOLD_PERMITTED"
     """After a reset: Andon asks for nothing any more. It never restarts a line; a person does."""
 
+    @property
+    def stops(self) -> bool:
+        """Whether the whole line is to stand."""
+        return self in (Action.HOLD, Action.STOP)
+
 
 class LineCommand(_Contract):
     """What the line shall do. Idempotent by `command_id`; void after `expires_at`."""

@@ -1,4 +1,5 @@
-"""Clients that leave nothing behind where no broker answers."""
+"""kafka-python's clients, with what they lack: they leave nothing behind where no broker answers, pass over one that
+hangs, and take their time with one that hangs up."""
 
 from typing import Any
 

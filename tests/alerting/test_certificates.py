@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 from alerting.plc_peers import config
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.certificates import signed
 from typer.testing import CliRunner
 
 from workers.alerting.actuators.certificates import remarks, validities
@@ -24,11 +22,8 @@ YEARS = timedelta(days=900)
 
 
 def certificate(file: Path, ends: datetime, begins: datetime = NOW - YEARS) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file.stem)])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begins, ends)
-    kind = serialization.Encoding.PEM if file.suffix == ".pem" else serialization.Encoding.DER
-    file.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(kind))
+    kind = Encoding.PEM if file.suffix == ".pem" else Encoding.DER
+    file.write_bytes(signed(since=begins, until=ends)[0].public_bytes(kind))
     return file
 
 

@@ -16,7 +16,13 @@ NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 
 
-def signed(by: Signed | None = None, *, until: datetime.datetime = NOW + DAY, address: str = LOOPBACK) -> Signed:
+def signed(
+    by: Signed | None = None,
+    *,
+    since: datetime.datetime = NOW - 9 * DAY,
+    until: datetime.datetime = NOW + DAY,
+    address: str = LOOPBACK,
+) -> Signed:
     """By whom: an authority; None: by itself, as an authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority" if by is None else "somebody")])
@@ -26,7 +32,7 @@ def signed(by: Signed | None = None, *, until: datetime.datetime = NOW + DAY, ad
         .issuer_name(by[0].subject if by else name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - 9 * DAY)
+        .not_valid_before(since)
         .not_valid_after(until)
         .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)

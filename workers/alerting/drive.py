@@ -34,7 +34,8 @@ class Order:
 
 
 def image(order: Order, heartbeat: int, *, alive: bool) -> Image:
-    permit = order.action not in (Action.HOLD, Action.STOP) and (alive or order.on_loss is OnLoss.RUN_WITH_ALARM)
+    stops = order.action is not None and order.action.stops
+    permit = not stops and (alive or order.on_loss is OnLoss.RUN_WITH_ALARM)
     command_id = str(order.command.command_id) if order.command else None
     unconfirmed = order.command if order.action is not None and not order.proved else None
     void_after = unconfirmed.expires_at if unconfirmed else None

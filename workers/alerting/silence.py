@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pipeline.boots import succeeds
-from pipeline.events import Action, Alarm, AlarmKind, BootEnd, Heartbeat
+from pipeline.events import Alarm, AlarmKind, BootEnd, Heartbeat
 from workers.alerting import effects, register
 from workers.alerting.policy import LinePolicy
 from workers.alerting.register import Changed
@@ -186,7 +186,8 @@ def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy
         return f"{limit}: its worker can't reach the source"
     counted = camera.counted_to(beat.boot_id) if camera else None
     all_scored = beat.captured == 0 or (counted is not None and counted + 1 >= beat.captured)
-    if all_scored and (policy.triggered or state.level in (Action.HOLD, Action.STOP)):
+    stands = state.level is not None and state.level.stops
+    if all_scored and (policy.triggered or stands):
         return ""
     if all_scored:
         return f"{limit}: its worker runs, and captures nothing"

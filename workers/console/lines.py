@@ -269,7 +269,7 @@ def _is_unwatched(tile: Tile, line: LineMemory, policy: LinePolicy | None, now: 
     """Alerting raises an alarm for a camera without a new frame. Where it is dead itself, nobody does."""
     if tile.state is not TileState.STALE or tile.captured_ms is None:
         return tile.state in (TileState.OFFLINE, TileState.WAITING)
-    stands = line.level in (Action.HOLD, Action.STOP)  # then no frame may come
+    stands = line.level is not None and line.level.stops  # then no frame may come
     return not stands and to_ms(now) - tile.captured_ms > 1000 * (policy.silent_after_s if policy else SILENT_AFTER_S)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 
-from pipeline.events import Action, now
+from pipeline.events import now
 from workers.alerting.policy import LinePolicy
 from workers.console import lines, tiles
 from workers.console.gauges import GaugeReader
@@ -20,7 +20,6 @@ from workers.console.tiles import Tile
 EVERY_S = 0.5
 SHOWN_EACH = 4
 MAX_NAMES = 30
-_STOPS = frozenset({Action.HOLD, Action.STOP})
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Snapshot:
     def asked_to_stop(self) -> str:
         """The names of all, where they are so many that a screen can't show each: whoever sees eight must not take
         them for all. Empty where there are few."""
-        names = [line.line_id for line in self.lines_by_name if line.command and line.command.action in _STOPS]
+        names = [line.line_id for line in self.lines_by_name if line.command and line.command.action.stops]
         if len(names) <= SHOWN_EACH:
             return ""
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counting import counted
+from pipeline.counting import counted, named
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.events import Doubt
@@ -246,10 +246,10 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
         notes.append("no masks of these images were found, so nothing is said about pixels")
     empty = [image.path.name for image in layout.test if marked and image.mask and not read_mask(image.mask).any()]
     if empty:
-        notes.append(f"{counted(len(empty), 'mask')} of defective images without a mark: {', '.join(empty[:5])}")
+        notes.append(f"{counted(len(empty), 'mask')} of defective images without a mark: {named(empty)}")
     if copies := without_copies([image.path for image in layout.test])[1]:
-        named = ", ".join(f"{path.parent.name}/{path.name}" for path in copies[:5])
-        notes.append(f"{counted(len(copies), 'test image')} counted though copies of others, byte for byte: {named}")
+        names = named(f"{path.parent.name}/{path.name}" for path in copies)
+        notes.append(f"{counted(len(copies), 'test image')} counted though copies of others, byte for byte: {names}")
     hashes = [fingerprint(path) for path in layout.test_normals]
     for role, seen_for in (
         ("fitted_on", "that the model was fitted on: the figures are too good"),
@@ -275,10 +275,10 @@ def _notes_on_doubts(images: Sequence[TestImage], doubts: Sequence[Sequence[Doub
         doubted = [(image, found) for image, found in own if found]
         if doubted:
             reasons = ", ".join(dict.fromkeys(doubt.value for _, found in doubted for doubt in found))
-            named = ", ".join(f"{image.path.parent.name}/{image.path.name}" for image, _ in doubted[:5])
+            names = named(f"{image.path.parent.name}/{image.path.name}" for image, _ in doubted)
             yield (
                 f"{len(doubted)} of {len(own)} {kind} images are beyond the bundle's quality limits ({reasons}): the "
-                f"stream calls them NOT_DECIDABLE, whatever they score: {named}"
+                f"stream calls them NOT_DECIDABLE, whatever they score: {names}"
             )
 
 

@@ -5,10 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.counting import counted
+from pipeline.counting import counted, named
 from pipeline.training.images.data import fingerprint
-
-_NAMED = 5
 
 
 def without_copies(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -30,8 +28,8 @@ def without_copies(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path,
 
 def said(copies: Sequence[Path]) -> str:
     """For a person: which were left out."""
-    named = ", ".join(path.name for path in copies[:_NAMED]) + (" …" if len(copies) > _NAMED else "")
-    return f"{counted(len(copies), 'image')} left out as copies of others, byte for byte: {named}"
+    names = named(path.name for path in copies)
+    return f"{counted(len(copies), 'image')} left out as copies of others, byte for byte: {names}"
 
 
 def _size(path: Path) -> int:

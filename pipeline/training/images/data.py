@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from pipeline.counting import named
 from pipeline.detectors.bundle import InputSpec
 from pipeline.errors import AndonError
 from pipeline.frames import MAX_FRAME_PIXELS, FrameError, Mode, decode
@@ -21,7 +22,6 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """What cameras may send is what one may train on."""
 OTHER_PICTURES = frozenset({".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2"})
 _FILES_NAMED = 10
-_MIXED_NAMED = 5
 _NUMBERED = 32
 _DIM = 64
 """14 bits in 16-bit images come to 63 at most."""
@@ -55,11 +55,10 @@ class Stored:
         """Viewers and painting programs show such images turned, so that masks drawn there do not lie where they
         should: across they are of another size, upside down nobody would notice."""
         if self.turned:
-            named = ", ".join(path.name for path in self.turned[:_MIXED_NAMED])
             yield (
                 f"{len(self.turned)} of {len(self.gray) + len(self.colour)} images are to be turned when they are "
                 "shown (EXIF), and are taken as they are stored, here and in the stream: masks must fit that, too: "
-                f"{named}"
+                f"{named(path.name for path in self.turned)}"
             )
 
     def _on_mixture(self) -> Iterator[str]:
@@ -68,9 +67,8 @@ class Stored:
         some, what = (self.gray, "gray") if len(self.gray) <= len(self.colour) else (self.colour, "in colour")
         of = len(self.gray) + len(self.colour)
         are = f"{len(some)} of {of} images {'is' if len(some) == 1 else 'are'} {what}"
-        more = " …" if len(some) > _MIXED_NAMED else ""
-        named = ", ".join(path.name for path in some[:_MIXED_NAMED]) + more
-        yield f"{are}; the model is trained in colour. Take them out if the camera sends none such: {named}"
+        names = named(path.name for path in some)
+        yield f"{are}; the model is trained in colour. Take them out if the camera sends none such: {names}"
 
 
 def how_stored(paths: Sequence[Path]) -> Stored:
@@ -277,11 +275,11 @@ def input_spec(shapes: Mapping[Path, tuple[int, ...]], mode: Mode, min_side_px: 
     shortest = sorted(shapes, key=lambda path: min(shapes[path][:2]))
     small = [path for path in shortest if min(shapes[path][:2]) < min_side_px]
     if small:
-        named = ", ".join(path.name for path in small[:_FILES_NAMED]) + (" …" if len(small) > _FILES_NAMED else "")
+        names = named((path.name for path in small), _FILES_NAMED)
         raise DataError(
             f"{len(small)} of {len(shapes)} images go down to {size_text(shapes[small[0]])}, and this model "
             f"takes no side below {min_side_px} px: take them out, or give larger ones (CFLOW takes them from 32 px "
-            f"up): {named}"
+            f"up): {names}"
         )
     one_size = len(set(shapes.values())) == 1
     return InputSpec(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.counting import counted
+from pipeline.counting import counted, named
 from pipeline.training.images.data import SUFFIXES, DataError, is_named, pictures_in
 
 GOOD = "good"
@@ -181,9 +181,7 @@ def _visa(folder: Path, split: Path) -> Layout:
         row[column] for row in own for column in ("image", "mask") if row[column] and not (root / row[column]).is_file()
     ]
     if missing:
-        raise DataError(
-            f"{split} names {counted(len(missing), 'file')} that cannot be found: " + ", ".join(missing[:10])
-        )
+        raise DataError(f"{split} names {counted(len(missing), 'file')} that cannot be found: " + named(missing, 10))
     normals = tuple(root / row["image"] for row in own if row["split"] == "train" and row["label"] == "normal")
     test = [_visa_image(root, row, kinds) for row in own if row["split"] == "test"]
     return Layout("visa", normals, tuple(sorted(test, key=lambda image: (image.is_defect, image.kind, image.path))))

@@ -42,7 +42,7 @@ class Image:
 
     @property
     def stop(self) -> bool:
-        return self.action in (Action.HOLD, Action.STOP)
+        return self.action is not None and self.action.stops
 
     @property
     def reject(self) -> bool:

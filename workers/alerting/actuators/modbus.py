@@ -113,8 +113,10 @@ class ModbusActuator:
 
     def _may_knock_again(self, deadline_s: float) -> bool:
         """Where somebody has just answered; after a moment, in which a small device opens its socket anew."""
+        if self._peer is None or time.monotonic() >= deadline_s:
+            return False
         time.sleep(KNOCK_AGAIN_S)
-        return self._peer is not None and time.monotonic() < deadline_s
+        return True
 
     def _guarded(self, do: Callable[[], ReadBack]) -> ReadBack:
         try:
