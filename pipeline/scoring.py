@@ -26,6 +26,7 @@ from pipeline.events import (
 )
 from pipeline.frames import DOUBTS_OF_FACTS, FrameError, decode, doubts_of_facts, doubts_of_pixels, to_gray
 from pipeline.kafka.records import Incoming
+from pipeline.known_good import KnownGood
 from pipeline.maps import MapEntry, map_key, thumbnail
 from pipeline.ranks import rank
 from pipeline.recipes import Catalog, LoadedRecipe
@@ -75,16 +76,18 @@ class _Opened:
 
 @dataclass
 class Scorer:
-    """`score` is a function of the batch, but for `sightings`, which only ever turns a score into a dead letter, and
-    for `shadows`, which may have no time to look."""
+    """`score` is a function of the batch, but for `sightings`, which only ever turns a score into a dead letter, for
+    `shadows`, which may have no time to look, and for `known_good`, which only ever refuses a batch."""
 
     pool: Executor
     """Decodes in parallel: Pillow and numpy let go of the interpreter lock."""
     map_expires_at: Callable[[], datetime]
     sightings: Sightings = field(default_factory=Sightings)
     shadows: Shadows = field(default_factory=Shadows)
+    known_good: KnownGood = field(default_factory=KnownGood)
 
     def score(self, records: Sequence[Incoming], catalog: Catalog) -> Scored:
+        """Raises ModelFailedError where the fault is the model's: no frame of the batch has an end then."""
         started, started_ms = time.perf_counter(), time.time() * 1000
         opened: list[_Opened] = []
         dead: list[Dead] = []
@@ -106,6 +109,10 @@ class Scorer:
             infer_ms = (time.perf_counter() - begun) * 1000
             failures = {judged[at]: error for at, error in failed.items()}
             found = dict(zip([i for i in judged if i not in failures], predictions, strict=True))
+            if found:
+                self.known_good.keep(recipe.detector, opened[max(found)].pixels)
+            if failures:
+                self.known_good.check(recipe.detector, next(iter(failures.values())))
             for i in group:
                 if i in failures:
                     dead.append(Dead(opened[i].record, DeadReason.SCORING_FAILED, failures[i]))

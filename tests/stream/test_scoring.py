@@ -17,6 +17,7 @@ from pipeline.detectors.registry import load_detector
 from pipeline.events import DeadReason, Doubt, Verdict, now
 from pipeline.inspection import DeadShare, TooManyDeadError
 from pipeline.kafka.records import Incoming
+from pipeline.known_good import ModelFailedError
 from pipeline.recipes import Catalog, LoadedRecipe, Recipe, load_catalog
 from pipeline.scoring import Dead, Scored, Scorer
 
@@ -138,6 +139,40 @@ def test_a_frame_that_the_model_fails_on_does_not_take_its_neighbours_along(
     assert [s.sequence for s in scored.scores] == [0, 2]
     assert [(d.record.offset, d.reason) for d in scored.dead] == [(1, DeadReason.SCORING_FAILED)]
     assert told in scored.dead[0].detail
+
+
+class Breaking:
+    """A detector that works in some of its passes and then no longer. A fake: no GPU here can be made to."""
+
+    def __init__(self, inner: LoadedRecipe, works: set[int]) -> None:
+        self._inner = inner.detector
+        self.info = inner.detector.info
+        self._works = works
+        self._passes = 0
+
+    def predict(self, batch: NDArray[np.uint8]) -> Prediction:
+        self._passes += 1
+        if self._passes not in self._works:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return self._inner.predict(batch)
+
+
+@pytest.mark.parametrize(
+    ("batches", "works"),
+    [([2, 2], {1}), ([2, 1], {1}), ([4], {2, 3})],
+    ids=["at a batch", "at a frame", "amid a batch"],
+)
+def test_a_model_that_breaks_takes_no_frame_along(
+    batches: list[int], works: set[int], scorer: Scorer, catalog: Catalog
+) -> None:
+    null = catalog.recipes["null"]
+    breaking = Catalog({"null": LoadedRecipe("null", null.recipe, Breaking(null, works))})
+    records = iter([incoming(frame(i), picture(40, seed=i), i) for i in range(sum(batches))])
+    for size in batches[:-1]:
+        scored = scorer.score([next(records) for _ in range(size)], breaking)
+        assert (len(scored.scores), scored.dead) == (size, ())
+    with pytest.raises(ModelFailedError, match="unspecified launch failure"):
+        scorer.score(list(records), breaking)
 
 
 def test_what_is_said_of_a_death_is_short_whatever_the_sender_wrote(scorer: Scorer, catalog: Catalog) -> None:
