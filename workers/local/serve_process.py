@@ -1,10 +1,10 @@
 """The process that holds a local Ray and the Serve application in it:
 `python -m workers.local.serve_process CONFIG [DASHBOARD_PORT]`.
 
-The same as `serve run CONFIG`, but it also drains and shuts down on SIGTERM, and keeps Ray's object store small, since
-frames never travel through it. Without a port there is no dashboard, hence no job interface, which runs any code it
-is given, and none of the processes that serve it; with one, `serve deploy -a http://127.0.0.1:PORT CONFIG` changes the
-application while it runs.
+The same as `serve run CONFIG`, but it also drains and shuts down on SIGTERM, ends when its Ray does, and keeps Ray's
+object store small, since frames never travel through it. Without a port there is no dashboard, hence no job interface,
+which runs any code it is given, and none of the processes that serve it; with one,
+`serve deploy -a http://127.0.0.1:PORT CONFIG` changes the application while it runs.
 """
 
 import os
@@ -12,6 +12,7 @@ import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would give the scoring path the lowest priority
 # Replicas shall import this very code, also where the package is not installed. All of Ray inherits it: a runtime_env
@@ -23,6 +24,7 @@ from ray.serve.scripts import run
 
 from workers.local.lean_ray import without_helpers
 from workers.local.patient_ray import with_patience
+from workers.local.ray_end import end_with_ray
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 _START_S = 150.0
@@ -40,9 +42,15 @@ def main() -> None:
             namespace="serve",
             object_store_memory=_OBJECT_STORE_BYTES,
         )
+    ending = end_with_ray()
+
+    def interrupt(*signal_and_frame: Any) -> None:
+        ending.set()
+        signal.default_int_handler(*signal_and_frame)
+
     # After ray.init, which sets handlers of its own that end the process at once.
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, signal.default_int_handler)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, interrupt)
     run.main([config], standalone_mode=False)
 
 
