@@ -27,6 +27,7 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
+from pipeline.kafka import bounds
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.epochs import begin_by_epoch, position, seek
@@ -276,7 +277,7 @@ class ConsumerLoop(Generic[Result]):
         ours = consumer.assignment()
         if time.monotonic() - self._ends_at_s > _ENDS_AGE_S:
             with suppress(KafkaError):
-                self._ends = consumer.end_offsets(list(ours), timeout_ms=_ENDS_TIMEOUT_MS)
+                self._ends = bounds.ends(consumer, ours, _ENDS_TIMEOUT_MS)
             self._ends_at_s = time.monotonic()
         lag = {}
         for at in ours:

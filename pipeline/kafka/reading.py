@@ -10,6 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from pipeline.events import to_ms
+from pipeline.kafka import bounds
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
@@ -43,8 +44,8 @@ def read_to_end(
         if over_unreadable:
             step_over_unreadable(consumer)
         places = _places(consumer, settings, topics, partitions)
-        ends = consumer.end_offsets(places, timeout_ms=int(timeout_s * 1000))
-        begins = consumer.beginning_offsets(places, timeout_ms=int(timeout_s * 1000))
+        ends = bounds.ends(consumer, places, int(timeout_s * 1000))
+        begins = bounds.begins(consumer, places, int(timeout_s * 1000))
         left = {}
         for at in places:
             begin = max(begins[at], (start or {}).get((at.topic, at.partition), 0))
@@ -77,7 +78,7 @@ def ends_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) ->
     """Where each partition ends now: what comes from here on is new. Raises KafkaUnavailableError."""
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
-        ends = consumer.end_offsets(places, timeout_ms=int(timeout_s * 1000))
+        ends = bounds.ends(consumer, places, int(timeout_s * 1000))
         return {(at.topic, at.partition): ends[at] for at in places}
 
 
@@ -89,7 +90,7 @@ def places_at(settings: Settings, topics: Sequence[str], since: datetime, timeou
     timeout_ms = int(timeout_s * 1000)
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
-        ends = consumer.end_offsets(places, timeout_ms=timeout_ms)
+        ends = bounds.ends(consumer, places, timeout_ms)
         found = consumer.offsets_for_times(dict.fromkeys(places, to_ms(since)), timeout_ms=timeout_ms)
         return {(at.topic, at.partition): found[at].offset if found.get(at) else ends[at] for at in places}
 
@@ -119,8 +120,8 @@ def _read_at(
     if not places:
         return None  # whoever named the place may have made it up
     (at,) = places
-    begin = consumer.beginning_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
-    end = consumer.end_offsets([at], timeout_ms=int(timeout_s * 1000))[at]
+    begin = bounds.begins(consumer, [at], int(timeout_s * 1000))[at]
+    end = bounds.ends(consumer, [at], int(timeout_s * 1000))[at]
     if not begin <= offset < end:
         return None
     consumer.assign([at])
