@@ -5,7 +5,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from pipeline.events import Action
 from workers.alerting.actuators.base import Actuator, ActuatorError, Image, ReadBack, matches
-from workers.alerting.actuators.config import OpcUaConfig
+from workers.alerting.actuators.config import OpcUaConfig, OpcUaNodes
 from workers.alerting.actuators.open import open_actuator
 from workers.commands.alerting import alerting
 from workers.local.ports import free_ports
@@ -38,9 +38,11 @@ class Gateway:
     password: str | None = None
     """Where there is one, nobody gets in without it."""
 
-    def __init__(self, port: int, identity: Path | None = None) -> None:
-        """`identity`: folder with its certificate and key, where it asks for security."""
+    def __init__(self, port: int, identity: Path | None = None, namespaces: Sequence[str] = ("urn:a-gateway",)) -> None:
+        """`identity`: folder with its certificate and key, where it asks for security. `namespaces`: from 2 on, each
+        with the same nodes."""
         self._identity = identity
+        self._namespaces = namespaces
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -50,6 +52,9 @@ class Gateway:
     def shows(self, name: str, value: Any, status: int = ua.StatusCodes.Good) -> None:
         shown = ua.DataValue(ua.Variant(value), StatusCode=ua.StatusCode(status))
         self._run(self._server.write_attribute_value(ua.NodeId(f"{LINE}.{name}", 2), shown))
+
+    def command(self, namespace: int) -> int:
+        return int(self._run(self._server.get_node(ua.NodeId(f"{LINE}.Command", namespace)).read_value()))
 
     def get_user(
         self, iserver: Any, username: str | None = None, password: str | None = None, certificate: Any = None
@@ -71,8 +76,11 @@ class Gateway:
             await self._server.load_certificate(self._identity / "cert.der")
             await self._server.load_private_key(self._identity / "key.pem")
         self._server.set_security_policy(policies)
-        namespace = await self._server.register_namespace("urn:a-gateway")
-        assert namespace == 2
+        for uri in self._namespaces:
+            await self._add(await self._server.register_namespace(uri))
+        await self._server.start()
+
+    async def _add(self, namespace: int) -> None:
         for name, kind in (_KINDS | dict.fromkeys(_SHOWN, "Boolean")).items():
             initial: Any = False if kind == "Boolean" else 0
             at = ua.NodeId(f"{LINE}.{name}", namespace)
@@ -80,7 +88,6 @@ class Gateway:
             if name in _KINDS:
                 await node.set_writable()
         await self._server.nodes.objects.add_variable(ua.NodeId(f"{LINE}.Text", namespace), "Text", "true")
-        await self._server.start()
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
@@ -168,6 +175,39 @@ def test_a_node_that_refuses_the_write_is_named(gateway: Gateway, port: int, tmp
         pytest.raises(ActuatorError, match=rf"{LINE}\.Held can't be written.*BadUserAccessDenied"),
     ):
         actuator.exchange(HOLD, lambda: None)
+
+
+def test_a_server_that_numbers_its_namespaces_anew_gets_no_stop_of_another_line(port: int, tmp_path: Path) -> None:
+    """By number alone the neighbour's nodes of the same names took the stop, and proved it."""
+    asked = config("opcua", port, tmp_path, timeout_s=5)
+    assert isinstance(asked, OpcUaConfig)
+
+    def by(namespace: str) -> Actuator:
+        named = {key: f"{namespace};s={LINE}.{name}" for key, name in (("command", "Command"), ("stop", "Stop"))}
+        return open_actuator(LINE, asked.model_copy(update={"nodes": OpcUaNodes.model_validate(named)}))
+
+    by_number, by_uri, nowhere = by("ns=2"), by("nsu=urn:ours"), by("nsu=urn:elsewhere")
+    server = Gateway(port, namespaces=("urn:ours", "urn:theirs"))
+    try:
+        with pytest.raises(ActuatorError, match=r"no namespace urn:elsewhere; it has .*urn:ours, urn:theirs"):
+            nowhere.read()
+        for actuator in (by_number, by_uri):
+            actuator.exchange(HOLD, lambda: None)
+            assert server.command(2) == 1
+        server.stop()
+        server = Gateway(port, namespaces=("urn:theirs", "urn:ours"))
+        for actuator in (by_number, by_uri):
+            with pytest.raises(ActuatorError):
+                actuator.read()  # finds the old connection closed
+        with pytest.raises(ActuatorError, match=r"namespace 2 was urn:ours and is urn:theirs now.*write nsu=urn:ours"):
+            by_number.exchange(HOLD, lambda: None)
+        assert (server.command(2), server.command(3)) == (0, 0)
+        by_uri.exchange(HOLD, lambda: None)
+        assert (server.command(2), server.command(3)) == (0, 1)
+    finally:
+        for actuator in (by_number, by_uri, nowhere):
+            actuator.close()
+        server.stop()
 
 
 class Slow(socketserver.BaseRequestHandler):

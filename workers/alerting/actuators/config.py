@@ -133,7 +133,8 @@ class ModbusConfig(_WithPolarity):
 
 
 class OpcUaNodes(Section):
-    """Node ids, such as `ns=2;s=line-1.Command`."""
+    """Node ids, such as `nsu=urn:maker:plc;s=line-1.Command`, or `ns=2;s=line-1.Command`. A server may number its
+    namespaces anew when it starts; the URI stays."""
 
     command: str
     stop: str | None = None

@@ -53,6 +53,10 @@ class OpcUaActuator:
         self._client: Client | None = None
         self._farewell: Future[None] | None = None
         """The last, which whoever closes waits for: a session that is not ended keeps its place at the server."""
+        self._at: dict[str, ua.NodeId] = {}
+        """Node ids of the configuration, as this connection numbers them."""
+        self._uris: dict[int, str] = {}
+        """What the namespaces that are named by number were at the first connection."""
         self._types: dict[str, ua.VariantType] = {}
         self._dates_told_s: float | None = None
         self._loop = asyncio.new_event_loop()
@@ -120,6 +124,7 @@ class OpcUaActuator:
                 await client.set_security_string(config.security)
             try:
                 await client.connect()
+                self._at = await self._numbered(client)
                 self._types = await self._types_of(client)
             except BaseException:
                 self._loop.create_task(_quietly(client))
@@ -127,10 +132,35 @@ class OpcUaActuator:
             self._client = client
         return self._client
 
+    async def _numbered(self, client: Client) -> dict[str, ua.NodeId]:
+        """A server that starts anew may give a namespace another number: by the old one, a node of the same name in a
+        neighbour's would take the stop, and prove it."""
+        uris = await client.get_namespace_array()
+        found: dict[str, ua.NodeId] = {}
+        for _, text in self._config.nodes:
+            if text is not None:
+                at = ua.NodeId.from_string(text)
+                if isinstance(at, ua.ExpandedNodeId):
+                    at = _by_number(at, uris)
+                elif at.NamespaceIndex < len(uris):
+                    self._is_as_before(at.NamespaceIndex, uris[at.NamespaceIndex])
+                found[text] = at
+        return found
+
+    def _is_as_before(self, number: int, uri: str) -> None:
+        was = self._uris.setdefault(number, uri)
+        if was != uri:
+            raise ActuatorError(
+                f"namespace {number} was {was} and is {uri} now, so the nodes may be another's: write nsu={was}; for "
+                f"ns={number}; in the policy, or start alerting again if this is right"
+            )
+
     async def _types_of(self, client: Client) -> dict[str, ua.VariantType]:
         """What each node wants to be written as. One request for all, where the types are OPC UA's own."""
         named = self._written()
-        answers = await client.read_attributes([client.get_node(at) for at in named.values()], ua.AttributeIds.DataType)
+        answers = await client.read_attributes(
+            [client.get_node(self._at[text]) for text in named.values()], ua.AttributeIds.DataType
+        )
         return {
             name: await data_type_to_variant_type(client.get_node(_good(named[name], answer)))
             for name, answer in zip(named, answers, strict=True)
@@ -151,7 +181,7 @@ class OpcUaActuator:
         named = self._written()
         guard()
         results = await client.write_values(
-            [client.get_node(node_id) for node_id in named.values()],
+            [client.get_node(self._at[text]) for text in named.values()],
             [ua.DataValue(ua.Variant(values[name], self._types[name])) for name in named],
             raise_on_partial_error=False,
         )
@@ -161,7 +191,7 @@ class OpcUaActuator:
     async def _read(self) -> ReadBack:
         client, nodes = await self._connected(), self._config.nodes
         named = {name: node_id for name, node_id in nodes if node_id is not None}
-        answers = await client.read_attributes([client.get_node(node_id) for node_id in named.values()])
+        answers = await client.read_attributes([client.get_node(self._at[text]) for text in named.values()])
         found = {name: _value(named[name], answer) for name, answer in zip(named, answers, strict=True)}
         found["level"] = name_of(self._config.codes, found.pop("command"))
         return ReadBack(**found).turned(self._config.inverted)
@@ -186,6 +216,12 @@ def certificate_of(url: str, timeout_s: float) -> bytes:
     if not shown:
         raise ActuatorError(f"{url} shows no certificate: turn security on there")
     return shown[0][: 4 + int.from_bytes(shown[0][2:4])]  # its own; what it was signed by may follow
+
+
+def _by_number(at: ua.ExpandedNodeId, uris: list[str]) -> ua.NodeId:
+    if at.NamespaceUri not in uris:
+        raise ActuatorError(f"the server has no namespace {at.NamespaceUri}; it has {', '.join(uris[1:])}")
+    return ua.NodeId(at.Identifier, uris.index(at.NamespaceUri), at.NodeIdType)
 
 
 def _good(node_id: str, answer: ua.DataValue) -> Any:
