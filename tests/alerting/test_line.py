@@ -269,6 +269,7 @@ def test_a_reset_that_waited_for_minutes_is_refused() -> None:
     asked = NOON + timedelta(seconds=10)
     line.see(operation(Act.RESET, asked_at=asked), age_s=10 + RESET_VALID.total_seconds() + 1)
     assert "asked 5 minutes ago" in line.last().reason
+    assert "alerting's clock says 2026-11-22 12:05:11 UTC" in line.last().reason
     assert line.actions == [Action.HOLD]
     line.see(operation(Act.RESET, asked_at=asked), age_s=10 + RESET_VALID.total_seconds())
     assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from pipeline.settings import Settings
 from workers.alerting.recovery import StoredLine, read_states
 
 POLL_S = 0.2
+CLOCKS_MAY_DIFFER = timedelta(minutes=1)
 
 
 class NotAskedError(AndonError):
@@ -70,7 +72,7 @@ def ask(
             actor=actor,
             reason=reason,
             shelve_for_s=shelve_for_s,
-            asked_at=now(),
+            asked_at=_shown_at(line),
         )
     except ValidationError as error:
         raise NotAskedError("; ".join(fault["msg"] for fault in error.errors(include_url=False))) from error
@@ -80,6 +82,13 @@ def ask(
         time.sleep(POLL_S)
         changes = _answers(settings, line, operation, max(1.0, deadline_s - time.monotonic()))
     return Answer(changes)
+
+
+def _shown_at(line: StoredLine) -> datetime:
+    """By the clock that dated the alarms, where it is ahead of ours: what stood was seen. Never far ahead: an act that
+    waits in Kafka must grow old."""
+    at = now()
+    return max((at, *(min(entry.alarm.changed_at, at + CLOCKS_MAY_DIFFER) for entry in line.state.alarms)))
 
 
 def who(actor: str | None) -> str:

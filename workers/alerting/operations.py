@@ -53,7 +53,8 @@ def _reset(state: LineState, meant: list[Standing], operation: Operation, now: d
         return _refuse(state, tuple(meant) or state.alarms, operation, why, now)
     if now - operation.asked_at > RESET_VALID:
         waited = f"this was asked {(now - operation.asked_at).total_seconds() / 60:.0f} minutes ago"
-        return _refuse(state, tuple(meant), operation, f"{waited}: look at the line and ask again", now)
+        why = f"{waited}: look at the line and ask again; {_by_whose_clock(now)}"
+        return _refuse(state, tuple(meant), operation, why, now)
     before, events = state, list[Effect]()
     for entry in latched:
         if unseen := _unseen(entry, operation, now):
@@ -85,7 +86,15 @@ def _unseen(entry: Standing, operation: Operation, now: datetime) -> str | None:
         # Of a clock that was ahead and has been set back. Nobody could free the line before this one has caught up.
         return None
     asked, raised = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (operation.asked_at, entry.active_since))
-    return f"it was asked at {asked} UTC, before this alarm was raised at {raised}: look at it and ask again"
+    return (
+        f"it was asked at {asked} UTC, before this alarm was raised at {raised}: look at it and ask again; "
+        f"{_by_whose_clock(now)}"
+    )
+
+
+def _by_whose_clock(now: datetime) -> str:
+    """Who asks again by a clock that differs is refused again: they have to see that it does."""
+    return f"alerting's clock says {now:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _refuse(state: LineState, told_on: tuple[Standing, ...], operation: Operation, why: str, now: datetime) -> Changed:

@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 BORNE = timedelta(minutes=1)
 """So far behind the broker's clock this machine's may be: it is the broker's that may be wrong. By more, replicas would
 call every frame late, and no line would be stopped anyway."""
+AHEAD_FOR_S = 10.0
+"""For so long all that is read must seem old before it is this clock that is said to be ahead."""
+JITTER_S = 5.0
 
 
 class Present:
@@ -31,10 +34,32 @@ class Present:
         self._heard: tuple[datetime, float] | None = None
         """The broker's time, at the least, and ours by the clock that nobody sets."""
         self._behind = False
+        self._ahead_since: tuple[datetime, float] | None = None
+        """Like `_heard`, of the first in a row that came one by one, and each long ago by this machine's clock."""
+        self._told_ahead = False
 
     def heard(self, arrived_ms: int) -> None:
         """When a record arrived at the broker that has just been read."""
         self._heard = from_ms(arrived_ms), self._monotonic_s()
+        self._tell_ahead(*self._heard)
+
+    def _tell_ahead(self, arrived: datetime, at_s: float) -> None:
+        """Only tells: what was read late looks alike at first, and who takes it for news stops lines for old parts. But
+        what was read late comes faster than it arrived."""
+        ahead = self._own() - arrived
+        if ahead <= BORNE:
+            self._ahead_since, self._told_ahead = None, False
+            return
+        since = self._ahead_since
+        if since is None or (arrived - since[0]).total_seconds() > at_s - since[1] + JITTER_S:
+            self._ahead_since = arrived, at_s
+        elif at_s - since[1] >= AHEAD_FOR_S and not self._told_ahead:
+            self._told_ahead = True
+            log.error(
+                "this machine's clock is %.0f s ahead of Kafka's: parts look too old to stop their line, cameras "
+                "silent, and acts too old to be done. Look at NTP",
+                ahead.total_seconds(),
+            )
 
     def __call__(self) -> datetime:
         own, heard = self._own(), self._heard
