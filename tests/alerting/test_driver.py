@@ -373,11 +373,11 @@ def test_a_gateway_writes_no_stop_that_its_broker_hands_over_when_it_is_void(val
     assert (ladder.held, told["stop"]) == (valid_s > 0, valid_s > 0)
 
 
-def answered(line: Line, outcome: Outcome, epoch: int | None = None) -> list[CommandReply]:
+def answered(line: Line, outcome: Outcome, epoch: int | None = None, *, by: str = "modbus://plc") -> list[CommandReply]:
     command = line.state.last_command
     assert command
     at = line.state.epoch if epoch is None else epoch
-    answer = Answer("line-1", at, command.command_id, outcome, "modbus://plc", "stop=1", 1, now())
+    answer = Answer("line-1", at, command.command_id, outcome, by, "stop=1", 1, now())
     line.state, events = reports.apply(line.state, answer, now())
     line.effects += events
     return [event for event in events if isinstance(event, CommandReply)]
@@ -387,6 +387,26 @@ def test_an_answer_becomes_a_reply_and_proves_the_stop() -> None:
     line = Line().burst()
     (reply,) = answered(line, Outcome.ACCEPTED)
     assert (reply.action, reply.value_read_back, line.state.proved) == (Action.HOLD, "stop=1", True)
+
+
+@pytest.mark.parametrize("changed", ["while it is held", "before the release is confirmed", "never"])
+def test_a_stop_that_stands_at_a_plc_that_the_policy_has_replaced_is_told(changed: str) -> None:
+    line = Line().burst()
+    answered(line, Outcome.ACCEPTED, by="modbus://old")
+    if changed == "while it is held":
+        answered(line, Outcome.DUPLICATE, by="modbus://new")
+        assert line.standing == [AlarmKind.DEFECTS, AlarmKind.PLC]
+    line.see(operation(Act.ACKNOWLEDGE, alarm_id=line.alarms[0].alarm_id))
+    line.see(operation(Act.RESET))
+    answered(line, Outcome.ACCEPTED, by="modbus://old" if changed == "never" else "modbus://new")
+    told = [alarm for alarm in line.alarms if alarm.kind is AlarmKind.PLC]
+    assert [alarm.act for alarm in told] == ([] if changed == "never" else [Act.RAISE, Act.CLEAR])
+    if told:
+        assert "modbus://old has confirmed" in told[0].reason
+        assert "names modbus://new now" in told[0].reason
+    line.burst(first=10)
+    answered(line, Outcome.ACCEPTED, by="modbus://new")
+    assert len([alarm for alarm in line.alarms if alarm.kind is AlarmKind.PLC]) == len(told)
 
 
 def test_a_stop_that_is_not_confirmed_is_an_alarm_until_it_is() -> None:

@@ -55,24 +55,43 @@ def without_plc(state: LineState, now: datetime) -> Changed:
     entry = state.standing(AlarmKind.PLC)
     if state.proved and state.level is not None:
         reason = (
-            f"{state.level} stands at a PLC that the policy does not name any more, so a reset will not take it back "
-            "there: name the PLC again before you reset, or free the line at the PLC itself"
+            f"{state.level} stands at {state.stands_at or 'a PLC'}, a PLC that the policy does not name any more, so a "
+            "reset will not take it back there: name the PLC again before you reset, or free the line at the PLC itself"
         )
-        if entry is not None and entry.life.active:
-            return state, ()
-        if entry is not None:
-            return register.again(state, entry, reason, now)
-        return register.add(state, effects.condition(state, AlarmKind.PLC, "plc", reason, now))
+        return _tell_of_plc(state, reason, now)
     return register.clear(state, entry, "the policy names no PLC", now) if entry else (state, ())
 
 
 def _link(state: LineState, link: Link, now: datetime) -> Changed:
+    if not link.up:
+        return _tell_of_plc(state, link.detail, now)
     entry = state.standing(AlarmKind.PLC)
-    if link.up:
-        return register.clear(state, entry, "the PLC answers again", now) if entry else (state, ())
+    return register.clear(state, entry, "the PLC answers again", now) if entry else (state, ())
+
+
+def _moved(state: LineState, action: Action, address: str, now: datetime) -> Changed:
+    """What another PLC than this one confirmed, before the policy was changed, is taken back there by nobody."""
+    was, released = state.stands_at, action is Action.UNHOLD_PERMITTED
+    state = state.model_copy(update={"stands_at": None if released else address})
+    events: tuple[Effect, ...] = ()
+    if was not in (None, address):
+        reason = (
+            f"{was} has confirmed what was asked of this line, and the policy names {address} now: a reset takes it "
+            "back there alone. Where the old one is another device, or its signals lie elsewhere, free it there by hand"
+        )
+        state, events = _tell_of_plc(state, reason, now)
+    entry = state.standing(AlarmKind.PLC)
+    if released and entry is not None:
+        state, more = register.clear(state, entry, "the line was given free", now)
+        events = (*events, *more)
+    return state, events
+
+
+def _tell_of_plc(state: LineState, reason: str, now: datetime) -> Changed:
+    entry = state.standing(AlarmKind.PLC)
     if entry is None:
-        return register.add(state, effects.condition(state, AlarmKind.PLC, "plc", link.detail, now))
-    return (state, ()) if entry.life.active else register.again(state, entry, link.detail, now)
+        return register.add(state, effects.condition(state, AlarmKind.PLC, "plc", reason, now))
+    return (state, ()) if entry.life.active else register.again(state, entry, reason, now)
 
 
 def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
@@ -108,7 +127,8 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
         if entry:
             state, more = register.clear(state, entry, "the line has confirmed", now)
             events += more
-        return state, tuple(events)
+        state, more = _moved(state, command.action, answer.actuator, now)
+        return state, (*events, *more)
     if answer.outcome is Outcome.EXPIRED:
         state, _ = withdraw(state, command)
     if command.action is Action.UNHOLD_PERMITTED:

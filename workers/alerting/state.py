@@ -200,6 +200,8 @@ class LineState(_Stored):
     """What Andon last asked of the line; None when it never asked for anything."""
     proved: bool = False
     """Whether the last command was read back from the line."""
+    stands_at: str | None = None
+    """The PLC that confirmed a stop and has confirmed no release since."""
     audited: int = 0
     """Number of the last audit entry."""
     applied: Applied = Applied()
