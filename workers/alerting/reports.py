@@ -77,7 +77,7 @@ def _moved(state: LineState, action: Action, address: str, now: datetime) -> Cha
     if was not in (None, address):
         reason = (
             f"{was} has confirmed what was asked of this line, and the policy names {address} now: a reset takes it "
-            "back there alone. Where the old one is another device, or its signals lie elsewhere, free it there by hand"
+            "back at this one alone. Where the old one is another device, or its signals lie elsewhere, free it by hand"
         )
         state, events = _tell_of_plc(state, reason, now)
     entry = state.standing(AlarmKind.PLC)
