@@ -1,6 +1,7 @@
 """CFLOW's training: what it learns, what it refuses, that it can be killed, and that it repeats itself."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from detectors.conftest import TINY_CFLOW, TINY_CFLOW_PLAN, normal_frames, write_images
 from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import load_bundle, read_info
 from pipeline.detectors.cflow.detector import CflowScorer
@@ -18,10 +20,12 @@ from pipeline.detectors.cflow.position import encode
 from pipeline.detectors.encoder import Encoder, pretrained_encoder
 from pipeline.detectors.registry import load_detector
 from pipeline.errors import AndonError
+from pipeline.frames import Mode
 from pipeline.training.cflow.fit import fit_model, train_cflow, with_highest
 from pipeline.training.cflow.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
 from pipeline.training.checkpoint import Progress
-from pipeline.training.images.data import load_frames
+from pipeline.training.images import data
+from pipeline.training.images.data import load_frames, read_frame
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import split_by_number
 from pipeline.training.threshold.calibrate import CalibrationError
@@ -143,6 +147,26 @@ def test_one_image_is_enough_for_the_flows(encoder: Encoder) -> None:
     model, _ = fit_model(encoder, frames, [], "gray", plan, CPU)
     found = CflowScorer(with_highest(model, frames)).measure(normal_frames(3, seed=1))
     assert np.isfinite(found.scores).all()
+
+
+@pytest.mark.parametrize(("merge", "looks"), [("place", 2), ("likelihood", 3)])
+def test_level_maxima_take_a_look_at_the_normals_only_where_the_map_reads_them(
+    merge: str, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look is at size and light, the last one sets the threshold."""
+    write_images(tmp_path / "data", normal_frames(40))
+    apart = split_by_number(find_layout(tmp_path / "data").normals, TINY_CFLOW_PLAN.shares).calibration
+    seen: Counter[Path] = Counter()
+
+    def counted(path: Path, mode: Mode) -> NDArray[np.uint8]:
+        seen[path] += 1
+        return read_frame(path, mode)
+
+    monkeypatch.setattr(data, "read_frame", counted)
+    plan = replace(TINY_CFLOW_PLAN, config=TINY_CFLOW.model_copy(update={"merge": merge}))
+    train_cflow(tmp_path / "data", tmp_path / "out", "x", plan, CPU)
+    assert {seen[path] for path in apart} == {looks}
+    load_detector(tmp_path / "out", "cpu").predict(normal_frames(2, seed=1))
 
 
 def test_one_image_is_too_few_for_a_threshold(tmp_path: Path) -> None:

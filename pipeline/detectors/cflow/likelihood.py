@@ -16,7 +16,8 @@ class Reference:
 
     highest: Tensor
     """(): of all. The official code takes it over the whole test set, and a batch-wise maximum would let a frame's
-    score depend on its neighbours; here it is of calibration normals, and part of the model."""
+    score depend on its neighbours; here it is of calibration normals, and part of the model. NaN in a
+    model whose map is by place: nothing there asks for it."""
     mean: Tensor
     """(B · B,): by place."""
     deviation: Tensor

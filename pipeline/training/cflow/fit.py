@@ -81,7 +81,8 @@ def train_cflow(
         encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step, track, say
     )
     apart = parts["calibration"]
-    model = with_highest(model, apart, track)
+    if plan.config.merge == "likelihood":  # nothing else reads them, and they take a look at every image
+        model = with_highest(model, apart, track)
     # What the bundle will hold, so that the threshold is of the model that will be loaded, to the bit.
     model = CflowModel.from_tensors(model.config, mode, model.tensors()).to(device)
     scorer = CflowScorer(model)
@@ -127,7 +128,7 @@ def fit_model(
     say: Say = unsaid,
 ) -> tuple[CflowModel, list[Progress]]:
     """One flow a level, taught on the frames `fit`; without frames for validation the last weights stay. What is normal
-    at a place is taken from both. The level maxima are 0 until `with_highest`."""
+    at a place is taken from both. The level maxima are NaN until `with_highest`."""
     config = plan.config
     # Half precision, as the bundle will store it: the flows must see in training what they will see in service.
     encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)

@@ -220,7 +220,7 @@ def fit_reference(
     mean = (prior * likely.mean()).index_add(0, place, likely) / shown
     squares = (prior * likely.var(correction=0)).index_add(0, place, (likely - mean[place]).square()) / shown
     deviation = squares.sqrt().clamp(min=_LEAST_DEVIATION)
-    return Reference(torch.zeros((), device=device), mean.float(), deviation.float())
+    return Reference(torch.full((), math.nan, device=device), mean.float(), deviation.float())
 
 
 def steps_of(fibres: Fibres, plan: FlowPlan) -> int:

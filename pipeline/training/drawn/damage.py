@@ -11,6 +11,7 @@ draws overlooked real defects (docs/decisions/0015); a choice of directions is t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def _damaged(normals: Sequence[Frame], normal: int, random: Random) -> Damaged:
         drawn = np.maximum(drawn, mask)
     changed = np.clip(np.round(changed), 0, 255)
     difference = np.abs(changed - whole)
-    visible = _smooth(difference if frame.ndim == 2 else difference.max(axis=2), 1.0)
+    visible = _smooth(difference if frame.ndim == 2 else _highest(difference), 1.0)
     strength = drawn * np.clip(visible / (_JUST_VISIBLE * whole.mean() + 1), 0, 1)
     return Damaged(normal, changed.astype(np.uint8), strength)
 
@@ -148,7 +149,16 @@ def _tone(frame: Floats, donor: Frame, random: Random) -> Floats:
 
 def _in_colour(frame: Floats) -> bool:
     """Gray scenes come as RGB, too. Their hue never varies, so a change of it would stand out above all else."""
-    return frame.ndim == 3 and float(np.ptp(frame, axis=2).mean()) > _COLOURFUL * float(frame.mean())
+    if frame.ndim == 2:
+        return False
+    apart = _highest(frame) + _highest(-frame)
+    return float(apart.mean()) > _COLOURFUL * float(frame.mean())
+
+
+def _highest(frame: Floats) -> Floats:
+    """(H, W, 3) → (H, W). numpy's own `max` along so short an axis takes nine times as long."""
+    highest: Floats = reduce(np.maximum, np.moveaxis(frame, 2, 0))
+    return highest
 
 
 def _level(frame: Floats, donor: Frame, random: Random) -> Floats:
