@@ -220,11 +220,15 @@ def load_bundle(folder: Path) -> tuple[BundleInfo, dict[str, NDArray[Any]]]:
     from safetensors.numpy import load
 
     info = read_info(folder)
+    blob = b""
     try:
-        blob = (folder / WEIGHTS).read_bytes()
+        with (folder / WEIGHTS).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()  # what is not ours may not fit into memory
+            if found == info.weights_sha256:
+                file.seek(0)
+                blob = file.read()
     except OSError as error:
         raise BundleError(f"cannot read the weights of bundle {folder}: {error}") from error
-    found = hashlib.sha256(blob).hexdigest()
     if found != info.weights_sha256:
         raise BundleError(
             f"{folder / WEIGHTS} has sha256 {found[:12]}…, but {MANIFEST} promises {info.weights_sha256[:12]}…: "

@@ -88,7 +88,7 @@ def _try_out(detector: Detector, folder: Path) -> None:
     """One small frame of a kind that the bundle says it judges. What breaks on it would break on every frame of the
     stream, long after whoever edited the bundle has left."""
     spec = detector.info.input
-    side = spec.min_side_px or min(spec.height_px, spec.width_px, _MOST_TRIED_PX)
+    side = min(spec.min_side_px or min(spec.height_px, spec.width_px), _MOST_TRIED_PX)
     try:
         detector.predict(np.full((1, side, side), _MID_GRAY, dtype=np.uint8))
     except Exception as error:  # numpy and torch raise many kinds

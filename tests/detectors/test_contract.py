@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,29 @@ def test_a_manifest_by_which_every_frame_would_fail_is_refused(
     (copy / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match=r"cannot score a frame.*do not fit each other"):
         load_detector(copy, "cpu")
+
+
+def test_a_manifest_of_huge_frames_is_tried_on_a_small_one(bundles: dict[str, Path], tmp_path: Path) -> None:
+    """One of the least side that it takes would have been 10 GB."""
+    info, tensors = load_bundle(bundles["cflow"])
+    huge = info.input.model_copy(update={"height_px": 100_000, "width_px": 100_000, "min_side_px": 100_000})
+    save_bundle(tmp_path / "huge", info.model_copy(update={"input": huge}), tensors)
+    detector = load_detector(tmp_path / "huge", "cpu")
+    assert not detector.info.input.accepts(512, 512)
+
+
+def test_weights_of_another_hash_are_not_taken_into_memory(bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    size = 1 << 27
+    with (copy / WEIGHTS).open("r+b") as file:
+        file.truncate(size)  # sparse
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleError, match="damaged"):
+            load_detector(copy, "cpu")
+        assert tracemalloc.get_traced_memory()[1] < size // 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_gpu_would_multiply_in_single_precision() -> None:

@@ -61,3 +61,9 @@ def test_zero_features_are_finite(judgement: Judgement) -> None:
 def test_one_sample_is_too_few() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         fit_judgement(np.ones((1, 2)), trees=5, seed=0)
+
+
+def test_a_forest_without_an_end_is_refused(judgement: Judgement) -> None:
+    """A replica would have walked it for ever as it loaded the bundle."""
+    with pytest.raises(ValueError, match="nodes says that it is"):
+        Judgement.from_tensors({**judgement.tensors(), "forest.depth": np.array([10**12])})

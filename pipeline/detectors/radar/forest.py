@@ -30,6 +30,10 @@ class ForestArrays:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], prefix: str) -> Self:
+        """Raises KeyError when one is missing, ValueError where a way from the root would never end."""
+        depth, nodes = int(tensors[f"{prefix}depth"][0]), tensors[f"{prefix}left"].shape[1]
+        if depth > nodes:
+            raise ValueError(f"a forest of trees of {nodes} nodes says that it is {depth} deep")
         return cls(**{field.name: tensors[prefix + field.name] for field in fields(cls)})
 
 
