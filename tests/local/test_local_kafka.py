@@ -94,3 +94,14 @@ def test_a_stopped_broker_leaves_no_process(own_kafka: KafkaBroker) -> None:
     own_kafka.stop()
     assert not Path(f"/proc/{pid}").exists()
     own_kafka.stop()  # twice is fine
+
+
+@pytest.mark.services
+def test_it_keeps_its_data_in_its_folder_whatever_that_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    home = tmp_path / "Jürgens Halle, 工場" / "kafka"
+    with KafkaBroker(home, tmp_path / "kafka.log"):
+        assert (home / "data" / "meta.properties").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Jürgens Halle, 工場", "kafka.log"]

@@ -1,6 +1,7 @@
 """Apache Kafka for one machine: the real broker, without Java, Docker or ZooKeeper to install."""
 
 import base64
+import os
 import subprocess
 import uuid
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from workers.local.process import ChildProcess
 from workers.local.server import LocalServer
 
 _FORMAT_TIMEOUT_S = 60.0
+_UTF8 = {"LC_ALL": "C.UTF-8"}
+"""Java finds no path with an umlaut in it where the locale is C, which cron, containers and some supervisors set."""
 
 
 def silent(_: str) -> None:
@@ -50,7 +53,7 @@ class KafkaBroker(LocalServer):
         # Kafka writes meta.properties last, so a format that was cut short is simply done again.
         if not (self._data / "meta.properties").exists():
             self._format(self._java_to_format(), properties)
-        return ChildProcess(self.name, [*java, "kafka.Kafka", str(properties)], self.log, cwd=self.folder)
+        return ChildProcess(self.name, [*java, "kafka.Kafka", properties.name], self.log, self.folder, _UTF8)
 
     def _java_to_format(self) -> list[str]:
         return self._java()
@@ -75,14 +78,15 @@ class KafkaBroker(LocalServer):
     def _write_properties(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "server.properties"
-        path.write_text(as_text(broker_properties(self._ports, self._data)), encoding="utf-8")
+        # Kafka runs in the folder. A whole path would be read as Latin-1, and split at each comma.
+        path.write_text(as_text(broker_properties(self._ports, Path(self._data.name))), encoding="utf-8")
         return path
 
     def _format(self, java: list[str], properties: Path) -> None:
         self._say(f"formatting Kafka's storage in {self._data}")
         # The zero in front keeps the text from beginning with "-", which the tool would take for an option.
         cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
-        command = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", str(properties)]
+        command = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", properties.name]
         try:
             subprocess.run(
                 command,
@@ -93,6 +97,7 @@ class KafkaBroker(LocalServer):
                 text=True,
                 timeout=_FORMAT_TIMEOUT_S,
                 cwd=self.folder,
+                env={**os.environ, **_UTF8},
             )
         except subprocess.TimeoutExpired as error:
             raise ServiceError(
