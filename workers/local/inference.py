@@ -15,6 +15,8 @@ from workers.local.ports import LOOPBACK, free_ports
 from workers.local.process import ChildProcess
 from workers.local.server import LocalServer
 
+# What a company's proxy answers for 127.0.0.1 is nothing of ours, and `http_proxy` often comes without `no_proxy`.
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 SERVE_CONFIG = Path(__file__).parents[2] / "deploy" / "serve" / "local.yaml"
 
 
@@ -80,7 +82,7 @@ class Inference(LocalServer):
 
     def _answers(self, timeout_s: float) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=timeout_s) as answer:
+            with _DIRECTLY.open(f"{self.url}/healthz", timeout=timeout_s) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

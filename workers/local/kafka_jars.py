@@ -103,7 +103,14 @@ def _is_whole(path: Path, jar: Jar) -> bool:
 
 def _download(artifact: "Artifact", jar: Jar) -> None:
     path = _path(artifact)
-    path.unlink(missing_ok=True)  # damaged; jgo would keep it
+    try:
+        path.unlink(missing_ok=True)  # damaged; jgo would keep it
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(
+            f"Apache Kafka's jars belong into {path.parent}, which cannot be written ({error.strerror}): "
+            "name a folder that can be in M2_REPO, or a running broker in KAFKA_BOOTSTRAP"
+        ) from error
     try:
         artifact.resolve()
     except (RuntimeError, OSError) as error:  # requests' errors are OSErrors

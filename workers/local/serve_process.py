@@ -22,6 +22,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).pare
 import ray
 from ray.serve.scripts import run
 
+from workers.local.home_token import token_for_this_run
 from workers.local.lean_ray import without_helpers
 from workers.local.patient_ray import with_patience
 from workers.local.ray_end import end_with_ray
@@ -33,6 +34,7 @@ _START_S = 150.0
 
 def main() -> None:
     config, dashboard_port = sys.argv[1], sys.argv[2:]
+    os.environ.update(token_for_this_run())
     with nullcontext() if dashboard_port else without_helpers(), with_patience(_START_S):
         ray.init(
             address="local",
