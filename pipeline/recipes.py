@@ -27,7 +27,9 @@ Runtime = Literal["torch", "onnx", "openvino"]
 class _WithBundle(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bundle: str = Field(description="An absolute path, or a name below ANDON_BUNDLES or among the shipped bundles.")
+    bundle: str = Field(
+        min_length=1, description="An absolute path, or a name below ANDON_BUNDLES or among the shipped bundles."
+    )
     runtime: Runtime = Field(
         default="torch",
         description="What runs the networks. onnx and openvino: on the CPU, once `andon export` has made the graphs.",

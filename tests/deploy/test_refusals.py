@@ -51,6 +51,8 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         # Names.
         ("minimal", {"fullnameOverride": "a-name-of-thirty-eight-characters-long"}, ["maxLength", "37"]),
         ("minimal", {"images.registry": "registry.example"}, ["registry.exampleandon/worker:", "end it with a slash"]),
+        ("minimal", {"images.registry": "https://registry.example/"}, ['write it without "https://"']),
+        ("minimal", {"recipes.solar-cell.bundle": ""}, ["at '/recipes/solar-cell/bundle'", "minLength"]),
         ("trial", {"images.valkey.registry": "mirror"}, ["images.valkey.registry is", "mirrorvalkey/valkey:", "slash"]),
         # Rules that would never tell.
         ("plant", {"monitoring.podMonitors.interval": "1m"}, ["interval is 1m", "set at most 30s"]),
