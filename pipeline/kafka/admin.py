@@ -13,6 +13,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.opening import open_admin_client
+from pipeline.kafka.rights import WHOSE, or_hidden, refusal
 from pipeline.settings import Settings
 from pipeline.topics import Topic
 
@@ -53,7 +54,7 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
             made = admin.create_topics(missing, timeout_ms=15_000, raise_errors=False)
             _tell_refused(made["topics"])
             admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=15_000)
-        _check(admin, wanted, with_clocks=True)
+        _check(admin, wanted, settings, with_clocks=True)
 
 
 def _tell_refused(made: Iterable[Mapping[str, Any]]) -> None:
@@ -77,7 +78,7 @@ def check_topics(settings: Settings, wanted: Iterable[Topic], *, with_clocks: bo
     while its topics, which an earlier Andon had made, still carry their senders'.
     """
     with _Admin(settings) as admin:
-        _check(admin, list(wanted), with_clocks=with_clocks)
+        _check(admin, list(wanted), settings, with_clocks=with_clocks)
 
 
 def await_topics(
@@ -134,10 +135,10 @@ def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], i
                 time.sleep(0.2)
 
 
-def _check(admin: KafkaAdminClient, wanted: list[Topic], *, with_clocks: bool) -> None:
+def _check(admin: KafkaAdminClient, wanted: list[Topic], settings: Settings, *, with_clocks: bool) -> None:
     existing = set(admin.list_topics())
     missing = [
-        f"topic {t.name!r} does not exist; create it with `andon topics create`"
+        f"topic {t.name!r} does not exist; create it with `andon topics create`{or_hidden(settings)}"
         for t in wanted
         if t.name not in existing
     ]
@@ -148,6 +149,9 @@ def _check(admin: KafkaAdminClient, wanted: list[Topic], *, with_clocks: bool) -
         resources = [ConfigResource(ConfigResourceType.TOPIC, t.name) for t in present]
         configs = next(iter(admin.describe_configs(resources, config_filter="all").values()))
         for topic in present:
+            if not configs[topic.name]:  # the library keeps the broker's refusal to itself
+                faults.append(f"Kafka refuses us the right DescribeConfigs on topic {topic.name!r}: {WHOSE}")
+                continue
             faults += topic_faults(topic, partitions[topic.name], configs[topic.name], with_clocks=with_clocks)
     if faults:
         raise TopicError("; ".join([*missing, *faults]))
@@ -199,4 +203,5 @@ class _Admin:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._client.close()
         if isinstance(error, KafkaError):
-            raise KafkaUnavailableError(f"the broker at {self._settings.kafka_bootstrap} refused: {error}") from error
+            said = refusal(error, "Describe")
+            raise KafkaUnavailableError(f"the broker at {self._settings.kafka_bootstrap} refused: {said}") from error

@@ -22,6 +22,11 @@ def no_answer(settings: Settings, error: BaseException) -> KafkaUnavailableError
     """In one voice. The library tells whoever waits for a first connection nothing but that there was none."""
     if fault := tls_fault(settings):
         return KafkaUnavailableError(f"no Kafka broker answers at {settings.kafka_bootstrap}: {fault}")
+    if refusals := getattr(error, "__notes__", ()):
+        return KafkaUnavailableError(
+            f"no Kafka broker at {settings.kafka_bootstrap} takes our login: {refusals[-1]}. Look at "
+            "KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM, and at the user that the broker knows"
+        )
     check = "Is it running, and is KAFKA_BOOTSTRAP right?"
     if settings.kafka_security_protocol != "PLAINTEXT":
         check = "Is it running, is KAFKA_BOOTSTRAP right, and does it take our password or certificate?"

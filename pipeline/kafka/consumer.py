@@ -20,6 +20,7 @@ from typing import Generic, Protocol, TypeVar
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import (
+    AuthorizationError,
     CommitFailedError,
     IllegalGenerationError,
     KafkaError,
@@ -29,12 +30,13 @@ from kafka.errors import (
 
 from pipeline.kafka import bounds
 from pipeline.kafka.batching import BatchSize
-from pipeline.kafka.connection import KafkaUnavailableError, connection
+from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.epochs import begin_by_epoch, position, seek
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
+from pipeline.kafka.rights import or_hidden, refusal
 from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.settings import Settings
 
@@ -144,7 +146,8 @@ class ConsumerLoop(Generic[Result]):
         self._size = BatchSize(max_batch, batch_within_s)
 
     def run(self) -> None:
-        """Returns after `stop`, with everything delivered committed. Raises what `work` raises, and KafkaError."""
+        """Returns after `stop`, with everything delivered committed. Raises what `work` raises, KafkaError, and
+        KafkaUnavailableError that names a right which is missing."""
         consumer = self._open()
         if consumer is None:
             return
@@ -158,6 +161,8 @@ class ConsumerLoop(Generic[Result]):
             consumer.subscribe(list(self._options.topics), listener=rebalances)
             self._await_metadata(consumer)
             self._turn_until_stopped(consumer, rebalances, hands)
+        except AuthorizationError as error:
+            raise KafkaUnavailableError(refusal(error, "Read")) from error
         finally:
             hands.shutdown()
             consumer.close(autocommit=False, timeout_ms=5_000)
@@ -171,7 +176,7 @@ class ConsumerLoop(Generic[Result]):
             except (KafkaError, OSError) as error:
                 if not getattr(error, "retriable", True):
                     raise
-                log.warning("waiting for the broker: %s", error)
+                log.warning("waiting for the broker: %s", no_answer(self._settings, error))
             self._stop.wait(_OPEN_AGAIN_S)
         return None
 
@@ -249,6 +254,7 @@ class ConsumerLoop(Generic[Result]):
                 raise KafkaUnavailableError(
                     f"{self._settings.kafka_bootstrap} did not tell of topic {', '.join(map(repr, unknown))} "
                     f"within {_METADATA_TIMEOUT_S:g} s. Is the broker running? Create topics with `andon topics create`"
+                    f"{or_hidden(self._settings)}"
                 )
             self._stop.wait(0.1 if unknown else 0)
 

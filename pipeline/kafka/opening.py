@@ -1,5 +1,5 @@
 """kafka-python's clients, with what they lack: they leave nothing behind where no broker answers, pass over one that
-hangs, and take their time with one that hangs up."""
+hangs, take their time with one that hangs up, and hear what it said before."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from pipeline.kafka.backing_off import back_off
 from pipeline.kafka.bootstrapping import one_after_another
+from pipeline.kafka.last_words import hear_last_words, refusals_of
 from pipeline.kafka.unpacking import bound_unpacking
 
 
@@ -30,16 +31,22 @@ def _open(kind: Any, arguments: dict[str, Any]) -> Any:
     """kafka-python's constructors leave a thread and its sockets behind when they fail (measured: one of each per
     try), and whoever waits for a broker tries often. So the part that owns them is held here, and closed."""
     network: list[Any] = []
+    refusals: list[str] = []
+    hear_last_words()
 
     def remembered(**config: Any) -> Any:
         network.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
         one_after_another(network[0]._manager)
         back_off(network[0]._manager)
+        nonlocal refusals
+        refusals = refusals_of(network[0]._manager)
         return network[0]
 
     try:
         return kind(**arguments, kafka_client=remembered)
-    except BaseException:
+    except BaseException as error:
+        if refusals:
+            error.add_note(refusals[-1])
         for opened in network:
             opened.close()
         raise

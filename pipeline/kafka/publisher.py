@@ -22,10 +22,12 @@ from kafka.errors import (
     UnknownProducerIdError,
 )
 
-from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, KafkaUnavailableError, connection
+from pipeline.errors import AndonError
+from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.opening import open_producer
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.records import Outgoing
+from pipeline.kafka.rights import refusal
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES
 
@@ -49,7 +51,7 @@ class Receipt(Protocol):
         ...
 
 
-class PublishError(RuntimeError):
+class PublishError(AndonError):
     """Some records were not acknowledged. `retriable`: the broker may take the same records later."""
 
     def __init__(self, message: str, *, retriable: bool) -> None:
@@ -72,6 +74,7 @@ class Publisher:
             raise ValueError(
                 f"delivery_timeout_s must exceed {REQUEST_TIMEOUT_MS / 1000:g}, not {delivery_timeout_s:g}"
             )
+        self._settings = settings
         self._connection = partial(connection, settings, client_id)
         self._connection()  # tells now what is wrong
         self._arguments = {
@@ -175,7 +178,7 @@ class Publisher:
                 except KafkaUnavailableError as error:
                     raise PublishError(str(error), retriable=True) from error
                 except KafkaError as error:
-                    raise PublishError(f"no connection to Kafka: {error}", retriable=error.retriable) from error
+                    raise PublishError(str(no_answer(self._settings, error)), retriable=error.retriable) from error
             return self._producer
 
     def _failed(self, producer: KafkaProducer, record: Outgoing, error: BaseException, on_done: OnDone) -> None:
@@ -216,6 +219,6 @@ def _settle(done: Future[None], error: BaseException | None) -> None:
 def _publish_error(record: Outgoing, error: BaseException) -> PublishError:
     size = len(record.value or b"")
     return PublishError(
-        f"record of {size} bytes to {record.topic!r} was not taken: {error}",
+        f"record of {size} bytes to {record.topic!r} was not taken: {refusal(error, 'Write')}",
         retriable=bool(getattr(error, "retriable", False)) or isinstance(error, _OF_THE_PRODUCER),
     )

@@ -15,6 +15,7 @@ from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answ
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
+from pipeline.kafka.rights import or_hidden, refusal
 from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.settings import Settings
 
@@ -196,7 +197,7 @@ class _Reader:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
         if isinstance(error, KafkaError):
-            raise KafkaUnavailableError(f"reading from {self._bootstrap} failed: {error}") from error
+            raise KafkaUnavailableError(f"reading from {self._bootstrap} failed: {refusal(error, 'Read')}") from error
 
 
 def _places(
@@ -208,6 +209,7 @@ def _places(
         if time.monotonic() > deadline:
             raise KafkaUnavailableError(
                 f"topic {', '.join(map(repr, missing))} does not exist; create it with `andon topics create`"
+                f"{or_hidden(settings)}"
             )
         time.sleep(0.2)
         found = _known_partitions(consumer, settings, topics)

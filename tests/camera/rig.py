@@ -43,6 +43,7 @@ class PlayedKafka:
     def __init__(self, log: list[str]) -> None:
         self.log = log
         self.pending: deque[tuple[str, PlayedReceipt]] = deque()
+        self.says: BaseException = PublishError("refused", retriable=False)
         self.refused: set[str] = set()
         """Frames that kill the producer, as too large a record does."""
         self.dead = False
@@ -69,7 +70,7 @@ class PlayedKafka:
         """As kafka-python does: every record that is still held fails with the same error."""
         self.dead = True
         for each in [refused, *(receipt for _, receipt in self.pending)]:
-            each.answer(PublishError("refused", retriable=False))
+            each.answer(self.says)
         self.pending.clear()
 
     def close(self, flush_timeout_s: float = 10) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from camera.rig import Rig
+from kafka.errors import TopicAuthorizationFailedError
 
 from workers.camera import uplink as uplink_module
 from workers.camera.ledger import Tally
@@ -159,6 +160,27 @@ def test_the_one_frame_that_kafka_refuses_is_found_among_its_neighbours(
     rig.settle()
     assert list(dict.fromkeys(rig.log)) == ids(owner, 0, 1, 3, 4, 5)
     assert rig.tally(owner) == Tally(captured=6, published=5, dropped={"rejected": 1})
+
+
+def test_a_right_that_is_missing_is_no_fault_of_the_frames(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each in its turn would be found guilty and dropped, until somebody mends the rights."""
+    rig = Rig(tmp_path)
+    rig.refused.update(ids(owner, 0, 1, 2, 3))
+    capture(rig, parcel, owner, 4)
+    for _ in range(12):
+        kafka = rig.connect()
+        kafka.says = TopicAuthorizationFailedError("plant1.frames")
+        rig.uplink.step()
+        kafka.answer()
+        rig.uplink.step()
+    assert rig.tally(owner) == Tally(captured=4, spooled=4)
+    assert "Kafka refuses us the right Write on topic 'plant1.frames': give it to the user in" in caplog.text
+    rig.refused.clear()
+    rig.connect()
+    rig.settle()
+    assert rig.tally(owner) == Tally(captured=4, published=4)
 
 
 def test_a_producer_that_was_closed_under_it_is_no_fault_of_the_frame(parcel: MakeParcel, owner: Owner) -> None:

@@ -59,9 +59,12 @@ class Heartbeats:
         backoff = Backoff(0.5, 5)
         while not self._closing.is_set():
             self._link.close_retired()
+            was_up, taken = self._link.publisher is not None, False
             try:
                 self._beat()
-                backoff.reset()
+                taken = True
+                if was_up:
+                    backoff.reset()
                 pause_s = PERIOD_S
             except (KafkaUnavailableError, PublishError, TopicError) as error:
                 if isinstance(error, TopicError) and not self._attempted:
@@ -73,6 +76,9 @@ class Heartbeats:
                 log.warning("Kafka takes no records, next attempt in %.1f s: %s", pause_s, error)
             if not self._closing.is_set():
                 self._link.wait(pause_s)
+            if taken and not was_up and self._link.publisher is None:
+                # It took this heartbeat and no frame, as where a right is missing: connecting costs the broker a lot.
+                self._closing.wait(backoff.next_s())
 
     def close(self) -> None:
         self._closing.set()
