@@ -129,7 +129,9 @@ class MapStore:
         lossless: bool = False,
         timeout_s: float = 2.0,
     ) -> None:
-        """login: asked at each connection, since a password may be changed meanwhile. None: as the url says."""
+        """login: asked at each connection, since a password may be changed meanwhile. None: as the url says.
+
+        Raises MapStoreError for an option in the url that there is not."""
         self._redis: Any = redis.Redis.from_url(
             url,
             **({"credential_provider": _Asked(login)} if login() else {}),
@@ -139,6 +141,12 @@ class MapStore:
             # Two quick tries; whoever calls knows better how to wait longer.
             retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
         )
+        self._over_tls = url.startswith("rediss:")
+        pool = self._redis.connection_pool
+        try:
+            pool.connection_class(**pool.connection_kwargs)  # connects to nothing yet
+        except TypeError as error:
+            raise MapStoreError(f"REDIS_URL has an option that there is not: {str(error).split('() ')[-1]}") from error
         self.ttl_s = ttl_s
         self.lossless = lossless
 
@@ -177,14 +185,14 @@ class MapStore:
                 "volatile-ttl, so that the oldest maps make room"
             ) from error
         except redis.RedisError as error:
-            raise MapStoreError(f"Redis did not take {len(entries)} maps: {error}") from error
+            raise MapStoreError(f"Redis did not take {len(entries)} maps: {self._why(error)}") from error
 
     def get(self, key: str) -> StoredMap | None:
         """None once expired. Raises MapStoreError."""
         try:
             fields: dict[bytes, bytes] = self._redis.hgetall(key)
         except redis.RedisError as error:
-            raise MapStoreError(f"Redis did not answer: {error}") from error
+            raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
         if not fields:
             return None
         topic, partition, offset = fields[b"position"].decode().rsplit(",", 2)
@@ -203,15 +211,31 @@ class MapStore:
         try:
             return sorted(key.decode() for key in self._redis.scan_iter(match=own, count=1000))
         except redis.RedisError as error:
-            raise MapStoreError(f"Redis did not answer: {error}") from error
+            raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
 
     def latest(self, camera_id: str, count: int = 1) -> list[dict[str, str]]:
         """The camera's newest entries, newest first: frame_id, key and facts. Raises MapStoreError."""
         try:
             entries = self._redis.xrevrange(f"andon:live:{camera_id}", count=count)
         except redis.RedisError as error:
-            raise MapStoreError(f"Redis did not answer: {error}") from error
+            raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
         return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
+
+    def _why(self, error: redis.RedisError) -> str:
+        said = str(error).split("of pipeline caused error: ")[-1].rstrip(".")
+        match error:
+            case redis.AuthenticationError():
+                return f"{said}. Look at REDIS_USERNAME and REDIS_PASSWORD"
+            case redis.exceptions.NoPermissionError():
+                return f"{said}. Its ACL must give that user ~andon:* and +@read +@write +@connection"
+            case redis.ConnectionError() if self._over_tls and "refused" not in said:
+                return (
+                    f"{said}. Look at the certificates that REDIS_URL names (ssl_ca_certs; ssl_certfile and "
+                    "ssl_keyfile where Redis wants one of ours), and at the dates of Redis' own"
+                )
+            case redis.ConnectionError() | redis.TimeoutError():
+                return f"{said}. Is it running, and is REDIS_URL right?"
+        return said
 
     def close(self) -> None:
         self._redis.close()

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.errors import AndonError
 from pipeline.kafka.handshake import tls_fault
+from pipeline.kafka.rights import LOGIN
 from pipeline.settings import Settings
 
 REQUEST_TIMEOUT_MS = 15_000
@@ -24,8 +25,7 @@ def no_answer(settings: Settings, error: BaseException) -> KafkaUnavailableError
         return KafkaUnavailableError(f"no Kafka broker answers at {settings.kafka_bootstrap}: {fault}")
     if refusals := getattr(error, "__notes__", ()):
         return KafkaUnavailableError(
-            f"no Kafka broker at {settings.kafka_bootstrap} takes our login: {refusals[-1]}. Look at "
-            "KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM, and at the user that the broker knows"
+            f"no Kafka broker at {settings.kafka_bootstrap} takes our login: {refusals[-1]}; {LOGIN}"
         )
     check = "Is it running, and is KAFKA_BOOTSTRAP right?"
     if settings.kafka_security_protocol != "PLAINTEXT":

@@ -20,7 +20,6 @@ from typing import Generic, Protocol, TypeVar
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import (
-    AuthorizationError,
     CommitFailedError,
     IllegalGenerationError,
     KafkaError,
@@ -36,7 +35,7 @@ from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
-from pipeline.kafka.rights import or_hidden, refusal
+from pipeline.kafka.rights import REFUSALS, or_hidden, refusal
 from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.settings import Settings
 
@@ -147,7 +146,7 @@ class ConsumerLoop(Generic[Result]):
 
     def run(self) -> None:
         """Returns after `stop`, with everything delivered committed. Raises what `work` raises, KafkaError, and
-        KafkaUnavailableError that names a right which is missing."""
+        KafkaUnavailableError that names a right that is missing, or the login that is refused."""
         consumer = self._open()
         if consumer is None:
             return
@@ -161,7 +160,7 @@ class ConsumerLoop(Generic[Result]):
             consumer.subscribe(list(self._options.topics), listener=rebalances)
             self._await_metadata(consumer)
             self._turn_until_stopped(consumer, rebalances, hands)
-        except AuthorizationError as error:
+        except REFUSALS as error:
             raise KafkaUnavailableError(refusal(error, "Read")) from error
         finally:
             hands.shutdown()

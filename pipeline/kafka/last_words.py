@@ -7,10 +7,9 @@ there was hardly ever more to hear than "socket disconnected" (over TLS, 112 tim
 from collections.abc import Callable
 from typing import Any
 
-from kafka.errors import SaslAuthenticationFailedError, UnsupportedSaslMechanismError
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
-_OF_THE_LOGIN = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError)
+from pipeline.kafka.rights import REFUSALS, said_of_login
 
 
 def hear_last_words() -> None:
@@ -36,8 +35,8 @@ def refusals_of(manager: Any) -> list[str]:
     async def connect_and_listen(node: Any, conn: Any, *rest: Any, **options: Any) -> None:
         await connect(node, conn, *rest, **options)
         error = conn._init_future.exception if conn._init_future.is_done else None
-        if isinstance(error, _OF_THE_LOGIN):
-            said.append(str(error.args[0]).split(": ", 1)[-1] if error.args else str(error))
+        if isinstance(error, REFUSALS):
+            said.append(said_of_login(error))
 
     manager._connect = connect_and_listen
     return said

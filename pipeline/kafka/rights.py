@@ -1,10 +1,12 @@
-"""Which right Kafka misses in us, in words. Its own answer is a number and a name."""
+"""What Kafka refuses us, in words: a right, or our login. Its own answer is a number and a name."""
 
 from kafka.errors import (
     AuthorizationError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    SaslAuthenticationFailedError,
     TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
 )
 
 from pipeline.settings import Settings
@@ -13,6 +15,11 @@ WHOSE = (
     "give it to the user in KAFKA_SASL_USERNAME, or to that of the certificate in KAFKA_SSL_CERTFILE "
     "(deploy/charts/factory-kafka/files/rights.yaml lists what each component needs)"
 )
+
+LOGIN = (
+    "look at KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM, and at the user that the broker knows"
+)
+REFUSALS = (AuthorizationError, SaslAuthenticationFailedError, UnsupportedSaslMechanismError)
 
 
 def refusal(error: BaseException, right: str) -> str:
@@ -24,13 +31,20 @@ def refusal(error: BaseException, right: str) -> str:
             on = "group"
         case ClusterAuthorizationFailedError() if right == "Write":
             return f"Kafka refuses us the right Write on this topic, or IdempotentWrite on the cluster: {WHOSE}"
+        case SaslAuthenticationFailedError() | UnsupportedSaslMechanismError():
+            return f"Kafka does not take our login: {said_of_login(error)}; {LOGIN}"
         case _:
             return str(error)
     return f"Kafka refuses us the right {right} on {on} {_named(error)}: {WHOSE}"
 
 
+def said_of_login(error: BaseException) -> str:
+    """The broker's own words, where it had some."""
+    return str(error.args[0]).split(": ", 1)[-1].rstrip(".") if error.args else str(error)
+
+
 def is_refusal(error: BaseException) -> bool:
-    return isinstance(error, AuthorizationError)
+    return isinstance(error, REFUSALS)
 
 
 def or_hidden(settings: Settings) -> str:

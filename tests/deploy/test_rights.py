@@ -382,7 +382,7 @@ class _Nothing:
 def test_a_password_that_is_refused_is_told_of_as_such(factory: Factory) -> None:
     settings = factory.settings("camera").model_copy(update={"kafka_sasl_password": SecretStr("another")})
     with pytest.raises(
-        AndonError, match=r"takes our login: .*Invalid username or password\. Look at KAFKA_SASL_USER"
+        AndonError, match=r"takes our login: .*Invalid username or password; look at KAFKA_SASL_USER"
     ) as told:
         check_topics(settings, (settings.topics.frames,))
     assert "another" not in str(told.value)

@@ -50,3 +50,34 @@ def test_a_full_redis_that_evicts_nothing_is_told_in_words(own_redis: Valkey) ->
     store.put([entry()])
     store.close()
     admin.close()
+
+
+def test_a_login_that_redis_refuses_is_told_with_where_to_look(own_redis: Valkey) -> None:
+    store = MapStore(own_redis.url, login=lambda: ("nobody", "secret-of-nobody"))
+    with pytest.raises(MapStoreError, match=r"invalid username-password.*\. Look at REDIS_USERNAME and REDIS_") as told:
+        store.latest("cam-1")
+    assert "secret-of-nobody" not in str(told.value)
+
+
+def test_a_right_that_redis_refuses_is_told_without_the_picture(own_redis: Valkey) -> None:
+    with redis.Redis.from_url(own_redis.url) as admin:
+        admin.acl_setuser("reader", enabled=True, passwords=["+of-reader"], keys=["*"], categories=["+@read"])
+        store = MapStore(own_redis.url, login=lambda: ("reader", "of-reader"))
+        try:
+            with pytest.raises(MapStoreError, match=r"no permissions to run .*\. Its ACL must give .*\+@write") as told:
+                store.put([entry()])
+        finally:
+            store.close()
+            admin.acl_deluser("reader")
+    assert "HSET" not in str(told.value)
+
+
+def test_tls_that_fails_is_told_with_where_to_look(own_redis: Valkey) -> None:
+    store = MapStore(own_redis.url.replace("redis://", "rediss://") + "?ssl_ca_certs=/nowhere.crt")
+    with pytest.raises(MapStoreError, match=r"Look at the certificates that REDIS_URL names \(ssl_ca_certs"):
+        store.latest("cam-1")
+
+
+def test_an_option_that_there_is_not_is_named() -> None:
+    with pytest.raises(MapStoreError, match=r"REDIS_URL has an option that there is not: .*'ssl_cafile'"):
+        MapStore("rediss://127.0.0.1:1/0?ssl_cafile=ca.crt")
