@@ -84,6 +84,9 @@ def test_compose_commands_and_files_exist() -> None:
                 assert (ROOT / "deploy" / source).is_file(), source
         for needed in service.get("depends_on", {}):
             assert needed in compose()["services"]
+    for config in compose()["configs"].values():
+        # Not from `content`, which Compose copies: into containers that are read-only it copies nothing, and gives up.
+        assert (ROOT / "deploy" / config["file"]).is_file()
 
 
 @pytest.mark.unit
@@ -101,7 +104,7 @@ def test_compose_has_policies_without_plcs_that_nobody_has() -> None:
     """Those of the example raised an alarm each before the first frame came."""
     from workers.alerting.policy import Policies
 
-    policies = Policies.model_validate(yaml.safe_load(compose()["configs"]["policies"]["content"]))
+    policies = Policies.model_validate(yaml.safe_load((ROOT / "deploy" / "compose" / "policies.yaml").read_text()))
     assert not policies.lines
 
 
@@ -109,7 +112,7 @@ def test_compose_has_policies_without_plcs_that_nobody_has() -> None:
 def test_compose_has_a_camera_configuration_that_works() -> None:
     from workers.camera.config import CameraConfig
 
-    config = CameraConfig.model_validate(yaml.safe_load(compose()["configs"]["cameras"]["content"]))
+    config = CameraConfig.model_validate(yaml.safe_load((ROOT / "deploy" / "compose" / "cameras.yaml").read_text()))
     local = yaml.safe_load((ROOT / "deploy" / "serve" / "local.yaml").read_text())
     recipes = local["applications"][0]["deployments"][0]["user_config"]["recipes"]
     assert all(camera.recipe in recipes for camera in config.cameras)
