@@ -74,6 +74,9 @@ def test_the_longest_names_hide_nothing(login: Callable[..., Any], plant: Plant)
     age.wait_for()
     box, within = age.bounding_box(), tile.bounding_box()
     assert box["x"] + box["width"] <= within["x"] + within["width"]
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto("/alarms")  # one such line had pushed the reasons of all alarms beyond the edge
+    assert page.locator(".scroll:has(.alarms)").evaluate("box => box.scrollWidth - box.clientWidth") == 0
 
 
 def test_text_of_twice_the_size_fits_on_a_phone_and_is_that_of_the_browser(

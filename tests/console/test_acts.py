@@ -74,6 +74,20 @@ def test_a_stop_shows_its_evidence_and_is_acknowledged_and_reset(
     assert [one.action for one in commands if one.line_id == line] == [Action.HOLD, Action.UNHOLD_PERMITTED]
 
 
+def test_words_from_right_to_left_turn_none_of_those_beside_them(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    page = login()
+    banner = stopped(plant, page, line)
+    reason = "\u202eالفوهة مسدودة"  # an override that nothing ends
+    act(page, banner, "Acknowledge", reason)
+    told = banner.locator(".standing bdi").filter(has_text="الفوهة")
+    told.wait_for()
+    assert told.evaluate("words => words.textContent") == reason
+    page.goto(f"/alarms?line={line}")
+    assert page.locator("td bdi").filter(has_text="الفوهة").count() == 1
+
+
 def test_an_act_needs_a_reason(plant: Plant, login: Callable[..., Any], line: str) -> None:
     page = login()
     banner = stopped(plant, page, line)
