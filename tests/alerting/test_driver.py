@@ -15,7 +15,16 @@ from alerting.plc_peers import config, start_broker, wait_for
 from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
 from workers.alerting import effects, reports
-from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, matches
+from workers.alerting.actuators.base import (
+    ActuatorError,
+    GaveWayError,
+    GivesWay,
+    Guard,
+    Image,
+    ReadBack,
+    matches,
+    never,
+)
 from workers.alerting.actuators.messages import to_message
 from workers.alerting.actuators.open import open_actuator
 from workers.alerting.drive import Order, image
@@ -241,7 +250,7 @@ class Gated:
     def read(self) -> ReadBack:
         return ReadBack(stop=False)
 
-    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+    def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
         guard()
         if image.stop:
             self.stopping.set()
@@ -486,7 +495,7 @@ def test_at_first_contact_a_plc_is_read_once_before_it_is_written(tmp_path: Path
             calls.append("read")
             return ReadBack(level="RUN", stop=False, run_permit=True, epoch=0)
 
-        def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
             guard()
             calls.append("exchange")
             return ReadBack(level=image.level, stop=image.stop, run_permit=image.run_permit, epoch=image.epoch)
@@ -507,6 +516,44 @@ def test_at_first_contact_a_plc_is_read_once_before_it_is_written(tmp_path: Path
         keeper.stop()
 
 
+def test_a_stop_does_not_wait_for_the_rest_of_a_heartbeat() -> None:
+    """At a PLC of 0.9 s an answer it waited for up to 5.4 s."""
+    calls: list[str] = []
+
+    class Slow:
+        address = "a slow one"
+
+        def read(self) -> ReadBack:
+            calls.append("read")
+            return ReadBack(level="RUN", stop=False, epoch=1)
+
+        def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
+            guard()
+            calls.append(image.level)
+            if not image.stop:
+                wait_for(gives_way, "a stop that waits")
+                raise GaveWayError
+            assert not gives_way()
+            return ReadBack(level=image.level, stop=image.stop, epoch=image.epoch)
+
+        def close(self) -> None:
+            pass
+
+    lease, told = Lease(6), list[Report]()
+    keeper = Keeper(lease)
+    driver = Driver("line-1", Slow(), lease, told.append, cycle_s=5)
+    try:
+        driver.order(order())
+        wait_for(lambda: "RUN" in calls, "the heartbeat")
+        driver.order(order(stop_command()))
+        wait_for(lambda: any(isinstance(one, Answer) for one in told), "the proof")
+        assert calls == ["read", "RUN", "HOLD"]
+    finally:
+        driver.end()
+        driver.join(5)
+        keeper.stop()
+
+
 def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path) -> None:
     """Each write that failed was followed by a look, which was answered, and so by a write that was not, until the stop
     was void: as at a webhook that answers 429 to whoever asks twice at once."""
@@ -519,7 +566,7 @@ def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path)
         def read(self) -> ReadBack:
             return self._take("read")
 
-        def exchange(self, image: Image, guard: Guard) -> ReadBack:
+        def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
             guard()
             found = self._take("exchange")
             self.stopped = image.stop

@@ -14,7 +14,7 @@ from pymodbus.pdu import ExceptionResponse
 from pymodbus.server.requesthandler import ServerRequestHandler
 
 from pipeline.events import Action
-from workers.alerting.actuators.base import Actuator, ActuatorError, Image, LeaseLostError, matches
+from workers.alerting.actuators.base import Actuator, ActuatorError, GaveWayError, Image, LeaseLostError, matches
 from workers.alerting.actuators.open import open_actuator
 from workers.local.ports import free_ports
 from workers.plc.ladder import Ladder
@@ -113,6 +113,18 @@ def test_a_device_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
         else:
             assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
             assert ladder.stops == 1
+
+
+@pytest.mark.parametrize("protocol", ["modbus", "coils"])
+def test_an_exchange_gives_way_to_a_stop_between_two_requests(protocol: str, tmp_path: Path) -> None:
+    with device(tmp_path, protocol) as (ladder, actuator):
+        for requests in range(5):
+            left = iter([False] * requests)
+            with pytest.raises(GaveWayError):
+                actuator.exchange(RUN, lambda: None, lambda left=left: next(left, True))  # type: ignore[misc]
+            assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
+            assert matches(RUN, actuator.exchange(RUN, lambda: None))
+        assert ladder.stops == 5
 
 
 def test_a_write_asks_the_lease_again_before_it_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

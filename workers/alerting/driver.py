@@ -11,7 +11,7 @@ from datetime import datetime
 from pipeline.events import Outcome, now
 from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting import drive
-from workers.alerting.actuators.base import Actuator, ActuatorError, LeaseLostError, ReadBack
+from workers.alerting.actuators.base import Actuator, ActuatorError, GaveWayError, LeaseLostError, ReadBack
 from workers.alerting.drive import Order, Verdict
 from workers.alerting.reports import Answer, Link, Report
 
@@ -109,6 +109,8 @@ class Driver:
                     continue
                 try:
                     self._turn(order)
+                except GaveWayError:
+                    self._heard_at_s = boot_time_s()
                 except LeaseLostError:
                     log.warning("line %s: the lease is lost, nothing is written", self.line_id)
                     pause_s = self._cycle_s
@@ -145,7 +147,7 @@ class Driver:
         self._attempts += 1
         began = time.perf_counter()
         with self._lease.use():
-            found = self._actuator.exchange(wanted, self._guard(order))
+            found = self._actuator.exchange(wanted, self._guard(order), lambda: self._stop_waits(order))
         at = self._clock()
         self._heartbeat, self._failures = heartbeat, 0
         self._exchanged(self.line_id, time.perf_counter() - began, True)
@@ -186,6 +188,10 @@ class Driver:
         else:
             self._answer(order, Outcome.EXPIRED, found, at, "void before the line confirmed it")
         return False
+
+    def _stop_waits(self, order: Order) -> bool:
+        newest = self._order
+        return order.action is None and newest is not None and newest.action is not None and newest.action.stops
 
     def _guard(self, order: Order) -> Callable[[], None]:
         """The last look before the bytes leave: the lease, the order, and the clock."""

@@ -16,9 +16,16 @@ READ_AGAIN_S = 0.01
 Guard = Callable[[], None]
 """Called right before the first byte of a write leaves. Raises LeaseLostError."""
 
+GivesWay = Callable[[], bool]
+"""Whether a stop waits for the end of this exchange, which is none itself."""
+
 
 class ActuatorError(Exception):
     """The exchange did not come to its end: away, refused, garbled, too slow. Trying again may help."""
+
+
+class GaveWayError(Exception):
+    """A stop goes before the rest of this exchange. What was asked so far was answered."""
 
 
 class LeaseLostError(Exception):
@@ -86,6 +93,10 @@ class ReadBack:
         return not self.fallen and bool(self.stop or self.reject or self.level not in (None, "RUN"))
 
 
+def never() -> bool:
+    return False
+
+
 class Actuator(Protocol):
     """Used by one thread. Connects by itself, and again after an error. Each call ends within its time-out."""
 
@@ -96,8 +107,9 @@ class Actuator(Protocol):
     def read(self) -> ReadBack:
         """Raises ActuatorError."""
 
-    def exchange(self, image: Image, guard: Guard) -> ReadBack:
-        """Writes the image and reads back. Raises ActuatorError, LeaseLostError."""
+    def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
+        """Writes the image and reads back. One that takes many requests asks `gives_way` before each. Raises
+        ActuatorError, LeaseLostError, GaveWayError."""
 
     def close(self) -> None:
         """Leaves the signals as they are. Never raises."""

@@ -15,7 +15,18 @@ from pymodbus.client import ModbusTcpClient
 from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import ConnectionException, ModbusIOException
 
-from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, name_of, on_wire, read_until
+from workers.alerting.actuators.base import (
+    ActuatorError,
+    GaveWayError,
+    GivesWay,
+    Guard,
+    Image,
+    ReadBack,
+    name_of,
+    never,
+    on_wire,
+    read_until,
+)
 from workers.alerting.actuators.config import BLOCK_REGISTERS, ModbusConfig
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the driver tells each fault once
@@ -39,6 +50,7 @@ class ModbusActuator:
         self._peer: str | None = None
         """The address that answered, until a fault: a name may lead to two devices, and what is written to one must
         not be proved by the other."""
+        self._gives_way: GivesWay = never
 
     @property
     def address(self) -> str:
@@ -47,14 +59,18 @@ class ModbusActuator:
     def read(self) -> ReadBack:
         return self._guarded(self._read)
 
-    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+    def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
         def write_and_read() -> ReadBack:
             self._connected()
             guard()
             self._write(image, guard)
             return read_until(self._read, image, self._config.timeout_s)
 
-        return self._guarded(write_and_read)
+        self._gives_way = gives_way
+        try:
+            return self._guarded(write_and_read)
+        finally:
+            self._gives_way = never
 
     def close(self) -> None:
         self._hang_up()
@@ -69,6 +85,8 @@ class ModbusActuator:
         """Once more where a connection is closed that has answered before: that says nothing of this request, which may
         be repeated, since it reads or writes a level. `again` is asked before it is, and before it leaves by another
         connection: both take time."""
+        if self._gives_way():
+            raise GaveWayError
         deadline_s = time.monotonic() + self._config.timeout_s
         repeats = False
         while True:

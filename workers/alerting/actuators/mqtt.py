@@ -14,7 +14,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, read_until
+from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import MqttConfig
 from workers.alerting.actuators.messages import asked, read_back, to_message
 from workers.alerting.actuators.secret_file import SecretFile
@@ -50,7 +50,7 @@ class MqttActuator:
     def read(self) -> ReadBack:
         return self._ask(None, lambda: None)
 
-    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+    def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
         first = [self._ask(image, guard)]
         return read_until(lambda: first.pop() if first else self.read(), image, self._config.timeout_s)
 

@@ -17,11 +17,13 @@ from asyncua.common.ua_utils import data_type_to_variant_type
 from pipeline.events import now
 from workers.alerting.actuators.base import (
     ActuatorError,
+    GivesWay,
     Guard,
     Image,
     LeaseLostError,
     ReadBack,
     name_of,
+    never,
     on_wire,
     read_until,
 )
@@ -69,7 +71,7 @@ class OpcUaActuator:
     def read(self) -> ReadBack:
         return self._run(self._read())
 
-    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+    def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
         self._tell_dates()
         self._run(self._write(image, guard))
         return read_until(self.read, image, self._config.timeout_s)

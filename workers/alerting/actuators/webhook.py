@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from workers.alerting.actuators.base import ActuatorError, Guard, Image, ReadBack, read_until
+from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.actuators.messages import MAX_ANSWER_BYTES, read_back, to_message
 from workers.alerting.actuators.secret_file import SecretFile
@@ -46,7 +46,7 @@ class WebhookActuator:
     def read(self) -> ReadBack:
         return self._post(None, lambda: None)
 
-    def exchange(self, image: Image, guard: Guard) -> ReadBack:
+    def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
         first = [self._post(image, guard)]
         return read_until(lambda: first.pop() if first else self.read(), image, self._config.timeout_s)
 
