@@ -19,7 +19,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 def test_the_docs_list_exactly_the_metrics_that_there_are_with_their_labels() -> None:
     metrics = Metrics()
     metrics.watch(LoopState())
-    metrics.watch_certificates(Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "HOLD"}}))
+    policies = Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "HOLD"}})
+    metrics.watch_certificates(policies)
+    metrics.tell_policies(policies)
     told = dict(re.findall(r"^\| `(andon_alerting_[a-z_]+)(?:\{([a-z,]+)\})?` \|", DOCS.read_text(), re.MULTILINE))
     collectors = metrics.registry._collector_to_names
     labels = {

@@ -180,6 +180,15 @@ def test_check_says_what_a_file_means() -> None:
     assert "line-1: 3 of 5 parts NOT_OK: HOLD, within 10 s of capture" in result.output
     assert "any other line: 3 of 5 parts NOT_OK: ALARM_ONLY" in result.output
     assert "warning: line-2: any server is believed" in result.output
+    assert f"metrics: {read_config(EXAMPLE, Policies).digest}" in result.output
+
+
+def test_the_digest_is_of_what_a_file_means_and_not_of_how_it_is_written() -> None:
+    one = {"defaults": {"k": 3, "n": 5, "action": "HOLD"}, "lines": {"a": {"k": 2}, "b": {"n": 6}}}
+    same = {"lines": {"b": {"n": 6, "k": 3}, "a": {"k": 2}}, "defaults": {"action": "HOLD", "n": 5, "k": 3.0}}
+    other = one | {"lines": {"a": {"k": 2}, "b": {"n": 7}}}
+    digests = [Policies.model_validate(content).digest for content in (one, same, other)]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_check_fails_on_a_file_that_is_not_there(tmp_path: Path) -> None:

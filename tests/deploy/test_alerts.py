@@ -111,3 +111,12 @@ def test_a_certificate_of_a_plc_is_told_of_before_it_ends(promtool: Path, rules:
 
     assert fires(promtool, rules, "AndonPlcCertificateEnds", ends(13), "5m")
     assert not fires(promtool, rules, "AndonPlcCertificateEnds", ends(15), "5m")
+
+
+def test_workers_with_other_policies_are_told_of_unless_a_roll_out_has_just_begun(promtool: Path, rules: Path) -> None:
+    def digests(*found: str) -> dict[str, str]:
+        return {f'andon_alerting_policy_info{{{HERE}, pod="{n}", digest="{d}"}}': "1x80" for n, d in enumerate(found)}
+
+    assert fires(promtool, rules, "AndonPoliciesDiffer", digests("a", "b", "b"), "11m")
+    assert not fires(promtool, rules, "AndonPoliciesDiffer", digests("a", "b"), "9m")
+    assert not fires(promtool, rules, "AndonPoliciesDiffer", digests("a", "a"), "11m")

@@ -40,7 +40,9 @@ def _ours() -> Iterator[str]:
 
     alerting = Metrics()
     alerting.watch(LoopState())
-    alerting.watch_certificates(Policies(defaults=LinePolicy(k=1, n=1, action=Response.ALARM_ONLY)))
+    policies = Policies(defaults=LinePolicy(k=1, n=1, action=Response.ALARM_ONLY))
+    alerting.watch_certificates(policies)
+    alerting.tell_policies(policies)
     camera = CameraMetrics([], Buffer(2**23, WhenFull.DROP_OLDEST, lambda: None), dict, lambda: 0.0)
     page: Any = SimpleNamespace(
         reader=SimpleNamespace(alive=True, fault=None),

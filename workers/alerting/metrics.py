@@ -108,6 +108,12 @@ class Metrics:
         """Adds the loop's own numbers: lag, and how long ago it last turned."""
         self.registry.register(_LoopCollector(loop))
 
+    def tell_policies(self, policies: Policies) -> None:
+        """Two workers with other policies, as half of a roll-out leaves them, are seen by this alone."""
+        self._gauge("policy_info", "1, with the digest of the policies in force.", "digest").labels(
+            policies.digest
+        ).set(1)
+
     def watch_certificates(self, policies: Policies) -> None:
         """Adds until when those of OPC UA hold, as their files say when they are asked for."""
         self.registry.register(_CertificateCollector(policies))

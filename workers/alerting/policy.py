@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
@@ -204,6 +206,12 @@ class Policies(Section):
 
     def of(self, line_id: str) -> LinePolicy:
         return self.lines.get(line_id, self.defaults)
+
+    @property
+    def digest(self) -> str:
+        """Of what the file means, not of how it is written. Workers that differ in it judge their lines differently."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _merged(base: Any, own: Any) -> Any:

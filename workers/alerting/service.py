@@ -1,5 +1,6 @@
 """The alerting worker as a process: one consumer loop, until it is told to stop."""
 
+import logging
 import threading
 from contextlib import ExitStack
 
@@ -17,6 +18,8 @@ from workers.alerting.present import Present
 from workers.alerting.pulses import PulseReader
 from workers.alerting.recovery import check_partitions, read_states
 from workers.alerting.worker import AlertingStep
+
+log = logging.getLogger(__name__)
 
 MAX_BATCH = 128
 """Also bounds the outbox of one line, which has to fit into one record together with the state."""
@@ -55,6 +58,8 @@ def run_with(
         ends.callback(publisher.close)
         metrics = Metrics()
         metrics.watch_certificates(policies)
+        metrics.tell_policies(policies)
+        log.info("policies %s", policies.digest)
         lease = Lease(SESSION_TIMEOUT_S)
         present = Present()
         plant = Plant(policies, lease, clock=present, exchanged=metrics.exchanged)

@@ -67,6 +67,7 @@ def check(policies: PoliciesFile) -> None:
     for line_id, policy in found.lines.items():
         typer.echo(f"{line_id}: {sentence(policy)}")
     typer.echo(f"any other line: {sentence(found.defaults)}")
+    typer.echo(f"digest, as in a worker's log and metrics: {found.digest}")
     for line_id, policy in found.lines.items():
         if policy.actuator and policy.actuator.believes:
             typer.echo(f"warning: {line_id}: {policy.actuator.believes}", err=True)
