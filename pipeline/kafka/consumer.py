@@ -36,6 +36,7 @@ from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.kafka.rights import REFUSALS, or_hidden, refusal
+from pipeline.kafka.unparking import unpark
 from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.settings import Settings
 
@@ -261,6 +262,7 @@ class ConsumerLoop(Generic[Result]):
         self.state.turned()
         self._polled_at_s = boot_time_s()
         resume_joining(consumer)
+        unpark(consumer)
         try:
             polled = consumer.poll(timeout_ms=timeout_ms, max_records=self._size.now)
         except KafkaError as error:
