@@ -66,8 +66,9 @@ def images_below(folder: Path, but_for: Sequence[Path] = ()) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
     found = sorted(path for path in map(Path, files_below(folder, and_lost=True)) if is_named(path, SUFFIXES))
-    others = [other.resolve() for other in but_for]
-    kept = [path for path in found if not any(path.resolve().is_relative_to(other) for other in others)]
+    # Not `Path.resolve`, which a link that leads back to itself ends: whoever reads it says so.
+    others = [os.path.realpath(other) for other in but_for]
+    kept = [path for path in found if not any(Path(os.path.realpath(path)).is_relative_to(other) for other in others)]
     if found and not kept:
         raise DataError(
             f"all {len(found)} images in {folder} lie in {' or '.join(map(str, but_for))}, where pictures are written "

@@ -412,3 +412,13 @@ def test_links_whose_files_are_gone_are_named_and_not_left_out(
         assert told in capsys.readouterr().err
     assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "data", "--out", tmp_path / "c") == 1
     assert capsys.readouterr().err.count(told) == 3
+
+
+def test_a_link_to_itself_is_named_and_costs_no_other_image(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of them ended `predict` in a trace before the first image."""
+    write_images(tmp_path / "data", normal_frames(2))
+    (tmp_path / "data" / "self.png").symlink_to("self.png")
+    assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "data", "--out", tmp_path / "out") == 1
+    assert "skipped 1 of 3 files" in capsys.readouterr().err
