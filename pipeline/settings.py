@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         for name in _CHANGED_WHILE_RUNNING:
             file = SECRETS_FOLDER / name.upper()
             if getattr(self, name) and name.upper() not in os.environ and file.is_file():
-                text = file.read_text().strip()
+                text = file.read_text(encoding="utf-8").strip()
                 found[name] = SecretStr(text) if name.endswith("password") else text
         return self.model_copy(update=found)
 

@@ -221,7 +221,7 @@ def _children() -> dict[int, str]:
     for listing in Path("/proc/self/task").glob("*/children"):
         for pid in listing.read_text().split():
             try:
-                command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+                command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").replace("\0", " ").strip()
             except OSError:
                 continue  # ended meanwhile
             # Python's own helper ends with its parent; a zombie has no command line.

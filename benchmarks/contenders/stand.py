@@ -59,7 +59,7 @@ class Contender(Protocol):
 def main(contender: Contender) -> None:
     import torch
 
-    what, job = sys.argv[1], Job(**json.loads(Path(sys.argv[2]).read_text()))
+    what, job = sys.argv[1], Job(**json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")))
     torch.set_num_threads(job.threads)
     {"train": _train, "score": _score, "time": _time}[what](contender, job)
 
@@ -108,5 +108,5 @@ def _peak_mb() -> float:
     what its parent held."""
     status = Path("/proc/self/status")
     if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024 / 1e6
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS

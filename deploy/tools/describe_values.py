@@ -23,8 +23,8 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 def schema_of(values_file: Path) -> dict[str, Any]:
-    lines = values_file.read_text().splitlines()
-    root = yaml.compose(values_file.read_text())
+    lines = values_file.read_text(encoding="utf-8").splitlines()
+    root = yaml.compose(values_file.read_text(encoding="utf-8"))
     assert isinstance(root, yaml.MappingNode)
     # `global` is what Helm hands to every chart.
     properties = _properties(root, lines) | {"global": {"type": "object", "description": "Helm's own."}}
@@ -159,7 +159,7 @@ def _told(part: dict[str, Any]) -> str:
 
 
 def _first_comment(file: Path) -> str:
-    return file.read_text().splitlines()[0].removeprefix("#").strip()
+    return file.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
 
 
 def topics_file() -> str:

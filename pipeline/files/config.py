@@ -18,7 +18,7 @@ class ConfigError(AndonError):
 def read_config(path: Path, model: type[Model]) -> Model:
     """Raises ConfigError."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except yaml.YAMLError as error:

@@ -91,7 +91,7 @@ def load_checkpoint(
     if not (folder / _FACTS).exists():
         return None
     try:
-        facts = json.loads((folder / _FACTS).read_text())
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         flat = load_file(folder / facts.pop("tensors"))
         progress = Progress(**facts)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):

@@ -103,7 +103,7 @@ def export_bundle(
         draft = Export(
             runtime=runtime, weights_sha256=info.weights_sha256, graphs=graphs, parity={}, versions=_versions(runtime)
         )
-        (place / EXPORT).write_text(draft.model_dump_json(indent=2) + "\n")
+        (place / EXPORT).write_text(draft.model_dump_json(indent=2) + "\n", encoding="utf-8")
         engine = load_detector(out, "cpu")
         use_runtime(engine, draft_of, runtime)
         found = compare(reference, engine, frames, track)
@@ -115,7 +115,7 @@ def export_bundle(
                 "frames are ranked the other way round. Nothing was exported"
             )
         done = draft.model_copy(update={"parity": {name: float(value) for name, value in asdict(found).items()}})
-        (place / EXPORT).write_text(done.model_dump_json(indent=2) + "\n")
+        (place / EXPORT).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
         to_disk(*place.iterdir())
         place.rename(out / runtime)
         names_to_disk([out])

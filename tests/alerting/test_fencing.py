@@ -63,7 +63,7 @@ def give_free(settings: Settings) -> None:
 
 
 def sleeping(child: ChildProcess) -> bool:
-    return Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.parametrize("asleep", ["at rest", "between its last look and the write"])

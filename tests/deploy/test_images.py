@@ -28,7 +28,7 @@ def test_hadolint_finds_nothing(dockerfile: Path) -> None:
 @pytest.mark.unit
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.stem)
 def test_images_run_as_nobody_from_a_base_of_one_version(dockerfile: Path) -> None:
-    text = dockerfile.read_text()
+    text = dockerfile.read_text(encoding="utf-8")
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
     assert re.findall(r"^ARG BASE=(.*)$", text, re.MULTILINE) == ["python:3.11.14-slim-bookworm"]
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}

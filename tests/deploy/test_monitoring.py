@@ -81,7 +81,7 @@ def rules(render: Render) -> list[dict[str, Any]]:
 
 
 def expressions_of(dashboard: Path) -> list[str]:
-    content = json.loads(dashboard.read_text())
+    content = json.loads(dashboard.read_text(encoding="utf-8"))
     queries = [entry["query"] for entry in content["templating"]["list"] if entry["type"] == "query"]
     metrics = [re.match(r"label_values\((.*), \w+\)$", query).group(1) for query in queries]  # type: ignore[union-attr]
     return metrics + [target["expr"] for panel in content["panels"] for target in panel["targets"]]

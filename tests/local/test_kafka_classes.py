@@ -108,6 +108,6 @@ def test_formatting_that_takes_too_long_is_told_as_that(tmp_path: Path, monkeypa
 @pytest.mark.services
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has mapped")
 def test_a_broker_has_it_mapped(own_kafka: KafkaBroker) -> None:
-    command = Path(f"/proc/{own_kafka.pid}/cmdline").read_text().split("\0")
+    command = Path(f"/proc/{own_kafka.pid}/cmdline").read_text(encoding="utf-8").split("\0")
     (path,) = (part.removeprefix("-XX:AOTCache=") for part in command if part.startswith("-XX:AOTCache="))
-    assert path in Path(f"/proc/{own_kafka.pid}/maps").read_text(), "Java refused the file"
+    assert path in Path(f"/proc/{own_kafka.pid}/maps").read_text(encoding="utf-8"), "Java refused the file"

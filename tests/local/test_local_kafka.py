@@ -45,7 +45,7 @@ def read(broker: KafkaBroker, topic: str, count: int, timeout_s: float = 20.0) -
 
 
 def resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
     return int(kib) / 1024
 

@@ -180,7 +180,7 @@ def _build_apiserver(folder: Path) -> None:
         raise ToolError("no kube-apiserver: install Go to have it built, or put kube-apiserver.xz into ../shared/bin")
     staging = "v0." + KUBERNETES.split(".", 1)[1]
     described = _run(["go", "list", "-m", "-json", f"k8s.io/kubernetes@v{KUBERNETES}"], folder)
-    needs = Path(json.loads(described)["GoMod"]).read_text()
+    needs = Path(json.loads(described)["GoMod"]).read_text(encoding="utf-8")
     # In its own repository they are folders; as modules they bear the same version with a 0 in front.
     modules = sorted(set(re.findall(r"^\s*(?:require )?(k8s\.io/\S+) v0\.0\.0", needs, re.MULTILINE)))
     build = folder / "build"

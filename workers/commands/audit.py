@@ -48,7 +48,7 @@ def run(
             read_settings(), on_record=lambda: progress.advance(task), since=moment(since) if since else None
         )
     if json_file:
-        json_file.write_text(json.dumps([asdict(account) for account in accounts], indent=2) + "\n")
+        json_file.write_text(json.dumps([asdict(account) for account in accounts], indent=2) + "\n", encoding="utf-8")
     console.print(account_table(accounts))
     for account in accounts:
         for contradiction in account.contradictions:

@@ -14,5 +14,5 @@ def contracts(
 
     out.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
-        (out / name).write_text(text)
+        (out / name).write_text(text, encoding="utf-8")
         typer.echo(out / name)

@@ -46,7 +46,7 @@ def demo(
         summary = summarise(run)
         page = write_report(run, summary, report)
         if json_file:
-            json_file.write_text(json.dumps(summary.to_dict(), indent=2) + "\n")
+            json_file.write_text(json.dumps(summary.to_dict(), indent=2) + "\n", encoding="utf-8")
         console.print(account_table(run.accounts))
         console.print(
             f"{summary.planted_found} of {summary.planted} planted defects found, {summary.false_alarms} false alarms; "

@@ -197,7 +197,7 @@ _FACTS = ("frame_id", "part_id", "camera_id", "line_id", "captured_at", "verdict
 
 def _note(table: Path, file: Path, row: sqlite3.Row) -> None:
     new = not table.exists()
-    with table.open("a", newline="") as handle:
+    with table.open("a", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         if new:
             writer.writerow(("file", *_FACTS))

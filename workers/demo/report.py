@@ -45,7 +45,9 @@ def write_report(run: Run, summary: Summary, folder: Path) -> Path:
     charts.stages(run.watch.seen, pictures / "stages.svg")
     templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape())
     page = folder / "index.html"
-    page.write_text(templates.get_template("report.html").render(run=run, summary=summary, lines=lines))
+    page.write_text(
+        templates.get_template("report.html").render(run=run, summary=summary, lines=lines), encoding="utf-8"
+    )
     return page
 
 

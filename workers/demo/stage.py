@@ -152,5 +152,5 @@ def _write_policies(folder: Path, plc: PlcPorts) -> Path:
 
 
 def _write(path: Path, content: object) -> Path:
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path

@@ -69,10 +69,10 @@ class Inference(LocalServer):
             raise ServiceError(f"`serve deploy` failed: {done.stderr or done.stdout}")
 
     def _write_config(self, changes: Mapping[str, Any]) -> None:
-        config = yaml.safe_load(SERVE_CONFIG.read_text())
+        config = yaml.safe_load(SERVE_CONFIG.read_text(encoding="utf-8"))
         config["http_options"] = {"host": LOOPBACK, "port": self.port}
         config["applications"][0]["deployments"][0] |= changes
-        self._config.write_text(yaml.safe_dump(config))
+        self._config.write_text(yaml.safe_dump(config), encoding="utf-8")
 
     def _launch(self) -> ChildProcess:
         command = [sys.executable, "-m", "workers.local.serve_process", str(self._config)]

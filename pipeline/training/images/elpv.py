@@ -60,7 +60,7 @@ def assign(cells: Sequence[Cell], cell_type: CellType) -> dict[str, list[Cell]]:
 def read_labels(data: Path) -> list[Cell]:
     """labels.csv: path, defect probability and cell type, separated by spaces."""
     cells = []
-    for line in (data / "labels.csv").read_text().splitlines():
+    for line in (data / "labels.csv").read_text(encoding="utf-8").splitlines():
         path, probability, cell_type = line.split()
         cells.append(Cell(path, round(float(probability), 2), cell_type))
     return sorted(cells, key=lambda cell: cell.path)

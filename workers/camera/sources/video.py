@@ -107,6 +107,8 @@ def address(config: VideoSource) -> str:
     """The URL with user and password in it. Read at every attempt, since passwords change. Raises OSError."""
     if config.login is None:
         return config.url
-    user, password = (quote((config.login / name).read_text().strip(), safe="") for name in ("username", "password"))
+    user, password = (
+        quote((config.login / name).read_text(encoding="utf-8").strip(), safe="") for name in ("username", "password")
+    )
     scheme, separator, rest = config.url.partition("://")
     return f"{scheme}{separator}{user}:{password}@{rest}"
