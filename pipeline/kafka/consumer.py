@@ -31,6 +31,7 @@ from pipeline.kafka import bounds
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.epochs import begin_by_epoch, position, seek
+from pipeline.kafka.joining import resume_joining
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.metadata import ask_for_partitions
 from pipeline.kafka.opening import open_consumer
@@ -393,14 +394,6 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_assigned(self, assigned: object) -> None:
         self.count += 1
-
-
-def resume_joining(consumer: KafkaConsumer) -> None:
-    """kafka-python 3.0.12 forgets a join that began for new metadata and outlasted its poll: the answer comes, nobody
-    takes it, and the member stands still for ever. There is no public way to remind it."""
-    coordinator = consumer._coordinator
-    if coordinator.rejoining:
-        coordinator.rejoin_needed = True
 
 
 def _rewind(consumer: KafkaConsumer, records: Sequence[Incoming]) -> None:

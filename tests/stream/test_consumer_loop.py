@@ -10,8 +10,7 @@ from kafka.errors import KafkaTimeoutError
 from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka.admin import committed_offsets, ensure_topics
-from pipeline.kafka.connection import connection
-from pipeline.kafka.consumer import Backpressure, ConsumerOptions, resume_joining
+from pipeline.kafka.consumer import Backpressure, ConsumerOptions
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.publisher import Publisher
@@ -264,25 +263,3 @@ def test_an_error_in_work_ends_the_loop_uncommitted(
     with pytest.raises(ZeroDivisionError), running(settings, options, step):
         wait_until(lambda: step.attempts == 1)
     assert committed(settings) == 0
-
-
-def test_a_join_that_outlasts_a_poll_is_completed_by_the_next(settings: Settings) -> None:
-    """Without `resume_joining`, this member of kafka-python 3.0.12 stands still when the topic grows."""
-    topic, partitions = settings.topics.frames.name, settings.andon_frame_partitions
-    consumer = KafkaConsumer(
-        topic, **connection(settings, "test"), group_id=settings.group("test"), metadata_max_age_ms=200
-    )
-    admin = KafkaAdminClient(**connection(settings, "test"))
-
-    def grown_to(count: int) -> bool:
-        resume_joining(consumer)
-        consumer.poll(timeout_ms=20)
-        return len(consumer.assignment()) == count
-
-    try:
-        wait_until(lambda: grown_to(partitions))
-        admin.create_partitions({topic: partitions + 1})
-        wait_until(lambda: grown_to(partitions + 1))
-    finally:
-        consumer.close(autocommit=False)
-        admin.close()

@@ -10,7 +10,8 @@ from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import connection
-from pipeline.kafka.consumer import ConsumerOptions, resume_joining
+from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.joining import resume_joining
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
