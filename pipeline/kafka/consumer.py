@@ -27,18 +27,18 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
-from pipeline.kafka import bounds
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
-from pipeline.kafka.epochs import begin_by_epoch, position, seek
-from pipeline.kafka.joining import resume_joining
 from pipeline.kafka.lease import Lease, boot_time_s
-from pipeline.kafka.metadata import ask_for_partitions
+from pipeline.kafka.mends import bounds
+from pipeline.kafka.mends.epochs import begin_by_epoch, position, seek
+from pipeline.kafka.mends.joining import resume_joining
+from pipeline.kafka.mends.metadata import ask_for_partitions
+from pipeline.kafka.mends.unparking import unpark
+from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.kafka.rights import REFUSALS, or_hidden, refusal
-from pipeline.kafka.unparking import unpark
-from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
-from pipeline.kafka.backing_off import back_off
-from pipeline.kafka.bootstrapping import one_after_another
-from pipeline.kafka.last_words import hear_last_words, refusals_of
-from pipeline.kafka.unpacking import bound_unpacking
+from pipeline.kafka.mends.backing_off import back_off
+from pipeline.kafka.mends.bootstrapping import one_after_another
+from pipeline.kafka.mends.last_words import hear_last_words, keep_refusals
+from pipeline.kafka.mends.unpacking import bound_unpacking
 
 
 def open_admin_client(**arguments: Any) -> KafkaAdminClient:
@@ -38,8 +38,7 @@ def _open(kind: Any, arguments: dict[str, Any]) -> Any:
         network.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
         one_after_another(network[0]._manager)
         back_off(network[0]._manager)
-        nonlocal refusals
-        refusals = refusals_of(network[0]._manager)
+        keep_refusals(network[0]._manager, refusals)
         return network[0]
 
     try:

@@ -10,13 +10,13 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from pipeline.events import to_ms
-from pipeline.kafka import bounds
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
-from pipeline.kafka.metadata import ask_for_partitions
+from pipeline.kafka.mends import bounds
+from pipeline.kafka.mends.metadata import ask_for_partitions
+from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.kafka.rights import or_hidden, refusal
-from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.settings import Settings
 
 Place = tuple[str, int]

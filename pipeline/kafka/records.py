@@ -30,7 +30,7 @@ class Incoming:
     unreadable: str | None = None
     """Why it can't be read: nothing but its place is known then."""
     leader_epoch: int = -1
-    """Under which leader of its partition it was written; see `pipeline.kafka.epochs`."""
+    """Under which leader of its partition it was written; see `pipeline.kafka.mends.epochs`."""
 
     @property
     def place(self) -> str:

@@ -43,10 +43,6 @@ def said_of_login(error: BaseException) -> str:
     return str(error.args[0]).split(": ", 1)[-1].rstrip(".") if error.args else str(error)
 
 
-def is_refusal(error: BaseException) -> bool:
-    return isinstance(error, REFUSALS)
-
-
 def or_hidden(settings: Settings) -> str:
     """To be said of a topic that is not there: Kafka tells of none to those who may not see it."""
     if settings.kafka_security_protocol == "PLAINTEXT":

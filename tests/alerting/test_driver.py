@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, O
 from pipeline.kafka.lease import Lease
 from workers.alerting import effects, reports
 from workers.alerting.actuators.base import (
+    Actuator,
     ActuatorError,
     GaveWayError,
     GivesWay,
@@ -107,6 +109,20 @@ class Keeper:
 
     def stop(self) -> None:
         self._ended.set()
+
+
+@contextmanager
+def driven(actuator: Actuator, cycle_s: float = 5) -> Iterator[tuple[Driver, list[Report]]]:
+    """A driver of this actuator, with a lease that is kept, and what it tells."""
+    lease, told = Lease(6), list[Report]()
+    keeper = Keeper(lease)
+    driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s)
+    try:
+        yield driver, told
+    finally:
+        driver.end()
+        driver.join(5)
+        keeper.stop()
 
 
 def stop_command(valid_s: float = 30) -> LineCommand:
@@ -261,20 +277,13 @@ class Gated:
 
 
 def test_a_stop_whose_exchange_outlasts_a_takeover_is_answered_in_the_new_epoch() -> None:
-    lease, plc, told = Lease(6), Gated(), list[Report]()
-    keeper = Keeper(lease)
-    driver = Driver("line-1", plc, lease, told.append, cycle_s=0.05)
-    command = stop_command()
-    driver.order(order(command, epoch=1))
-    assert plc.stopping.wait(5)
-    driver.order(order(command, epoch=2))
-    plc.gate.set()
-    try:
+    plc, command = Gated(), stop_command()
+    with driven(plc, cycle_s=0.05) as (driver, told):
+        driver.order(order(command, epoch=1))
+        assert plc.stopping.wait(5)
+        driver.order(order(command, epoch=2))
+        plc.gate.set()
         wait_for(lambda: {(type(r), r.epoch) for r in told} >= {(Answer, 2), (Link, 2)}, "what counts in epoch 2", 5)
-    finally:
-        driver.end()
-        driver.join(5)
-        keeper.stop()
 
 
 def test_a_plc_that_is_away_is_told_once_and_stopped_when_it_is_back_in_time(rig: Rig) -> None:
@@ -503,17 +512,10 @@ def test_at_first_contact_a_plc_is_read_once_before_it_is_written(tmp_path: Path
         def close(self) -> None:
             pass
 
-    lease, told = Lease(6), list[Report]()
-    keeper = Keeper(lease)
-    driver = Driver("line-1", Counting(), lease, told.append, cycle_s=5)
-    try:
+    with driven(Counting()) as (driver, _):
         driver.order(order())
         wait_for(lambda: "exchange" in calls, "the first write")
         assert calls == ["read", "exchange"]
-    finally:
-        driver.end()
-        driver.join(5)
-        keeper.stop()
 
 
 def test_a_stop_does_not_wait_for_the_rest_of_a_heartbeat() -> None:
@@ -539,19 +541,12 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_heartbeat() -> None:
         def close(self) -> None:
             pass
 
-    lease, told = Lease(6), list[Report]()
-    keeper = Keeper(lease)
-    driver = Driver("line-1", Slow(), lease, told.append, cycle_s=5)
-    try:
+    with driven(Slow()) as (driver, told):
         driver.order(order())
         wait_for(lambda: "RUN" in calls, "the heartbeat")
         driver.order(order(stop_command()))
         wait_for(lambda: any(isinstance(one, Answer) for one in told), "the proof")
         assert calls == ["read", "RUN", "HOLD"]
-    finally:
-        driver.end()
-        driver.join(5)
-        keeper.stop()
 
 
 def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path) -> None:
@@ -581,14 +576,8 @@ def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path)
                 raise ActuatorError("answered 429 Too Many Requests")
             return ReadBack(level="RUN", stop=False, run_permit=True, epoch=1)
 
-    actuator, lease, told = Limited(), Lease(6), list[Report]()
-    keeper = Keeper(lease)
-    driver = Driver("line-1", actuator, lease, told.append, cycle_s=5)
-    try:
+    actuator = Limited()
+    with driven(actuator) as (driver, _):
         driver.order(order(stop_command()))
         wait_for(lambda: actuator.stopped, "the stop", 10)
         assert requests[:4] == ["read", "read", "exchange", "exchange"]
-    finally:
-        driver.end()
-        driver.join(5)
-        keeper.stop()

@@ -22,6 +22,7 @@ class _Healthy(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+@pytest.mark.services
 def test_a_company_proxy_is_not_asked_for_the_replica_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,6 +34,7 @@ def test_a_company_proxy_is_not_asked_for_the_replica_of_this_machine(
         assert inference._answers(5.0)
 
 
+@pytest.mark.unit
 def test_ray_has_a_token_where_the_user_has_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
@@ -44,6 +46,7 @@ def test_ray_has_a_token_where_the_user_has_no_home(monkeypatch: pytest.MonkeyPa
     assert token_for_this_run() == {}
 
 
+@pytest.mark.unit
 def test_jars_that_can_be_kept_nowhere_are_told_of_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", NO_HOME)
     monkeypatch.delenv("M2_REPO", raising=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.kafka.backing_off import back_off
+from pipeline.kafka.mends.backing_off import back_off
 
 pytestmark = pytest.mark.unit
 

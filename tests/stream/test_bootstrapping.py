@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.kafka import bootstrapping
+from pipeline.kafka.mends import bootstrapping
 from pipeline.kafka.opening import open_admin_client, open_consumer, open_producer
 
 pytestmark = pytest.mark.services

@@ -6,8 +6,8 @@ from kafka.admin import NewTopic
 from kafka.errors import UnknownTopicOrPartitionError
 from support.stream import settings_for
 
-from pipeline.kafka import bounds
 from pipeline.kafka.connection import connection
+from pipeline.kafka.mends import bounds
 from pipeline.kafka.opening import open_consumer
 
 pytestmark = pytest.mark.services

@@ -9,7 +9,7 @@ from support.stream import settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import connection
-from pipeline.kafka.joining import resume_joining
+from pipeline.kafka.mends.joining import resume_joining
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.services

@@ -22,9 +22,9 @@ from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.dead_letters import cause_of_death
+from pipeline.kafka.mends.unpacking import MAX_UNPACKED_BYTES, bound_unpacking
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
-from pipeline.kafka.unpacking import MAX_UNPACKED_BYTES, bound_unpacking
 from pipeline.recipes import Recipe, load_catalog
 from pipeline.scoring import Scorer
 from pipeline.take_stock import take_stock

@@ -24,10 +24,10 @@ from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import connection
 from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.dead_letters import cause_of_death
+from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming
-from pipeline.kafka.unreadable import incoming, step_over_unreadable
 from pipeline.recipes import Recipe, load_catalog
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings

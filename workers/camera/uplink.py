@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pipeline.events import now
 from pipeline.kafka.publisher import Publisher, PublishError, Receipt
 from pipeline.kafka.records import Outgoing
-from pipeline.kafka.rights import is_refusal, refusal
+from pipeline.kafka.rights import REFUSALS, refusal
 from workers.camera.buffer import Buffer
 from workers.camera.depot import Depot
 from workers.camera.heartbeats import Report
@@ -125,7 +125,7 @@ class Uplink:
                 return  # the link is new, and nothing is on its way by it
 
     def _blame(self, entry: Entry, error: BaseException) -> None:
-        if is_refusal(error.__cause__ or error):
+        if isinstance(error.__cause__ or error, REFUSALS):
             return  # of every frame alike, until somebody gives us the right
         if getattr(error, "retriable", False) or self._link.publisher is not self._through:
             return  # Kafka's trouble, or that of a producer that was closed; not the frame's

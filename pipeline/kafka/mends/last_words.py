@@ -28,9 +28,9 @@ def _words_first(receive: Callable[[Any], tuple[bytes, BaseException | None]]) -
     return receive_words_first
 
 
-def refusals_of(manager: Any) -> list[str]:
-    """A list that fills with what brokers say to our login, the last one last. There is no public way to do this."""
-    connect, said = manager._connect, []
+def keep_refusals(manager: Any, said: list[str]) -> None:
+    """What brokers say to our login goes into `said`, the last one last. There is no public way to do this."""
+    connect = manager._connect
 
     async def connect_and_listen(node: Any, conn: Any, *rest: Any, **options: Any) -> None:
         await connect(node, conn, *rest, **options)
@@ -39,4 +39,3 @@ def refusals_of(manager: Any) -> list[str]:
             said.append(said_of_login(error))
 
     manager._connect = connect_and_listen
-    return said
