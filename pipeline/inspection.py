@@ -94,19 +94,22 @@ class Inspection:
         begun = time.monotonic()
         try:
             self._store.put(scored.maps)
-            self._publisher.publish(self._records(scored))
+            # Apart, and first: while we may write no dead letter, no score is sent again and again.
+            if dead := self._dead(scored):
+                self._publisher.publish(dead)
+            self._publisher.publish(self._scores(scored))
         except MapStoreError as error:
             raise Backpressure(str(error)) from error
         except PublishError as error:
-            if not error.retriable:
+            # Who ends for want of a right is started again, meets the same frame, and ends again.
+            if not (error.retriable or error.refused):
                 raise
             raise Backpressure(str(error)) from error
         self._observer.delivered(scored, time.monotonic() - begun)
 
-    def _records(self, scored: Scored) -> list[Outgoing]:
-        scores = [
-            Outgoing(self._topics.scores.name, s.line_id.encode(), s.to_json(), headers(s.traceparent))
-            for s in scored.scores
-        ]
-        dead = [dead_letter(d.record, self._topics.frames_dead.name, d.reason, d.detail) for d in scored.dead]
-        return scores + dead
+    def _scores(self, scored: Scored) -> list[Outgoing]:
+        topic = self._topics.scores.name
+        return [Outgoing(topic, s.line_id.encode(), s.to_json(), headers(s.traceparent)) for s in scored.scores]
+
+    def _dead(self, scored: Scored) -> list[Outgoing]:
+        return [dead_letter(d.record, self._topics.frames_dead.name, d.reason, d.detail) for d in scored.dead]

@@ -101,7 +101,7 @@ def await_topics(
             check_topics(settings, wanted)
             return True
         except (KafkaUnavailableError, MissingTopicsError) as error:
-            if isinstance(error, KafkaUnavailableError) and not getattr(error.__cause__, "retriable", False):
+            if isinstance(error, KafkaUnavailableError) and not error.may_pass:
                 raise
             if time.monotonic() - told_s > _TELL_AGAIN_S:
                 told_s = time.monotonic()

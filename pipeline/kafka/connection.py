@@ -18,6 +18,11 @@ _MODULES = ("crc32c", "lz4", "snappy", "zstandard")
 class KafkaUnavailableError(AndonError):
     """No broker answered. The message names the address and what to check."""
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether waiting may mend it: a broker that is away, not a right that is missing."""
+        return bool(getattr(self.__cause__, "retriable", False))
+
 
 def no_answer(settings: Settings, error: BaseException) -> KafkaUnavailableError:
     """In one voice. The library tells whoever waits for a first connection nothing but that there was none."""

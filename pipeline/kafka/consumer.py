@@ -31,6 +31,7 @@ from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.mends import bounds
+from pipeline.kafka.mends.anew import Anew
 from pipeline.kafka.mends.epochs import begin_by_epoch, position, seek
 from pipeline.kafka.mends.joining import resume_joining
 from pipeline.kafka.mends.metadata import ask_for_partitions
@@ -65,7 +66,9 @@ class Step(Protocol[Result]):
     """What a worker does with a batch."""
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
-        """After every rebalance, before the first batch of the new assignment. Forget what was derived before."""
+        """After every rebalance, before the first batch of the new assignment. Forget what was derived before.
+
+        Called again after Backpressure, and after KafkaUnavailableError that may pass."""
 
     def work(self, batch: Sequence[Incoming]) -> Result:
         """Computes. No effect outside the process. None: nothing has to be delivered. A record that can't be read is in
@@ -205,17 +208,22 @@ class ConsumerLoop(Generic[Result]):
     def _turn_until_stopped(
         self, consumer: KafkaConsumer, rebalances: "_Rebalances", hands: ThreadPoolExecutor
     ) -> None:
-        seen = 0
+        seen, ready = 0, True
         pending: _Pending[Result] | None = None
+        anew = Anew(consumer)
         while not self._stop.is_set():
+            anew.begin()
             # What waits for its commit must not wait for records that may never come.
             batch = self._poll(consumer, timeout_ms=_GLANCE_MS if pending else 200)
             self._undone = batch
             if rebalances.count != seen:
-                seen = rebalances.count
+                seen, ready = rebalances.count, False
                 if self._options.lease:
                     self._options.lease.renew(self._polled_at_s)
-                self._step.assigned(sorted((at.topic, at.partition) for at in consumer.assignment()))
+            ready = ready or self._got_ready(consumer)
+            if not ready:
+                _rewind(consumer, batch)
+                continue
             began_s = time.monotonic()
             result = self._step.work(batch) if batch or self._options.ticks else None
             self._size.took(len(batch), time.monotonic() - began_s)
@@ -233,6 +241,17 @@ class ConsumerLoop(Generic[Result]):
             self._keep_lease(consumer)
         if pending:
             self._settle(consumer, pending, rebalances)
+
+    def _got_ready(self, consumer: KafkaConsumer) -> bool:
+        """Tells the step what was assigned. False where it has to be told again: the broker went away meanwhile."""
+        try:
+            self._step.assigned(sorted((at.topic, at.partition) for at in consumer.assignment()))
+        except (Backpressure, KafkaUnavailableError) as error:
+            if isinstance(error, KafkaUnavailableError) and not error.may_pass:
+                raise
+            log.warning("not ready yet for what was assigned: %s", error)
+            return False
+        return True
 
     def _settle(self, consumer: KafkaConsumer, pending: "_Pending[Result]", rebalances: "_Rebalances") -> None:
         if self._delivered(consumer, pending, (), rebalances):

@@ -27,7 +27,7 @@ from pipeline.kafka.connection import REQUEST_TIMEOUT_MS, KafkaUnavailableError,
 from pipeline.kafka.opening import open_producer
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.records import Outgoing
-from pipeline.kafka.rights import refusal
+from pipeline.kafka.rights import REFUSALS, refusal
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES
 
@@ -52,11 +52,13 @@ class Receipt(Protocol):
 
 
 class PublishError(AndonError):
-    """Some records were not acknowledged. `retriable`: the broker may take the same records later."""
+    """Some records were not acknowledged. `retriable`: the broker may take the same records later. `refused`: it does
+    once a person gives us the right."""
 
-    def __init__(self, message: str, *, retriable: bool) -> None:
+    def __init__(self, message: str, *, retriable: bool, refused: bool = False) -> None:
         super().__init__(message)
         self.retriable = retriable
+        self.refused = refused
 
 
 class Publisher:
@@ -221,4 +223,5 @@ def _publish_error(record: Outgoing, error: BaseException) -> PublishError:
     return PublishError(
         f"record of {size} bytes to {record.topic!r} was not taken: {refusal(error, 'Write')}",
         retriable=bool(getattr(error, "retriable", False)) or isinstance(error, _OF_THE_PRODUCER),
+        refused=isinstance(error, REFUSALS),
     )

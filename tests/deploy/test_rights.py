@@ -326,8 +326,11 @@ def test_each_user_may_do_what_its_component_does(factory: Factory, renders: dic
 def test_no_user_may_write_what_is_anothers(factory: Factory, user: str, topic: str) -> None:
     publisher = Publisher(factory.settings(user), "intruder", delivery_timeout_s=16)
     try:
-        with pytest.raises(PublishError, match=f"refuses us the right Write on topic 'plant1.{topic}': give it to"):
+        with pytest.raises(
+            PublishError, match=f"refuses us the right Write on topic 'plant1.{topic}': give it to"
+        ) as told:
             publisher.publish([Outgoing(f"plant1.{topic}", b"key", b"{}")], timeout_s=17)
+        assert told.value.refused
     finally:
         publisher.close(flush_timeout_s=0)
 

@@ -1,15 +1,17 @@
 """poll → work → deliver → commit, against a real broker: nothing lost, whatever waits, moves or fails."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka.admin import committed_offsets, ensure_topics
+from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure, ConsumerOptions
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.opening import open_consumer
@@ -39,6 +41,12 @@ def options(request: pytest.FixtureRequest, settings: Settings) -> ConsumerOptio
     """Batches so small that, with overlap, one is worked on while another waits."""
     topics = (settings.topics.frames.name,)
     return ConsumerOptions(settings.group("test"), topics, max_batch=7, overlap=request.param)
+
+
+def no_answer_now() -> KafkaUnavailableError:
+    error = KafkaUnavailableError("no Kafka broker answers")
+    error.__cause__ = KafkaTimeoutError("Unable to bootstrap")
+    return error
 
 
 def send(publisher: Publisher, settings: Settings, first: int, last: int) -> list[bytes]:
@@ -247,6 +255,41 @@ def test_keeping_the_lease_commits_nothing_that_stopping_leaves_undelivered(
     with running(settings, leased, successor):
         wait_until(lambda: len(successor.seen) == 10)
     assert sorted(successor.seen) == sorted(values)
+
+
+@pytest.mark.parametrize("error", [no_answer_now(), Backpressure("it is away")], ids=["a takeover reads", "it writes"])
+def test_a_broker_that_goes_away_while_the_step_gets_ready_is_waited_for(
+    error: Exception, settings: Settings, publisher: Publisher, options: ConsumerOptions
+) -> None:
+    """It ended an alerting worker that was taking lines over: Kafka was killed 8 s before."""
+    values = send(publisher, settings, 0, 10)
+
+    class Unready(Collect):
+        def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+            super().assigned(partitions)
+            if len(self.assignments) < 3:
+                raise error
+
+        def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+            assert len(self.assignments) == 3, "not before it is ready"
+            return super().work(batch)
+
+    step = Unready()
+    with running(settings, options, step) as loop:
+        wait_until(lambda: loop.state.records == 10)
+    assert sorted(step.seen) == sorted(values)
+
+
+def test_a_right_that_is_missing_while_the_step_gets_ready_ends_the_loop(
+    settings: Settings, options: ConsumerOptions
+) -> None:
+    class Refused(Collect):
+        def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+            raise KafkaUnavailableError("refused") from TopicAuthorizationFailedError("line-state")
+
+    ended = threading.Event()
+    with pytest.raises(KafkaUnavailableError, match="refused"), running(settings, options, Refused(), ended):
+        wait_until(ended.is_set)
 
 
 def test_an_error_in_work_ends_the_loop_uncommitted(

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaProducer
@@ -25,15 +26,15 @@ from pipeline.events import DeadReason, now
 from pipeline.inspection import Inspection, TooManyDeadError
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import connection
-from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.consumer import Backpressure, ConsumerOptions
 from pipeline.kafka.dead_letters import cause_of_death, dead_letter
-from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.recipes import Catalog, Recipe, load_catalog
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings
-from pipeline.topics import MAX_DEAD_RECORD_BYTES, MAX_FRAME_RECORD_BYTES
+from pipeline.topics import MAX_DEAD_RECORD_BYTES, MAX_FRAME_RECORD_BYTES, topics
 
 MIB = 1024 * 1024
 
@@ -97,6 +98,35 @@ def inspection(settings: Settings, tmp_path: Path) -> Iterator[Inspection]:
     with ThreadPoolExecutor(1) as pool:
         yield Inspection(Scorer(pool, now), lambda: catalog, NoStore(), publisher, settings.topics, Nobody())
     publisher.close()
+
+
+class MayBuryNothing:
+    """As a broker that refuses Write on the topic of dead letters."""
+
+    def __init__(self, dead_letters: str) -> None:
+        self.taken: list[str] = []
+        self._dead_letters = dead_letters
+
+    def publish(self, records: Sequence[Outgoing], timeout_s: float = 30) -> None:
+        if any(record.topic == self._dead_letters for record in records):
+            raise PublishError("Kafka refuses us the right Write", retriable=False, refused=True)
+        self.taken += [record.topic for record in records]
+
+
+@pytest.mark.unit
+def test_while_no_dead_letter_may_be_written_a_replica_waits_and_repeats_no_score(tmp_path: Path) -> None:
+    """It ended, and so did the next, every 11 s: both lines were blind for want of one right."""
+    make_null_bundle(tmp_path / "null", 32, 32)
+    catalog = load_catalog({"null": Recipe(bundle=str(tmp_path / "null"), cameras=("*",))})
+    names = topics("", frame_partitions=1, line_partitions=1)
+    kafka: Any = MayBuryNothing(names.frames_dead.name)
+    with ThreadPoolExecutor(1) as pool:
+        step = Inspection(Scorer(pool, now), lambda: catalog, NoStore(), kafka, names, Nobody())
+        scored = step.work([incoming(frame(0), picture()), incoming(frame(1), b"no picture", offset=1)])
+        assert (len(scored.scores), len(scored.dead)) == (1, 1)
+        with pytest.raises(Backpressure, match="the right Write"):
+            step.deliver(scored)
+    assert kafka.taken == []
 
 
 @pytest.mark.services

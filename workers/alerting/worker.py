@@ -92,8 +92,8 @@ class AlertingStep:
         self._ticked_s = 0.0
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
-        """Takes over the lines of these partitions. Raises when Kafka does not let it: a worker that can't know
-        what stands latched must not judge."""
+        """Takes over the lines of these partitions. Raises when Kafka does not let it, and is to be called again: a
+        worker that can't know what stands latched must not judge."""
         numbers = {partition for _, partition in partitions}
         self._lines, self._ends, self._watching_since = {}, {}, self._clock()
         self._metrics.forget_lines()
@@ -300,9 +300,9 @@ class AlertingStep:
             try:
                 self.deliver(turn)
                 return
-            except Backpressure as reason:
+            except Backpressure:
                 if time.monotonic() > deadline_s:
-                    raise KafkaUnavailableError(f"could not take over in {RECOVERY_LIMIT_S} s: {reason}") from reason
+                    raise
                 time.sleep(0.5)
 
     def _posted(self, line: StoredLine, decided: _Decided) -> StoredLine:
