@@ -184,6 +184,12 @@ class MapStore:
                 f"Redis is full, and did not take {len(entries)} maps: give it more maxmemory, and maxmemory-policy "
                 "volatile-ttl, so that the oldest maps make room"
             ) from error
+        except redis.ReadOnlyError as error:
+            # After a failover its address leads to another; a connection that stands would stay with this one for ever.
+            self._redis.connection_pool.disconnect()
+            raise MapStoreError(
+                f"Redis did not take {len(entries)} maps: it is a replica by now. Does REDIS_URL lead to the primary?"
+            ) from error
         except redis.RedisError as error:
             raise MapStoreError(f"Redis did not take {len(entries)} maps: {self._why(error)}") from error
 

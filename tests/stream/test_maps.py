@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import redis
+from support.stream import wait_until
 
 from pipeline.events import KafkaPosition
 from pipeline.maps import MapEntry, MapStore, MapStoreError
@@ -50,6 +51,21 @@ def test_a_full_redis_that_evicts_nothing_is_told_in_words(own_redis: Valkey) ->
     store.put([entry()])
     store.close()
     admin.close()
+
+
+def test_who_finds_a_demoted_primary_connects_anew(own_redis: Valkey) -> None:
+    """After a failover its name leads to another; replicas kept their connections to the old one, and waited for ever."""
+    with redis.Redis.from_url(own_redis.url) as admin:
+        store = MapStore(own_redis.url)
+        store.put([entry()])
+        admin.replicaof("127.0.0.1", "1")
+        before = {client["id"] for client in admin.client_list()} - {str(admin.client_id())}
+        with pytest.raises(MapStoreError, match="is a replica by now"):
+            store.put([entry()])
+        wait_until(lambda: not before & {client["id"] for client in admin.client_list()})
+        admin.replicaof("no", "one")
+        store.put([entry()])
+        store.close()
 
 
 def test_a_login_that_redis_refuses_is_told_with_where_to_look(own_redis: Valkey) -> None:
