@@ -54,7 +54,7 @@ def test_a_full_redis_that_evicts_nothing_is_told_in_words(own_redis: Valkey) ->
 
 
 def test_who_finds_a_demoted_primary_connects_anew(own_redis: Valkey) -> None:
-    """After a failover its name leads to another; replicas kept their connections to the old one, and waited for ever."""
+    """After a failover its name leads to another; replicas stayed with the old one, and waited for ever."""
     with redis.Redis.from_url(own_redis.url) as admin:
         store = MapStore(own_redis.url)
         store.put([entry()])
