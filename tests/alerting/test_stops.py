@@ -209,3 +209,15 @@ def test_frames_that_nobody_could_judge_do_not_count() -> None:
     for n in range(100):
         line.see(score(n, Verdict.NOT_DECIDABLE, rank=1.0))
     assert line.state.standing(AlarmKind.DRIFT) is None
+
+
+@pytest.mark.parametrize("evening", [datetime(2026, 3, 28, 20, tzinfo=UTC), datetime(2026, 10, 24, 20, tzinfo=UTC)])
+def test_in_the_night_that_the_clocks_change_a_shift_begins_once_and_never_ahead(evening: datetime) -> None:
+    """In autumn the spent budget of the shift before counted once more, and in spring no stop counted at all, for half
+    an hour each."""
+    budget = StopBudget.model_validate({"stops": 1, "shifts": ["02:30", "10:30", "18:30"], "timezone": "Europe/Berlin"})
+    times = [evening + timedelta(minutes=5 * n) for n in range(12 * 24)]
+    began = [budget.shift_began(at) for at in times]
+    assert all(start <= at for start, at in zip(began, times, strict=True))
+    assert began == sorted(began)
+    assert len(set(began)) == 4

@@ -92,13 +92,14 @@ class StopBudget(Section):
 
     def shift_began(self, now: datetime) -> datetime:
         zone = ZoneInfo(self.timezone)
-        local = now.astimezone(zone)
+        today = now.astimezone(zone).date()
         starts = [
-            datetime.combine(local.date() - timedelta(days=back), start, zone)
+            datetime.combine(today - timedelta(days=back), start, zone).astimezone(UTC)
             for start in self.shifts
             for back in (0, 1)
         ]
-        return max(start for start in starts if start <= local).astimezone(UTC)
+        # By UTC: times of one zone are compared by their clock, which shows an hour twice in autumn.
+        return max(start for start in starts if start <= now)
 
 
 class Drift(Section):
