@@ -177,3 +177,28 @@ def test_silence_that_became_all_right_ends_its_alarm_and_says_so() -> None:
     state, _ = tick(line.state, 60)
     _, (cleared,) = tick(state, 61, pulses={"cam-1": Pulse(beat(sent_s=61, captured=3), NOON)})
     assert (cleared.act, cleared.reason) == (Act.CLEAR, "its worker runs, and its silence is all right")
+
+
+def heard(boots: str, last_s: float = 0) -> Pulse:
+    """A heartbeat a second, each of the boot that the letter names."""
+    pulse: Pulse | None = None
+    for ago, boot in zip(range(len(boots) - 1, -1, -1), boots, strict=True):
+        pulse = silence.hear(pulse, heartbeat(last_s - ago, boot=f"20261122T11000{ord(boot) % 10}"))
+    assert pulse
+    return pulse
+
+
+@pytest.mark.parametrize("boots", ["abab", "aabbaabb", "aaaabababab"])
+def test_two_workers_of_one_name_are_told_of_and_prove_no_life(boots: str) -> None:
+    """Between the good parts of the one, 4 of 5 bad ones of the other never filled a window: no alarm, no stop."""
+    state, (raised,) = tick(scored("cam-1"), 1, pulses={"cam-1": heard(boots)})
+    assert (raised.kind, "two workers send under this name" in raised.reason) == (AlarmKind.CAMERA_SILENT, True)
+    assert not look(state, 1, pulses={"cam-1": heard(boots)}).alive
+    state, (cleared,) = tick(state, 2, pulses={"cam-1": heard(boots + "b" * silence.RECENT_BEATS)})
+    assert cleared.act is Act.CLEAR
+
+
+@pytest.mark.parametrize("boots", ["aaaa", "aabb", "abcdefgh", "aabaccc"])
+def test_a_worker_that_begins_anew_is_one_worker(boots: str) -> None:
+    """However often; nor is the last heartbeat of its predecessor, where it comes late."""
+    assert look(scored("cam-1"), 1, pulses={"cam-1": heard(boots)}).alive

@@ -8,6 +8,7 @@ that stands.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from pipeline.boots import succeeds
 from pipeline.events import Alarm, AlarmKind, BootEnd, Heartbeat
@@ -22,6 +23,11 @@ _NO_ROOM = (
     f"its line has {MAX_CAMERAS} cameras already, and this one is not watched: give it to another line. One that was "
     f"taken away makes room {FORGOTTEN_AFTER.days * 24} hours after its last frame"
 )
+_TWO_WORKERS = (
+    "two workers send under this name, and what one sees bad hides among what the other sees good: give one of them "
+    "another name, or end it"
+)
+RECENT_BEATS = 8
 MAX_BOOTS = 64
 """Per camera, of which it is remembered that heartbeats told of them."""
 
@@ -37,6 +43,15 @@ class Pulse:
     """Boots that heartbeats have told of, the latest last. Scores of another are of one that heartbeats still owe."""
     ended: tuple[str, ...] = ()
     """Those of them that ended in good order."""
+    recent: tuple[str, ...] = ()
+    """Whose the last heartbeats were that said that they run."""
+
+    @property
+    def is_of_two(self) -> bool:
+        """Whether boots took turns: a worker that begins anew, however often, comes back under none of the old ones.
+        Once is no proof, since a last heartbeat may have been on its way."""
+        pairs = enumerate(pairwise(self.recent))
+        return sum(new != old and new in self.recent[:at] for at, (old, new) in pairs) > 1
 
 
 Pulses = Mapping[str, Pulse]
@@ -46,13 +61,15 @@ Pulses = Mapping[str, Pulse]
 def hear(pulse: Pulse | None, beat: Heartbeat) -> Pulse:
     """A camera's pulse once `beat` came. To be fed in the order of the topic."""
     clean = (beat.boot_id,) if beat.end is BootEnd.CLEAN else ()
+    runs = (beat.boot_id,) if beat.end is BootEnd.RUNNING else ()
     if pulse is None:
-        return Pulse(beat, beat.sent_at, (beat.boot_id,), clean)
+        return Pulse(beat, beat.sent_at, (beat.boot_id,), clean, runs)
+    recent = (*pulse.recent, *runs)[-RECENT_BEATS:]
     boots = (*(boot for boot in pulse.boots if boot != beat.boot_id), beat.boot_id)[-MAX_BOOTS:]
     ended = (*(boot for boot in pulse.ended if boot != beat.boot_id), *clean)[-MAX_BOOTS:]
     if not succeeds(beat, pulse.beat):
-        return replace(pulse, boots=boots, ended=ended)
-    return Pulse(beat, pulse.since if beat.boot_id == pulse.beat.boot_id else beat.sent_at, boots, ended)
+        return replace(pulse, boots=boots, ended=ended, recent=recent)
+    return Pulse(beat, pulse.since if beat.boot_id == pulse.beat.boot_id else beat.sent_at, boots, ended, recent)
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,10 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
             continue
         watched += 1
         if camera is not None and -CLOCKS_DIFFER <= now - camera.heard_at <= limit:
-            well[name] = "its frames are scored again"
+            if pulse and pulse.is_of_two:
+                silent[name] = _TWO_WORKERS
+            else:
+                well[name] = "its frames are scored again"
             continue
         why = _why(state, camera, beat, policy, now)
         # A start that lies ahead is a wrong clock. It must not put the alarm off.
