@@ -22,17 +22,18 @@ from alerting.running import (
     wait_for_commands,
     worker,
 )
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from support.stream import settings_for, wait_until
 
 from pipeline import groups
 from pipeline.events import Act, Action, AlarmKind, AlarmState, Verdict, now
 from pipeline.kafka.admin import committed_offsets, ensure_topics
+from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting import service
-from workers.alerting.recovery import read_states
+from workers.alerting.recovery import StoredLine, read_states
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
@@ -140,6 +141,25 @@ def test_a_worker_that_starts_before_kafka_waits_and_is_well(
         running.terminate()
         running.communicate(timeout=60)
     assert running.returncode == 0
+
+
+def test_a_broker_that_goes_away_while_a_start_looks_at_the_lines_is_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Settings] = []
+
+    def look(settings: Settings) -> dict[str, StoredLine]:
+        looked.append(settings)
+        if len(looked) == 1:
+            raise KafkaUnavailableError("no Kafka broker answers") from KafkaTimeoutError("Unable to bootstrap")
+        return read_states(settings)
+
+    monkeypatch.setattr(service, "read_states", look)
+    monkeypatch.setattr(service, "LOOK_AGAIN_S", 0.1)
+    with worker(settings):
+        publish(settings, burst())
+        assert [command.action for command in wait_for_commands(settings, 1)] == [Action.HOLD]
+    assert len(looked) == 2
 
 
 def test_a_worker_told_to_stop_waits_for_kafka_no_longer() -> None:
