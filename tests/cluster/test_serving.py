@@ -72,7 +72,7 @@ def test_a_change_of_recipes_takes_effect_without_losing_a_frame(plant: Plant, t
     recipes = null_recipes(plant.folder)
     recipes["null"]["bundle"] = str(tmp_path / "next")
     try:
-        plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8}})
+        plant.reconfigure({"recipes": recipes, "max_batch": 8})
         wait_until(lambda: plant.health()["recipes"]["null"]["hash"] != before["recipes"]["null"]["hash"])
         accounts = plant.settled("recipes", 600)
         assert all(account.balanced for account in accounts), accounts
@@ -80,7 +80,7 @@ def test_a_change_of_recipes_takes_effect_without_losing_a_frame(plant: Plant, t
         assert plant.health()["pid"] == before["pid"], "no replica was restarted"
         wait_until(lambda: cameras.exit_code == 0)
     finally:
-        plant.inference.reconfigure({"user_config": {"recipes": null_recipes(plant.folder), "max_batch": 8}})
+        plant.reconfigure({"recipes": null_recipes(plant.folder), "max_batch": 8})
         wait_until(lambda: plant.health()["recipes"] == before["recipes"])
 
 
@@ -89,7 +89,7 @@ def test_maps_and_device_follow_a_changed_configuration_without_a_restart(plant:
     recipes = null_recipes(plant.folder)
     changed = {"map_ttl_s": 77, "lossless_maps": True, "device": "cpu"}
     try:
-        plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8, **changed}})
+        plant.reconfigure({"recipes": recipes, "max_batch": 8, **changed})
         cameras = plant.cameras("expiring", frames=150, fps=10)
 
         def brief() -> list[str]:
@@ -104,7 +104,7 @@ def test_maps_and_device_follow_a_changed_configuration_without_a_restart(plant:
         cameras.stop(20)
         plant.settled("expiring", sum(account.captured for account in plant.accounts("expiring")))
     finally:
-        plant.inference.reconfigure({"user_config": {"recipes": recipes, "max_batch": 8}})
+        plant.reconfigure({"recipes": recipes, "max_batch": 8})
 
 
 def test_the_shipped_configurations_are_what_serve_expects() -> None:
@@ -129,7 +129,7 @@ def test_a_shadow_bundle_is_tried_beside_the_live_one_and_the_stops_it_would_mak
     config = {"recipes": recipes, "max_batch": 8, "shadow_within_ms": 5000}
     topic = plant.settings.topics.shadow_commands.name
     try:
-        plant.inference.reconfigure({"user_config": config})
+        plant.reconfigure(config)
         wait_until(lambda: "null" in plant.health()["shadows"])
         assert plant.health()["shadows"]["null"]["bundle"] == "next"
         cameras = plant.cameras("shadowed", frames=60, fps=20, defects=range(20, 40))
@@ -158,9 +158,9 @@ def test_a_shadow_bundle_is_tried_beside_the_live_one_and_the_stops_it_would_mak
         wait_until(lambda: cameras.exit_code == 0)
 
         recipes["null"]["shadow"]["bundle"] = str(tmp_path / "absent")
-        plant.inference.reconfigure({"user_config": config})
+        plant.reconfigure(config)
         wait_until(lambda: "fault" in plant.health()["shadows"]["null"])
         assert "absent" in plant.health()["shadows"]["null"]["fault"]
         assert plant.health()["recipes"]["null"]["bundle"] == "live"
     finally:
-        plant.inference.reconfigure({"user_config": {"recipes": null_recipes(plant.folder), "max_batch": 8}})
+        plant.reconfigure({"recipes": null_recipes(plant.folder), "max_batch": 8})

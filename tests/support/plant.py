@@ -5,13 +5,14 @@ import secrets
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from support.stream import picture, settings_for, wait_until
 
 from pipeline.accounting import CameraAccount
 from pipeline.detectors.null import make_null_bundle
@@ -20,7 +21,6 @@ from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
 from pipeline.take_stock import take_stock
-from support.stream import picture, settings_for, wait_until
 from workers.local.inference import Inference
 from workers.local.kafka_broker import KafkaBroker
 from workers.local.process import ChildProcess
@@ -43,6 +43,9 @@ class Plant:
         with urllib.request.urlopen(f"{self.inference.url}/healthz", timeout=5) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
+
+    def reconfigure(self, user_config: Mapping[str, Any], most_replicas: int = 1) -> None:
+        self.inference.reconfigure(_deployment(user_config, most_replicas))
 
     def worker(self, name: str, *arguments: str) -> ChildProcess:
         command = [sys.executable, "-m", "workers", *arguments]
@@ -108,7 +111,7 @@ def running_plant(folder: Path) -> Iterator[Plant]:
     policies = folder / "policies.yaml"
     # A long max_age: here a late command is not the question, a lost or a doubled one is.
     policies.write_text(yaml.safe_dump({"defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 600}}))
-    changes = {"user_config": {"recipes": null_recipes(folder), "max_batch": 8}}
+    changes = _deployment({"recipes": null_recipes(folder), "max_batch": 8})
     with (
         KafkaBroker(folder / "kafka", folder / "kafka.log") as broker,
         Valkey(folder / "valkey", folder / "valkey.log") as valkey,
@@ -133,3 +136,26 @@ def running_plant(folder: Path) -> Iterator[Plant]:
 
 def null_recipes(folder: Path) -> dict[str, Any]:
     return {"null": {"bundle": str(folder / "null"), "cameras": ["*"], "late_after_s": 600}}
+
+
+def _deployment(user_config: Mapping[str, Any], most_replicas: int = 1) -> dict[str, Any]:
+    """With room for a second replica on any machine, and a policy that takes any work at all for too much, so that a
+    null detector is enough. Both from the start: Serve replaces all replicas where they change."""
+    policy = {
+        "policy_function": "pipeline.autoscaling:ByBacklog",
+        "policy_kwargs": {"catch_up_s": 1, "target_busy": 0.001},
+    }
+    autoscaling = {
+        "min_replicas": 1,
+        "max_replicas": most_replicas,
+        "look_back_period_s": 2,
+        "upscale_delay_s": 0,
+        "downscale_delay_s": 1,
+        "policy": policy,
+    }
+    return {
+        "num_replicas": None,
+        "autoscaling_config": autoscaling,
+        "ray_actor_options": {"num_cpus": 0.1},
+        "user_config": user_config,
+    }
