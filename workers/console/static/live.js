@@ -2,6 +2,7 @@
 const WAIT_MS = 6000;
 const ANEW_MS = 12000; // silent for so long, and the connection may have died without a word, as where the radio changes
 const ANSWER_MS = 3000;
+const AT_ONCE = 5; // so many connections a browser keeps beside the stream's
 const PRESS_MS = 2000; // no press holds news up for longer: something may lie on a tablet
 const body = document.body;
 const wall = body.classList.contains("wall");
@@ -66,12 +67,13 @@ setInterval(() => {
 }, 1000);
 
 /** Opens the stream anew once the server answers. A try given up also takes one dead connection out of the browser's
- * store, which would hand it to the stream. */
+ * store, which would hand it to the stream: with one try after the other, a page was blind for half a minute. */
 async function connectAnew() {
   if (trying) return;
   trying = true;
   try {
-    if ((await fetch("/healthz", { signal: AbortSignal.timeout(ANSWER_MS) })).ok) connect();
+    const ask = () => fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+    if ((await Promise.any(Array.from({ length: AT_ONCE }, ask))).ok) connect();
   } catch { /* still away */ }
   trying = false;
 }
