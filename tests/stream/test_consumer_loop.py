@@ -139,18 +139,19 @@ def test_a_batch_has_another_size_once_it_was_changed(
     assert max(step.batches[1:]) <= 2  # the first poll may have begun before
 
 
-def test_added_partitions_are_read_long_before_senders_find_them(
-    settings: Settings, publisher: Publisher, options: ConsumerOptions
-) -> None:
+def test_added_partitions_are_read_long_before_senders_find_them(settings: Settings) -> None:
     """Cameras look every five minutes. Frames in a partition that nobody reads yet leave their line unwatched."""
     frames = settings.topics.frames
-    step = Collect()
-    with running(settings, options, step):
-        wait_until(lambda: bool(step.assignments))
+    in_turn = ConsumerOptions(settings.group("in-turn"), (frames.name,))
+    overlap = ConsumerOptions(settings.group("overlap"), (frames.name,), overlap=True)
+    one, other = Collect(), Collect()
+    with running(settings, in_turn, one), running(settings, overlap, other):  # at once: each looks every ten seconds
+        wait_until(lambda: bool(one.assignments and other.assignments))
         client = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap.split(","))
         client.create_partitions({frames.name: frames.partitions + 1})
         client.close()
-        wait_until(lambda: (frames.name, frames.partitions) in step.assignments[-1], timeout_s=40)
+        for step in (one, other):
+            wait_until(lambda step=step: (frames.name, frames.partitions) in step.assignments[-1], timeout_s=40)
 
 
 def test_a_delivery_that_waits_is_neither_lost_nor_committed(

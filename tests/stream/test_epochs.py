@@ -1,6 +1,9 @@
 """A broker that lost the end of its log, as in a power cut: readers go on where it ends now."""
 
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
 
 import pytest
 from kafka import KafkaAdminClient
@@ -17,27 +20,48 @@ from workers.local.kafka_broker import KafkaBroker
 pytestmark = pytest.mark.services
 
 
-@pytest.mark.parametrize("new", [3, 60], ids=["fewer new records than lost ones", "more new records than lost ones"])
-@pytest.mark.parametrize("leased", [False, True], ids=["a replica", "a worker with a lease"])
-def test_a_reader_that_was_away_reads_each_new_record_and_none_again(
-    own_kafka: KafkaBroker, unique: str, new: int, leased: bool
-) -> None:
-    """The committed offset lay behind the end: all that Kafka held was read again, or new records were passed over."""
-    settings = settings_for(own_kafka.bootstrap, unique, frame_partitions=1)
-    ensure_topics(settings, settings.topics)
-    lease = Lease(session_timeout_s=2) if leased else None
-    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), lease=lease, overlap=not leased)
-    _send(settings, 40, "old")
-    before = Collect()
-    with running(settings, options, before) as loop:
-        wait_until(lambda: loop.state.records == 40)
-        time.sleep(2 if leased else 0)  # the lease is renewed by another commit
-    lose_the_end(own_kafka, settings.topics.frames.name)
-    values = _send(settings, new, "new")
-    after = Collect()
-    with running(settings, options, after) as loop:
-        wait_until(lambda: values[-1] in after.seen)
-    assert after.seen == values
+@dataclass(frozen=True)
+class Reader:
+    """Of a topic of its own."""
+
+    settings: Settings
+    leased: bool
+    new: int
+    """So many records come once the broker is back. It lost a quarter of forty."""
+
+    @property
+    def frames(self) -> str:
+        return self.settings.topics.frames.name
+
+    def options(self) -> ConsumerOptions:
+        lease = Lease(session_timeout_s=2) if self.leased else None
+        return ConsumerOptions(self.settings.group("test"), (self.frames,), lease=lease, overlap=not self.leased)
+
+
+def test_a_reader_that_was_away_reads_each_new_record_and_none_again(own_kafka: KafkaBroker, unique: str) -> None:
+    """The committed offset lay behind the end: all that Kafka held was read again, or new records were passed over.
+
+    By replicas and by workers with a lease; fewer new records than lost ones, and more. All at one crash of the broker.
+    """
+    readers = {}
+    for leased, new in product((False, True), (3, 60)):
+        settings = settings_for(own_kafka.bootstrap, f"{unique}-{leased}-{new}", frame_partitions=1)
+        readers[leased, new] = Reader(settings, leased, new)
+    for reader in readers.values():
+        ensure_topics(reader.settings, reader.settings.topics)
+        _send(reader.settings, 40, "old")
+    with ExitStack() as stack:
+        loops = [stack.enter_context(running(one.settings, one.options(), Collect())) for one in readers.values()]
+        wait_until(lambda: all(loop.state.records == 40 for loop in loops))
+        time.sleep(2)  # the leases are renewed by another commit
+    lose_the_end(own_kafka, *(reader.frames for reader in readers.values()))
+    sent = {case: _send(reader.settings, reader.new, "new") for case, reader in readers.items()}
+    after = {case: Collect() for case in readers}
+    with ExitStack() as stack:
+        for case, reader in readers.items():
+            stack.enter_context(running(reader.settings, reader.options(), after[case]))
+        wait_until(lambda: all(sent[case][-1] in step.seen for case, step in after.items()))
+    assert {case: step.seen for case, step in after.items()} == sent
 
 
 def test_a_batch_that_waited_meanwhile_is_no_reason_to_begin_anew(own_kafka: KafkaBroker, unique: str) -> None:
