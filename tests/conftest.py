@@ -5,7 +5,6 @@ where a Docker daemon answers. Without any of them a test is skipped, and with C
 skipped its tests would say nothing.
 """
 
-import asyncio
 import os
 import re
 import signal
@@ -49,19 +48,6 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("valkey")
     with _service("REDIS_URL", lambda: _embedded_valkey(folder), _redis_container) as url:
         yield url
-
-
-@pytest.fixture(autouse=True)
-def _no_loop_of_a_browser(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Playwright leaves its event loop running in this thread for as long as the browser of the page's tests is open,
-    and nobody else could run one."""
-    if request.path.parent.name == "console":
-        yield
-        return
-    running = asyncio._get_running_loop()
-    asyncio._set_running_loop(None)
-    yield
-    asyncio._set_running_loop(running)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from support.plant import Plant, running_plant
 from workers.local.errors import ServiceError
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     try:
         with running_plant(tmp_path_factory.mktemp("plant")) as plant:

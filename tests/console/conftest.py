@@ -76,7 +76,7 @@ def first_run(settings: Settings, data: Path) -> str:
     return child.log_tail()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plant(kafka_bootstrap: str, redis_url: str) -> Iterator[Plant]:
     settings = settings_for(kafka_bootstrap, f"console-{uuid.uuid4().hex[:8]}.", redis_url)
     ensure_topics(settings, settings.topics)
@@ -85,13 +85,13 @@ def plant(kafka_bootstrap: str, redis_url: str) -> Iterator[Plant]:
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def alerting(plant: Plant) -> Iterator[None]:
     with worker(plant.settings, Policies.model_validate(POLICIES)):
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def console(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleProcess]:
     folder = tmp_path_factory.mktemp("console")
     policies = folder / "policies.yaml"
@@ -103,7 +103,7 @@ def console(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     process.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
     """Debian's Chromium, headless. Skipped where there is none; with CI=true that fails."""
     binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -118,7 +118,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cookies() -> dict[str, Any]:
     """User → the cookies of their login. A login takes its time, as it should."""
     return {}

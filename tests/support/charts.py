@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from support import kube_tools
 
 CHARTS = Path(__file__).parents[2] / "deploy" / "charts"

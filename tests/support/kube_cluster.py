@@ -15,8 +15,8 @@ from ssl import create_default_context
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-
 from support import kube_tools
+
 from workers.local.ports import LOOPBACK, free_ports
 from workers.local.process import ChildProcess
 
