@@ -32,14 +32,29 @@ CASES: tuple[tuple[str, GraphRuntime], ...] = (
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Path]) -> Callable[[str, GraphRuntime], Path]:
+def while_compared() -> dict[Path, bool]:
+    """Exported bundle → whether its graphs lay in it while they were compared."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Path], while_compared: dict[Path, bool]
+) -> Callable[[str, GraphRuntime], Path]:
     """A method's bundle, exported once."""
     folder, done = tmp_path_factory.mktemp("exported"), {}
 
     def of(method: str, runtime: GraphRuntime) -> Path:
         if (method, runtime) not in done:
             place = folder / f"{method} {runtime}"
-            export_bundle(bundles[method], place, runtime)
+
+            def watched(*given: Any) -> Parity:
+                while_compared[place] = (place / runtime).exists()
+                return compare(*given)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(export_module, "compare", watched)
+                export_bundle(bundles[method], place, runtime)
             done[method, runtime] = place
         return done[method, runtime]
 
@@ -150,19 +165,11 @@ def test_an_engine_that_says_something_else_is_refused(
 
 
 def test_graphs_lie_in_the_bundle_only_once_they_are_proven(
-    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Callable[[str, GraphRuntime], Path], while_compared: dict[Path, bool]
 ) -> None:
     """Whoever kills an export in its comparison must not leave graphs that a recipe would take."""
-    out = tmp_path / "out"
-    seen: list[bool] = []
-
-    def watched(*given: Any) -> Parity:
-        seen.append((out / "onnx").exists())
-        return compare(*given)
-
-    monkeypatch.setattr(export_module, "compare", watched)
-    export_bundle(bundles["cflow"], out, "onnx")
-    assert seen == [False]
+    out = exported("cflow", "onnx")
+    assert while_compared[out] is False
     assert load_detector(out, "cpu", "onnx")
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"onnx"}
 
