@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.errors import AndonError
-from pipeline.files.durable import names_to_disk, to_disk
+from pipeline.files.durable import names_to_disk, naming, to_disk
 
 WEIGHTS = "model.safetensors"
 MANIFEST = "bundle.json"
@@ -193,7 +193,8 @@ def _write(folder: Path, files: Mapping[str, bytes | Path]) -> None:
             if isinstance(content, Path):
                 shutil.copyfile(content, drafts[name])
             else:
-                drafts[name].write_bytes(content)
+                with naming(drafts[name]):
+                    drafts[name].write_bytes(content)
         to_disk(*drafts.values())
     except OSError:
         for draft in drafts.values():

@@ -10,14 +10,27 @@ from typing import TextIO
 
 def write_whole(path: Path, text: str) -> None:
     """UTF-8, written beside the file and put into its place at the end. What a file name holds that is no text is
-    written as an escape. Raises OSError, of a full disk for instance, and leaves what stood there."""
+    written as an escape. Raises OSError that names the draft, of a full disk for instance; what stood there stays."""
     draft = draft_of(path)
     try:
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        with naming(draft):
+            draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         _give_name(draft, path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+
+
+def write_or_remove(path: Path, content: bytes) -> None:
+    """For pictures by the thousand, which are not worth a wait for the disk each: one that does not fit leaves no half
+    of it. Raises OSError that names the file."""
+    with naming(path), path.open("wb") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -25,9 +38,20 @@ def growing(path: Path) -> Iterator[TextIO]:
     """The same for a text that takes long: each line is in the draft as soon as it ends. Whoever is killed or fails
     before the last one leaves the draft, with what there was by then, and what stood there."""
     draft = draft_of(path)
-    with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="", buffering=1) as file:
+    with naming(draft), draft.open("w", encoding="utf-8", errors="backslashreplace", newline="", buffering=1) as file:
         yield file
     _give_name(draft, path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError of the system within says where: to open a file tells its name, to write into it does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def draft_of(path: Path) -> Path:
@@ -37,9 +61,10 @@ def draft_of(path: Path) -> Path:
 
 def to_disk(*files: Path) -> None:
     """What the files hold is on the disk when this returns. Before a rename: the new name could get there first, and
-    would stand for nothing. Raises OSError."""
+    would stand for nothing. Raises OSError that names the file."""
     for file in files:
-        _sync(file)
+        with naming(file):
+            _sync(file)
 
 
 def names_to_disk(folders: Iterable[Path]) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pipeline.errors import AndonError
-from pipeline.files.durable import to_disk, write_whole
+from pipeline.files.durable import naming, to_disk, write_whole
 
 Say = Callable[[str], None]
 _TENSORS = "state.safetensors"
@@ -70,10 +70,10 @@ def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mappi
         for name, tensor in state.items()
     }
     try:
-        tensors_file.write_bytes(save(flat))  # raises OSError on a full disk, as nothing in safetensors does
+        with naming(tensors_file):
+            tensors_file.write_bytes(save(flat))  # raises OSError on a full disk, as nothing in safetensors does
         to_disk(tensors_file)
-    except OSError as error:
-        error.filename = error.filename or str(tensors_file)  # to open tells it, to write does not
+    except OSError:
         tensors_file.unlink(missing_ok=True)
         raise
     # On the disk, before the former tensors go.

@@ -29,7 +29,7 @@ from pipeline.detectors.runtimes import (
 )
 from pipeline.errors import AndonError
 from pipeline.extras import install
-from pipeline.files.durable import names_to_disk, to_disk
+from pipeline.files.durable import names_to_disk, naming, to_disk, write_whole
 from pipeline.training.track import Track, untracked
 
 OPSET = 20
@@ -103,7 +103,7 @@ def export_bundle(
         draft = Export(
             runtime=runtime, weights_sha256=info.weights_sha256, graphs=graphs, parity={}, versions=_versions(runtime)
         )
-        (place / EXPORT).write_text(draft.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_whole(place / EXPORT, draft.model_dump_json(indent=2) + "\n")
         engine = load_detector(out, "cpu")
         use_runtime(engine, draft_of, runtime)
         found = compare(reference, engine, frames, track)
@@ -115,7 +115,7 @@ def export_bundle(
                 "frames are ranked the other way round. Nothing was exported"
             )
         done = draft.model_copy(update={"parity": {name: float(value) for name, value in asdict(found).items()}})
-        (place / EXPORT).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_whole(place / EXPORT, done.model_dump_json(indent=2) + "\n")
         to_disk(*place.iterdir())
         place.rename(out / runtime)
         names_to_disk([out])
@@ -194,9 +194,12 @@ def _write(
                 optimize=False,  # the engines do that themselves, in far less time
             )
             assert program is not None
-            program.save(str(graph), external_data=False)
+            with naming(graph):
+                program.save(str(graph), external_data=False)
     except ImportError as error:
         raise RuntimeMissingError(f"export needs onnx and onnxscript: {install('runtimes')}") from error
+    except OSError:  # of the disk: the exporter wraps its own
+        raise
     except Exception as error:  # the exporter raises many kinds, from many depths
         raise ExportError(f"network {name!r} cannot be exported: {_root_cause(error)}") from error
     if runtime == "openvino":
@@ -232,7 +235,13 @@ def _to_openvino(graph: Path) -> None:
     except ImportError as error:
         raise RuntimeMissingError(f"export needs openvino: {install('runtimes')}") from error
     model = openvino.Core().read_model(str(graph))
-    openvino.save_model(model, str(graph.with_suffix(".xml")), compress_to_fp16=False)
+    found = graph.with_suffix(".xml")
+    try:
+        openvino.save_model(model, str(found), compress_to_fp16=False)
+    except RuntimeError as error:  # "iostream error" is all that a full disk gets
+        raise ExportError(
+            f"OpenVINO cannot write {found} ({error}). Is there room on that disk? Free some, or give another folder"
+        ) from error
     graph.unlink()
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from PIL import Image
 
 from pipeline.detectors.base import Detector
 from pipeline.drawing import colour_scale, side_by_side
-from pipeline.files.durable import growing
+from pipeline.files.durable import growing, write_or_remove
 from pipeline.files.folders import files_below
 from pipeline.files.spreadsheet import cell
 from pipeline.single import judge
@@ -154,12 +155,15 @@ def _place(line: Line) -> str:
 def _write_map(place: Path, anomaly_map: NDArray[np.float32], maps: MapFormat) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     # The image's whole name stays: a.png and a.jpg may lie side by side.
+    content = io.BytesIO()
     if maps == "npy":
-        np.save(place.with_name(place.name + ".npy"), anomaly_map, allow_pickle=False)
+        np.save(content, anomaly_map, allow_pickle=False)
+        write_or_remove(place.with_name(place.name + ".npy"), content.getvalue())
         return
     low, high = float(anomaly_map.min()), float(anomaly_map.max())
     levels = (anomaly_map.astype(np.float64) - low) / ((high - low) or 1.0) * _LEVELS
-    Image.fromarray(np.round(levels).astype(np.uint16)).save(place.with_name(place.name + ".png"))
+    Image.fromarray(np.round(levels).astype(np.uint16)).save(content, "PNG")
+    write_or_remove(place.with_name(place.name + ".png"), content.getvalue())
 
 
 def _draw(
@@ -178,7 +182,9 @@ def _draw(
         pixels = read_frame(paths[number], detector.info.input.mode)
         target = place / (_place(line) + ".jpg")
         target.parent.mkdir(parents=True, exist_ok=True)
-        side_by_side(pixels, shelf.get(number), facts, scale=scale).save(target, quality=90)
+        picture = io.BytesIO()
+        side_by_side(pixels, shelf.get(number), facts, scale=scale).save(picture, "JPEG", quality=90)
+        write_or_remove(target, picture.getvalue())
 
 
 @contextmanager

@@ -255,6 +255,26 @@ def test_a_predict_that_is_stopped_leaves_what_it_has_found(
     assert not list(out.glob("*.part"))
 
 
+@pytest.mark.parametrize("picture", ["maps/part0000.png.png", "maps/part0000.png.npy", "overlays/part0000.png.jpg"])
+def test_a_disk_that_pictures_fill_is_named_and_no_half_of_one_is_left(
+    picture: str,
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_images(tmp_path / "photos", normal_frames(1))
+    out = tmp_path / "out"
+    (out / picture).parent.mkdir(parents=True)
+    (out / picture).symlink_to("/dev/full")
+    maps = "npy" if picture.endswith("npy") else "png"
+    arguments = ("predict", bundles["cflow"], tmp_path / "photos", "--out", out, "--maps", maps)
+    assert andon(monkeypatch, *arguments) == 2
+    assert f"No space left on device: {out / picture}" in capsys.readouterr().err
+    assert not (out / picture).is_symlink()
+    assert (out / "results.csv").exists()
+
+
 def test_what_a_mac_lays_beside_pictures_is_none(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """What a power cut may not take: nothing gets its name before what it holds is on the disk."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
-from pipeline.files.durable import growing, write_whole
+from pipeline.files.durable import growing, write_or_remove, write_whole
 from pipeline.training.checkpoint import Progress, save_checkpoint
 
 pytestmark = pytest.mark.unit
@@ -51,3 +52,27 @@ def test_figures_are_on_the_disk_before_they_have_their_name(tmp_path: Path, nam
     with growing(tmp_path / "results.csv") as rows:
         rows.write("file,score\n")
     assert named == ["figures.json", "results.csv"]
+
+
+def grow(path: Path) -> None:
+    with growing(path) as rows:
+        rows.write("file,score\n")
+
+
+WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "figures": ("figures.json.part", lambda folder: write_whole(folder / "figures.json", "{}")),
+    "rows": ("results.csv.part", lambda folder: grow(folder / "results.csv")),
+    "a picture": ("000.png", lambda folder: write_or_remove(folder / "000.png", b"\x89PNG")),
+    "a bundle": ("bundle.json.part", lambda folder: make_null_bundle(folder, 8, 8)),
+    "a checkpoint": ("1-state.safetensors", lambda folder: save_checkpoint(folder, Progress("run", 1, 0.0, 0.5), {})),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_is_told_with_the_file_that_does_not_fit(writer: str, tmp_path: Path) -> None:
+    file, write = WRITERS[writer]
+    (tmp_path / file).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as told:
+        write(tmp_path)
+    assert told.value.filename == str(tmp_path / file)
+    assert writer == "rows" or not (tmp_path / file).is_symlink(), "a half is left"

@@ -193,3 +193,26 @@ def test_comparison_sees_a_changed_rank(bundles: dict[str, Path]) -> None:
 def test_a_method_without_networks_has_nothing_to_export(bundles: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no network"):
         export_bundle(bundles["null"], tmp_path, "onnx")
+
+
+def test_a_disk_that_graphs_fill_is_named(tmp_path: Path) -> None:
+    """And is no fault of the network."""
+    (tmp_path / "net.onnx").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as told:
+        export_module._write("net", nn.Linear(2, 2), [(Tensor([[1, 2]]),)], True, tmp_path, "onnx")
+    assert told.value.filename == str(tmp_path / "net.onnx")
+
+
+def test_openvinos_word_for_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "net", [value("x", 1, [1, 2])], [value("y", 1, [1, 2])])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10),
+        tmp_path / "net.onnx",
+    )
+    (tmp_path / "net.xml").symlink_to("/dev/full")
+    with pytest.raises(ExportError, match=r"cannot write .*net\.xml.*room"):
+        export_module._to_openvino(tmp_path / "net.onnx")

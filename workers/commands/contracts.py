@@ -11,8 +11,9 @@ def contracts(
 ) -> None:
     """Write the JSON Schema of every event that travels through Kafka, for subscribers in any language."""
     from pipeline.contracts import schemas
+    from pipeline.files.durable import write_whole
 
     out.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
-        (out / name).write_text(text, encoding="utf-8")
+        write_whole(out / name, text)
         typer.echo(out / name)

@@ -66,6 +66,7 @@ def save(
 ) -> None:
     """Write the bytes of one dead frame to a file and print its headers."""
     from pipeline.errors import AndonError
+    from pipeline.files.durable import write_or_remove
     from pipeline.kafka.reading import read_one
     from pipeline.settings import read_settings
     from workers.alerting.display import printable
@@ -78,7 +79,7 @@ def save(
     record = read_one(settings, settings.topics.frames_dead.name, int(match[1]), int(match[2]))
     if record is None:
         raise AndonError(f"there is no dead frame at {place}: it has expired, or the place is wrong")
-    out.write_bytes(record.value or b"")
+    write_or_remove(out, record.value or b"")
     for name, value in record.headers:
         typer.echo(printable(f"{name}: {value.decode(errors='replace')}"))
     typer.echo(f"{out}: {len(record.value or b'')} bytes")

@@ -19,6 +19,7 @@ def map_command(
     """
     from pipeline.drawing import side_by_side
     from pipeline.errors import AndonError
+    from pipeline.files.durable import naming
     from pipeline.frames import FrameError, decode
     from pipeline.kafka.reading import read_one
     from pipeline.maps import MapStore
@@ -41,7 +42,8 @@ def map_command(
         pixels = decode(value, "rgb")
     except FrameError:
         pixels = decode(stored.thumbnail, "rgb")
-    side_by_side(pixels, stored.anomaly_map, stored.facts, opacity).save(out, "PNG")
+    with naming(out):
+        side_by_side(pixels, stored.anomaly_map, stored.facts, opacity).save(out, "PNG")
     score = stored.facts.get("score")
     told = f"score {float(score):.4g}" if score else "no score"
     typer.echo(f"{out}: {stored.facts.get('verdict')}, {told}")
