@@ -92,7 +92,7 @@ class Plant:
             if sum(account.scored for account in accounts) >= frames and not any(a.in_flight for a in accounts):
                 return accounts
             assert time.monotonic() < deadline, f"not settled in {timeout_s:g} s: {accounts}"
-            time.sleep(0.5)
+            time.sleep(1)  # each look reads all that the plant's topics hold
 
     def holds(self, line: str) -> list[LineCommand]:
         """Every HOLD record of the line in the raw topic."""
