@@ -260,7 +260,7 @@ def test_keeping_the_lease_commits_nothing_that_stopping_leaves_undelivered(
 
 @pytest.mark.parametrize("error", [no_answer_now(), Backpressure("it is away")], ids=["a takeover reads", "it writes"])
 def test_a_broker_that_goes_away_while_the_step_gets_ready_is_waited_for(
-    error: Exception, settings: Settings, publisher: Publisher, options: ConsumerOptions
+    error: Exception, settings: Settings, publisher: Publisher
 ) -> None:
     """It ended an alerting worker that was taking lines over: Kafka was killed 8 s before."""
     values = send(publisher, settings, 0, 10)
@@ -276,19 +276,17 @@ def test_a_broker_that_goes_away_while_the_step_gets_ready_is_waited_for(
             return super().work(batch)
 
     step = Unready()
-    with running(settings, options, step) as loop:
+    with running(settings, ConsumerOptions(settings.group("test"), (settings.topics.frames.name,)), step) as loop:
         wait_until(lambda: loop.state.records == 10)
     assert sorted(step.seen) == sorted(values)
 
 
-def test_a_right_that_is_missing_while_the_step_gets_ready_ends_the_loop(
-    settings: Settings, options: ConsumerOptions
-) -> None:
+def test_a_right_that_is_missing_while_the_step_gets_ready_ends_the_loop(settings: Settings) -> None:
     class Refused(Collect):
         def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
             raise KafkaUnavailableError("refused") from TopicAuthorizationFailedError("line-state")
 
-    ended = threading.Event()
+    ended, options = threading.Event(), ConsumerOptions(settings.group("test"), (settings.topics.frames.name,))
     with pytest.raises(KafkaUnavailableError, match="refused"), running(settings, options, Refused(), ended):
         wait_until(ended.is_set)
 
