@@ -110,7 +110,11 @@ NAMES_OF_OBJECTS = (
 )  # fmt: skip
 _QUANTITY: Schema = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?)?$"}
 _STRINGS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
-_SELECTOR: Schema = closed({"matchLabels": {**_STRINGS, "description": "Labels that must match."}})
+_LABELS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": "string", "pattern": r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"},
+}
+_SELECTOR: Schema = closed({"matchLabels": {**_LABELS, "description": "Labels that must match."}})
 _PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535, "description": "TCP port."}
 _CIDR: Schema = {"type": "string", "pattern": r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$|^[0-9a-fA-F:]+/[0-9]{1,3}$"}
 
@@ -283,7 +287,13 @@ PARTS: dict[str, Schema] = {
         "recipe",
     ),
     "Policy": _policy(["k", "of", "action"], without=("actuator", "on_loss")),
-    "Labels": _STRINGS,
+    "Labels": _LABELS,
+    "Annotations": _STRINGS,
+    "Secret": {"type": "string", "pattern": OBJECT_NAME, "minLength": 1, "description": "Name of a Secret."},
+    "Registry": {"type": "string", "pattern": r"^[A-Za-z0-9._:/\[\]-]*$"},
+    "RegistryOrNull": {"type": ["string", "null"], "pattern": r"^[A-Za-z0-9._:/\[\]-]*$"},
+    "Repository": {"type": "string", "pattern": "^[a-z0-9]+([._/-]+[a-z0-9]+)*$"},
+    "Tag": {"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$"},
     "Quantity": _QUANTITY,
     "Port": _PORT,
     "Cidrs": {"type": "array", "items": _CIDR},

@@ -42,6 +42,19 @@ def test_every_container_says_what_it_needs_and_how_much_memory_it_may_take(fact
             assert resources["limits"]["memory"], f"{where}/{container['name']}"
 
 
+def test_a_name_that_yaml_has_another_meaning_for_stays_a_name(plant: Render) -> None:
+    """A Secret may be called yes."""
+    keys = (
+        "images.pullSecrets[0]", "priorityClassName", "redis.existingSecret", "bundles.claim.existingClaim",
+        "kafka.users.alerting.existingSecret", "cameras.spool.storageClass", "inference.worker.runtimeClassName",
+    )  # fmt: skip
+    other, found = (
+        rendered(plant.mode, "--set-string", ",".join(f"{key}={name}" for key in keys)).objects
+        for name in ("other", "yes")
+    )
+    assert repr(found) == repr(other).replace("'other'", "'yes'")
+
+
 def test_every_mount_has_its_volume_and_every_volume_a_mount(factory: Render) -> None:
     for where, pod in factory.pods().items():
         volumes = [volume["name"] for volume in pod["spec"].get("volumes", [])]

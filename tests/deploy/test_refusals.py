@@ -53,6 +53,11 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"images.registry": "registry.example"}, ["registry.exampleandon/worker:", "end it with a slash"]),
         ("minimal", {"images.registry": "https://registry.example/"}, ['write it without "https://"']),
         ("minimal", {"recipes.solar-cell.bundle": ""}, ["at '/recipes/solar-cell/bundle'", "minLength"]),
+        # What would become other YAML than was meant, or what no API server takes.
+        ("minimal", {"images.registry": "a: b/"}, ["'/images/registry'"]),
+        ("minimal", {"images.worker.tag": "a: b #c"}, ["'/images/worker/tag'"]),
+        ("minimal", {"images.pullSecrets": ["{{ .Values }}"]}, ["'/images/pullSecrets/0'"]),
+        ("minimal", {"cameras.nodeSelector": {"example.com/edge": "hall 2"}}, ["edge'", "'hall 2'"]),
         ("trial", {"images.valkey.registry": "mirror"}, ["images.valkey.registry is", "mirrorvalkey/valkey:", "slash"]),
         # Rules that would never tell.
         ("plant", {"monitoring.podMonitors.interval": "1m"}, ["interval is 1m", "set at most 30s"]),
@@ -360,6 +365,8 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
 @pytest.mark.parametrize(
     ("values", "changes", "says"),
     [
+        ("plant", {"version": "*latest"}, ["'/version'"]),
+        ("plant", {"brokers.storage": ""}, ["'/brokers/storage'", "minLength"]),
         ("plant", {"brokrs": {}}, ["'brokrs'", "'brokers'"]),
         ("plant", {"replication": None}, ["missing property 'replication'"]),
         ("plant", {"replication.factor": 4}, ["there are 3 brokers: set at most 3"]),

@@ -45,7 +45,7 @@ seccompProfile:
 {{- $all := (index . 0).Values }}
 {{- $own := index . 1 }}
 {{- with $all.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $own.nodeSelector | default $all.nodeSelector }}
 nodeSelector:
@@ -61,7 +61,7 @@ tolerations:
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end }}

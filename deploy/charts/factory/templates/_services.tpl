@@ -96,14 +96,14 @@
 {{- if and .enabled .existingSecret }}
 - name: kafka-ca
   secret:
-    secretName: {{ .existingSecret }}
+    secretName: {{ .existingSecret | quote }}
     items: [{key: {{ .caKey | quote }}, path: ca.crt}]
 {{- end }}
 {{- end }}
 {{- if and $root.Values.redis.caSecret (has "redis" .) }}
 - name: redis-ca
   secret:
-    secretName: {{ $root.Values.redis.caSecret }}
+    secretName: {{ $root.Values.redis.caSecret | quote }}
     items: [{key: {{ $root.Values.redis.caKey | quote }}, path: ca.crt}]
 {{- end }}
 - name: tmp
@@ -118,18 +118,18 @@
 {{- $secret := (index $kafka.users (index . 1)).existingSecret -}}
 {{- if eq $kafka.auth.type "mtls" }}
 - secret:
-    name: {{ $secret }}
+    name: {{ $secret | quote }}
     items:
       - {key: {{ $kafka.auth.certKey | quote }}, path: kafka-user.crt}
       - {key: {{ $kafka.auth.keyKey | quote }}, path: kafka-user.key}
 {{- else if include "factory.usesPassword" $root }}
 - secret:
-    name: {{ $secret }}
+    name: {{ $secret | quote }}
     items: [{key: {{ $kafka.auth.passwordKey | quote }}, path: KAFKA_SASL_PASSWORD}]
 {{- end }}
 {{- if and (has "redis" .) $root.Values.redis.existingSecret }}
 - secret:
-    name: {{ $root.Values.redis.existingSecret }}
+    name: {{ $root.Values.redis.existingSecret | quote }}
     items:
       - {key: {{ $root.Values.redis.passwordKey | quote }}, path: REDIS_PASSWORD}
       {{- with $root.Values.redis.usernameKey }}

@@ -60,7 +60,7 @@ object-store-memory: {{ mul (int .Values.inference.worker.sharedMemoryMib) 90000
 {{- if eq $bundles.source "claim" }}
 - name: bundles
   persistentVolumeClaim:
-    claimName: {{ $bundles.claim.existingClaim }}
+    claimName: {{ $bundles.claim.existingClaim | quote }}
     readOnly: true
 {{- else if eq $bundles.source "volume" }}
 - name: bundles
