@@ -34,7 +34,8 @@ from pipeline.training.track import Track, untracked
 
 OPSET = 20
 SCORE_TOLERANCE = 0.02
-"""Of the spread of the calibration normals' scores (1 % to 99 %)."""
+"""Of the spread of the calibration normals' scores (1 % to 99 %); where a score lies further off, of its distance from
+them: a made-up frame may lie a million spreads away, and there the last digit of a score is more than all of these."""
 MAP_TOLERANCE = 0.01
 """Of the range of torch's map."""
 _SYNTHETIC = 8
@@ -57,7 +58,7 @@ class Parity:
     score: float
     """Largest difference of a score."""
     score_share: float
-    """The same, as a share of the spread of the calibration normals' scores."""
+    """The largest as a share of the spread of the calibration normals' scores, or of the frame's distance from them."""
     map: float
     """Largest difference of a map's value."""
     map_share: float
@@ -267,16 +268,17 @@ def compare(reference: Detector, engine: Detector, frames: Sequence[Frame], trac
     for number in track(range(len(frames)), "comparing"):
         expected.append(reference.predict(frames[number][None]))
         found.append(engine.predict(frames[number][None]))
-    known = reference.info.calibration.score_quantiles.values()
-    spread = (max(known) - min(known) if known else 0.0) or 1.0
+    known = reference.info.calibration.score_quantiles.values() or (0.0, 1.0)
+    low, high = min(known), max(known)
     scores, others = (np.array([one.scores[0] for one in side]) for side in (expected, found))
     away = np.abs(scores - others)
+    scale = np.maximum((high - low) or 1.0, np.maximum(low - scores, scores - high))
     maps = [_map_difference(one, other) for one, other in zip(expected, found, strict=True)]
-    apart = scores[:, None] - scores[None, :] > SCORE_TOLERANCE * spread
+    apart = scores[:, None] - scores[None, :] > SCORE_TOLERANCE * np.maximum(scale[:, None], scale[None, :])
     return Parity(
         frames=len(frames),
         score=float(away.max()),
-        score_share=float(away.max() / spread),
+        score_share=float((away / scale).max()),
         map=max(away for away, _ in maps),
         map_share=max(share for _, share in maps),
         swapped=int((apart & (others[:, None] <= others[None, :])).sum()),

@@ -190,6 +190,28 @@ def test_comparison_sees_a_changed_rank(bundles: dict[str, Path]) -> None:
     assert compare(detector, detector, synthetic_frames(detector.info)).holds
 
 
+@pytest.mark.parametrize(("off", "holds"), [(1e4, True), (1e8, False)])
+def test_far_from_the_normals_the_last_digit_of_a_score_may_differ(
+    off: float, holds: bool, bundles: dict[str, Path]
+) -> None:
+    """CFLOW on waves of 97 × 331 px: made-up frames scored 9e8, in five digits, and normals 2 to 5."""
+    detector = load_detector(bundles["cflow"], "cpu")
+
+    class Scored:
+        info = detector.info
+
+        def __init__(self, *scores: float) -> None:
+            self.scores = iter(scores)
+
+        def predict(self, batch: np.ndarray):  # type: ignore[no-untyped-def, type-arg]
+            return replace(seen, scores=np.array([next(self.scores)]))
+
+    frames = synthetic_frames(detector.info)[:2]
+    seen = detector.predict(frames[0][None])
+    found = compare(Scored(9e8, 4e8), Scored(9e8 + off, 4e8), frames)  # type: ignore[arg-type]
+    assert found.holds is holds
+
+
 def test_a_method_without_networks_has_nothing_to_export(bundles: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no network"):
         export_bundle(bundles["null"], tmp_path, "onnx")
