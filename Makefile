@@ -6,7 +6,7 @@ ARGS ?=
 .PHONY: help setup demo test test-all test-cluster lint format bench contracts clean
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/installed ## Make .venv with the `andon` command in it.
 

@@ -8,6 +8,7 @@ import yaml
 from rich import box
 from rich.table import Table
 
+from pipeline.counting import counted
 from pipeline.sizing import Limit, Plan, Workload, replica_frames_s
 
 
@@ -20,7 +21,7 @@ def needs_table(work: Workload, plan: Plan) -> Table:
     table.add_row("frames/s", f"{work.frames_s:,.0f}", f"{work.bytes_s / 1e6:,.1f} MB/s into Kafka")
     table.add_row("replicas", f"{plan.replicas:,}", f"one scores {alone:,.0f} frames/s, planned 70 % busy")
     if work.replicas_per_gpu:
-        table.add_row("GPUs", f"{plan.gpus:,}", f"{work.replicas_per_gpu} replicas share one")
+        table.add_row("GPUs", f"{plan.gpus:,}", f"{counted(work.replicas_per_gpu, 'replica')} on each")
     table.add_row("partitions of frames", f"{plan.frame_partitions:,}", "room to double the replicas")
     table.add_row("brokers", f"{plan.brokers:,}", f"each record {work.replication} times")
     table.add_row(
