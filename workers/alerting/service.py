@@ -108,7 +108,7 @@ def run_with(
 def _may_begin(settings: Settings, stop: threading.Event, turned: Callable[[], None]) -> bool:
     """Looks for lines that lie where their scores do not. Waits for a broker that goes away meanwhile; False where
     `stop` came first. Raises StateError."""
-    while not stop.is_set():
+    while True:
         turned()
         try:
             check_partitions(read_states(settings), settings.topics.line_state.partitions)
@@ -117,5 +117,5 @@ def _may_begin(settings: Settings, stop: threading.Event, turned: Callable[[], N
             if not error.may_pass:
                 raise
             log.warning("waiting for Kafka: %s", error)
-        stop.wait(LOOK_AGAIN_S)
-    return False
+        if stop.wait(LOOK_AGAIN_S):
+            return False
