@@ -87,18 +87,25 @@ def await_topics(
     stop: threading.Event,
     turned: Callable[[], None] = lambda: None,
 ) -> bool:
-    """As `check_topics`, but waits, until `stop` is set, for a broker that does not answer yet and for topics that are
-    not there yet: after a power cut Kafka comes last, and at a first start its topics. Kubernetes makes who gives up
-    here wait five minutes more, and Ray Serve tries three times and then never again.
+    """As `check_topics`, but waits as `await_kafka` does. Raises TopicError, and KafkaUnavailableError for what no
+    waiting mends."""
+    wanted = list(wanted)
+    return await_kafka(lambda: check_topics(settings, wanted), stop, turned)
 
-    turned: called at each try. Returns False where `stop` came first. Raises TopicError, and KafkaUnavailableError for
-    what no waiting mends.
+
+def await_kafka(look: Callable[[], None], stop: threading.Event, turned: Callable[[], None] = lambda: None) -> bool:
+    """Looks again, until `stop` is set, while a broker does not answer or topics are not there yet: after a power
+    cut Kafka comes last, and at a first start its topics. Kubernetes makes who gives up wait five minutes more, and
+    Ray Serve tries three times and then never again.
+
+    turned: called at each look. Returns False where `stop` came before a look went well. Raises what `look` raises
+    otherwise, and KafkaUnavailableError for what no waiting mends.
     """
-    wanted, told_s = list(wanted), float("-inf")
+    told_s = float("-inf")
     while True:
         turned()
         try:
-            check_topics(settings, wanted)
+            look()
             return True
         except (KafkaUnavailableError, MissingTopicsError) as error:
             if isinstance(error, KafkaUnavailableError) and not error.may_pass:

@@ -155,7 +155,6 @@ def test_a_broker_that_goes_away_while_a_start_looks_at_the_lines_is_waited_for(
         return read_states(settings)
 
     monkeypatch.setattr(service, "read_states", look)
-    monkeypatch.setattr(service, "LOOK_AGAIN_S", 0.1)
     with worker(settings):
         publish(settings, burst())
         assert [command.action for command in wait_for_commands(settings, 1)] == [Action.HOLD]

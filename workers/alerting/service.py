@@ -2,12 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 
 from pipeline import groups
-from pipeline.kafka.admin import await_topics
-from pipeline.kafka.connection import KafkaUnavailableError
+from pipeline.kafka.admin import await_kafka, check_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
@@ -27,8 +25,6 @@ MAX_BATCH = 128
 """Also bounds the outbox of one line, which has to fit into one record together with the state."""
 SESSION_TIMEOUT_S = 6
 """The least that brokers allow by default: for so long a line is unwatched after its worker died."""
-
-LOOK_AGAIN_S = 2.0
 
 PULSES_WITHIN_S = 5
 """For so long a start waits for the heartbeats of the past: who takes a line over without them has to hold it where a
@@ -94,28 +90,15 @@ def run_with(
         if metrics_port is not None:  # before Kafka answers: who waits for it is well
             metrics.serve(loop.state, settings.andon_metrics_host, metrics_port)
         own = [topic for topic in topics if topic not in (topics.frames, topics.frames_dead)]
-        if not await_topics(settings, own, stop, loop.state.turned):
-            return
-        if not _may_begin(settings, stop, loop.state.turned):
+
+        def look() -> None:
+            check_topics(settings, own)
+            check_partitions(read_states(settings), topics.line_state.partitions)
+
+        if not await_kafka(look, stop, loop.state.turned):
             return
         pulses = PulseReader(settings, present.heard)
         ends.callback(pulses.close)
         ends.callback(plant.close)
         pulses.wait_for_the_past(PULSES_WITHIN_S)
         loop.run()
-
-
-def _may_begin(settings: Settings, stop: threading.Event, turned: Callable[[], None]) -> bool:
-    """Looks for lines that lie where their scores do not. Waits for a broker that goes away meanwhile; False where
-    `stop` came first. Raises StateError."""
-    while True:
-        turned()
-        try:
-            check_partitions(read_states(settings), settings.topics.line_state.partitions)
-            return True
-        except KafkaUnavailableError as error:
-            if not error.may_pass:
-                raise
-            log.warning("waiting for Kafka: %s", error)
-        if stop.wait(LOOK_AGAIN_S):
-            return False

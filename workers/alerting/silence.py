@@ -28,6 +28,7 @@ _TWO_WORKERS = (
     "another name, or end it"
 )
 RECENT_BEATS = 8
+"""So many heartbeats back it is looked for a second worker."""
 MAX_BOOTS = 64
 """Per camera, of which it is remembered that heartbeats told of them."""
 

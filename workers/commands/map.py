@@ -1,5 +1,6 @@
 """`andon map`: draw a frame with its heat map."""
 
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ def map_command(
     """
     from pipeline.drawing import side_by_side
     from pipeline.errors import AndonError
-    from pipeline.files.durable import naming
+    from pipeline.files.durable import write_or_remove
     from pipeline.frames import FrameError, decode
     from pipeline.kafka.reading import read_one
     from pipeline.maps import MapStore
@@ -42,8 +43,9 @@ def map_command(
         pixels = decode(value, "rgb")
     except FrameError:
         pixels = decode(stored.thumbnail, "rgb")
-    with naming(out):
-        side_by_side(pixels, stored.anomaly_map, stored.facts, opacity).save(out, "PNG")
+    picture = io.BytesIO()
+    side_by_side(pixels, stored.anomaly_map, stored.facts, opacity).save(picture, "PNG")
+    write_or_remove(out, picture.getvalue())
     score = stored.facts.get("score")
     told = f"score {float(score):.4g}" if score else "no score"
     typer.echo(f"{out}: {stored.facts.get('verdict')}, {told}")
