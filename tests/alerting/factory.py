@@ -123,13 +123,13 @@ class Line:
     offsets: dict[type, int] = field(default_factory=lambda: {Score: 0, Operation: 0})
 
     def see(
-        self, event: Score | Operation, *, age_s: float = 1, offset: int | None = None
+        self, event: Score | Operation, *, age_s: float = 1, offset: int | None = None, written_ms: int = 0
     ) -> tuple[tuple[Effect, ...], Skip | None]:
-        """`age_s`: how long after NOON the worker gets to it."""
+        """`age_s`: how long after NOON the worker gets to it. `written_ms`: Kafka's time of the record."""
         if offset is None:
             offset = self.offsets[type(event)]
             self.offsets[type(event)] += 1
-        stepped = step(self.state, event, offset, self.policy, NOON + timedelta(seconds=age_s))
+        stepped = step(self.state, event, offset, written_ms, self.policy, NOON + timedelta(seconds=age_s))
         self.state = stepped.state
         self.effects += stepped.effects
         self.shadows += stepped.shadows

@@ -59,7 +59,7 @@ class Books(RuleBasedStateMachine):
             assert self.audit.setdefault(entry.number, entry) == entry
 
     def _take(self, event: Score | Operation) -> Sequence[Effect]:
-        stepped = step(self.state, event, self.offsets[type(event)], POLICY_WITH_BUDGET, self.now)
+        stepped = step(self.state, event, self.offsets[type(event)], 0, POLICY_WITH_BUDGET, self.now)
         self.offsets[type(event)] += 1
         self.state = stepped.state
         return stepped.effects

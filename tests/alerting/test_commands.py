@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from alerting.running import alarms, andon, burst, commands, publish, wait_for_commands, worker
 from kafka import KafkaAdminClient
-from support.stream import settings_for, wait_until
+from support.stream import make_anew, settings_for, wait_until
 from typer.testing import CliRunner
 
 from pipeline.events import Action, AuditEntry, ModelRef, ShadowScore, Verdict, now
@@ -171,6 +171,18 @@ def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap
         freed = andon(many, "alarms", "ack", "--line", line)
         assert freed.returncode == 0
         assert andon(many, "alarms", "reset", "--line", line).returncode == 0
+
+
+def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -> None:
+    with worker(settings):
+        publish(settings, burst())
+        wait_for_commands(settings, 1)
+        assert andon(settings, "alarms", "ack", "--line", "line-1").returncode == 0
+        assert andon(settings, "alarms", "ack", "--line", "line-1").returncode == 1  # the next number is 2
+    make_anew(settings, settings.topics.operations)
+    with worker(settings):
+        freed = andon(settings, "alarms", "reset", "--line", "line-1")
+    assert (freed.returncode, commands(settings)[-1].action) == (0, Action.UNHOLD_PERMITTED), freed.stderr
 
 
 def topics_differ(settings: Settings) -> bool:

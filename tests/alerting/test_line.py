@@ -10,7 +10,7 @@ from workers.alerting.effects import Refusal
 from workers.alerting.line import Skip
 from workers.alerting.operations import RESET_VALID
 from workers.alerting.policy import LinePolicy, Response
-from workers.alerting.state import FORGOTTEN_AFTER, MAX_BOOTS, MAX_CAMERAS, MAX_CROWDED_OUT
+from workers.alerting.state import FORGOTTEN_AFTER, MAX_BOOTS, MAX_CAMERAS, MAX_CROWDED_OUT, Applied
 from workers.alerting.window import EVIDENCE_FRAMES
 
 pytestmark = pytest.mark.unit
@@ -371,6 +371,20 @@ def test_a_topic_made_anew_does_not_blind_the_line() -> None:
         line.see(score(sequence), offset=sequence - 1)
     assert line.actions == [Action.HOLD]
     assert line.state.applied.scores == 2
+
+
+def test_operations_made_anew_do_not_deafen_the_line() -> None:
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE), offset=1_000, written_ms=10)
+    line.see(operation(Act.RESET), offset=0, written_ms=11)
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]
+    assert line.see(operation(Act.RESET), offset=0, written_ms=11) == ((), Skip.REPLAYED)
+
+
+def test_a_state_that_knows_no_time_of_its_operations_takes_none_for_news() -> None:
+    line = Line().burst()
+    line.state = line.state.model_copy(update={"applied": Applied(operations=1_000)})
+    assert line.see(operation(Act.ACKNOWLEDGE), offset=0, written_ms=11) == ((), Skip.REPLAYED)
 
 
 def test_a_changed_policy_may_stop_the_line_within_the_episode_once() -> None:

@@ -1,6 +1,6 @@
 """Whatever happens in whatever order, these hold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -21,10 +21,11 @@ PERSONS = (Act.ACKNOWLEDGE, Act.ACKNOWLEDGE, Act.RESET, Act.RESET, Act.SHELVE, A
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a topic, and the clock when the worker first gets to it."""
+    """One record of a topic, Kafka's time of it, and the clock when the worker first gets to it."""
 
     event: Score | Operation
     offset: int
+    written_ms: int
     age_s: float
 
 
@@ -54,7 +55,7 @@ def streams(draw: st.DrawFn) -> list[Record]:
         offset = next_offset[type(event)]
         next_offset[type(event)] += draw(st.integers(1, 3))
         age_s = draw(st.sampled_from([0.5, 1.0, 9.9, 10.1, 500.0])) + (at - NOON).total_seconds()
-        records.append(Record(event, offset, age_s))
+        records.append(Record(event, offset, draw(st.integers(0, 3)), age_s))  # brokers' clocks differ
     return records
 
 
@@ -73,7 +74,8 @@ policies = st.builds(
 
 
 def apply(state: LineState, record: Record, policy: LinePolicy) -> tuple[LineState, tuple[Effect, ...]]:
-    stepped = step(state, record.event, record.offset, policy, NOON + timedelta(seconds=record.age_s))
+    now = NOON + timedelta(seconds=record.age_s)
+    stepped = step(state, record.event, record.offset, record.written_ms, policy, now)
     return stepped.state, stepped.effects
 
 
@@ -181,7 +183,7 @@ def test_reading_stretches_again_gives_the_same_effects(
         if data.draw(st.integers(0, 4)) == 0:
             back = data.draw(st.integers(0, done))
             for again in records[done - back : done]:
-                state, repeated = apply(state, Record(again.event, again.offset, again.age_s + 300), policy)
+                state, repeated = apply(state, replace(again, age_s=again.age_s + 300), policy)
                 assert repeated == ()
     assert (state, effects) == once
 

@@ -5,9 +5,9 @@ from contextlib import closing
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
-from support.stream import settings_for, wait_until
+from support.stream import make_anew, settings_for
 
-from pipeline.kafka.admin import MissingTopicsError, check_topics, delete_topics, ensure_topics
+from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import connection
 from pipeline.kafka.mends.anew import Anew
 from pipeline.kafka.mends.metadata import ask_for_partitions
@@ -32,14 +32,6 @@ def taken(consumer: KafkaConsumer, count: int) -> list[bytes]:
     return values
 
 
-def is_gone(settings: Settings) -> bool:
-    try:
-        check_topics(settings, [settings.topics.frames])
-    except MissingTopicsError:
-        return True
-    return False
-
-
 def test_its_first_records_are_not_passed_over(kafka_bootstrap: str, unique: str) -> None:
     settings = settings_for(kafka_bootstrap, unique, frame_partitions=1)
     name = settings.topics.frames.name
@@ -54,9 +46,7 @@ def test_its_first_records_are_not_passed_over(kafka_bootstrap: str, unique: str
         anew.begin()
         assert taken(consumer, 3) == [b"old"] * 3
         consumer.pause(at)  # as while a delivery waits
-        delete_topics(settings, name)
-        wait_until(lambda: is_gone(settings))
-        ensure_topics(settings, [settings.topics.frames])
+        make_anew(settings, settings.topics.frames)
         fill(settings, [b"0", b"1", b"2", b"3", b"4"])
         ask_for_partitions(consumer, [name], 8)
         anew.begin()

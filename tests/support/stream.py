@@ -12,12 +12,14 @@ import numpy as np
 from PIL import Image
 
 from pipeline.events import Frame, Score, now
+from pipeline.kafka.admin import MissingTopicsError, check_topics, delete_topics, ensure_topics
 from pipeline.kafka.consumer import Backpressure, ConsumerLoop, ConsumerOptions, Step
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.maps import MapEntry
 from pipeline.scoring import Scored
 from pipeline.settings import Settings
+from pipeline.topics import Topic
 from workers.local.kafka_broker import KafkaBroker
 
 BOOT = "b1"
@@ -74,6 +76,19 @@ def incoming(facts: Frame, value: bytes | None, offset: int = 0, **changes: Any)
 
 def scores_in(settings: Settings) -> list[Score]:
     return [Score.from_json(record.value) for record in read_to_end(settings, [settings.topics.scores.name])]
+
+
+def make_anew(settings: Settings, topic: Topic) -> None:
+    def is_gone() -> bool:
+        try:
+            check_topics(settings, [topic])
+        except MissingTopicsError:
+            return True
+        return False
+
+    delete_topics(settings, topic.name)
+    wait_until(is_gone)
+    ensure_topics(settings, [topic])
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float = 90) -> None:

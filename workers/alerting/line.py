@@ -36,21 +36,27 @@ class Stepped:
     skipped: Skip | None = None
 
 
-def step(state: LineState, event: Score | Operation, offset: int, policy: LinePolicy, now: datetime) -> Stepped:
-    """Applies the record at `offset` of its topic.
+def step(
+    state: LineState, event: Score | Operation, offset: int, written_ms: int, policy: LinePolicy, now: datetime
+) -> Stepped:
+    """Applies the record at `offset` of its topic, to which Kafka gave the time `written_ms`.
 
     A record that was applied before changes nothing, so any stretch of a topic may be read again.
     """
     if isinstance(event, Operation):
-        return _operate(state, event, offset, now)
+        return _operate(state, event, offset, written_ms, now)
     return _judge(state, event, offset, policy, now)
 
 
-def _operate(state: LineState, operation: Operation, offset: int, now: datetime) -> Stepped:
-    if offset <= state.applied.operations:
+def _operate(state: LineState, operation: Operation, offset: int, written_ms: int, now: datetime) -> Stepped:
+    until_ms = state.applied.operations_ms
+    # Later than all that were applied, although its offset is not: the topic was made anew, or has lost its end.
+    is_news = offset > state.applied.operations or (until_ms is not None and written_ms > until_ms)
+    if not is_news:
         return Stepped(state, skipped=Skip.REPLAYED)
     after, events = carry_out(state, operation, now)
-    return Stepped(_applied(after, operations=offset), events)
+    until_ms = written_ms if until_ms is None else max(until_ms, written_ms)
+    return Stepped(_applied(after, operations=offset, operations_ms=until_ms), events)
 
 
 def _judge(state: LineState, score: Score, offset: int, policy: LinePolicy, now: datetime) -> Stepped:

@@ -157,6 +157,8 @@ class Applied(_Stored):
 
     scores: int = -1
     operations: int = -1
+    operations_ms: int | None = None
+    """The latest time that Kafka gave one of these operations. None in a state of before this was kept."""
 
 
 class Outbox(_Stored):

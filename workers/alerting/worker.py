@@ -122,7 +122,7 @@ class AlertingStep:
             known = self._lines.get(event.line_id)
             state = known.state if known else LineState(line_id=event.line_id, epoch=1)
             at = self._clock()
-            stepped = step(state, event, record.offset, self._policies.of(event.line_id), at)
+            stepped = step(state, event, record.offset, record.timestamp_ms, self._policies.of(event.line_id), at)
             if self._tracer and isinstance(event, Score) and (stepped.effects or stepped.shadows):
                 decided_now = [*stepped.effects, *stepped.shadows]
                 decision_spans(self._tracer, event, decided_now, at, self._clock())
