@@ -2,12 +2,15 @@
 
 import functools
 import hashlib
+import os
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from support.certificates import signed, written
 
 from workers.local import kafka_jars
 from workers.local.errors import ServiceError
@@ -31,7 +34,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     settings = tmp_path / "jgo.conf"
-    settings.write_text(f"[repositories]\ncentral = http://127.0.0.1:{server.server_port}\n")
+    settings.write_text(f"[repositories]\ncentral = http://127.0.0.1:{server.server_port}\n", encoding="utf-8")
     monkeypatch.setenv("JGO_CONFIG_FILE", str(settings))
     monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
     monkeypatch.setattr(kafka_jars, "listed_jars", lambda: [JAR])
@@ -85,6 +88,23 @@ def test_a_jar_with_another_hash_is_refused_and_not_kept(mirror: Path, tmp_path:
     with pytest.raises(ServiceError, match="the mirror served something else"):
         kafka_classpath(print)
     assert not (tmp_path / "m2" / PLACE).exists()
+
+
+@pytest.mark.services
+def test_a_proxy_with_a_certificate_of_its_own_is_named_with_the_way_to_trust_it(mirror: Path, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*written(tmp_path, "proxy", signed()))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(mirror)))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    settings = Path(os.environ["JGO_CONFIG_FILE"])
+    settings.write_text(f"[repositories]\ncentral = https://127.0.0.1:{server.server_port}\n", encoding="utf-8")
+    try:
+        with pytest.raises(ServiceError, match="REQUESTS_CA_BUNDLE"):
+            kafka_classpath(print)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.services

@@ -28,6 +28,9 @@ _WHAT_ELSE = (
     "jars that lie in the Maven repository (~/.m2, or M2_REPO) are used as they are; "
     "or name a running broker in KAFKA_BOOTSTRAP"
 )
+_ITS_OWN_AUTHORITY = (
+    "Behind a proxy that shows a certificate of its own, name the file of its authority in REQUESTS_CA_BUNDLE. "
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def _download(artifact: "Artifact", jar: Jar) -> None:
         artifact.resolve()
     except (RuntimeError, OSError) as error:  # requests' errors are OSErrors
         path.unlink(missing_ok=True)
-        raise ServiceError(f"could not download {path.name} of Apache Kafka: {error}. {_WHAT_ELSE}") from error
+        what_else = (_ITS_OWN_AUTHORITY if "CERTIFICATE_VERIFY_FAILED" in str(error) else "") + _WHAT_ELSE
+        raise ServiceError(f"could not download {path.name} of Apache Kafka: {error}. {what_else}") from error
     except BaseException:
         path.unlink(missing_ok=True)  # jgo writes in place, and half a jar would pass for a whole one elsewhere
         raise
