@@ -323,7 +323,10 @@ STOPS = ("--false-stops-per-shift",)
     [
         (("train", "radar", "--data", "data", "--out", "file"), "file is a file: give a folder to write into"),
         (("train", "radar", "--data", "data", "--out", "file/below"), "cannot be made"),
-        (("train", "radar", "--data", "data", "--out", "circle"), "circle cannot be made: Symlink loop"),
+        (
+            ("train", "radar", "--data", "data", "--out", "circle"),
+            "circle cannot be made: Too many levels of symbolic links",
+        ),
         (("train", "radar", *SPACE, "wavelets", *WEIGHTS), "--space wavelets uses no encoder: leave out"),
         (("train", "radar", *SPACE, "pixels", *WEIGHTS), "--space pixels uses no encoder: leave out"),
         (("train", "radar", *SPACE, "pixels", "--steps", "9", "--epochs", "1"), "either --steps or --epochs"),

@@ -70,7 +70,7 @@ def etcd() -> Path:
 def promtool() -> Path:
     """The one that is installed, or Debian's, unpacked without installing it."""
     installed = shutil.which("promtool")
-    return Path(installed) if installed else _once("prometheus-debian", _unpack_prometheus) / "usr" / "bin" / "promtool"
+    return Path(installed) if installed else _once("promtool-debian", _unpack_promtool) / "usr" / "bin" / "promtool"
 
 
 def kube_apiserver() -> Path:
@@ -148,24 +148,34 @@ def _take(wheel: Wheel, programs: tuple[str, ...], folder: Path) -> None:
 
 
 def _unpack_etcd(folder: Path) -> None:
-    _unpack_debian("etcd-server", "etcd", folder)
+    _unpack_debian(("etcd-server",), "etcd", folder)
 
 
-def _unpack_prometheus(folder: Path) -> None:
-    _unpack_debian("prometheus", "promtool", folder)
+def _unpack_promtool(folder: Path) -> None:
+    _unpack_debian(("promtool", "prometheus"), "promtool", folder)  # Debian 12 has it in the second
 
 
-def _unpack_debian(name: str, program: str, folder: Path) -> None:
+def _unpack_debian(packages: tuple[str, ...], program: str, folder: Path) -> None:
+    """Of the first package that there is."""
     if not shutil.which("apt-get"):
         raise ToolError(f"{program} is not installed, and this is no Debian to fetch it from: put {program} on PATH")
-    try:
-        _run(["apt-get", "download", name], folder)
-    except ToolError:
+    if not any(_downloads(package, folder) for package in packages):
         _run(["apt-get", "update"])
-        _run(["apt-get", "download", name], folder)
+        if not any(_downloads(package, folder) for package in packages):
+            raise ToolError(f"{program}: this Debian offers none of {', '.join(packages)}: put {program} on PATH")
     (package,) = folder.glob("*.deb")
     _run(["dpkg-deb", "--extract", str(package), str(folder)])
     package.unlink()
+    if not (folder / "usr" / "bin" / program).is_file():
+        raise ToolError(f"{package.name} holds no {program}: put {program} on PATH")
+
+
+def _downloads(package: str, folder: Path) -> bool:
+    try:
+        _run(["apt-get", "download", package], folder)
+    except ToolError:
+        return False
+    return True
 
 
 def _unxz(packed: Path, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Where commands write to, looked at before the work and not after it."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -10,10 +11,9 @@ from pipeline.files.durable import draft_of
 
 def ready_folder(path: Path) -> Path:
     """The folder itself, by its whole name. Raises AndonError where nothing can be written into it."""
-    try:
-        folder = path.resolve()
-    except RuntimeError as error:  # links that lead in a circle
-        raise AndonError(f"{path} cannot be made: {error}") from error
+    if _leads_in_a_circle(path):
+        raise AndonError(f"{path} cannot be made: {os.strerror(errno.ELOOP)}")
+    folder = path.resolve()
     if folder.exists() and not folder.is_dir():
         raise AndonError(f"{path} is a file: give a folder to write into")
     there = next(one for one in (folder, *folder.parents) if one.exists())
@@ -27,6 +27,15 @@ def ready_folder(path: Path) -> Path:
             f"{path} cannot be written: {there} takes no files from this user ({error.strerror}); give another folder"
         ) from error
     return folder
+
+
+def _leads_in_a_circle(path: Path) -> bool:
+    """`resolve` has raised for it up to Python 3.12, and goes on as if nothing were wrong since."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def ready_file(path: Path) -> None:
