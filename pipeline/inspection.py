@@ -81,6 +81,8 @@ class Inspection:
         self._topics = topics
         self._observer = observer
         self._dead_share = DeadShare()
+        self._buried: Scored | None = None
+        """Whose dead letters Kafka has. A delivery that waits for its scores is tried again and again."""
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Nothing to forget: a batch holds all that its scores depend on."""
@@ -95,8 +97,9 @@ class Inspection:
         try:
             self._store.put(scored.maps)
             # Apart, and first: while we may write no dead letter, no score is sent again and again.
-            if dead := self._dead(scored):
+            if scored is not self._buried and (dead := self._dead(scored)):
                 self._publisher.publish(dead)
+            self._buried = scored
             self._publisher.publish(self._scores(scored))
         except MapStoreError as error:
             raise Backpressure(str(error)) from error

@@ -100,33 +100,37 @@ def inspection(settings: Settings, tmp_path: Path) -> Iterator[Inspection]:
     publisher.close()
 
 
-class MayBuryNothing:
-    """As a broker that refuses Write on the topic of dead letters."""
+class Refuses:
+    """As a broker that refuses Write on one topic."""
 
-    def __init__(self, dead_letters: str) -> None:
+    def __init__(self, topic: str) -> None:
         self.taken: list[str] = []
-        self._dead_letters = dead_letters
+        self._topic = topic
 
     def publish(self, records: Sequence[Outgoing], timeout_s: float = 30) -> None:
-        if any(record.topic == self._dead_letters for record in records):
+        if any(record.topic == self._topic for record in records):
             raise PublishError("Kafka refuses us the right Write", retriable=False, refused=True)
         self.taken += [record.topic for record in records]
 
 
 @pytest.mark.unit
-def test_while_no_dead_letter_may_be_written_a_replica_waits_and_repeats_no_score(tmp_path: Path) -> None:
-    """It ended, and so did the next, every 11 s: both lines were blind for want of one right."""
+@pytest.mark.parametrize(("refused", "taken"), [("frames.dead", []), ("scores", ["frames.dead"])])
+def test_a_replica_that_lacks_a_right_waits_and_repeats_nothing_meanwhile(
+    refused: str, taken: list[str], tmp_path: Path
+) -> None:
+    """It ended, and so did the next, every 11 s; then it wrote its dead letters again every 2 s."""
     make_null_bundle(tmp_path / "null", 32, 32)
     catalog = load_catalog({"null": Recipe(bundle=str(tmp_path / "null"), cameras=("*",))})
     names = topics("", frame_partitions=1, line_partitions=1)
-    kafka: Any = MayBuryNothing(names.frames_dead.name)
+    kafka: Any = Refuses(refused)
     with ThreadPoolExecutor(1) as pool:
         step = Inspection(Scorer(pool, now), lambda: catalog, NoStore(), kafka, names, Nobody())
         scored = step.work([incoming(frame(0), picture()), incoming(frame(1), b"no picture", offset=1)])
         assert (len(scored.scores), len(scored.dead)) == (1, 1)
-        with pytest.raises(Backpressure, match="the right Write"):
-            step.deliver(scored)
-    assert kafka.taken == []
+        for _ in range(3):
+            with pytest.raises(Backpressure, match="the right Write"):
+                step.deliver(scored)
+    assert kafka.taken == taken
 
 
 @pytest.mark.services
