@@ -29,6 +29,7 @@ from kafka.errors import (
 
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
+from pipeline.kafka.handshake import tls_fault
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.mends import bounds
 from pipeline.kafka.mends.anew import Anew
@@ -142,6 +143,7 @@ class ConsumerLoop(Generic[Result]):
         self._size = BatchSize(options.max_batch, options.batch_within_s)
         self._ends: Mapping[TopicPartition, int] = {}
         self._ends_at_s = float("-inf")
+        self._tell_silence_at_s = time.monotonic() + _TELL_AGAIN_S
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
@@ -263,13 +265,15 @@ class ConsumerLoop(Generic[Result]):
         deadline = time.monotonic() + _METADATA_TIMEOUT_S
         unknown = list(self._options.topics)
         while unknown and not self._stop.is_set():
+            self.state.turned()
             try:
                 known = ask_for_partitions(consumer, unknown, timeout_s=8)  # the group's assignor hears it, too
                 unknown = [topic for topic, partitions in known.items() if not partitions]
             except KafkaError as error:
                 if not error.retriable:
                     raise
-                log.warning("waiting for the broker: %s", error)
+                log.warning("waiting for the broker: %s", no_answer(self._settings, error))
+                deadline = time.monotonic() + _METADATA_TIMEOUT_S  # of one that answers, and does not tell of them
             if unknown and time.monotonic() > deadline:
                 raise KafkaUnavailableError(
                     f"{self._settings.kafka_bootstrap} did not tell of topic {', '.join(map(repr, unknown))} "
@@ -303,8 +307,11 @@ class ConsumerLoop(Generic[Result]):
         in store, thousands of small ones, it fetches no more."""
         ours = consumer.assignment()
         if time.monotonic() - self._ends_at_s > _ENDS_AGE_S:
-            with suppress(KafkaError):
+            try:
                 self._ends = bounds.ends(consumer, ours, _ENDS_TIMEOUT_MS)
+                self._tell_silence_at_s = time.monotonic() + _TELL_AGAIN_S
+            except KafkaError as error:
+                self._tell_silence(error)
             self._ends_at_s = time.monotonic()
         lag = {}
         for at in ours:
@@ -314,6 +321,17 @@ class ConsumerLoop(Generic[Result]):
                 if begin is not None:  # not known yet: that all of the log waits would be no answer
                     lag[at.topic, at.partition] = max(0, end - begin)
         return lag
+
+    def _tell_silence(self, error: KafkaError) -> None:
+        """The client tells of each connection, and of no certificate that is the reason. Aside, since one that hangs
+        takes seconds to tell nothing."""
+        if time.monotonic() > self._tell_silence_at_s:
+            self._tell_silence_at_s = time.monotonic() + _TELL_AGAIN_S
+
+            def tell() -> None:
+                log.warning("Kafka does not answer: %s", tls_fault(self._settings) or error)
+
+            threading.Thread(target=tell, name="kafka-is-silent", daemon=True).start()
 
     def _delivered(
         self,
@@ -367,8 +385,9 @@ class ConsumerLoop(Generic[Result]):
                 ends[at] = OffsetAndMetadata(record.offset + 1, "", record.leader_epoch)
         self._commit_ends(consumer, ends)
 
-    def _keep_lease(self, consumer: KafkaConsumer) -> None:
-        """A commit is a request that the broker takes from a living member only; this one repeats the last."""
+    def _keep_lease(self, consumer: KafkaConsumer) -> bool:
+        """A commit is a request that the broker takes from a living member only; this one repeats the last. False where
+        it says that we are none."""
         lease = self._options.lease
         if lease and lease.due:
             try:
@@ -378,12 +397,14 @@ class ConsumerLoop(Generic[Result]):
                 if not error.retriable:
                     raise
                 log.warning("the lease is not renewed: %s", error)
-                return
-            self._commit_ends(consumer, {at: end for at, end in ends.items() if end is not None})
+                return True
+            return self._commit_ends(consumer, {at: end for at, end in ends.items() if end is not None})
+        return True
 
-    def _commit_ends(self, consumer: KafkaConsumer, ends: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+    def _commit_ends(self, consumer: KafkaConsumer, ends: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
+        """False where the broker takes us for no member any more."""
         if not ends:
-            return
+            return True
         asked_at_s = boot_time_s()
         try:
             consumer.commit(dict(ends), timeout_ms=5_000)
@@ -392,12 +413,14 @@ class ConsumerLoop(Generic[Result]):
         except _LOST_OWNERSHIP as error:
             self.state.commits_lost += 1
             log.warning("commit refused, the batch will be read again: %s", error)
+            return False
         except KafkaError as error:
             if not error.retriable:
                 raise
             # The effects are durable and idempotent; the next commit of these partitions covers this one too.
             self.state.commits_lost += 1
             log.warning("commit did not get through: %s", error)
+        return True
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -29,8 +29,9 @@ class Lease:
         self._until_s = 0.0
         self._users = 0
         self._idle = threading.Condition()
-        self.refresh: Callable[[], None] = lambda: None
-        """Asks the broker now. For the loop's own thread alone: within `assigned`."""
+        self.refresh: Callable[[], bool] = lambda: True
+        """Asks the broker now. False where it takes us for no member any more: only who polls joins a group again. For
+        the loop's own thread alone: within `assigned`."""
 
     @property
     def held(self) -> bool:

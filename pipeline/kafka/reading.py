@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import datetime
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from pipeline.events import to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
@@ -63,7 +63,7 @@ def read_to_end(
             elif time.monotonic() - heard > timeout_s:
                 raise KafkaUnavailableError(
                     f"nothing came from {settings.kafka_bootstrap} for {timeout_s:g} s although there is more to read"
-                )
+                ) from KafkaTimeoutError()
             for at, records in polled.items():
                 for record in records:
                     if at in left and record.offset < ends[at]:

@@ -7,14 +7,18 @@ from datetime import datetime, timedelta
 import pytest
 from alerting.heavy import heavy_state
 from alerting.running import POLICIES, alarms, burst, commands, publish
+from kafka import KafkaConsumer
 
 from pipeline.events import Act, Action, AlarmKind, now
+from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
+from pipeline.kafka.lease import Lease
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
+from workers.alerting import worker
 from workers.alerting.metrics import Metrics
 from workers.alerting.recovery import StoredLine, read_states
 from workers.alerting.state import MAX_CAMERAS
@@ -187,3 +191,25 @@ def test_a_takeover_reads_only_what_its_states_point_at(
     do(step, more)
     outbox = read_states(settings)["line-1"].state.outbox
     assert (outbox.alarms_from, outbox.commands_from) == (1, 1)
+
+
+def test_who_is_no_member_of_the_group_any_more_gives_a_takeover_up_at_once(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only who polls joins it again, and nobody polls during a takeover."""
+    do(new_step(settings, publisher), batch)
+    monkeypatch.setattr(worker, "RECOVERY_LIMIT_S", 2)
+    lease = Lease(6)
+    lease.refresh = lambda: False
+    step = AlertingStep(settings, POLICIES, publisher, Metrics(), lease=lease)
+    with pytest.raises(Backpressure, match="has to join again first"):
+        step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
+
+
+def test_a_broker_that_hangs_while_a_takeover_reads_is_waited_for(
+    settings: Settings, batch: list[Incoming], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KafkaConsumer, "poll", lambda *_, **__: {})
+    with pytest.raises(KafkaUnavailableError, match="nothing came from") as silent:
+        list(read_to_end(settings, [settings.topics.scores.name], timeout_s=0.5))
+    assert silent.value.may_pass

@@ -4,16 +4,20 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.admin import MemberToRemove
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from support.stream import Collect, running, settings_for, wait_until
 
+from pipeline.kafka import consumer
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure, ConsumerOptions
 from pipeline.kafka.lease import Lease
+from pipeline.kafka.mends import bounds
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
@@ -279,6 +283,70 @@ def test_a_broker_that_goes_away_while_the_step_gets_ready_is_waited_for(
     with running(settings, ConsumerOptions(settings.group("test"), (settings.topics.frames.name,)), step) as loop:
         wait_until(lambda: loop.state.records == 10)
     assert sorted(step.seen) == sorted(values)
+
+
+def test_a_member_that_its_group_forgot_while_it_got_ready_joins_again(
+    settings: Settings, publisher: Publisher, leased: ConsumerOptions, lease: Lease
+) -> None:
+    """As after a broker that hung during a takeover: alerting asked for its lease 60 s long, of a group that had put it
+    out, and stopped no line meanwhile."""
+    values = send(publisher, settings, 0, 10)
+
+    class PutOut(Collect):
+        def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+            super().assigned(partitions)
+            if len(self.assignments) == 1:
+                admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+                (group,) = admin.describe_groups([leased.group]).values()
+                admin.remove_group_members(leased.group, [MemberToRemove(m["member_id"]) for m in group["members"]])
+                admin.close()
+                lease.drop()
+                assert not lease.refresh()
+                raise Backpressure("not ours any more")
+
+    step = PutOut()
+    with running(settings, leased, step) as loop:
+        wait_until(lambda: loop.state.records == 10)
+    assert sorted(step.seen) == sorted(values)
+
+
+def test_a_broker_that_hangs_before_it_tells_of_the_topics_is_waited_for(
+    settings: Settings, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ended whoever was just starting, after a minute, with advice to create topics that were there."""
+    values = send(publisher, settings, 0, 10)
+    ask, hangs_until_s = consumer.ask_for_partitions, time.monotonic() + 1
+
+    def hanging(*arguments: Any, **more: Any) -> Any:
+        if time.monotonic() < hangs_until_s:
+            raise KafkaTimeoutError("Timed out after 8000 ms")
+        return ask(*arguments, **more)
+
+    monkeypatch.setattr(consumer, "ask_for_partitions", hanging)
+    monkeypatch.setattr(consumer, "_METADATA_TIMEOUT_S", 0.3)
+    step = Collect()
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,))
+    with running(settings, options, step) as loop:
+        wait_until(lambda: loop.state.records == 10)
+    assert sorted(step.seen) == sorted(values)
+    assert f"waiting for the broker: no Kafka broker answers at {settings.kafka_bootstrap}" in caplog.text
+
+
+def test_the_log_tells_why_no_broker_answers_although_nothing_waits_for_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of certificates that ended under a running plant the client told in a dozen lines, and none of them said so."""
+
+    def nobody(*_: object) -> None:
+        raise KafkaTimeoutError
+
+    monkeypatch.setattr(bounds, "ends", nobody)
+    monkeypatch.setattr(consumer, "_TELL_AGAIN_S", 0.1)
+    monkeypatch.setattr(consumer, "_ENDS_AGE_S", 0.1)
+    monkeypatch.setattr(consumer, "tls_fault", lambda _: "the certificate of broker-1 is not believed")
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,))
+    with running(settings, options, Collect()):
+        wait_until(lambda: "Kafka does not answer: the certificate of broker-1 is not believed" in caplog.text)
 
 
 def test_a_right_that_is_missing_while_the_step_gets_ready_ends_the_loop(settings: Settings) -> None:

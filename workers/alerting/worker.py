@@ -295,8 +295,8 @@ class AlertingStep:
     def _deliver_within_bounds(self, turn: Turn) -> None:
         deadline_s = time.monotonic() + RECOVERY_LIMIT_S
         while True:
-            if self._lease:
-                self._lease.refresh()
+            if self._lease and not self._lease.refresh():
+                raise Backpressure("the group takes this worker for gone, and it has to join again first")
             try:
                 self.deliver(turn)
                 return
