@@ -15,6 +15,7 @@ from alerting.plc_peers import config, start_broker, wait_for
 
 from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
+from workers.alerting import driver as driver_module
 from workers.alerting import effects, reports
 from workers.alerting.actuators.base import (
     Actuator,
@@ -209,6 +210,35 @@ def test_a_plc_that_lost_its_power_is_stopped_again_and_it_is_told(rig: Rig) -> 
     rig.driver.order(order(command, proved=True))
     rig.restart()
     wait_for(lambda: rig.ladder.held, "the hold after the restart")
+
+
+def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a PLC's program that takes the coil for a pulse, or by another master: each cycle read its own write."""
+    monkeypatch.setattr(driver_module, "TAKEN_AWAY_S", 1)
+    (port,) = free_ports(1)
+    ladder, command = Ladder("line-1"), stop_command()
+    with (
+        Station([ladder], modbus_port=port),
+        driven(open_actuator("line-1", config("modbus", port, tmp_path)), cycle_s=0.4) as (driver, told),
+    ):
+
+        def links() -> list[Link]:
+            return [report for report in told if isinstance(report, Link)]
+
+        driver.order(order(command))
+        wait_for(lambda: any(isinstance(report, Answer) for report in told), "the answer")
+        driver.order(order(command, proved=True))
+        for _ in range(3):
+            time.sleep(0.1)  # no exchange is under way then
+            stops = ladder.stops
+            ladder.write(replace(ladder.inputs, command=RUN))
+            wait_for(lambda before=stops: ladder.stops > before, "the stop, once more")
+        assert [link.up for link in links()] == [True, False]
+        assert "HOLD was taken away at modbus" in links()[1].detail
+        assert "level=RUN" in links()[1].detail
+        wait_for(lambda: [link.up for link in links()] == [True, False, True], "the end of it")
 
 
 def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:

@@ -28,14 +28,17 @@ class Order:
         return self.command.action
 
     @property
+    def stops(self) -> bool:
+        return self.action is not None and self.action.stops
+
+    @property
     def may_release(self) -> bool:
         """Whether a person has reset what Andon asked for. Nothing else takes a stop back."""
         return self.command is not None and self.command.action is Action.UNHOLD_PERMITTED
 
 
 def image(order: Order, heartbeat: int, *, alive: bool) -> Image:
-    stops = order.action is not None and order.action.stops
-    permit = not stops and (alive or order.on_loss is OnLoss.RUN_WITH_ALARM)
+    permit = not order.stops and (alive or order.on_loss is OnLoss.RUN_WITH_ALARM)
     command_id = str(order.command.command_id) if order.command else None
     unconfirmed = order.command if order.action is not None and not order.proved else None
     void_after = unconfirmed.expires_at if unconfirmed else None

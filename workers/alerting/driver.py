@@ -23,6 +23,8 @@ LINK_DOWN_AFTER = 3
 """Exchanges that fail in a row before it is an alarm."""
 HEARTBEATS = 1 << 16
 LOOK_FIRST_AFTER_S = 2.0
+TAKEN_AWAY_S = 60.0
+"""For so long a stop has to stand again before the alarm that it was taken away at the line is over."""
 _GOOD = {Outcome.ACCEPTED, Outcome.DUPLICATE}
 
 
@@ -57,6 +59,8 @@ class Driver:
         self._found: ReadBack | None = None
         """What was last read in this epoch."""
         self._heard_at_s = 0.0
+        self._took_s = 0.0
+        self._taken_away_at_s = float("-inf")
         self._fenced_epoch = -1
         self._answered: tuple[object, Outcome] | None = None
         self._attempts = 0
@@ -137,6 +141,9 @@ class Driver:
                 return
             # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
             self._heard_at_s = boot_time_s()
+        elif order.stops and order.proved and not self._failures and self._took_s < self._cycle_s:
+            # Not of a PLC that is slow, or bears few requests: there the write goes before.
+            self._look_whether_it_stands(order)
         if drive.may_write(order, self._found, self._clock()) or self._look(order, seen):
             self._write(order)
 
@@ -150,17 +157,29 @@ class Driver:
             found = self._actuator.exchange(wanted, self._guard(order), lambda: self._stop_waits(order))
         at = self._clock()
         self._heartbeat, self._failures = heartbeat, 0
-        self._exchanged(self.line_id, time.perf_counter() - began, True)
+        self._took_s = time.perf_counter() - began
+        self._exchanged(self.line_id, self._took_s, True)
         self._found, self._heard_at_s = found, boot_time_s()
         match drive.judge(wanted, found):
             case Verdict.PROVED:
-                self._tell_link(order, True)
+                if boot_time_s() - self._taken_away_at_s > TAKEN_AWAY_S:
+                    self._tell_link(order, True)
                 self._answer(order, Outcome.DUPLICATE if order.proved else Outcome.ACCEPTED, found, at)
             case Verdict.WRONG:
                 self._answer(order, Outcome.REJECTED, found, at, f"wanted {wanted.level}, read {found}")
                 self._tell_link(order, False, f"{self._actuator.address} stands otherwise than written: {found}")
             case Verdict.FENCED:
                 self._fence(order, found)
+
+    def _look_whether_it_stands(self, order: Order) -> None:
+        """The stop is written again at once, and would be read back as if it had stood all the time: of a PLC whose
+        program, or another master, takes it away, nobody would ever hear."""
+        found = self._actuator.read()
+        later = found.epoch is not None and found.epoch > order.epoch
+        if not later and not drive.applied(order, found):
+            self._taken_away_at_s = boot_time_s()
+            detail = f"{order.action} was taken away at {self._actuator.address}, and not by a reset ({found})"
+            self._tell_link(order, False, f"{detail}. It is written again each time: look who else writes there")
 
     def _fence(self, order: Order, found: ReadBack) -> None:
         """Nothing is written any more until this worker takes the line over anew."""
@@ -191,7 +210,7 @@ class Driver:
 
     def _stop_waits(self, order: Order) -> bool:
         newest = self._order
-        return order.action is None and newest is not None and newest.action is not None and newest.action.stops
+        return order.action is None and newest is not None and newest.stops
 
     def _guard(self, order: Order) -> Callable[[], None]:
         """The last look before the bytes leave: the lease, the order, and the clock."""
