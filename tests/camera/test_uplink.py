@@ -291,8 +291,9 @@ def test_an_orderly_end_without_a_spool_counts_what_is_lost(parcel: MakeParcel, 
 
 
 def test_frames_on_their_way_survive_the_eviction_of_their_segment(
-    tmp_path: Path, parcel: MakeParcel, owner: Owner
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(uplink_module, "_SPILL_S", 60)  # all of them at a stretch, however slow the disk
     rig = Rig(tmp_path, spool_bytes=6_000, window_bytes=3 * parcel(0).size_bytes)
     capture(rig, parcel, owner, 4)
     rig.uplink.step()
