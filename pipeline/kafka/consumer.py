@@ -34,6 +34,7 @@ from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.mends import bounds
 from pipeline.kafka.mends.anew import Anew
 from pipeline.kafka.mends.epochs import begin_by_epoch, position, seek
+from pipeline.kafka.mends.expired import Expired
 from pipeline.kafka.mends.joining import resume_joining
 from pipeline.kafka.mends.metadata import ask_for_partitions
 from pipeline.kafka.mends.unparking import unpark
@@ -144,6 +145,7 @@ class ConsumerLoop(Generic[Result]):
         self._ends: Mapping[TopicPartition, int] = {}
         self._ends_at_s = float("-inf")
         self._tell_silence_at_s = time.monotonic() + _TELL_AGAIN_S
+        self._expired = Expired()
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
@@ -159,6 +161,7 @@ class ConsumerLoop(Generic[Result]):
             return
         step_over_unreadable(consumer)
         begin_by_epoch(consumer)
+        self._expired.watch(consumer)
         rebalances = _Rebalances(self._options.lease)
         if self._options.lease:
             self._options.lease.refresh = partial(self._keep_lease, consumer)
@@ -297,6 +300,7 @@ class ConsumerLoop(Generic[Result]):
             return []
         self.state.lag = self._lag(consumer)
         batch = [incoming(record) for records in polled.values() for record in records]
+        self._expired.tell(batch)
         for record in batch:
             if record.unreadable:
                 log.error("%s can't be read: %s", record.place, record.unreadable)

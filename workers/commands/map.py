@@ -32,7 +32,10 @@ def map_command(
     keys = store.keys_of(frame_id)
     stored = store.get(keys[-1]) if keys else None
     if stored is None:
-        raise AndonError(f"no map of frame {frame_id!r} is stored at Redis: it has expired, or the id is wrong")
+        raise AndonError(
+            f"no map of frame {frame_id!r} is stored at Redis: it has expired, Redis has made room for newer ones, "
+            "or the id is wrong"
+        )
     value: bytes | None = stored.thumbnail
     try:
         record = read_one(settings, stored.position.topic, stored.position.partition, stored.position.offset)
