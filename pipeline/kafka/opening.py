@@ -1,5 +1,5 @@
 """kafka-python's clients, with what they lack: they leave nothing behind where no broker answers, pass over one that
-hangs, take their time with one that hangs up, and hear what it said before."""
+hangs, take their time with one that hangs up, hear what it said before, and find those that have moved."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from pipeline.kafka.mends.backing_off import back_off
 from pipeline.kafka.mends.bootstrapping import one_after_another
 from pipeline.kafka.mends.last_words import hear_last_words, keep_refusals
+from pipeline.kafka.mends.moved import ask_those_named
 from pipeline.kafka.mends.unpacking import bound_unpacking
 
 
@@ -38,6 +39,7 @@ def _open(kind: Any, arguments: dict[str, Any]) -> Any:
         network.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
         one_after_another(network[0]._manager)
         back_off(network[0]._manager)
+        ask_those_named(network[0]._manager)
         keep_refusals(network[0]._manager, refusals)
         return network[0]
 
