@@ -1,6 +1,7 @@
 """The camera worker against a real Kafka, also one that goes away."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,3 +204,22 @@ def test_frames_in_memory_when_the_disk_hangs_at_the_end_are_told_as_lost(
     disk.set()
     assert tally.end is BootEnd.DIED
     assert (tally.spooled, tally.captured) == (10, 10 + tally.buffered)
+
+
+def test_an_end_is_told_although_the_spool_is_gone(
+    kafka_bootstrap: str, unique: str, images: Path, tmp_path: Path
+) -> None:
+    """The last word was not said, and alerting missed cameras that had ended in good order."""
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    stop = threading.Event()
+
+    def take_away() -> None:
+        eventually(lambda: any(arrived(settings).values()))
+        shutil.rmtree(tmp_path / "spool")
+        stop.set()
+
+    threading.Thread(target=take_away, daemon=True).start()
+    (tally,) = run(config(images, tmp_path / "spool", cameras=1), settings, stop).values()
+    (beat,) = last_heartbeats(settings).values()
+    assert (beat.end, beat.captured, beat.published) == (BootEnd.CLEAN, tally.captured, tally.captured)

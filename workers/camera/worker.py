@@ -144,7 +144,10 @@ class _Worker:
         self._tell_ends()
         final = self.ledger.snapshot()
         if self._spool and not uplink.running:
-            self._spool.checkpoint(final)
+            try:
+                self._spool.checkpoint(final)
+            except OSError as error:  # the end has to be told all the same, or its cameras are missed
+                log.error("the spool's state cannot be written; its next start may send frames again: %s", error)
         self._send_last(final, able=not heartbeats.running)
         if self._heartbeats.fault:
             raise self._heartbeats.fault
