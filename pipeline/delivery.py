@@ -3,16 +3,21 @@
 For the init container of a replica (`andon bundle fetch`). What was unpacked is looked at as a replica would.
 """
 
+import gzip
 import hashlib
 import shutil
 import tarfile
 import tempfile
 import urllib.request
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 
 from pipeline.addresses import without_password
 from pipeline.detectors.bundle import MANIFEST, BundleError, BundleInfo, load_bundle
+from pipeline.files.durable import naming
 
 MAX_ARCHIVE_BYTES = 8 * 1024**3
 MAX_UNPACKED_BYTES = 16 * 1024**3
@@ -20,10 +25,12 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 def fetch_bundles(url: str, sha256: str, into: Path, *, timeout_s: float = 30) -> dict[str, BundleInfo]:
-    """Unpacks a .tar.gz with one folder a bundle into `into`. Each appears whole or not at all.
+    """Unpacks a .tar.gz with one folder a bundle into `into`. Each appears whole or not at all; what else is in the
+    archive (a Mac's ._files, a README beside the bundles) is left out.
 
     Returns bundle name → info. timeout_s: of each network step.
-    Raises BundleError for another hash, an unsafe member, a broken bundle, or an archive that does not come.
+    Raises BundleError for another hash, an unsafe member, a broken bundle, or an archive that does not come; OSError
+    that names the file, of a full disk for instance.
     """
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into, prefix=".fetch-") as scratch:
@@ -36,12 +43,19 @@ def fetch_bundles(url: str, sha256: str, into: Path, *, timeout_s: float = 30) -
             )
         unpacked = Path(scratch) / "unpacked"
         _unpack(archive, unpacked)
+        if (unpacked / MANIFEST).is_file() or not any(unpacked.glob(f"*/{MANIFEST}")):
+            raise BundleError(
+                f"{without_password(url)} does not hold one folder a bundle, each with a {MANIFEST}: make it with "
+                "tar -czf bundles.tar.gz -C FOLDER-OF-BUNDLES NAME…. Nothing was unpacked"
+            )
         bundles = check_bundles(unpacked)
-        for folder in unpacked.iterdir():
-            target = into / folder.name
-            if target.is_dir():
+        for name in bundles:
+            target = into / name
+            if target.is_symlink():
+                target.unlink()
+            elif target.is_dir():
                 shutil.rmtree(target)
-            folder.rename(target)
+            (unpacked / name).rename(target)
     return bundles
 
 
@@ -56,16 +70,29 @@ def check_bundles(root: Path) -> dict[str, BundleInfo]:
 def _download(url: str, into: Path, timeout_s: float) -> str:
     """Its sha256."""
     digest = hashlib.sha256()
+    with _blaming(url):
+        answer = urllib.request.urlopen(url, timeout=timeout_s)
+    with answer, naming(into), into.open("wb") as file:
+        while True:
+            with _blaming(url):
+                chunk = answer.read(_CHUNK_BYTES)
+            if not chunk:
+                return digest.hexdigest()
+            digest.update(chunk)
+            file.write(chunk)
+            if file.tell() > MAX_ARCHIVE_BYTES:
+                raise BundleError(f"{without_password(url)} is larger than {MAX_ARCHIVE_BYTES} bytes")
+
+
+@contextmanager
+def _blaming(url: str) -> Iterator[None]:
+    """What fails within is the address' fault, not the disk's."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer, into.open("wb") as file:
-            for chunk in iter(lambda: answer.read(_CHUNK_BYTES), b""):
-                digest.update(chunk)
-                file.write(chunk)
-                if file.tell() > MAX_ARCHIVE_BYTES:
-                    raise BundleError(f"{without_password(url)} is larger than {MAX_ARCHIVE_BYTES} bytes")
-    except (OSError, ValueError) as error:
+        yield
+    except InvalidURL as error:  # whose words hold the whole address, signature and all
+        raise BundleError(f"{without_password(url)} is no address: it holds a space or a control character") from error
+    except (OSError, ValueError, HTTPException) as error:
         raise BundleError(f"{without_password(url)} could not be fetched: {error}") from error
-    return digest.hexdigest()
 
 
 def _unpack(archive: Path, into: Path) -> None:
@@ -73,7 +100,7 @@ def _unpack(archive: Path, into: Path) -> None:
         with tarfile.open(archive, "r:gz") as tar:
             for member in _limited(tar):
                 _take(tar, member, into)
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise BundleError(f"the archive can't be unpacked: {error}") from error
 
 
@@ -89,7 +116,7 @@ def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
     if content is None:
         raise BundleError(f"the archive can't be unpacked: {member.name!r} is neither a file nor a folder")
     place.parent.mkdir(parents=True, exist_ok=True)
-    with content, place.open("wb") as file:
+    with content, naming(place), place.open("wb") as file:
         shutil.copyfileobj(content, file)
 
 

@@ -2,13 +2,15 @@
 
 import hashlib
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from pipeline.delivery import check_bundles, fetch_bundles
-from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError
+from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, BundleInfo
 from pipeline.detectors.null import make_null_bundle
 from pipeline.recipes import Recipe, load_catalog
 from workers.local.ports import free_ports
@@ -103,3 +105,64 @@ def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
         tar.addfile(member)
     with pytest.raises(BundleError, match="neither a file nor a folder"):
         fetch_bundles(archive.as_uri(), hashlib.sha256(archive.read_bytes()).hexdigest(), tmp_path / "bundles")
+
+
+def fetched(archive: Path, into: Path) -> dict[str, BundleInfo]:
+    return fetch_bundles(archive.as_uri(), hashlib.sha256(archive.read_bytes()).hexdigest(), into)
+
+
+@pytest.mark.parametrize("within", [".", "all/cell"])
+def test_an_archive_without_one_folder_a_bundle_is_refused(within: str, bundle: Path, tmp_path: Path) -> None:
+    """Packed from within the bundle, `--to` itself became a bundle, under a name that nobody could find."""
+    archive = tmp_path / "bundles.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(bundle, arcname=within)
+    with pytest.raises(BundleError, match=r"bundles\.tar\.gz does not hold one folder a bundle"):
+        fetched(archive, tmp_path / "bundles")
+    assert not list((tmp_path / "bundles").iterdir())
+
+
+def test_what_lies_beside_the_bundles_in_an_archive_is_left_out(bundle: Path, tmp_path: Path) -> None:
+    (bundle.parent / "._cell").write_bytes(b"of a Mac")
+    archive = tmp_path / "bundles.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in bundle.parent.iterdir():
+            tar.add(path, arcname=path.name)
+    fetched(archive, tmp_path / "bundles")
+    assert [path.name for path in (tmp_path / "bundles").iterdir()] == ["cell"]
+
+
+def test_a_link_where_a_bundle_belongs_gives_way(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / "cell").symlink_to(bundle)
+    fetch_bundles(*packed(bundle), tmp_path / "bundles")
+    assert not (tmp_path / "bundles" / "cell").is_symlink()
+    assert (bundle / MANIFEST).is_file()
+
+
+@pytest.mark.parametrize("room", [0, 4096])
+def test_a_full_disk_is_blamed_and_not_the_address(room: int, bundle: Path, tmp_path: Path) -> None:
+    """For the disk stands a limit on the size of a file: the archive, or what is in it, is larger."""
+    (bundle / "large").write_bytes(bytes(1 << 20))
+    url, sha256 = packed(bundle)
+    fetch = "import sys; from pathlib import Path; from pipeline.delivery import fetch_bundles as f; "
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); "
+    call = "f(sys.argv[1], sys.argv[2], Path(sys.argv[3]))"
+    found = subprocess.run(
+        [sys.executable, "-c", fetch + limit + call, url, sha256, str(tmp_path / "bundles")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "OSError: [Errno 27] File too large: " in found.stderr.splitlines()[-1]
+    assert "could not be fetched" not in found.stderr
+
+
+def test_an_address_with_a_space_and_a_broken_archive_are_told(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds a space") as caught:
+        fetch_bundles("http://127.0.0.1:1/a b.tar.gz?key=secret", "0" * 64, tmp_path / "bundles")
+    assert "secret" not in str(caught.value)
+    archive = tmp_path / "broken.tar.gz"
+    archive.write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\xff" * 100)
+    with pytest.raises(BundleError, match="can't be unpacked"):
+        fetched(archive, tmp_path / "bundles")
