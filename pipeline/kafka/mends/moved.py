@@ -23,13 +23,14 @@ def ask_those_named(manager: Any) -> None:
         nonlocal lost_since_s
         is_lost = lost_since_s is not None and time.monotonic() - lost_since_s > LOST_AFTER_S
         if node_id is None and is_lost:
-            node_id = random.choice(cluster.bootstrap_brokers()).node_id
+            named = [broker.node_id for broker in cluster.bootstrap_brokers()]
+            # Each in its time, or it would be asked ten times a second, with a line of the log for each.
+            ready = [name for name in named if not manager.connection_delay(name)]
+            node_id = random.choice(ready) if ready else None
         try:
             await ask(node_id)
         except Exception:
             lost_since_s = lost_since_s or time.monotonic()
-            if is_lost:
-                manager.update_backoff("metadata")
             raise
         lost_since_s = None
 
