@@ -245,3 +245,18 @@ def test_a_device_that_never_answers_before_it_closes_is_told_so_and_not_asked_f
         with pytest.raises(ActuatorError, match="closed the connection instead of answering"):
             actuator.exchange(HOLD, lambda: None)
         assert taken <= 2
+
+
+def test_a_device_that_answers_under_no_number_proves_nothing_and_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told as one of another unit, and somebody would look for that."""
+    send = ServerRequestHandler.server_send
+
+    def without_number(handler: Any, pdu: Any, addr: Any) -> None:
+        pdu.transaction_id = 0
+        send(handler, pdu, addr)
+
+    monkeypatch.setattr(ServerRequestHandler, "server_send", without_number)
+    with device(tmp_path) as (_, actuator), pytest.raises(ActuatorError, match="without the number of the request"):
+        actuator.exchange(HOLD, lambda: None)

@@ -151,6 +151,8 @@ class ModbusActuator:
         if isinstance(error, ConnectionException | ConnectionError):
             return "it closed the connection instead of answering"
         if isinstance(error, ModbusIOException):
+            if "transaction id" in str(error):
+                return "it answers without the number of the request (transaction id), so each might be a late one"
             return f"no answer of unit {self._config.unit} in {self._config.timeout_s:g} s; is that its unit?"
         return str(error)
 
