@@ -245,3 +245,39 @@ def test_an_image_that_is_good_and_defective_is_told(tmp_path: Path) -> None:
     assert any(
         "1 test image counted though copies of others" in note and "hole/part0000.png" in note for note in found.notes
     )
+
+
+@pytest.mark.parametrize(
+    ("role", "did"), [("fitted_on", "taught the model what is normal"), ("calibrated_on", "set the threshold")]
+)
+def test_a_defective_image_that_was_taken_for_a_good_one_is_told(role: str, did: str, tmp_path: Path) -> None:
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    write_images(tmp_path / "test" / "hole", normal_frames(2) // 2)
+    info = make_null_bundle(tmp_path / "bundle", 48, 56)
+    seen = [fingerprint(tmp_path / "test" / "hole" / "part0001.png")]
+    save_bundle(tmp_path / "bundle", info.model_copy(update={"training": {role: seen}}), {})
+    with MapShelf() as shelf:
+        found = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
+    (told,) = [note for note in found.notes if did in note]
+    assert told.startswith("1 of 2 defective test images")
+    assert told.endswith(": hole/part0001.png")
+
+
+def test_masks_that_hardly_mean_what_they_say_are_told(tmp_path: Path) -> None:
+    """Black on white, every figure of pixels is that of the background."""
+    write_images(tmp_path / "test" / "good", normal_frames(3))
+    write_images(tmp_path / "test" / "hole", normal_frames(3) // 2)
+    masks = tmp_path / "ground_truth" / "hole"
+    masks.mkdir(parents=True)
+    mask = np.zeros((48, 56), np.uint8)
+    mask[4:9, 5:9] = 255
+    for number, one in enumerate((mask, 255 - mask, mask // 3)):
+        Image.fromarray(one).save(masks / f"part{number:04d}.png")
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    with MapShelf() as shelf:
+        found = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
+    (wide,) = [note for note in found.notes if "more than half of the image" in note]
+    assert wide.startswith("1 of 3 masks")
+    assert wide.endswith(": part0001.png")
+    (empty,) = [note for note in found.notes if "without a mark, which is what is 128 or brighter" in note]
+    assert empty.endswith(": part0002.png")

@@ -215,3 +215,14 @@ def test_a_copy_is_the_later_file_of_the_same_bytes(tmp_path: Path) -> None:
     kept, copies = without_copies([*first, tmp_path / "part0000 copy.png", gone])
     assert kept == (*first, gone)  # whoever loads it says what is wrong
     assert copies == (tmp_path / "part0000 copy.png",)
+
+
+def test_a_mask_fits_its_image_however_an_umlaut_is_written(tmp_path: Path) -> None:
+    """Archives from a Mac hold o and its dots apart; the two names look the same."""
+    write_images(tmp_path / "test" / "riß", normal_frames(1))
+    image = tmp_path / "test" / "riß" / "part0000.png"
+    image.rename(image.with_name("sch\u00f6n.png"))
+    write_mask(tmp_path / "ground_truth" / "riß" / "scho\u0308n_mask.png")
+    layout = find_layout(tmp_path)
+    assert [image.mask for image in layout.test] == [tmp_path / "ground_truth" / "riß" / "scho\u0308n_mask.png"]
+    assert not [note for note in layout.notes if "fits" in note]

@@ -244,21 +244,42 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
     notes = [*how_stored([image.path for image in layout.test]).on_turned()]
     if masks and not marked:
         notes.append("no masks of these images were found, so nothing is said about pixels")
-    empty = [image.path.name for image in layout.test if marked and image.mask and not read_mask(image.mask).any()]
-    if empty:
-        notes.append(f"{counted(len(empty), 'mask')} of defective images without a mark: {named(empty)}")
+    if marked:
+        notes.extend(_notes_on_masks(layout.test))
     if copies := without_copies([image.path for image in layout.test])[1]:
         names = named(f"{path.parent.name}/{path.name}" for path in copies)
         notes.append(f"{counted(len(copies), 'test image')} counted though copies of others, byte for byte: {names}")
     hashes = [fingerprint(path) for path in layout.test_normals]
-    for role, seen_for in (
-        ("fitted_on", "that the model was fitted on: the figures are too good"),
-        ("calibrated_on", "that the threshold was set by: the false alarm rate says nothing"),
+    defects = {path: fingerprint(path) for path in layout.test_defects}
+    for role, seen_for, of_good in (
+        ("fitted_on", "that the model was fitted on: the figures are too good", "taught the model what is normal"),
+        ("calibrated_on", "that the threshold was set by: the false alarm rate says nothing", "set the threshold"),
     ):
-        seen = len(set(info.training.get(role, ())).intersection(hashes))
-        if seen:
+        known = set(info.training.get(role, ()))
+        if seen := len(known.intersection(hashes)):
             notes.append(f"{seen} of {len(hashes)} good test images are images {seen_for}")
+        if taken := [path for path, own in defects.items() if own in known]:
+            names = named(f"{path.parent.name}/{path.name}" for path in taken)
+            notes.append(
+                f"{len(taken)} of {len(defects)} defective test images {of_good}, as images of good parts: take them "
+                f"out there and train anew, or out of the test: {names}"
+            )
     return notes
+
+
+def _notes_on_masks(images: Sequence[TestImage]) -> Iterator[str]:
+    """Masks that hardly mean what they say."""
+    marks = [(image.path, read_mask(image.mask).mean()) for image in images if image.mask]
+    if empty := [path.name for path, share in marks if not share]:
+        yield (
+            f"{counted(len(empty), 'mask')} of defective images without a mark, which is what is 128 or brighter: "
+            f"{named(empty)}"
+        )
+    if wide := [path.name for path, share in marks if share > 0.5]:
+        yield (
+            f"{len(wide)} of {counted(len(marks), 'mask')} call more than half of the image defective; invert them if "
+            f"they mark the defect in black: {named(wide)}"
+        )
 
 
 def _notes_on_parts(parts: NDArray[np.int64], is_defect: NDArray[np.bool_]) -> list[str]:

@@ -1,6 +1,7 @@
 """Where the images of a data set lie: MVTec-AD, VisA, or plain folders of good and bad parts."""
 
 import csv
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,8 @@ def _test_images(folder: Path, root: Path) -> Iterator[TestImage]:
     for place in _subfolders(folder):
         masks = _masks(root, place.name) if place.name != GOOD else {}
         for path in pictures_in(place):
-            yield TestImage(path, place.name, masks.get(path.stem + "_mask") or masks.get(path.stem))
+            stem = _composed(path.stem)
+            yield TestImage(path, place.name, masks.get(stem + "_mask") or masks.get(stem))
 
 
 def _on_masks(folder: Path, root: Path, test: Sequence[TestImage]) -> Iterator[str]:
@@ -163,7 +165,12 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _masks(root: Path, kind: str) -> Mapping[str, Path]:
-    return {path.stem: path for name in _MASK_FOLDERS for path in pictures_in(root / name / kind)}
+    return {_composed(path.stem): path for name in _MASK_FOLDERS for path in pictures_in(root / name / kind)}
+
+
+def _composed(name: str) -> str:
+    """Macs write ö as two letters, o and its dots, others as one, and nobody sees which."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _visa(folder: Path, split: Path) -> Layout:
