@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.charts import Mode, Object, Render, containers, helm, rendered
+from support.charts import MODES, Mode, Object, Render, containers, helm, rendered
 
 from pipeline.recipes import Recipe
 from pipeline.settings import Settings
@@ -53,6 +53,20 @@ def test_a_name_that_yaml_has_another_meaning_for_stays_a_name(plant: Render) ->
         for name in ("other", "yes")
     )
     assert repr(found) == repr(other).replace("'other'", "'yes'")
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode.values in ("plant", "second-factory")], ids=str)
+def test_a_release_and_a_reader_may_be_called_yes(mode: Mode) -> None:
+    """Or `on`, as a plant in Ontario is. No API server takes a truth value for a name or a label."""
+    found, other = (_called(name, mode) for name in ("yes", "zzz"))
+    assert found == other.replace("zzz", "yes")
+
+
+def _called(name: str, mode: Mode) -> str:
+    readers = ["--set", f"security.readers={{{name}}}"] if mode.chart == "factory-kafka" else []
+    done = helm("template", name, mode.chart_folder, "--values", mode.values_file, *readers)
+    assert done.returncode == 0, done.stderr
+    return str(Render(mode, done.stdout).objects)
 
 
 def test_every_mount_has_its_volume_and_every_volume_a_mount(factory: Render) -> None:

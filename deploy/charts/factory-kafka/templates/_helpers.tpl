@@ -11,9 +11,9 @@
 {{/* Call with (list $ component). */}}
 {{- define "kafka.labels" -}}
 {{- $root := index . 0 -}}
-strimzi.io/cluster: {{ include "kafka.cluster" $root }}
+strimzi.io/cluster: {{ include "kafka.cluster" $root | quote }}
 app.kubernetes.io/part-of: andon
-app.kubernetes.io/instance: {{ include "kafka.name" $root }}
+app.kubernetes.io/instance: {{ include "kafka.name" $root | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}

@@ -9,7 +9,7 @@ build a new GPU cluster at each chart bump; nor app.kubernetes.io/name, which Ku
 {{- define "factory.selectorLabels" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/part-of: andon
-app.kubernetes.io/instance: {{ include "factory.fullname" $root }}
+app.kubernetes.io/instance: {{ include "factory.fullname" $root | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
@@ -26,7 +26,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{/* The pod selector of the whole release. */}}
 {{- define "factory.everyPod" -}}
 app.kubernetes.io/part-of: andon
-app.kubernetes.io/instance: {{ include "factory.fullname" . }}
+app.kubernetes.io/instance: {{ include "factory.fullname" . | quote }}
 {{- end }}
 
 {{- define "factory.rayService" -}}
