@@ -82,7 +82,7 @@ class Inspection:
         self._observer = observer
         self._dead_share = DeadShare()
         self._buried: Scored | None = None
-        """Whose dead letters Kafka has. A delivery that waits for its scores is tried again and again."""
+        """Whose dead letters Kafka has, while it lacks its scores. A delivery is tried again and again."""
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Nothing to forget: a batch holds all that its scores depend on."""
@@ -101,6 +101,7 @@ class Inspection:
                 self._publisher.publish(dead)
             self._buried = scored
             self._publisher.publish(self._scores(scored))
+            self._buried = None  # its maps are many megabytes
         except MapStoreError as error:
             raise Backpressure(str(error)) from error
         except PublishError as error:
