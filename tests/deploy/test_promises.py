@@ -46,6 +46,7 @@ def test_a_name_that_yaml_has_another_meaning_for_stays_a_name(plant: Render) ->
     """A Secret may be called yes."""
     keys = (
         "images.pullSecrets[0]", "priorityClassName", "redis.existingSecret", "bundles.claim.existingClaim",
+        "console.data.existingClaim",
         "kafka.users.alerting.existingSecret", "cameras.spool.storageClass", "inference.worker.runtimeClassName",
     )  # fmt: skip
     other, found = (

@@ -50,6 +50,11 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"kafka.bootstrap": None}, ["kafka.bootstrap is empty: set it to host:port"]),
         # Names.
         ("minimal", {"fullnameOverride": "a-name-of-thirty-eight-characters-long"}, ["maxLength", "37"]),
+        # From a million on Helm writes 1e+06, which is no duration and no whole number to Kubernetes.
+        ("plant", {"monitoring.rules.cameraSilentS": 1_000_000}, ["cameraSilentS", "maximum"]),
+        ("plant", {"cameras.terminationGracePeriodS": 1_000_000}, ["terminationGracePeriodS", "maximum"]),
+        # No more than `andon check` takes.
+        ("plant", {"tests.timeoutS": 7200}, ["timeoutS", "maximum"]),
         ("minimal", {"images.registry": "registry.example"}, ["registry.exampleandon/worker:", "end it with a slash"]),
         ("minimal", {"images.registry": "https://registry.example/"}, ['write it without "https://"']),
         ("minimal", {"recipes.solar-cell.bundle": ""}, ["at '/recipes/solar-cell/bundle'", "minLength"]),
