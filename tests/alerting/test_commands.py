@@ -20,10 +20,11 @@ from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.asking import NotAskedError, who
-from workers.alerting.audit_log import SinceError, gaps, parse_since, read_log
+from workers.alerting.audit_log import gaps, read_log
 from workers.alerting.recovery import check_partitions, read_states
 from workers.alerting.state import StateError
 from workers.cli import app
+from workers.commands.since import moment
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, Inputs, Ladder
 from workers.plc.station import Station
@@ -208,15 +209,15 @@ def test_buttons_at_the_line_are_pressed_by_a_person() -> None:
 
 
 def test_since_takes_spans_and_times() -> None:
-    assert parse_since(None) is None
-    span = parse_since("90m")
-    assert span
-    assert 5399 < (now() - span).total_seconds() < 5410
-    moment = parse_since("2026-11-22T06:00")
-    assert moment
-    assert moment.isoformat() == "2026-11-22T06:00:00+00:00"
-    with pytest.raises(SinceError, match="12h"):
-        parse_since("yesterday")
+    assert 5399 < (now() - moment("90m")).total_seconds() < 5410
+    assert moment("2026-11-22T06:00").isoformat() == "2026-11-22T06:00:00+00:00"
+
+
+@pytest.mark.parametrize("since", ["yesterday", "-1h", "999999d"])
+def test_a_since_that_is_none_is_refused_in_words(since: str) -> None:
+    told = CliRunner().invoke(app, ["audit", "log", "--since", since])
+    assert (told.exit_code, told.exception.__class__) == (2, SystemExit)
+    assert f"'{since}' is" in told.output
 
 
 def test_without_a_user_variable_the_login_name_acts(monkeypatch: pytest.MonkeyPatch) -> None:

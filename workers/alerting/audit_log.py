@@ -1,41 +1,17 @@
 """Reads the audit log: who did what, when and why."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from rich.text import Text
 
-from pipeline.errors import AndonError
-from pipeline.events import AuditEntry, ContractError, now
+from pipeline.events import AuditEntry, ContractError
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
 from workers.alerting.display import printable
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class SinceError(AndonError):
-    """A point in time that can't be understood."""
-
-
-def parse_since(text: str | None) -> datetime | None:
-    """`90m`, `12h`, `7d` ago, or a date and time, UTC where no zone is named. Raises SinceError."""
-    if text is None:
-        return None
-    span = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if span:
-        return now() - timedelta(seconds=int(span[1]) * _UNITS[span[2]])
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SinceError(
-            f"--since {text}: give a span such as 90m, 12h or 7d, or a time such as 2026-11-22T06:00"
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def read_log(settings: Settings, line_id: str | None, since: datetime | None) -> list[AuditEntry]:

@@ -103,7 +103,7 @@ def _reasons(counts: "Mapping[str, int]") -> "Text":
 @audit.command()
 def log(
     line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
-    since: Annotated[str | None, typer.Option(help="As 90m, 12h, 7d, or 2026-11-22T06:00.")] = None,
+    since: Annotated[str, typer.Option(help=HELP + " All that Kafka holds where left out.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The entries as events, one a line.")] = False,
 ) -> None:
     """Print who did what at the lines, when and why: every alarm, command, reply, act, refusal and takeover.
@@ -111,10 +111,10 @@ def log(
     Exit code 1 when an entry of a line is missing, or two differ under one number.
     """
     from pipeline.settings import read_settings
-    from workers.alerting.audit_log import entry_line, gaps, parse_since, read_log
+    from workers.alerting.audit_log import entry_line, gaps, read_log
     from workers.alerting.display import console
 
-    entries = read_log(read_settings(), line, parse_since(since))
+    entries = read_log(read_settings(), line, moment(since) if since else None)
     out = console()
     for entry in entries:
         if as_json:
