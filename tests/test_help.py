@@ -27,6 +27,17 @@ def test_no_line_ends_before_it_is_full(
             assert len(f" {line} {following.split()[0]} ") > columns - 2, f"{following!r} begins too late"
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_what_is_to_be_typed_is_told_as_it_is_typed(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "argv", ["andon", "export", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert 'pip install "andon[runtimes]"' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("columns", [80, 109, 110, 120])
 def test_what_is_said_of_an_option_is_whole(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -116,6 +116,7 @@ def command() -> Any:
         part.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (part.help or "").split("\n\n"))
         if narrow and part.params:
             part.rich_markup_mode = None
+            part.help = part.help.replace("\\[", "[")  # what Rich needs escaped
     return whole
 
 
