@@ -34,12 +34,13 @@ def check() -> None:
 @topics.command()
 def show() -> None:
     """List the topics as this process expects them."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pipeline.settings import read_settings
     from workers.commands.audit import wide_console
 
-    table = Table("topic", "key", "partitions", "largest record", "kept for", "clean-up")
+    name = Column("topic", no_wrap=True, overflow="fold")
+    table = Table(name, "key", "partitions", "largest record", "kept for", "clean-up")
     for topic in read_settings().topics:
         kept = f"{topic.retention_ms / 86_400_000:g} d"
         if topic.retention_ms < 0:
