@@ -25,7 +25,7 @@ from workers.local.errors import ServiceError
 from workers.local.inference import Inference
 from workers.local.ports import free_ports
 from workers.local.process import ChildProcess
-from workers.local.services import services
+from workers.local.services import Services, services
 
 _PREFIX = "demo-"
 _NO_PROGRESS_S = 90.0
@@ -88,7 +88,8 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
                 _let_stops_follow(watch)
                 stopped = _read_back(watch, lines)
                 if options.stay:
-                    say("everything stays up; Ctrl-C ends it and draws the report")
+                    say("everything stays up; Ctrl-C ends it and draws the report. For `andon alarms list` elsewhere:")
+                    console.print(_export(running, prefix), soft_wrap=True, highlight=False)
                     _until_interrupted()
                 say("the processes end")
                 threading.Thread(target=_learn_to_draw, daemon=True).start()
@@ -103,6 +104,16 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
 def _learn_to_draw() -> None:
     """Ending is mostly waiting: time to import what the report needs, which takes a second or two."""
     import workers.demo.report  # noqa: F401
+
+
+def _export(running: Services, prefix: str) -> str:
+    """Where we are. What the environment named is known already, and may hold a password."""
+    named = [f"ANDON_TOPIC_PREFIX={prefix}"]
+    if running.broker:
+        named.append(f"KAFKA_BOOTSTRAP={running.kafka_bootstrap}")
+    if running.valkey:
+        named.append(f"REDIS_URL={running.redis_url}")
+    return f"export {' '.join(named)}"
 
 
 def _plc_arguments(ports: PlcPorts) -> list[str]:
