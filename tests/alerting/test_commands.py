@@ -208,6 +208,11 @@ def test_buttons_at_the_line_are_pressed_by_a_person() -> None:
         assert started.output == "unit 1: free, running\n"
 
 
+def test_a_simulated_plc_that_nobody_can_reach_is_refused() -> None:
+    told = CliRunner().invoke(app, ["plc", "run", "--line", "line-1"])
+    assert "give --modbus-port" in str(told.exception)
+
+
 def test_since_takes_spans_and_times() -> None:
     assert 5399 < (now() - moment("90m")).total_seconds() < 5410
     assert moment("2026-11-22T06:00").isoformat() == "2026-11-22T06:00:00+00:00"

@@ -49,6 +49,8 @@ def run(
     from workers.plc.ladder import Ladder
     from workers.plc.sides import Sides
 
+    if not (modbus_port or opcua_port or mqtt or webhook_port):
+        raise AndonError("nobody could reach this PLC: give --modbus-port, --opcua-port, --mqtt or --webhook-port")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
