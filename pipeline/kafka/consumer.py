@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -29,9 +28,8 @@ from kafka.errors import (
 
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
-from pipeline.kafka.handshake import tls_fault
+from pipeline.kafka.lag import Lag
 from pipeline.kafka.lease import Lease, boot_time_s
-from pipeline.kafka.mends import bounds
 from pipeline.kafka.mends.anew import Anew
 from pipeline.kafka.mends.epochs import begin_by_epoch, position, seek
 from pipeline.kafka.mends.expired import Expired
@@ -55,8 +53,6 @@ _GLANCE_MS = 20
 """Not 0: kafka-python does its network work within `poll`."""
 _TELL_AGAIN_S = 30.0
 """How often the log repeats what a delivery waits for."""
-_ENDS_AGE_S = 2.0
-_ENDS_TIMEOUT_MS = 500
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -142,9 +138,7 @@ class ConsumerLoop(Generic[Result]):
         self.state = LoopState()
         self._polled_at_s = 0.0
         self._size = BatchSize(options.max_batch, options.batch_within_s)
-        self._ends: Mapping[TopicPartition, int] = {}
-        self._ends_at_s = float("-inf")
-        self._tell_silence_at_s = time.monotonic() + _TELL_AGAIN_S
+        self._lag = Lag(settings)
         self._expired = Expired()
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
@@ -298,44 +292,13 @@ class ConsumerLoop(Generic[Result]):
             log.warning("poll: %s", error)
             self._stop.wait(0.5)
             return []
-        self.state.lag = self._lag(consumer)
+        self.state.lag = self._lag.of(consumer)
         batch = [incoming(record) for records in polled.values() for record in records]
         self._expired.tell(batch)
         for record in batch:
             if record.unreadable:
                 log.error("%s can't be read: %s", record.place, record.unreadable)
         return batch
-
-    def _lag(self, consumer: KafkaConsumer) -> dict[tuple[str, int], int]:
-        """Asks the broker where the partitions end. The client hears it with what it fetches, and while it has records
-        in store, thousands of small ones, it fetches no more."""
-        ours = consumer.assignment()
-        if time.monotonic() - self._ends_at_s > _ENDS_AGE_S:
-            try:
-                self._ends = bounds.ends(consumer, ours, _ENDS_TIMEOUT_MS)
-                self._tell_silence_at_s = time.monotonic() + _TELL_AGAIN_S
-            except KafkaError as error:
-                self._tell_silence(error)
-            self._ends_at_s = time.monotonic()
-        lag = {}
-        for at in ours:
-            with suppress(KafkaError):
-                end = max(consumer.highwater(at) or 0, self._ends.get(at, 0))
-                begin = consumer.position(at, timeout_ms=0)
-                if begin is not None:  # not known yet: that all of the log waits would be no answer
-                    lag[at.topic, at.partition] = max(0, end - begin)
-        return lag
-
-    def _tell_silence(self, error: KafkaError) -> None:
-        """The client tells of each connection, and of no certificate that is the reason. Aside, since one that hangs
-        takes seconds to tell nothing."""
-        if time.monotonic() > self._tell_silence_at_s:
-            self._tell_silence_at_s = time.monotonic() + _TELL_AGAIN_S
-
-            def tell() -> None:
-                log.warning("Kafka does not answer: %s", tls_fault(self._settings) or error)
-
-            threading.Thread(target=tell, name="kafka-is-silent", daemon=True).start()
 
     def _delivered(
         self,

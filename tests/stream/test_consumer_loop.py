@@ -12,7 +12,7 @@ from kafka.admin import MemberToRemove
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from support.stream import Collect, running, settings_for, wait_until
 
-from pipeline.kafka import consumer
+from pipeline.kafka import consumer, lag
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure, ConsumerOptions
@@ -341,12 +341,14 @@ def test_the_log_tells_why_no_broker_answers_although_nothing_waits_for_it(
         raise KafkaTimeoutError
 
     monkeypatch.setattr(bounds, "ends", nobody)
-    monkeypatch.setattr(consumer, "_TELL_AGAIN_S", 0.1)
-    monkeypatch.setattr(consumer, "_ENDS_AGE_S", 0.1)
-    monkeypatch.setattr(consumer, "tls_fault", lambda _: "the certificate of broker-1 is not believed")
+    monkeypatch.setattr(lag, "_TELL_SILENCE_AFTER_S", 0.1)
+    monkeypatch.setattr(lag, "_ENDS_AGE_S", 0.1)
+    monkeypatch.setattr("pipeline.kafka.connection.tls_fault", lambda _: "the certificate of broker-1 is not believed")
     options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,))
     with running(settings, options, Collect()):
-        wait_until(lambda: "Kafka does not answer: the certificate of broker-1 is not believed" in caplog.text)
+        wait_until(
+            lambda: f"no Kafka broker answers at {settings.kafka_bootstrap}: the certificate of broker-1" in caplog.text
+        )
 
 
 def test_a_right_that_is_missing_while_the_step_gets_ready_ends_the_loop(settings: Settings) -> None:

@@ -88,6 +88,6 @@ class Verdict(Enum):
 
 
 def judge(wanted: Image, found: ReadBack) -> Verdict:
-    if found.epoch is not None and found.epoch > wanted.epoch:
+    if found.is_ahead_of(wanted.epoch):
         return Verdict.FENCED
     return Verdict.PROVED if matches(wanted, found) else Verdict.WRONG

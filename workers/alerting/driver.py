@@ -136,7 +136,7 @@ class Driver:
         if boot_time_s() - self._heard_at_s > LOOK_FIRST_AFTER_S:
             # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes.
             seen = self._actuator.read()
-            if seen.epoch is not None and seen.epoch > order.epoch:
+            if seen.is_ahead_of(order.epoch):
                 self._fence(order, seen)
                 return
             # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
@@ -175,8 +175,7 @@ class Driver:
         """The stop is written again at once, and would be read back as if it had stood all the time: of a PLC whose
         program, or another master, takes it away, nobody would ever hear."""
         found = self._actuator.read()
-        later = found.epoch is not None and found.epoch > order.epoch
-        if not later and not drive.applied(order, found):
+        if not found.is_ahead_of(order.epoch) and not drive.applied(order, found):
             self._taken_away_at_s = boot_time_s()
             detail = f"{order.action} was taken away at {self._actuator.address}, and not by a reset ({found})"
             self._tell_link(order, False, f"{detail}. It is written again each time: look who else writes there")

@@ -86,6 +86,10 @@ class ReadBack:
         changes: dict[str, Any] = {name: not value for name, value in known.items() if value is not None}
         return replace(self, **changes)
 
+    def is_ahead_of(self, epoch: int) -> bool:
+        """Whether a later worker has written there."""
+        return self.epoch is not None and self.epoch > epoch
+
     @property
     def stands_stopped(self) -> bool:
         """Whether a signal that a master writes asks the line to stop or to reject. Not `held`: the PLC's own program
@@ -135,8 +139,7 @@ def read_until(read: Callable[[], ReadBack], wanted: Image, timeout_s: float) ->
     deadline_s = time.monotonic() + timeout_s
     while True:
         found = read()
-        fenced = found.epoch is not None and found.epoch > wanted.epoch
-        if fenced or matches(wanted, found) or time.monotonic() >= deadline_s:
+        if found.is_ahead_of(wanted.epoch) or matches(wanted, found) or time.monotonic() >= deadline_s:
             return found
         time.sleep(READ_AGAIN_S)
 
