@@ -67,6 +67,68 @@ def test_a_replicas_clock_that_is_ahead_keeps_no_dead_camera_alive() -> None:
     assert "cam-1" in look(line.state, LIMIT_S + 2).silent
 
 
+def seen_late(line: Line, first_s: int, last_s: int, *, by_s: float, every_s: int = 1) -> None:
+    """Frames that are scored and read at once, `by_s` after their capture as the camera's clock has it."""
+    for n, at_s in enumerate(range(first_s, last_s + 1, every_s)):
+        taken = NOON + (at_s - by_s) * S
+        frame = score(1000 * first_s + n, Verdict.OK, captured_at=taken, scored_at=NOON + at_s * S)
+        line.see(frame, age_s=at_s)
+
+
+def test_frames_that_come_too_late_to_stop_the_line_prove_no_life() -> None:
+    line = Line()
+    line.see(score(0, Verdict.OK))
+    seen_late(line, 2, 20, by_s=12)
+    assert look(line.state, 20).alive  # a hiccup
+    seen_late(line, 21, 40, by_s=12)
+    assert not look(line.state, 40).alive
+    state, (raised,) = tick(line.state, 40)
+    assert "no frame known within 10 s of its capture for 30 s; the last was scored 12 s after" in raised.reason
+    line.state = state
+    seen_late(line, 41, 42, by_s=1)
+    _, (cleared,) = tick(line.state, 42)
+    assert (cleared.act, look(line.state, 42).alive) == (Act.CLEAR, True)
+
+
+def test_a_backlog_that_is_worked_off_brings_no_camera_back() -> None:
+    state, _ = tick(scored("cam-1"), HOUR_S)
+    line = Line(state=state)
+    seen_late(line, HOUR_S, HOUR_S + 60, by_s=100)
+    for at_s in (HOUR_S + 1, HOUR_S + 60):
+        assert tick(line.state, at_s) == (line.state, [])
+        assert not look(line.state, at_s).alive
+
+
+def test_a_camera_whose_clock_is_behind_is_told_before_it_sees_a_defect() -> None:
+    line = Line()
+    seen_late(line, 0, 60, by_s=30)
+    pulses = {"cam-1": Pulse(beat(sent_s=60 - 30, captured=99), NOON)}
+    why = look(line.state, 60, pulses=pulses).silent["cam-1"]
+    assert "its heartbeats are 30 s old: compare its box's clock with this worker's (NTP)" in why
+
+
+def test_a_triggered_camera_whose_parts_come_late_is_told_and_its_line_may_run_for_the_next_one() -> None:
+    triggered = POLICY.model_copy(update={"triggered": True})
+    line = Line(policy=triggered)
+    line.see(score(0, Verdict.OK))
+
+    def watch(at_s: float, captured: int) -> Watch:
+        pulses = {"cam-1": Pulse(beat(sent_s=at_s, captured=captured), NOON)}
+        return silence.look(line.state, pulses, triggered, NOON + at_s * S, NOON)
+
+    seen_late(line, 300, 300, by_s=12)
+    assert watch(301, captured=1).alive  # the first late part after a pause proves nothing against it
+    seen_late(line, 320, 340, by_s=12, every_s=20)
+    late = watch(341, captured=1)
+    assert late.silent.keys() == {"cam-1"}
+    line.state, (raised,) = silence.tick(line.state, late, NOON + 341 * S)
+    assert watch(400, captured=1).alive
+    assert silence.tick(line.state, watch(400, captured=1), NOON + 400 * S) == (line.state, ())
+    seen_late(line, 420, 420, by_s=1)
+    _, (cleared,) = silence.tick(line.state, watch(421, captured=1), NOON + 421 * S)
+    assert [getattr(event, "act", None) for event in (raised, cleared)] == [Act.RAISE, Act.CLEAR]
+
+
 def test_one_dead_camera_is_enough_to_prove_no_life() -> None:
     line = Line()
     line.see(score(0, Verdict.OK, camera="cam-1"))

@@ -71,7 +71,7 @@ def _judge(state: LineState, score: Score, offset: int, policy: LinePolicy, now:
     if not state.has_room_for(score.camera_id, min(score.scored_at, now)):
         return Stepped(_applied(state.with_crowded_out(score.camera_id, now), scores=offset), skipped=Skip.NO_ROOM)
     # A frame that is news although its offset is not: the topic was made anew. Its offsets are the ones to go by.
-    camera = camera.heard(score, now).model_copy(
+    camera = camera.heard(score, triggers.late_since(camera, score, policy, now), now).model_copy(
         update={
             "parts": add_part(camera.parts, score, policy.n),
             "frames": add_frame(camera.frames, score, policy.not_decidable.of_last),

@@ -134,7 +134,7 @@ class LinePolicy(Section):
     """From capture to stop. Later than this the parts are gone, and a stop would hit innocent ones. The default
     outlasts one takeover (a dead worker is missed after 6 s), so a burst that falls into a takeover still stops."""
     silent_after_s: float = Field(default=30, gt=0, le=86_400)
-    """A camera without a scored frame for so long raises an alarm, and the line's heartbeat stops."""
+    """A camera without a frame scored in time for so long raises an alarm, and the line's heartbeat stops."""
     triggered: bool = False
     """Cameras that take a frame only when a part comes: no parts, no frames, and no alarm for it."""
     common_cause: CommonCause = CommonCause()

@@ -1,8 +1,8 @@
 """Which cameras of a line are not watched any more, and why. Pure.
 
-Silence is judged by scores, since a score proves the whole way from camera to here. Heartbeats only say where it
-breaks, and when silence is all right: a worker that ended in good order, a triggered camera without parts, a line
-that stands.
+Silence is judged by scores, since a score proves the whole way from camera to here, if it comes in time to stop the
+line. Heartbeats only say where it breaks, and when silence is all right: a worker that ended in good order, a triggered
+camera without parts, a line that stands.
 """
 
 from collections.abc import Iterator, Mapping
@@ -120,7 +120,8 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
             well[name] = "nothing was heard of it for a day: it counts as taken away"
             continue
         watched += 1
-        if camera is not None and -CLOCKS_DIFFER <= now - camera.heard_at <= limit:
+        is_late = camera is not None and camera.late_since is not None
+        if camera is not None and _is_near(camera.proved_at, now, limit) and not (is_late and name in missed):
             if pulse and pulse.is_of_two:
                 silent[name] = _TWO_WORKERS
             else:
@@ -129,7 +130,9 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
         why = _why(state, camera, beat, policy, now)
         # A start that lies ahead is a wrong clock. It must not put the alarm off.
         began = max(since, pulse.since) if pulse and pulse.since <= now else since
-        if not why:
+        if not why and is_late and name in missed:
+            pass  # without parts it can't show that its frames come in time again, and the line may run until they come
+        elif not why:
             well[name] = "its worker runs, and its silence is all right"
         elif name in missed or now - began > limit:
             silent[name] = why
@@ -157,6 +160,10 @@ def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
             state, more = register.clear(state, entry, watch.well[entry.alarm.camera_id], now)
             events += more
     return state, events
+
+
+def _is_near(at: datetime, now: datetime, limit: timedelta) -> bool:
+    return -CLOCKS_DIFFER <= now - at <= limit
 
 
 def _crowded_out(state: LineState, pulses: Pulses, now: datetime) -> set[str]:
@@ -196,6 +203,8 @@ def _heard(camera: Camera | None, beat: Heartbeat | None, missed: Alarm | None) 
 def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy: LinePolicy, now: datetime) -> str:
     """Empty where the silence is all right."""
     limit = f"no frame scored for {policy.silent_after_s:g} s"
+    if camera and _is_near(camera.heard_at, now, timedelta(seconds=policy.silent_after_s)):
+        return _too_late(camera, beat, policy, now)
     if beat is None:
         return f"{limit}, and no heartbeat of its worker"
     if now - beat.sent_at > PULSE_FRESH:
@@ -213,3 +222,12 @@ def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy
     if all_scored:
         return f"{limit}: its worker runs, and captures nothing"
     return f"{limit}, although frames are captured: look at the replicas and their lag"
+
+
+def _too_late(camera: Camera, beat: Heartbeat | None, policy: LinePolicy, now: datetime) -> str:
+    late = f"no frame known within {policy.max_age_s:g} s of its capture for {policy.silent_after_s:g} s"
+    if beat and (behind := now - beat.sent_at) > timedelta(seconds=policy.max_age_s):
+        old_s = behind.total_seconds()
+        return f"{late}, and its heartbeats are {old_s:.0f} s old: compare its box's clock with this worker's (NTP)"
+    age_s = (camera.heard_at - camera.captured_at).total_seconds()
+    return f"{late}; the last was scored {age_s:.0f} s after: look at the replicas, their lag, and the camera's spool"

@@ -83,6 +83,8 @@ class Camera(_Stored):
     """Of the last frame counted."""
     scored_at: Moment | None = None
     """Never later than when it was read: a replica's clock that is ahead must not keep a dead camera alive."""
+    late_since: Moment | None = None
+    """Since when its frames are known too late to stop the line; None where the last was in time."""
     spread: Spread | None = None
     trials: Mapping[str, Trial] = Field(default_factory=dict)
 
@@ -91,10 +93,15 @@ class Camera(_Stored):
         """By the clock of a replica, since a camera's may be anything."""
         return self.scored_at or self.captured_at
 
+    @property
+    def proved_at(self) -> datetime:
+        """Until when it was watched: a frame that comes too late to stop the line proves nothing."""
+        return self.late_since or self.heard_at
+
     def counted_to(self, boot_id: str) -> int | None:
         return next((boot.sequence for boot in self.boots if boot.boot_id == boot_id), None)
 
-    def heard(self, score: Score, now: datetime) -> Camera:
+    def heard(self, score: Score, late_since: datetime | None, now: datetime) -> Camera:
         others = tuple(boot for boot in self.boots if boot.boot_id != score.boot_id)
         now_at = Boot(boot_id=score.boot_id, sequence=score.sequence)
         return self.model_copy(
@@ -102,6 +109,7 @@ class Camera(_Stored):
                 "boots": (*others, now_at)[-MAX_BOOTS:],
                 "captured_at": score.captured_at,
                 "scored_at": min(score.scored_at, now),
+                "late_since": late_since,
             }
         )
 

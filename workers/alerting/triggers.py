@@ -54,6 +54,14 @@ def is_late(score: Score, policy: LinePolicy, now: datetime) -> bool:
     return now > effects.expiry(score, policy.max_age_s, now)
 
 
+def late_since(before: Camera, score: Score, policy: LinePolicy, now: datetime) -> datetime | None:
+    """Since when the frames of a camera come too late, counted from the last that did not. A triggered camera may have
+    had no parts since that one, so there it is counted from the first that did."""
+    if not is_late(score, policy, now):
+        return None
+    return before.late_since or (min(score.scored_at, now) if policy.triggered else before.heard_at)
+
+
 def still_full(state: LineState, kind: AlarmKind) -> bool | None:
     """Whether a camera still sees what this alarm is about; None for alarms that no window is behind."""
     cameras = state.cameras.values()
