@@ -22,13 +22,14 @@ pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 
-CASES: tuple[tuple[str, GraphRuntime], ...] = (
+CASES = (
     ("radar in features", "onnx"),
     ("radar in pixels", "openvino"),
-    ("radar in wavelets", "openvino"),
+    pytest.param("radar in wavelets", "openvino", marks=pytest.mark.slow),
     ("cflow", "onnx"),
 )
-"""Not every pair: the exporter takes seconds for each."""
+"""Not every pair: the exporter takes many seconds for each, most for the network behind wavelets, which is that behind
+features."""
 
 
 @pytest.fixture(scope="module")
