@@ -3,8 +3,10 @@
 For the init container of a replica (`andon bundle fetch`). What was unpacked is looked at as a replica would.
 """
 
+import fcntl
 import gzip
 import hashlib
+import os
 import shutil
 import tarfile
 import tempfile
@@ -22,6 +24,7 @@ from pipeline.files.durable import naming
 MAX_ARCHIVE_BYTES = 8 * 1024**3
 MAX_UNPACKED_BYTES = 16 * 1024**3
 _CHUNK_BYTES = 1024 * 1024
+_SCRATCH = ".fetch-"
 
 
 def fetch_bundles(url: str, sha256: str, into: Path, *, timeout_s: float = 30) -> dict[str, BundleInfo]:
@@ -33,7 +36,7 @@ def fetch_bundles(url: str, sha256: str, into: Path, *, timeout_s: float = 30) -
     that names the file, of a full disk for instance.
     """
     into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=into, prefix=".fetch-") as scratch:
+    with _scratch(into) as scratch:
         archive = Path(scratch) / "archive"
         found = _download(url, archive, timeout_s)
         if found != sha256:
@@ -49,14 +52,45 @@ def fetch_bundles(url: str, sha256: str, into: Path, *, timeout_s: float = 30) -
                 "tar -czf bundles.tar.gz -C FOLDER-OF-BUNDLES NAME…. Nothing was unpacked"
             )
         bundles = check_bundles(unpacked)
+        former = Path(scratch) / "former"
+        former.mkdir()
         for name in bundles:
             target = into / name
-            if target.is_symlink():
-                target.unlink()
-            elif target.is_dir():
-                shutil.rmtree(target)
+            # Aside, not away: to remove a large one takes long, and who is killed meanwhile would leave none.
+            if target.is_symlink() or target.exists():
+                target.rename(former / name)
             (unpacked / name).rename(target)
     return bundles
+
+
+@contextmanager
+def _scratch(into: Path) -> Iterator[str]:
+    """A folder to work in, gone at the end; so are those of whoever was killed, which would fill the disk."""
+    for left in into.glob(f"{_SCRATCH}*"):
+        with _held(left) as free:
+            if free:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=into, prefix=_SCRATCH) as scratch, _held(Path(scratch)):
+        yield scratch
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Whether nobody else holds the folder: until the end, or until this process ends, it is this one's."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except OSError:  # gone meanwhile
+        yield False
+        return
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except OSError:
+        free = False
+    try:
+        yield free
+    finally:
+        os.close(opened)
 
 
 def check_bundles(root: Path) -> dict[str, BundleInfo]:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pipeline.errors import AndonError
-from pipeline.files.durable import naming, to_disk, write_whole
+from pipeline.files.durable import draft_of, naming, to_disk, write_whole
 
 Say = Callable[[str], None]
 _TENSORS = "state.safetensors"
@@ -69,16 +69,19 @@ def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mappi
         for group, state in groups.items()
         for name, tensor in state.items()
     }
+    # Beside, and then by rename: whoever goes on from a finished training saves the same step once more.
+    draft = draft_of(tensors_file)
     try:
-        with naming(tensors_file):
-            tensors_file.write_bytes(save(flat))  # raises OSError on a full disk, as nothing in safetensors does
-        to_disk(tensors_file)
+        with naming(draft):
+            draft.write_bytes(save(flat))  # raises OSError on a full disk, as nothing in safetensors does
+        to_disk(draft)
     except OSError:
-        tensors_file.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
+    draft.replace(tensors_file)
     # On the disk, before the former tensors go.
     write_whole(folder / _FACTS, json.dumps({**asdict(progress), "tensors": tensors_file.name}))
-    for stale in folder.glob(f"*-{_TENSORS}"):
+    for stale in folder.glob(f"*-{_TENSORS}*"):
         if stale != tensors_file:
             stale.unlink()
 

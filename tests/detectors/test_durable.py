@@ -44,7 +44,7 @@ def test_a_bundle_is_on_the_disk_before_it_has_its_name(tmp_path: Path, named: l
 
 def test_a_checkpoint_is_on_the_disk_before_the_one_before_it_goes(tmp_path: Path, named: list[str]) -> None:
     save_checkpoint(tmp_path, Progress("run", 1, 0.0, 0.5), {"network": {"weight": torch.zeros(4)}})
-    assert named == ["state.json"]
+    assert named == ["1-state.safetensors", "state.json"]
 
 
 def test_figures_are_on_the_disk_before_they_have_their_name(tmp_path: Path, named: list[str]) -> None:
@@ -64,7 +64,10 @@ WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "rows": ("results.csv.part", lambda folder: grow(folder / "results.csv")),
     "a picture": ("000.png", lambda folder: write_or_remove(folder / "000.png", b"\x89PNG")),
     "a bundle": ("bundle.json.part", lambda folder: make_null_bundle(folder, 8, 8)),
-    "a checkpoint": ("1-state.safetensors", lambda folder: save_checkpoint(folder, Progress("run", 1, 0.0, 0.5), {})),
+    "a checkpoint": (
+        "1-state.safetensors.part",
+        lambda folder: save_checkpoint(folder, Progress("run", 1, 0.0, 0.5), {}),
+    ),
 }
 
 

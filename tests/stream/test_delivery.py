@@ -1,7 +1,10 @@
 """Bundles brought from an archive."""
 
+import fcntl
 import hashlib
 import io
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -82,6 +85,40 @@ def test_a_new_delivery_takes_the_place_of_the_old(bundle: Path, tmp_path: Path)
     (tmp_path / "bundles" / "cell" / "stale").touch()
     fetch_bundles(*packed(bundle), tmp_path / "bundles")
     assert not (tmp_path / "bundles" / "cell" / "stale").exists()
+
+
+def test_who_is_killed_while_the_old_delivery_is_removed_leaves_a_bundle(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_bundles(*packed(bundle), tmp_path / "bundles")
+
+    class Killed(BaseException): ...
+
+    remove = shutil.rmtree
+
+    def removed_and_killed(folder: str) -> None:
+        remove(folder)
+        raise Killed
+
+    monkeypatch.setattr(shutil, "rmtree", lambda folder, **_: removed_and_killed(folder))
+    with pytest.raises(Killed):
+        fetch_bundles(*packed(bundle), tmp_path / "bundles")
+    assert list(check_bundles(tmp_path / "bundles")) == ["cell"]
+
+
+def test_what_a_killed_delivery_left_goes_and_what_another_works_in_stays(bundle: Path, tmp_path: Path) -> None:
+    """An init container that is killed for its memory begins again, on the same disk of limited size."""
+    left, in_use = (tmp_path / "bundles" / name for name in (".fetch-left", ".fetch-in-use"))
+    for folder in (left, in_use):
+        folder.mkdir(parents=True)
+        (folder / "archive").touch()
+    held = os.open(in_use, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        fetch_bundles(*packed(bundle), tmp_path / "bundles")
+    finally:
+        os.close(held)
+    assert sorted(path.name for path in (tmp_path / "bundles").iterdir()) == [".fetch-in-use", "cell"]
 
 
 def test_a_folder_without_bundles_says_what_is_expected(tmp_path: Path) -> None:
