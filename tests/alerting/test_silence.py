@@ -102,9 +102,23 @@ def test_a_backlog_that_is_worked_off_brings_no_camera_back() -> None:
 def test_a_camera_whose_clock_is_behind_is_told_before_it_sees_a_defect() -> None:
     line = Line()
     seen_late(line, 0, 60, by_s=30)
-    pulses = {"cam-1": Pulse(beat(sent_s=60 - 30, captured=99), NOON)}
-    why = look(line.state, 60, pulses=pulses).silent["cam-1"]
-    assert "its heartbeats are 30 s old: compare its box's clock with this worker's (NTP)" in why
+    told = Pulse(beat(sent_s=60 - 30, captured=99), NOON, read_at=NOON + 60 * S)
+    why = look(line.state, 60, pulses={"cam-1": told}).silent["cam-1"]
+    assert "its heartbeats are 30 s old as they come: compare its box's clock with this worker's (NTP)" in why
+
+
+def test_a_clock_is_blamed_only_where_heartbeats_still_come() -> None:
+    line = Line()
+    seen_late(line, 0, 60, by_s=30)
+    dead = Pulse(beat(sent_s=30, captured=99), NOON, read_at=NOON + 31 * S)
+    assert (
+        "the last was scored 30 s after: look at the replicas"
+        in look(line.state, 60, pulses={"cam-1": dead}).silent["cam-1"]
+    )
+    without_parts = Pulse(beat(sent_s=HOUR_S - 30, captured=99), NOON, read_at=NOON + HOUR_S * S)
+    why = look(line.state, HOUR_S, pulses={"cam-1": without_parts}).silent["cam-1"]
+    assert "no heartbeat" not in why
+    assert "its heartbeats are 30 s old as they come: compare its box's clock" in why
 
 
 def test_a_triggered_camera_whose_parts_come_late_is_told_and_its_line_may_run_for_the_next_one() -> None:
@@ -217,7 +231,7 @@ def test_a_camera_that_just_began_and_was_never_scored_proves_no_life() -> None:
 @pytest.mark.parametrize(
     ("at_s", "pulse", "rescored", "why"),
     [
-        (61, None, True, "its frames are scored again"),
+        (61, None, True, "its frames are scored in time again"),
         (61, beat(sent_s=60, end=BootEnd.CLEAN), False, "it ended in good order"),
         (25 * HOUR_S, None, False, "nothing was heard of it for a day"),
     ],

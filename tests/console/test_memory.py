@@ -174,7 +174,9 @@ def test_a_tile_tells_what_the_camera_sees_or_why_it_does_not() -> None:
     assert state_of(score(0, Verdict.NOT_OK))[0] is TileState.NOT_OK
     assert state_of(score(0, Verdict.NOT_DECIDABLE)) == (TileState.NOT_INSPECTED, "not inspected: dark")
     assert state_of(score(0, Verdict.NOT_DECIDABLE, doubts=(Doubt.FROZEN,)))[0] is TileState.FROZEN
-    assert state_of(old(11))[0] is TileState.STALE
+    assert state_of(old(11)) == (TileState.STALE, "no new frame")
+    late = old(30).model_copy(update={"scored_at": now()})  # replicas lag, or the camera's clock is behind
+    assert state_of(late) == (TileState.STALE, "its frames come late")
     assert state_of(old(11), triggered=True)[0] is TileState.OK  # no part, no frame
     assert state_of(beat()) == (TileState.WAITING, "no frame scored yet")
     assert state_of(score(0), beat(source_connected=False)) == (TileState.OFFLINE, "source not reachable")

@@ -3,8 +3,9 @@
 import logging
 import threading
 from collections.abc import Callable
+from datetime import datetime
 
-from pipeline.events import ContractError, Heartbeat
+from pipeline.events import ContractError, Heartbeat, now
 from pipeline.kafka.reading import Place, ends_of, follow
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
@@ -19,10 +20,16 @@ MAX_CAMERAS = 10_000
 class PulseReader:
     """Its thread alone writes; whoever asks takes what is there."""
 
-    def __init__(self, settings: Settings, arrived: Callable[[int], None] = lambda at_ms: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        arrived: Callable[[int], None] = lambda at_ms: None,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
         """`arrived`: told when each heartbeat came to the broker."""
         self._settings = settings
         self._arrived = arrived
+        self._clock = clock
         self._newest: dict[str, Pulse] = {}
         self._places: dict[Place, int] = {}
         self._ends: dict[Place, int] | None = None
@@ -69,7 +76,7 @@ class PulseReader:
         else:
             if beat.camera_id not in self._newest and len(self._newest) >= MAX_CAMERAS:
                 del self._newest[min(self._newest, key=lambda name: self._newest[name].beat.sent_at)]
-            self._newest[beat.camera_id] = hear(self._newest.get(beat.camera_id), beat)
+            self._newest[beat.camera_id] = hear(self._newest.get(beat.camera_id), beat, self._clock())
         self._places[record.topic, record.partition] = record.offset + 1
         if not self._caught_up.is_set():
             self._look_whether_caught_up()

@@ -97,7 +97,7 @@ def run_with(
 
         if not await_kafka(look, stop, loop.state.turned):
             return
-        pulses = PulseReader(settings, present.heard)
+        pulses = PulseReader(settings, present.heard, present)
         ends.callback(pulses.close)
         ends.callback(plant.close)
         pulses.wait_for_the_past(PULSES_WITHIN_S)

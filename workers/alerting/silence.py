@@ -46,6 +46,8 @@ class Pulse:
     """Those of them that ended in good order."""
     recent: tuple[str, ...] = ()
     """Whose the last heartbeats were that said that they run."""
+    read_at: datetime | None = None
+    """When the newest was read, by this worker's clock. Tells a camera's clock that is behind from one that is dead."""
 
     @property
     def is_of_two(self) -> bool:
@@ -59,18 +61,19 @@ Pulses = Mapping[str, Pulse]
 """By camera."""
 
 
-def hear(pulse: Pulse | None, beat: Heartbeat) -> Pulse:
+def hear(pulse: Pulse | None, beat: Heartbeat, read_at: datetime | None = None) -> Pulse:
     """A camera's pulse once `beat` came. To be fed in the order of the topic."""
     clean = (beat.boot_id,) if beat.end is BootEnd.CLEAN else ()
     runs = (beat.boot_id,) if beat.end is BootEnd.RUNNING else ()
     if pulse is None:
-        return Pulse(beat, beat.sent_at, (beat.boot_id,), clean, runs)
+        return Pulse(beat, beat.sent_at, (beat.boot_id,), clean, runs, read_at)
     recent = (*pulse.recent, *runs)[-RECENT_BEATS:]
     boots = (*(boot for boot in pulse.boots if boot != beat.boot_id), beat.boot_id)[-MAX_BOOTS:]
     ended = (*(boot for boot in pulse.ended if boot != beat.boot_id), *clean)[-MAX_BOOTS:]
     if not succeeds(beat, pulse.beat):
         return replace(pulse, boots=boots, ended=ended, recent=recent)
-    return Pulse(beat, pulse.since if beat.boot_id == pulse.beat.boot_id else beat.sent_at, boots, ended, recent)
+    since = pulse.since if beat.boot_id == pulse.beat.boot_id else beat.sent_at
+    return Pulse(beat, since, boots, ended, recent, read_at)
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,9 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
             if pulse and pulse.is_of_two:
                 silent[name] = _TWO_WORKERS
             else:
-                well[name] = "its frames are scored again"
+                well[name] = "its frames are scored in time again"
             continue
-        why = _why(state, camera, beat, policy, now)
+        why = _why(state, camera, pulse, policy, now)
         # A start that lies ahead is a wrong clock. It must not put the alarm off.
         began = max(since, pulse.since) if pulse and pulse.since <= now else since
         if not why and is_late and name in missed:
@@ -200,15 +203,17 @@ def _heard(camera: Camera | None, beat: Heartbeat | None, missed: Alarm | None) 
         yield missed.raised_at
 
 
-def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy: LinePolicy, now: datetime) -> str:
+def _why(state: LineState, camera: Camera | None, pulse: Pulse | None, policy: LinePolicy, now: datetime) -> str:
     """Empty where the silence is all right."""
     limit = f"no frame scored for {policy.silent_after_s:g} s"
     if camera and _is_near(camera.heard_at, now, timedelta(seconds=policy.silent_after_s)):
-        return _too_late(camera, beat, policy, now)
-    if beat is None:
+        return _too_late(camera, pulse, policy, now)
+    if pulse is None:
         return f"{limit}, and no heartbeat of its worker"
+    beat = pulse.beat
     if now - beat.sent_at > PULSE_FRESH:
-        return f"{limit}, and no heartbeat of its worker since {beat.sent_at:%H:%M:%S} UTC"
+        since = f", and no heartbeat of its worker since {beat.sent_at:%H:%M:%S} UTC"
+        return limit + (_clock_behind(pulse, now) or since)
     if beat.sent_at - now > PULSE_FRESH:
         # Whether it still beats can't be told: as it would look fresh until its hour has come.
         return f"{limit}, and the clock of its worker is ahead: its last heartbeat says {beat.sent_at:%H:%M:%S} UTC"
@@ -224,10 +229,19 @@ def _why(state: LineState, camera: Camera | None, beat: Heartbeat | None, policy
     return f"{limit}, although frames are captured: look at the replicas and their lag"
 
 
-def _too_late(camera: Camera, beat: Heartbeat | None, policy: LinePolicy, now: datetime) -> str:
+def _too_late(camera: Camera, pulse: Pulse | None, policy: LinePolicy, now: datetime) -> str:
     late = f"no frame known within {policy.max_age_s:g} s of its capture for {policy.silent_after_s:g} s"
-    if beat and (behind := now - beat.sent_at) > timedelta(seconds=policy.max_age_s):
-        old_s = behind.total_seconds()
-        return f"{late}, and its heartbeats are {old_s:.0f} s old: compare its box's clock with this worker's (NTP)"
-    age_s = (camera.heard_at - camera.captured_at).total_seconds()
+    age, in_time = camera.heard_at - camera.captured_at, timedelta(seconds=policy.max_age_s)
+    if pulse and age - (now - pulse.beat.sent_at) <= in_time and (clock := _clock_behind(pulse, now)):
+        return late + clock
+    age_s = age.total_seconds()
     return f"{late}; the last was scored {age_s:.0f} s after: look at the replicas, their lag, and the camera's spool"
+
+
+def _clock_behind(pulse: Pulse, now: datetime) -> str:
+    """Of a worker whose heartbeats still come, and say that they are old. Empty for any other."""
+    behind = now - pulse.beat.sent_at
+    if behind <= PULSE_FRESH or pulse.read_at is None or now - pulse.read_at > PULSE_FRESH:
+        return ""
+    old_s = behind.total_seconds()
+    return f", and its heartbeats are {old_s:.0f} s old as they come: compare its box's clock with this worker's (NTP)"

@@ -240,7 +240,7 @@ def _lights(
     if AlarmKind.CAMERA_SILENT in kinds:
         beat = Light("Heartbeat", Lamp.BAD, f"stands: {kinds[AlarmKind.CAMERA_SILENT].reason}")
     elif unwatched:
-        beat = Light("Heartbeat", Lamp.BAD, f"no frame is scored of {_some(unwatched, 3)}")
+        beat = Light("Heartbeat", Lamp.BAD, f"no frame is scored in time of {_some(unwatched, 3)}")
     elif not watched:
         beat = Light("Heartbeat", Lamp.UNKNOWN, "no camera runs")
     elif judged.stuck:

@@ -126,7 +126,8 @@ def _state(
     if last is None:
         return TileState.WAITING, "no frame scored yet"
     if not fresh and not triggered:
-        return TileState.STALE, "no new frame"
+        comes = (now - last.scored_at).total_seconds() <= stale_after_s
+        return TileState.STALE, "its frames come late" if comes else "no new frame"
     if Doubt.FROZEN in last.doubts:
         return TileState.FROZEN, "frozen: the same picture again and again"
     if last.verdict is Verdict.NOT_DECIDABLE:
