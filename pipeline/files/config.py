@@ -18,9 +18,10 @@ class ConfigError(AndonError):
 def read_config(path: Path, model: type[Model]) -> Model:
     """Raises ConfigError."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:  # by its own reader: its errors name the file, and bytes that are no UTF-8
+            content = yaml.safe_load(file)
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}. Give another path, or mend this one") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     try:

@@ -194,4 +194,4 @@ def test_the_digest_is_of_what_a_file_means_and_not_of_how_it_is_written() -> No
 def test_check_fails_on_a_file_that_is_not_there(tmp_path: Path) -> None:
     result = CliRunner().invoke(alerting, ["check", "--policies", str(tmp_path / "none.yaml")])
     assert isinstance(result.exception, ConfigError)
-    assert "cannot read" in str(result.exception)
+    assert "none.yaml: No such file or directory. Give another path" in str(result.exception)

@@ -53,3 +53,12 @@ def test_a_wrong_file_is_refused_by_key(tmp_path: Path, cameras: list[str], head
         read_camera_config(write(tmp_path, *cameras, head=head))
     assert "cameras.yaml" in str(refused.value)
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"cameras: [\n", "# Prüfstand\ncameras: []\n".encode("latin-1")])
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cameras.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="is not YAML") as refused:
+        read_camera_config(path)
+    assert str(refused.value).count(str(path)) == 2  # the parser's place names it, too
