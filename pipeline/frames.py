@@ -66,7 +66,8 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
     except FrameError:
         raise
     except Image.DecompressionBombError as error:
-        raise FrameError(DeadReason.TOO_LARGE, str(error)) from error
+        detail = f"the header says far more than the {MAX_FRAME_PIXELS} pixels that are allowed"
+        raise FrameError(DeadReason.TOO_LARGE, detail) from error
     except UnidentifiedImageError as error:  # which names an object in memory
         detail = f"not a whole PNG or JPEG: its {len(value)} bytes begin with {value[:12]!r}"
         raise FrameError(DeadReason.UNDECODABLE, detail) from error

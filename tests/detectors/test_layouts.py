@@ -10,7 +10,7 @@ from PIL import Image
 from pipeline.detectors.null import make_null_bundle
 from pipeline.training.figures.measure import check_images
 from pipeline.training.images.copies import without_copies
-from pipeline.training.images.data import DataError, read_mask
+from pipeline.training.images.data import DataError, how_stored, read_mask
 from pipeline.training.images.layouts import find_layout
 
 pytestmark = pytest.mark.unit
@@ -211,9 +211,11 @@ def test_a_copy_is_the_later_file_of_the_same_bytes(tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(3))
     first = sorted(tmp_path.iterdir())
     (tmp_path / "part0000 copy.png").write_bytes(first[0].read_bytes())
-    gone = tmp_path / "gone.png"
-    kept, copies = without_copies([*first, tmp_path / "part0000 copy.png", gone])
-    assert kept == (*first, gone)  # whoever loads it says what is wrong
+    wrong = [tmp_path / name for name in ("gone.png", "empty.png", "empty as well.png")]
+    for empty in wrong[1:]:
+        empty.touch()
+    kept, copies = without_copies([*first, tmp_path / "part0000 copy.png", *wrong])
+    assert kept == (*first, *wrong)  # whoever loads them says what is wrong
     assert copies == (tmp_path / "part0000 copy.png",)
 
 
@@ -226,3 +228,11 @@ def test_a_mask_fits_its_image_however_an_umlaut_is_written(tmp_path: Path) -> N
     layout = find_layout(tmp_path)
     assert [image.mask for image in layout.test] == [tmp_path / "ground_truth" / "riß" / "scho\u0308n_mask.png"]
     assert not [note for note in layout.notes if "fits" in note]
+
+
+def test_gray_with_alpha_is_gray(tmp_path: Path) -> None:
+    """Alpha is dropped: a folder of such images trained a model for colour, with thrice the values."""
+    gray = Image.fromarray(normal_frames(1)[0])
+    gray.putalpha(128)
+    gray.save(tmp_path / "part.png")
+    assert how_stored([tmp_path / "part.png"]).mode == "gray"

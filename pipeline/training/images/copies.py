@@ -10,14 +10,14 @@ from pipeline.training.images.data import fingerprint
 
 
 def without_copies(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """(the first file of each content, in order; the others). A file that cannot be read is nobody's copy: whoever
-    loads it says what is wrong with it."""
+    """(the first file of each content, in order; the others). A file that is empty or cannot be read is nobody's copy:
+    whoever loads it says what is wrong with it."""
     sizes = Counter(_size(path) for path in paths)
     seen: set[str] = set()
     kept, copies = [], []
     for path in paths:
         # Files of sizes of their own need no reading.
-        if (known := hash_of(path) if sizes[_size(path)] > 1 else None) in seen:
+        if (known := hash_of(path) if sizes[_size(path)] > 1 and _size(path) else None) in seen:
             copies.append(path)
             continue
         kept.append(path)

@@ -80,7 +80,7 @@ def how_stored(paths: Sequence[Path]) -> Stored:
             with Image.open(path) as image:
                 # Of a PNG every pixel would be read for it.
                 turns = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
-                kinds[image.mode in ("1", "L", "I", "I;16")].append(path)
+                kinds[image.mode in ("1", "L", "LA", "I", "I;16")].append(path)
         except Exception:  # Pillow raises many kinds
             continue
         if turns:
