@@ -16,7 +16,7 @@ from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.figures.measure import measure
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import read_frame
-from pipeline.training.images.parts import highest_of_parts, parts_of
+from pipeline.training.images.parts import highest_of_parts, number_of, parts_of
 from pipeline.training.threshold.calibrate import CalibrationError
 from pipeline.training.threshold.false_stops import Target, choose_threshold
 from pipeline.training.threshold.recalibrate import recalibrate
@@ -39,6 +39,28 @@ def test_zero_takes_equal_numbers_alone_and_nothing_takes_every_picture() -> Non
     assert parts_of(twins, 0).tolist() == [0, 0, 1]
     assert parts_of(twins, None).tolist() == [0, 1, 2]
     assert len(parts_of([], 3)) == 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("20261129_101559", "20261129_101600", "20261130_080000"),
+        ("cam1 2026-11-29T10-15-59.900Z", "cam1 2026-11-29T10-16-00.100Z", "cam1 2026-11-30T08-00-00.050Z"),
+        ("2026-11-29 10.15.59 (2)", "2026-11-29 10.16.00 (1)", "2026-12-01 00.00.00"),
+        ("IMG_20261129101559123", "IMG_20261129101600001", "IMG_20270101000000000"),
+        ("20269129101559", "20269129101600", "20269130080000"),  # a serial: there is no such month
+    ],
+)
+def test_names_that_are_dates_and_times_are_in_the_order_of_time(names: tuple[str, ...]) -> None:
+    """By their last number those of a shift were shuffled by their seconds, and twins lay on both sides of a split."""
+    numbers = [number_of(Path(f"{name}.png")) for name in names]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) == 3
+
+
+def test_pictures_of_one_part_lie_seconds_apart_where_names_are_times() -> None:
+    names = ("20261129_101559_top", "20261129_101600_side", "20261129_101604_top", "20261130_101559_top")
+    assert parts_of([Path(f"{name}.png") for name in names], 1).tolist() == [0, 0, 1, 2]
 
 
 def test_the_highest_of_each_part_by_hand() -> None:

@@ -20,7 +20,8 @@ SamePart = Annotated[
         "--same-part",
         min=0,
         metavar="N",
-        help="Pictures of one folder show one part (exposures, sides) where the last number in their names is at "
-        "most N above that of the picture before; 0: where it is equal. Left out: each shows a part of its own.",
+        help="Pictures of one folder show one part (exposures, sides) where the last number in their names (the "
+        "seconds of a date and time) is at most N above that of the picture before; 0: where it is equal. Left out: "
+        "each shows a part of its own.",
     ),
 ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import cycle, islice, pairwise
 from pathlib import Path
 
-from pipeline.training.images.parts import last_number
+from pipeline.training.images.parts import number_of
 from pipeline.training.images.split import Shares, split_contiguous
 
 _SPARE = 0.1
@@ -21,7 +21,7 @@ def images_for(calibration: int, shares: Shares, like: Sequence[Path] = ()) -> i
     """
     if not shares.calibration:
         raise ValueError("no number of images leaves any for a threshold without a share")
-    numbers = sorted(map(last_number, like))
+    numbers = sorted(map(number_of, like))
     jumps = [after - before for before, after in pairwise(numbers)] or [1]
     jumps.append(max(jumps))  # between what is there and what is to come
     asked = count = max(len(like) + 1, math.ceil(calibration / shares.calibration))

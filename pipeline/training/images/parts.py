@@ -6,27 +6,37 @@ for all. Whoever counts each as a part of its own is too sure of every figure.
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+_MOMENT = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(\d\d)[-_.]?(\d\d)[-_. T]*(\d\d)[-_.:h]?(\d\d)[-_.:m]?(\d\d)")
+"""Date and time as cameras name files: 20261129_101533, 2026-11-29T10-15-33.123 …"""
 
-def last_number(path: Path) -> int:
-    """The last number in a file's name, 0 where there is none."""
+
+def number_of(path: Path) -> int:
+    """What orders files as they were made: the seconds of the date and time in the name; where there is none, the last
+    number in it, 0 where there is none. Of 10-15-33 the last number alone would put all minutes in a heap."""
+    for digits in _MOMENT.findall(path.stem):
+        try:
+            return int(datetime(*map(int, digits), tzinfo=UTC).timestamp())
+        except ValueError:  # no such day or hour
+            continue
     return int((re.findall(r"\d+", path.stem) or ["0"])[-1])
 
 
 def order_of_production(paths: Sequence[Path]) -> list[int]:
-    """Places of the pictures, folder by folder, by number (`last_number`)."""
-    return sorted(range(len(paths)), key=lambda place: (paths[place].parent, last_number(paths[place])))
+    """Places of the pictures, folder by folder, by number (`number_of`)."""
+    return sorted(range(len(paths)), key=lambda place: (paths[place].parent, number_of(paths[place])))
 
 
 def parts_of(paths: Sequence[Path], reach: int | None) -> NDArray[np.int64]:
     """(N,): the part that each picture shows, numbered from 0.
 
-    Pictures of one folder are of one part as long as each one's number (`last_number`) lies at most `reach` above that
+    Pictures of one folder are of one part as long as each one's number (`number_of`) lies at most `reach` above that
     of the picture before; 0 takes equal numbers alone, None every picture for a part of its own.
     """
     if reach is None:
@@ -34,7 +44,7 @@ def parts_of(paths: Sequence[Path], reach: int | None) -> NDArray[np.int64]:
     order = order_of_production(paths)
     ordered = [paths[place] for place in order]
     begins = [True] * min(1, len(order)) + [
-        after.parent != before.parent or last_number(after) - last_number(before) > reach
+        after.parent != before.parent or number_of(after) - number_of(before) > reach
         for before, after in pairwise(ordered)
     ]
     parts = np.empty(len(order), dtype=np.int64)

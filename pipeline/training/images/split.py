@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pipeline.training.images.parts import last_number
+from pipeline.training.images.parts import number_of
 
 Item = TypeVar("Item")
 _EDGE_MOVES = 3
@@ -48,13 +48,13 @@ class Split(Generic[Item]):
 
 
 def split_by_number(paths: Sequence[Path], shares: Shares | None = None) -> Split[Path]:
-    """`split_contiguous` in the order of the last number in each name, with edges at jumps of that number.
+    """`split_contiguous` in the order of the number in each name (`number_of`), with edges at its jumps.
 
     A part that was photographed several times, under six exposures say, has file numbers close together, even where the
     names begin with the exposure. Its pictures then go to one role.
     """
-    ordered = sorted(paths, key=lambda path: (last_number(path), path))
-    jumps = [last_number(after) - last_number(before) for before, after in pairwise(ordered)]
+    ordered = sorted(paths, key=lambda path: (number_of(path), path))
+    jumps = [number_of(after) - number_of(before) for before, after in pairwise(ordered)]
     return split_contiguous(ordered, shares, jumps=jumps)
 
 
