@@ -43,6 +43,18 @@ def test_check_says_what_each_camera_shows(tmp_path: Path, images: Path) -> None
 
 
 @pytest.mark.unit
+def test_check_says_where_no_frame_could_be_spooled(tmp_path: Path, images: Path) -> None:
+    config = write_config(tmp_path, images)
+    config.write_text(config.read_text() + f"spool: {{folder: {tmp_path}/disk/spool}}\n")
+    assert andon_camera("check", "--config", config).returncode == 0
+    assert not (tmp_path / "disk").exists()
+    (tmp_path / "disk").touch()
+    bad = andon_camera("check", "--config", config)
+    assert bad.returncode == 1
+    assert f"frames can't be spooled: {tmp_path}/disk: Not a directory" in bad.stderr
+
+
+@pytest.mark.unit
 def test_a_wrong_configuration_is_refused_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "cameras.yaml").write_text("cameras: []\n")
     for command in ("check", "run"):

@@ -1,9 +1,12 @@
-"""Looks through each source once, to tell whether it works before a shift begins."""
+"""Looks through each source once, and at the spool's folder, to tell whether they work before a shift begins."""
 
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera.config import Source, VideoSource
@@ -43,6 +46,23 @@ def look_at_all(sources: Sequence[Source]) -> list[Sight]:
 def look(source: Source, stop: threading.Event) -> Sight:
     """What the first image is, or why there is none."""
     return _describe(_first_image(source, stop))
+
+
+def spool_fault(folder: Path) -> str | None:
+    """Why a worker of this user could not keep frames there, if so. Leaves nothing behind, and is no hindrance to a
+    worker that has the folder now."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"frame")
+        foreign = [path for path in [*folder.glob("lock"), *folder.glob("*.segment")] if not _is_ours(path)]
+    except OSError as error:
+        return f"{there}: {error.strerror}"
+    return f"{foreign[0]} can't be read and written by this user" if foreign else None
+
+
+def _is_ours(path: Path) -> bool:
+    return os.access(path, os.R_OK | os.W_OK)
 
 
 def _patience_s(source: Source) -> float:

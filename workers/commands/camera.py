@@ -68,12 +68,12 @@ def run(
 
 @camera.command()
 def check(config: ConfigFile) -> None:
-    """Open every source once and say what was found."""
+    """Open every source once, look at the spool's folder, and say what was found."""
     from rich.console import Console
     from rich.table import Table
 
     from pipeline.files.config import ConfigError
-    from workers.camera.check import look_at_all
+    from workers.camera.check import look_at_all, spool_fault
     from workers.camera.config import read_camera_config
 
     try:
@@ -88,6 +88,8 @@ def check(config: ConfigFile) -> None:
             faults.append(f"{each.camera_id}: {sight.description}")
         first = sight.description if sight.usable else "[red]none, see below[/red]"
         table.add_row(each.camera_id, each.line_id, each.station_id, each.recipe, each.source.type, first)
+    if found.spool and (fault := spool_fault(found.spool.folder)):
+        faults.append(f"frames can't be spooled: {fault}")
     Console().print(table)
     for fault in faults:
         typer.echo(f"andon camera: {fault}", err=True)
