@@ -257,6 +257,17 @@ def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:
     assert not rig.ladder.running
 
 
+def test_a_takeover_moves_no_heartbeat_of_a_line_that_nobody_watches(rig: Rig) -> None:
+    """A successor that began at 0 gave a PLC whose watchdog had tripped 3 s of a line that seems watched."""
+    rig.ladder.write(Inputs(epoch=0, heartbeat=7))
+    wait_for(lambda: rig.ladder.watchdog_lost, "the watchdog")
+    rig.driver.order(order())
+    wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+    assert (rig.ladder.inputs.heartbeat, rig.ladder.watchdog_lost) == (7, True)
+    rig.driver.alive(30)
+    wait_for(lambda: not rig.ladder.watchdog_lost, "the watchdog's return")
+
+
 @pytest.mark.parametrize(("on_loss", "permit"), [(OnLoss.HOLD, False), (OnLoss.RUN_WITH_ALARM, True)])
 def test_what_the_line_may_do_unwatched_is_the_plants_choice(rig: Rig, on_loss: OnLoss, permit: bool) -> None:
     rig.driver.order(order(on_loss=on_loss))

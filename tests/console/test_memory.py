@@ -316,6 +316,18 @@ def test_why_an_alarm_was_raised_stays_said_after_its_cause_is_gone() -> None:
     assert only.causes() == {gone.alarm_id: "no camera sees it any more"}
 
 
+def test_a_lamp_tells_the_cause_and_not_what_a_person_said_of_it() -> None:
+    raised = (
+        stopped()
+        .alarms[-1]
+        .model_copy(update={"kind": AlarmKind.CAMERA_SILENT, "latching": False, "reason": "its clock is behind"})
+    )
+    seen = {"act": Act.ACKNOWLEDGE, "revision": 2, "state": AlarmState.ACK_ACTIVE, "reason": "on my way"}
+    memory = memory_of(raised, raised.model_copy(update=seen))
+    view = lines.look(memory.line("line-1"), memory.standing(), [], HOLDS, CALM, now(), causes=memory.causes())
+    assert next(light.words for light in view.lights if light.name == "Heartbeat") == "stands: its clock is behind"
+
+
 def test_a_stopped_line_comes_before_all_others() -> None:
     memory = memory_of(alerting_score(0, camera="a", line_id="a-line"), *stopped().alarms, *stopped().commands)
     reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)

@@ -139,6 +139,9 @@ class Driver:
             if seen.is_ahead_of(order.epoch):
                 self._fence(order, seen)
                 return
+            if seen.heartbeat is not None:
+                # Begun at another number, the very first write would move it, for a line that nobody watches, too.
+                self._heartbeat = seen.heartbeat % HEARTBEATS
             # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
             self._heard_at_s = boot_time_s()
         elif order.stops and order.proved and not self._failures and self._took_s < self._cycle_s:

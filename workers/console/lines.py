@@ -130,7 +130,7 @@ def look(
     open_ = [alarm for alarm in alarms if alarm.state not in _HIDDEN]
     fresh = [alarm for alarm in open_ if alarm.state in (AlarmState.UNACK_ACTIVE, AlarmState.UNACK_LATCHED)]
     latched = [alarm for alarm in alarms if alarm.latching]
-    lights = _lights(line, alarms, tiles, policy, gauges, now, reading_fault)
+    lights = _lights(line, alarms, tiles, policy, gauges, now, reading_fault, causes or {})
     unwatched = _why_unwatched(alarms, tiles, lights)
     calm = Mood.ALARM if unwatched else Mood.CALM
     return LineView(
@@ -223,11 +223,12 @@ def _span(took: timedelta) -> str:
 
 def _lights(
     line: LineMemory, alarms: Sequence[Alarm], tiles: Sequence[Tile], policy: LinePolicy | None, gauges: Gauges,
-    now: datetime, reading_fault: str | None,
+    now: datetime, reading_fault: str | None, causes: Mapping[UUID, str],
 ) -> tuple[Light, ...]:  # fmt: skip
-    kinds = {alarm.kind: alarm for alarm in alarms if (alarm.beneath or alarm.state) in _ACTIVE}
+    active = [alarm for alarm in alarms if (alarm.beneath or alarm.state) in _ACTIVE]
+    kinds = {alarm.kind: causes.get(alarm.alarm_id, alarm.reason) for alarm in active}
     if AlarmKind.PLC in kinds:
-        link = Light("PLC link", Lamp.BAD, kinds[AlarmKind.PLC].reason)
+        link = Light("PLC link", Lamp.BAD, kinds[AlarmKind.PLC])
     elif policy is not None and policy.actuator is None:
         link = Light("PLC link", Lamp.UNKNOWN, "no PLC configured")
     elif line.replies or policy is not None:
@@ -238,7 +239,7 @@ def _lights(
     unwatched = [tile.camera_id for tile in watched if _is_unwatched(tile, line, policy, now)]
     judged = gauges.alerting
     if AlarmKind.CAMERA_SILENT in kinds:
-        beat = Light("Heartbeat", Lamp.BAD, f"stands: {kinds[AlarmKind.CAMERA_SILENT].reason}")
+        beat = Light("Heartbeat", Lamp.BAD, f"stands: {kinds[AlarmKind.CAMERA_SILENT]}")
     elif unwatched:
         beat = Light("Heartbeat", Lamp.BAD, f"no frame is scored in time of {_some(unwatched, 3)}")
     elif not watched:
