@@ -3,24 +3,38 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test test-all test-cluster lint format bench contracts clean
+.PHONY: help setup demo test test-all test-cluster lint format bench contracts clean anew
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# A folder that was moved, or a system with another Python: the programs in .venv/bin begin with a path that is gone. What
+# lies in .venv/installed says where and for which Python it was made.
+WHERE := $(BIN)/python -ISc 'import sys; print(sys.executable, *sys.version_info[:2])'
+MADE := $(shell cat .venv/installed 2>/dev/null)
+ifneq ($(MADE),)
+ifneq ($(MADE),$(shell $(WHERE) 2>/dev/null))
+ANEW := --clear
+.venv/installed: anew
+endif
+endif
 
 setup: .venv/installed ## Make .venv with the `andon` command in it.
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'Andon needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12'; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(if $(ANEW),@echo 'The folder was moved or its Python has gone: .venv is made anew.')
+	$(PYTHON) -m venv $(ANEW) .venv
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "The folder .venv is of another Python: remove it, then again: make $(MAKECMDGOALS)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@echo 'Installing (torch brings several GB; a few minutes the first time) …'
 	@# uv takes half a minute where pip takes several; pip goes where only pip is configured for the local mirror.
 	@# Compiled once, here: importing torch and ray from source takes half a minute in every process that needs them.
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[test]' || \
 	  $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	touch $@
+	@$(WHERE) > $@
 
 demo: setup ## Run the whole factory on this machine; options in ARGS="--frames 100", see `.venv/bin/andon demo --help`.
 	$(BIN)/andon demo $(ARGS)
