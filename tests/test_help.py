@@ -2,11 +2,14 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
+import typer
 
-from workers.cli import main
+from workers.cli import app, main
 
 pytestmark = pytest.mark.unit
 
@@ -36,6 +39,15 @@ def test_what_is_to_be_typed_is_told_as_it_is_typed(
     with pytest.raises(SystemExit):
         main()
     assert 'pip install "andon[runtimes]"' in capsys.readouterr().out
+
+
+def test_every_option_and_argument_has_words() -> None:
+    def wordless(command: Any, path: str) -> Iterator[str]:
+        yield from (f"{path} {parameter.name}" for parameter in command.params if not getattr(parameter, "help", None))
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from wordless(inner, f"{path} {name}")
+
+    assert list(wordless(typer.main.get_command(app), "andon")) == []
 
 
 @pytest.mark.parametrize("columns", [80, 109, 110, 120])

@@ -33,7 +33,7 @@ RoleOption = Annotated[str, typer.Option(help="viewer, operator or engineer.")]
 def run(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8484,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8484,
     data: Data = None,
     users: UsersFile = None,
     session_key: Annotated[
@@ -183,7 +183,11 @@ def list_users(data: Data = None, users: UsersFile = None) -> None:
 
 
 @user.command()
-def remove(name: str, data: Data = None, users: UsersFile = None) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(help="As `andon console user list` shows it.")],
+    data: Data = None,
+    users: UsersFile = None,
+) -> None:
     """Remove a user. Their sessions end at once."""
     from workers.console.users import Users
 
