@@ -98,6 +98,14 @@ def test_up_stops_what_it_started_and_ends_well(tmp_path: Path, kafka_bootstrap:
     assert broker_answers(kafka_bootstrap, 5)  # it was not ours to stop
 
 
+def test_one_port_for_both_is_refused(tmp_path: Path) -> None:
+    """Kafka then ended with a page of Java, and the advice was to remove its data."""
+    done = andon_local(tmp_path / "home", "up", "--kafka-port", "17172", "--redis-port", "17172")
+    assert done.returncode == 2
+    assert "can't share port 17172" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
 def test_clean_leaves_a_foreign_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     refused = andon_local(tmp_path, "clean")
