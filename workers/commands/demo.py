@@ -34,7 +34,7 @@ def demo(
     from workers.commands.audit import account_table, wide_console
     from workers.demo.demo import demo_run
     from workers.demo.stage import Options
-    from workers.demo.summary import summarise
+    from workers.demo.summary import failings, summarise
 
     # A supervisor's SIGTERM and a closed terminal end everything in order, as Ctrl-C does.
     for ending in (signal.SIGTERM, signal.SIGHUP):
@@ -52,9 +52,7 @@ def demo(
             f"{summary.planted_found} of {summary.planted} planted defects found, {summary.false_alarms} false alarms; "
             f"{summary.frames_per_s} frames/s; stopped at the PLC: {', '.join(run.stopped) or 'none'}; report: {page}"
         )
-    if not summary.succeeded:
-        console.print(
-            "[bold red]The demo failed:[/] every frame must be accounted for, and both lines stopped at the PLC."
-        )
+    if failed := failings(run, summary):
+        console.print(f"[bold red]The demo failed:[/] {'; '.join(failed)}.")
         raise typer.Exit(1)
     console.print("[bold green]Every frame is accounted for, and both lines stand stopped by read-back.")

@@ -137,7 +137,7 @@ def _follow(
     console: Console,
 ) -> None:
     """Shows the live view until every frame has an end."""
-    expected = options.frames_per_camera * options.cameras * len(LINES)
+    expected = options.all_frames
     progress, moved_at, printed_at = 0, time.monotonic(), 0.0
     with Live(console=console, refresh_per_second=4, auto_refresh=False, transient=False) as live:
         while True:

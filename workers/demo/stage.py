@@ -41,6 +41,11 @@ class Options:
     def frames_per_camera(self) -> int:
         return math.ceil(self.frames / (self.cameras * len(LINES)))
 
+    @property
+    def all_frames(self) -> int:
+        """At least `frames`: each camera has as many as the others."""
+        return self.frames_per_camera * self.cameras * len(LINES)
+
 
 @dataclass(frozen=True)
 class PlcPorts:

@@ -41,10 +41,6 @@ class Summary:
     """Good cells that were NOT_OK."""
     seconds_to_ready: float
 
-    @property
-    def succeeded(self) -> bool:
-        return self.audit_balanced and set(self.lines_held) == set(LINES) and self.plc_stops_proved == len(LINES)
-
     def to_dict(self) -> dict[str, object]:
         """For JSON, which has no NaN: null where nothing was measured."""
         return {name: _without_nan(value) for name, value in asdict(self).items()}
@@ -54,6 +50,24 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nan(one) for name, one in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def failings(run: Run, summary: Summary) -> list[str]:
+    """Why this demo is no success; nothing where it is one."""
+    found = [] if summary.audit_balanced else ["not every frame is accounted for"]
+    running = [line for line in LINES if line not in run.stopped or line not in summary.lines_held]
+    if running:
+        found.append(f"not stopped at the PLC: {', '.join(running)}")
+    options = run.options
+    whole = options.burst * len(LINES)
+    if running and summary.planted < whole:
+        found.append(
+            f"--frames {options.frames} leaves room for {summary.planted} of {whole} defective cells, of which some "
+            "are always missed: give more"
+        )
+    elif running and options.seconds and summary.captured < options.all_frames:
+        found.append(f"--seconds {options.seconds:g} ended the capture after {summary.captured} frames: give more")
+    return found
 
 
 def summarise(run: Run) -> Summary:
