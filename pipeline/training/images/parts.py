@@ -22,7 +22,7 @@ def number_of(path: Path) -> int:
     number in it, 0 where there is none. Of 10-15-33 the last number alone would put all minutes in a heap."""
     for digits in _MOMENT.findall(path.stem):
         try:
-            return int(datetime(*map(int, digits), tzinfo=UTC).timestamp())
+            return int(datetime.strptime("".join(digits), "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp())
         except ValueError:  # no such day or hour
             continue
     return int((re.findall(r"\d+", path.stem) or ["0"])[-1])
