@@ -174,6 +174,30 @@ def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap
         assert andon(many, "alarms", "reset", "--line", line).returncode == 0
 
 
+def test_the_advice_for_a_damaged_state_brings_back_the_latched_alarm(settings: Settings) -> None:
+    with worker(settings):
+        publish(settings, burst())
+        wait_for_commands(settings, 1)
+    stored = read_states(settings)["line-1"].state
+    topic, epoch = settings.topics.line_state.name, ("epoch", str(stored.epoch).encode())
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(topic, b"line-1", stored.to_json()[:400], (epoch,))])
+    with pytest.raises(StateError, match="andon alerting restore-line line-1"), worker(settings):
+        pass
+    assert (
+        "defects; the line is asked for HOLD (not done" in andon(settings, "alerting", "restore-line", "line-1").stdout
+    )
+    assert andon(settings, "alerting", "restore-line", "line-1", "--yes").returncode == 0
+    with worker(settings):
+        assert andon(settings, "alarms", "ack", "--line", "line-1").returncode == 0
+        assert andon(settings, "alarms", "reset", "--line", "line-1").returncode == 0
+    newer = stored.to_json().replace(b'"schema_version":2', b'"schema_version":3')
+    publisher.publish([Outgoing(topic, b"line-1", newer, (("epoch", b"99"),))])
+    publisher.close()
+    refused = andon(settings, "alerting", "restore-line", "line-1", "--yes")
+    assert (refused.returncode, "written by a newer Andon: run that version" in refused.stderr) == (2, True)
+
+
 def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -> None:
     with worker(settings):
         publish(settings, burst())

@@ -34,10 +34,13 @@ def read_states(
     wanted = None if partitions is None else sorted(partitions)
     latest: dict[bytes | None, Incoming] = {}
     for record in read_to_end(settings, [settings.topics.line_state.name], partitions=wanted, timeout_s=timeout_s):
-        if record.key not in latest or _epoch(record) >= _epoch(latest[record.key]):
+        if record.key not in latest or epoch_of(record) >= epoch_of(latest[record.key]):
             latest[record.key] = record
     states = [
-        StoredLine(LineState.from_json(record.value, record.place), record.partition)
+        StoredLine(
+            LineState.from_json(record.value, record.place, (record.key or b"").decode(errors="replace")),
+            record.partition,
+        )
         for record in latest.values()
         if record.value is not None
     ]
@@ -65,7 +68,7 @@ def check_partitions(stored: Mapping[str, StoredLine], partitions: int) -> None:
         )
 
 
-def _epoch(record: Incoming) -> int:
+def epoch_of(record: Incoming) -> int:
     found = dict(record.headers).get(EPOCH_HEADER, b"0")
     return int(found) if found.isdigit() else 0
 

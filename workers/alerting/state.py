@@ -39,6 +39,9 @@ CROWDED_OUT_FOR = timedelta(minutes=10)
 class StateError(AndonError):
     """A stored state that can't be read. Starting without it would forget latched alarms, so nobody may."""
 
+    newer = False
+    """Whether a later Andon wrote it: to that one it is well."""
+
 
 class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -283,16 +286,27 @@ class LineState(_Stored):
         return self.model_dump_json().encode()
 
     @classmethod
-    def from_json(cls, value: bytes, place: str) -> LineState:
-        """Raises StateError."""
+    def from_json(cls, value: bytes, place: str, line_id: str = "?") -> LineState:
+        """`line_id`: as its key has it. Raises StateError."""
         try:
             return cls.model_validate_json(value)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise StateError(
-                f"the line state at {place} can't be read ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
-                "was it written by a newer Andon? Run that version, so that no latched alarm is forgotten"
-            ) from error
+            raise _unreadable(error, place, line_id) from error
+
+
+def _unreadable(error: ValidationError, place: str, line_id: str) -> StateError:
+    first = error.errors(include_url=False)[0]
+    newer = first["loc"] == ("schema_version",) and isinstance(first["input"], int)
+    advice = (
+        "it was written by a newer Andon: run that version, so that no latched alarm is forgotten"
+        if newer
+        else "it is damaged. Stop every alerting worker, and put back the last one that can be read: "
+        f"`andon alerting restore-line {line_id}` says what that is, and with --yes does it"
+    )
+    why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    fault = StateError(f"the state of line {line_id!r} at {place} can't be read ({why}); {advice}")
+    fault.newer = newer
+    return fault
 
 
 def shown(life: Life) -> dict[str, AlarmState | None]:

@@ -156,3 +156,26 @@ def move_lines(
         typer.echo(f"{line_id}: partition {was} → {now}" + ("" if yes else " (not done; add --yes)"))
     if not moved:
         typer.echo("every line is where it belongs")
+
+
+@alerting.command("restore-line")
+def restore_line(
+    line: Annotated[str, typer.Argument(help="The line whose state can't be read.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be put back.")] = False,
+) -> None:
+    """Put back the last state of a line that can be read, where a damaged record in line-state lies over it.
+
+    For once, with every alerting worker stopped. What happened after that state was written is not in it.
+    """
+    from pipeline.settings import read_settings
+    from workers.alerting.restoring import restore
+
+    found = restore(read_settings(), line, really=yes)
+    if found is None:
+        typer.echo(f"{line}: its newest state can be read")
+        return
+    state, at = found
+    stands = ", ".join(entry.alarm.kind.value for entry in state.alarms) or "no alarm"
+    asked = f"the line is asked for {state.level}" if state.level else "nothing is asked of the line"
+    done = "" if yes else " (not done; add --yes)"
+    typer.echo(f"{line}: as it stood at {at:%Y-%m-%d %H:%M:%S} UTC: {stands}; {asked}{done}")

@@ -1,0 +1,54 @@
+"""Puts back the last state of a line that can be read, where a damaged one lies over it. With all workers stopped."""
+
+from datetime import datetime
+
+from pipeline.events import from_ms
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
+from pipeline.settings import Settings
+from workers.alerting.recovery import EPOCH_HEADER, epoch_of
+from workers.alerting.state import LineState, StateError
+
+
+def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineState, datetime] | None:
+    """The state that is put back, and when it was written; None where the newest is well.
+
+    Raises KafkaUnavailableError, StateError, PublishError.
+    """
+    topic = settings.topics.line_state.name
+    records = [record for record in read_to_end(settings, [topic]) if record.key == line_id.encode() and record.value]
+    fault: StateError | None = None
+    for record in sorted(records, key=lambda record: (epoch_of(record), record.offset), reverse=True):
+        try:
+            state = LineState.from_json(record.value or b"", record.place, line_id)
+        except StateError as error:
+            if error.newer:
+                raise
+            fault = fault or error
+            continue
+        if fault is None:
+            return None
+        # Above all that lie there, so that this record is the one that counts.
+        state = state.model_copy(update={"epoch": max(state.epoch, *map(epoch_of, records)) + 1})
+        if really:
+            _publish(settings, Outgoing(topic, record.key, state.to_json(), _epoch(state)))
+        return state, from_ms(record.timestamp_ms)
+    if fault is None:
+        raise StateError(f"nothing is stored of line {line_id!r} in {topic!r}")
+    raise StateError(
+        f"of line {line_id!r} nothing in {topic!r} can be read any more. What is left is to make that topic anew, with "
+        'every worker stopped; docs/alerting.md ("Nothing lost, nothing twice") says what that costs'
+    )
+
+
+def _epoch(state: LineState) -> tuple[tuple[str, bytes], ...]:
+    return ((EPOCH_HEADER, str(state.epoch).encode()),)
+
+
+def _publish(settings: Settings, record: Outgoing) -> None:
+    publisher = Publisher(settings, "andon-restore-line")
+    try:
+        publisher.publish([record])
+    finally:
+        publisher.close()
