@@ -283,6 +283,11 @@ def test_a_line_with_a_pinned_certificate_believes_no_other_server(port: int, tm
         gateway.stop()
     gateway = Gateway(port, wrong)
     try:
+        with (
+            opened(port, tmp_path) as plain,
+            pytest.raises(ActuatorError, match="compare its security with `security` in the policy"),
+        ):
+            plain.read()
         with pytest.raises(ActuatorError, match="has it the certificate"):
             read(pinned)
         assert read().level == "RUN"  # whoever pins nothing believes this one, too

@@ -17,6 +17,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     ask: str
+    line_id: str | None = None
     level: str = Field(max_length=64)
     epoch: int = Field(ge=0, lt=1 << 32)
     """As many bits as a Modbus block has. A higher one is garbled, and would fence this worker out of its line."""
@@ -54,18 +55,19 @@ def asked(value: bytes) -> str | None:
     return content.get("ask") if isinstance(content, dict) else None
 
 
-def read_back(value: bytes, ask: str) -> ReadBack:
-    """Raises ActuatorError for anything but the answer to this exchange."""
+def read_back(value: bytes, ask: str, line_id: str) -> ReadBack:
+    """Raises ActuatorError for anything but the answer to this exchange, of this line."""
     try:
         answer = _Answer.model_validate_json(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ActuatorError(
-            f"answered otherwise than agreed: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from error
+        why = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise ActuatorError(f"answered otherwise than agreed: {why}") from error
     if answer.ask != ask:
         raise ActuatorError("answered something that was not asked")
+    if answer.line_id not in (None, line_id):
+        raise ActuatorError(f"answered for line {answer.line_id[:64]!r}, which proves nothing of {line_id!r}")
     if answer.stop is None and answer.run_permit is None:
         # The level alone may be no more than what it was sent; null is how a gateway says that it has lost its PLC.
         raise ActuatorError("answered with neither stop nor run_permit, so nothing was read back")
-    return ReadBack(**answer.model_dump(exclude={"ask"}))
+    return ReadBack(**answer.model_dump(exclude={"ask", "line_id"}))

@@ -84,7 +84,7 @@ class MqttActuator:
                 value = self._value
             if value is None:
                 raise ActuatorError(f"the gateway did not answer in {self._config.timeout_s:g} s")
-            return read_back(value, ask).turned(self._config.inverted)
+            return read_back(value, ask, self._line_id).turned(self._config.inverted)
         except (OSError, ValueError, RuntimeError) as error:
             self._drop()
             raise ActuatorError(str(error) or type(error).__name__) from error

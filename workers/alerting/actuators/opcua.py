@@ -108,7 +108,11 @@ class OpcUaActuator:
             future.cancel()
             self._hang_up()
             why = str(error) or f"no answer in {time.monotonic() - began_s:.1f} s ({type(error).__name__})"
-            if connecting and self._config.security:  # a server that can't read us says nothing
+            if "No matching endpoints" in why:
+                why = (
+                    f"the server offers no such connection ({why}): compare its security with `security` in the policy"
+                )
+            elif connecting and self._config.security:  # a server that can't read us says nothing
                 why += "; has it the certificate that `security` names last, and does it trust ours?"
                 why = "; ".join([why, *remarks(self._config, now())])
             raise ActuatorError(why) from error

@@ -76,7 +76,7 @@ class WebhookActuator:
             connection.close()
         if answer.status != http.client.OK:
             raise ActuatorError(f"answered {answer.status} {answer.reason[:100]}")
-        return read_back(content, ask)
+        return read_back(content, ask, self._line_id)
 
     @property
     def _path(self) -> str:
