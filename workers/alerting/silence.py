@@ -8,6 +8,7 @@ camera without parts, a line that stands.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from itertools import pairwise
 
 from pipeline.boots import succeeds
@@ -96,52 +97,74 @@ class Watch:
         return self.watched > 0 and not self.silent and not self.unproved
 
 
+class _Sight(Enum):
+    GONE = auto()
+    """Nobody watches it any more, nor has to."""
+    WELL = auto()
+    SILENT = auto()
+    UNPROVED = auto()
+    STAYS = auto()
+    """As it was told before, while its line may run: without parts it can't show that its frames come in time again."""
+
+
 def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
     """`since`: when this worker began to watch. It delays an alarm and proves nothing: that a camera is seen is told by
     its last score, which the stored state knows too."""
-    limit = timedelta(seconds=policy.silent_after_s)
-    watched, silent, unproved, well = 0, {}, set(), {}
     missed, crowded_out = _missed(state), _crowded_out(state, pulses, now)
     told = (name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)
+    found: dict[_Sight, dict[str, str]] = {sight: {} for sight in _Sight}
     for name in sorted({*state.cameras, *told, *missed, *crowded_out}):
-        camera, pulse = state.cameras.get(name), pulses.get(name)
-        beat = pulse.beat if pulse else None
-        if pulse and _ended_well(pulse, camera):
-            well[name] = "it ended in good order"
-            continue
-        if pulse and _left_well(pulse, camera, state.line_id):
-            well[name] = f"it ended in good order, and is line {pulse.beat.line_id}'s by now"
-            continue
-        if name in crowded_out:
-            watched += 1
-            silent[name] = _NO_ROOM
-            continue
-        if name in state.crowded_out and camera is None:
-            well[name] = "it is another line's by now, or heard of no more"
-            continue
-        if now - max(_heard(camera, beat, missed.get(name))) > FORGOTTEN_AFTER:
-            well[name] = "nothing was heard of it for a day: it counts as taken away"
-            continue
-        watched += 1
-        is_late = camera is not None and camera.late_since is not None
-        if camera is not None and _is_near(camera.proved_at, now, limit) and not (is_late and name in missed):
-            if pulse and pulse.is_of_two:
-                silent[name] = _TWO_WORKERS
-            else:
-                well[name] = "its frames are scored in time again"
-            continue
-        why = _why(state, camera, pulse, policy, now)
-        # A start that lies ahead is a wrong clock. It must not put the alarm off.
-        began = max(since, pulse.since) if pulse and pulse.since <= now else since
-        if not why and is_late and name in missed:
-            pass  # without parts it can't show that its frames come in time again, and the line may run until they come
-        elif not why:
-            well[name] = "its worker runs, and its silence is all right"
-        elif name in missed or now - began > limit:
-            silent[name] = why
+        alarm, has_room, pulse = missed.get(name), name not in crowded_out, pulses.get(name)
+        if why := _gone(name, state, pulse, alarm, has_room, now):
+            found[_Sight.GONE][name] = why
+        elif not has_room:
+            found[_Sight.SILENT][name] = _NO_ROOM
         else:
-            unproved.add(name)
-    return Watch(watched, silent, frozenset(unproved), well)
+            sight, why = _stand(state, state.cameras.get(name), pulse, alarm is not None, policy, now, since)
+            found[sight][name] = why
+    return Watch(
+        sum(len(names) for sight, names in found.items() if sight is not _Sight.GONE),
+        found[_Sight.SILENT],
+        frozenset(found[_Sight.UNPROVED]),
+        found[_Sight.GONE] | found[_Sight.WELL],
+    )
+
+
+def _gone(name: str, state: LineState, pulse: Pulse | None, missed: Alarm | None, has_room: bool, now: datetime) -> str:
+    """Why this camera is not watched any more; empty where it is."""
+    camera = state.cameras.get(name)
+    if pulse and _ended_well(pulse, camera):
+        return "it ended in good order"
+    if pulse and _left_well(pulse, camera, state.line_id):
+        return f"it ended in good order, and is line {pulse.beat.line_id}'s by now"
+    if not has_room:
+        return ""
+    if name in state.crowded_out and camera is None:
+        return "it is another line's by now, or heard of no more"
+    if now - max(_heard(camera, pulse.beat if pulse else None, missed)) > FORGOTTEN_AFTER:
+        return "nothing was heard of it for a day: it counts as taken away"
+    return ""
+
+
+def _stand(
+    state: LineState, camera: Camera | None, pulse: Pulse | None, is_missed: bool,
+    policy: LinePolicy, now: datetime, since: datetime,
+) -> tuple[_Sight, str]:  # fmt: skip
+    """Of a camera that is watched."""
+    limit = timedelta(seconds=policy.silent_after_s)
+    is_late = camera is not None and camera.late_since is not None
+    if camera is not None and _is_near(camera.proved_at, now, limit) and not (is_late and is_missed):
+        if pulse and pulse.is_of_two:
+            return _Sight.SILENT, _TWO_WORKERS
+        return _Sight.WELL, "its frames are scored in time again"
+    why = _why(state, camera, pulse, policy, now)
+    if not why and is_late and is_missed:
+        return _Sight.STAYS, ""
+    if not why:
+        return _Sight.WELL, "its worker runs, and its silence is all right"
+    # A start that lies ahead is a wrong clock. It must not put the alarm off.
+    began = max(since, pulse.since) if pulse and pulse.since <= now else since
+    return (_Sight.SILENT if is_missed or now - began > limit else _Sight.UNPROVED), why
 
 
 def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
