@@ -83,7 +83,7 @@ def main(
     }
     place = _workplace(data, facts)
     prepared = _prepare(data, place, size, quick, same_part)
-    weights = _encoder(place, encoder, encoder_weights)
+    weights, levels = _encoder(place, encoder, encoder_weights)
     rows: dict[str, dict[str, Any]] = {}
     for name in chosen:
         folder = place / name
@@ -94,6 +94,7 @@ def main(
             test=prepared.test,
             encoder=encoder,
             encoder_weights=str(weights),
+            levels=list(levels),
             minutes=1 if quick else minutes,
             threads=threads,
             out=str(folder),
@@ -122,6 +123,7 @@ def main(
     found = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         **facts,
+        "levels": list(levels),
         "same_part": same_part,
         "images": {
             "train": len(prepared.train),
@@ -184,17 +186,18 @@ def _prepare(data: Path, place: Path, size: int, quick: bool, same_part: int | N
     )
 
 
-def _encoder(place: Path, name: str, weights: Path | None) -> Path:
-    """The encoder's tensors under timm's names, for whoever is given them."""
+def _encoder(place: Path, name: str, weights: Path | None) -> tuple[Path, tuple[int, ...]]:
+    """The encoder's tensors under timm's names, for whoever is given them; and the levels that CFLOW looks at."""
     from safetensors.torch import save_file
 
+    from pipeline.detectors.cflow.config import CflowConfig
     from pipeline.detectors.encoder import pretrained_encoder
 
     target = place / "encoder.safetensors"
     if not target.exists():
         whole = pretrained_encoder(name, weights, (0, 1, 2, 3, 4))
         save_file({key: value.contiguous() for key, value in whole.net.state_dict().items()}, target)
-    return target
+    return target, CflowConfig().levels
 
 
 def _command(name: str, what: str, folder: Path) -> list[str]:

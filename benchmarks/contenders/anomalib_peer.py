@@ -14,8 +14,6 @@ from stand import Job, main
 
 _BLOCKS = {"tf_efficientnet_lite0": ("blocks.0", "blocks.1", "blocks.2", "blocks.4", "blocks.6")}
 """timm's names of the feature levels; other encoders of this kind name theirs so, too."""
-_LEVELS = {"patchcore": (2, 3), "cflow": (2, 3, 4)}
-"""Each method's own default: strides 8 and 16, and CFLOW's 32 beside."""
 _CORESET = {"patchcore": 0.002}
 """The share of fibres kept. The default, 0.1, takes hours of greedy choice on one core, and 0.01 takes one."""
 
@@ -99,7 +97,7 @@ def _model(job: Job) -> Any:
 
     if job.method == "fastflow":
         return _fastflow(job)
-    layers = [_BLOCKS[job.encoder][level] for level in _LEVELS[job.method]]
+    layers = [_BLOCKS[job.encoder][level] for level in job.levels]
     common = {"backbone": job.encoder, "layers": layers, "pre_trained": False, "evaluator": False, "visualizer": False}
     if job.method == "patchcore":
         model = Patchcore(**common, coreset_sampling_ratio=_CORESET["patchcore"])

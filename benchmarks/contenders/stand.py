@@ -31,6 +31,7 @@ class Job:
     encoder: str
     encoder_weights: str
     """State dict of timm's features_only network, as safetensors."""
+    levels: list[int]
     minutes: float
     """Training may take about so long."""
     threads: int

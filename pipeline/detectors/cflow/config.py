@@ -15,8 +15,8 @@ class CflowConfig(BaseModel):
 
     encoder: str = "tf_efficientnet_lite0"
     """timm's name of it."""
-    levels: tuple[int, ...] = (2, 3)
-    """timm's feature levels; level i has stride 2^(i + 1) in most encoders. A coarser one blurs where a defect lies."""
+    levels: tuple[int, ...] = (2, 3, 4)
+    """timm's feature levels; level i has stride 2^(i + 1) in most encoders."""
     patch_px: int = Field(default=32, ge=8)
     """The shortest side of a frame that can be scored. Frames are never cut up: the flow takes any number of fibres."""
     contrast_px: int = Field(default=64, ge=0)
