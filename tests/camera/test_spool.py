@@ -13,6 +13,7 @@ from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool.record import PREFIX, encode
 from workers.camera.spool.recovery import Found
 from workers.camera.spool.segment import SpoolFullError
+from workers.camera.spool.state import NewerSpoolError
 from workers.camera.spool.store import DamagedRecordsError, Spool, SpoolInUseError
 
 pytestmark = pytest.mark.unit
@@ -213,6 +214,20 @@ def test_two_workers_never_share_a_spool(tmp_path: Path) -> None:
         Spool(tmp_path, ROOMY)
     spool.close()
     Spool(tmp_path, ROOMY).close()
+
+
+def test_the_frames_of_a_newer_andon_are_not_taken_for_damage(tmp_path: Path, parcel: MakeParcel) -> None:
+    spool = Spool(tmp_path, ROOMY)
+    spool.append(parcel(0))
+    spool.checkpoint({})
+    spool.close()
+    (tmp_path / "state.json").write_text('{"version": 2, "position": "elsewhere"}')
+    (segment,) = segments(tmp_path)
+    left = segment.read_bytes().replace(b"AFS1", b"AFS2")
+    segment.write_bytes(left)
+    with pytest.raises(NewerSpoolError, match="run that one until its frames are sent"):
+        Spool(tmp_path, ROOMY)
+    assert segment.read_bytes() == left
 
 
 def test_damaged_state_is_set_aside_and_the_frames_still_go_out(tmp_path: Path, parcel: MakeParcel) -> None:

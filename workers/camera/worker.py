@@ -51,8 +51,8 @@ def run(
 ) -> Mapping[Owner, Tally]:
     """Works until `stop` is set, the time is over, or every source has ended. Returns the final tallies.
 
-    Raises TopicError when the topics are found wrong at the first contact, SpoolInUseError, SourceError for a
-    source whose extra is not installed, WorkerError.
+    Raises TopicError when the topics are found wrong at the first contact, SpoolInUseError, NewerSpoolError,
+    SourceError for a source whose extra is not installed, WorkerError.
     """
     worker = _Worker(config, settings, frames_per_camera)
     metrics = CameraMetrics(worker.feeders, worker.buffer, worker.ledger.snapshot, worker.heartbeat_age_s)

@@ -39,6 +39,7 @@ def run(
     from workers.camera import worker
     from workers.camera.config import read_camera_config
     from workers.camera.sources.base import SourceError
+    from workers.camera.spool.state import NewerSpoolError
     from workers.camera.spool.store import SpoolInUseError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -60,7 +61,7 @@ def run(
     except (ConfigError, SettingsError) as error:
         typer.echo(f"andon camera: {error}", err=True)
         raise typer.Exit(2) from error
-    except (OSError, SourceError, SpoolInUseError, TopicError, worker.WorkerError) as error:
+    except (OSError, SourceError, SpoolInUseError, NewerSpoolError, TopicError, worker.WorkerError) as error:
         typer.echo(f"andon camera: {error}", err=True)
         raise typer.Exit(1) from error
     _print_summary(tallies)

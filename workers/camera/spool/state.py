@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 _FILE = "state.json"
 
 
+class NewerSpoolError(RuntimeError):
+    """A later Andon left frames here. Read as damage, they would be deleted."""
+
+
 class Position(NamedTuple):
     """Everything before it has been acknowledged."""
 
@@ -64,13 +68,19 @@ def save_state(folder: Path, position: Position, tallies: Mapping[Owner, Tally])
 
 def load_state(folder: Path) -> tuple[Position, dict[Owner, Tally]]:
     """Tallies without what waited: the segments tell that. A damaged file is set aside, never a reason to stand
-    still: the frames in the segments go out all the same."""
+    still: the frames in the segments go out all the same. Raises NewerSpoolError."""
     path = folder / _FILE
     try:
         state = _State.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return Position(), {}
     except ValidationError as error:
+        version = next((one["input"] for one in error.errors() if one["loc"] == ("version",)), None)
+        if isinstance(version, int) and version > 1:
+            raise NewerSpoolError(
+                f"{path} is of version {version}, which a newer Andon wrote: run that one until its frames are sent, "
+                "or give this worker another spool folder"
+            ) from error
         log.error("%s is damaged and was set aside; the counts of former boots start from the spool: %s", path, error)
         path.replace(path.with_suffix(".damaged"))
         return Position(), {}

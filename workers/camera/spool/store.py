@@ -41,7 +41,7 @@ class Spool:
     `begin_checkpoint` returns."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Raises SpoolInUseError, or OSError when the folder can't be used."""
+        """Raises SpoolInUseError, NewerSpoolError, or OSError when the folder can't be used."""
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         self._folder = folder
