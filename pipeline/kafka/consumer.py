@@ -210,8 +210,18 @@ class ConsumerLoop(Generic[Result]):
         seen, ready = 0, True
         pending: _Pending[Result] | None = None
         anew = Anew(consumer)
+        began_s = tell_at_s = time.monotonic()
         while not self._stop.is_set():
             anew.begin()
+            if not rebalances.count and time.monotonic() - tell_at_s > _TELL_AGAIN_S:
+                tell_at_s = time.monotonic()
+                waited_s = tell_at_s - began_s
+                log.warning(
+                    "group %s has not taken this member in for %.0f s, so it reads nothing: the broker that "
+                    "coordinates it does not answer, or another member is at work on a long batch",
+                    self._options.group,
+                    waited_s,
+                )
             # What waits for its commit must not wait for records that may never come.
             batch = self._poll(consumer, timeout_ms=_GLANCE_MS if pending else 200)
             self._undone = batch
@@ -223,9 +233,9 @@ class ConsumerLoop(Generic[Result]):
             if not ready:
                 _rewind(consumer, batch)
                 continue
-            began_s = time.monotonic()
+            work_began_s = time.monotonic()
             result = self._step.work(batch) if batch or self._options.ticks else None
-            self._size.took(len(batch), time.monotonic() - began_s)
+            self._size.took(len(batch), time.monotonic() - work_began_s)
             before, pending = pending, None
             if before and not self._delivered(consumer, before, batch, rebalances):
                 continue

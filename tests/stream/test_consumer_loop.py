@@ -351,6 +351,17 @@ def test_the_log_tells_why_no_broker_answers_although_nothing_waits_for_it(
         )
 
 
+def test_the_log_tells_of_a_group_that_takes_no_member_in(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker answered all but its group's members (Kafka's own fault, on a starved machine): nothing was said."""
+    monkeypatch.setattr(consumer, "_TELL_AGAIN_S", 0.1)
+    monkeypatch.setattr(KafkaConsumer, "poll", lambda *_, **__: time.sleep(0.05) or {})
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,))
+    with running(settings, options, Collect()):
+        wait_until(lambda: f"group {options.group} has not taken this member in for" in caplog.text)
+
+
 def test_a_right_that_is_missing_while_the_step_gets_ready_ends_the_loop(settings: Settings) -> None:
     class Refused(Collect):
         def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
