@@ -73,6 +73,12 @@ class _Meters:
         )
         self._dead = metrics.Counter("andon_frames_dead", "Frames dead-lettered, by reason.", ("reason",))
         self._lag = metrics.Gauge("andon_frames_lag", "Frames of this replica's partitions that wait in Kafka.")
+        self._model = metrics.Gauge(
+            "andon_recipe_model",
+            "1 for the model by which this replica judges a recipe's frames, 0 for one that it had before.",
+            ("recipe", "model"),  # type: ignore[arg-type]
+        )
+        self._models: set[tuple[str, str]] = set()
         self._waiting = metrics.Gauge("andon_replica_waiting", "1 while a delivery waits for Redis or Kafka.")
         self._stage = metrics.Histogram(
             "andon_stage_ms",
@@ -96,9 +102,13 @@ class _Meters:
         if self._tracer:
             score_spans(self._tracer, scored)
 
-    def standing(self, lag: int, waiting: bool) -> None:
+    def standing(self, lag: int, waiting: bool, catalog: Catalog) -> None:
         self._lag.set(lag)
         self._waiting.set(waiting)
+        now = {(name, loaded.model.hash) for name, loaded in catalog.recipes.items()}
+        self._models |= now
+        for recipe, model in self._models:  # Ray goes on telling what was set last
+            self._model.set((recipe, model) in now, {"recipe": recipe, "model": model})
 
 
 def _authorise(request: Request) -> None:
@@ -207,7 +217,7 @@ class Inspector:
         if self._thread is None or self._loop is None or self._config is None:
             return
         state = self._loop.state
-        self._meters.standing(sum(state.lag.values()), state.waiting_for is not None)
+        self._meters.standing(sum(state.lag.values()), state.waiting_for is not None, self._catalog)
         if not self._thread.is_alive():
             raise RuntimeError(f"the poll thread is dead: {self._failure}")
         still_s = time.monotonic() - state.last_turn_monotonic_s

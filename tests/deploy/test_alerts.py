@@ -120,3 +120,17 @@ def test_workers_with_other_policies_are_told_of_unless_a_roll_out_has_just_begu
     assert fires(promtool, rules, "AndonPoliciesDiffer", digests("a", "b", "b"), "11m")
     assert not fires(promtool, rules, "AndonPoliciesDiffer", digests("a", "b"), "9m")
     assert not fires(promtool, rules, "AndonPoliciesDiffer", digests("a", "a"), "11m")
+
+
+def test_replicas_that_judge_a_recipe_by_different_models_are_told_of(promtool: Path, rules: Path) -> None:
+    """A bundle was replaced in its place: the replicas that came later had another."""
+
+    def judging(*found: tuple[str, str, int]) -> dict[str, str]:
+        return {
+            f'ray_andon_recipe_model{{{HERE}, replica="{n}", recipe="{recipe}", model="{model}"}}': f"{value}x80"
+            for n, (recipe, model, value) in enumerate(found)
+        }
+
+    assert fires(promtool, rules, "AndonModelsDiffer", judging(("r", "a", 1), ("r", "b", 1)), "11m")
+    assert not fires(promtool, rules, "AndonModelsDiffer", judging(("r", "a", 1), ("r", "b", 1)), "9m")
+    assert not fires(promtool, rules, "AndonModelsDiffer", judging(("r", "a", 0), ("r", "b", 1), ("s", "c", 1)), "11m")
