@@ -32,9 +32,20 @@ def schema_of(values_file: Path) -> dict[str, Any]:
 
 
 def _section(node: yaml.MappingNode, properties: dict[str, Any]) -> dict[str, Any]:
-    """Sections in it are required: Helm takes one that is left empty (`kafka:`) for a wish to have none at all."""
-    sections = [key.value for key, value in node.value if isinstance(value, yaml.MappingNode) and value.value]
-    return closed(properties, required=sections) if sections else closed(properties)
+    """Sections in it and values that are something by default are required: Helm takes one that is left empty
+    (`kafka:`, `certKey:`) for a wish to have none at all. What is nothing by default may be left empty."""
+    wanted = [
+        key.value
+        for key, value in node.value
+        if _is_something(value) and "null" not in properties[key.value].get("type", "")
+    ]
+    return closed(properties, required=wanted) if wanted else closed(properties)
+
+
+def _is_something(value: yaml.Node) -> bool:
+    if isinstance(value, yaml.ScalarNode):
+        return yaml.safe_load(yaml.serialize(value)) not in (None, "")
+    return bool(value.value)
 
 
 def _properties(node: yaml.MappingNode, lines: list[str]) -> dict[str, Any]:

@@ -311,7 +311,8 @@ PARTS: dict[str, Schema] = {
         {
             "requests": {"description": "Reserved.", **_amounts("reserved")},
             "limits": {"description": "At most.", **_amounts("at most")},
-        }
+        },
+        required=["requests", "limits"],
     ),
     "Tolerations": {
         "type": "array",

@@ -48,12 +48,19 @@ def test_a_name_that_yaml_has_another_meaning_for_stays_a_name(plant: Render) ->
         "images.pullSecrets[0]", "priorityClassName", "redis.existingSecret", "bundles.claim.existingClaim",
         "console.data.existingClaim",
         "kafka.users.alerting.existingSecret", "cameras.spool.storageClass", "inference.worker.runtimeClassName",
+        "inference.http.existingSecret", "inference.faultTolerance.existingSecret", "kafka.tls.existingSecret",
     )  # fmt: skip
     other, found = (
         rendered(plant.mode, "--set-string", ",".join(f"{key}={name}" for key in keys)).objects
         for name in ("other", "yes")
     )
     assert repr(found) == repr(other).replace("'other'", "'yes'")
+
+
+def test_what_is_nothing_by_default_may_be_left_empty(plant: Render) -> None:
+    """`extraEnv:` with its list commented out is null."""
+    empty = ("extraEnv", "inference.extraEnv", "networkPolicy.kafka.morePorts", "console.hosts", "priorityClassName")
+    assert rendered(plant.mode, "--set", ",".join(f"{key}=null" for key in empty)).objects
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode.values in ("plant", "second-factory")], ids=str)

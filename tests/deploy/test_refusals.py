@@ -48,6 +48,12 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"monitoring": None}, ["missing property 'monitoring'"]),
         ("minimal", {"kafka.tls": None}, ["at '/kafka': missing property 'tls'"]),
         ("minimal", {"kafka.bootstrap": None}, ["kafka.bootstrap is empty: set it to host:port"]),
+        ("minimal", {"redis.url": None}, ["no Redis: set redis.url to yours"]),
+        ("plant", {"kafka.auth.certKey": None}, ["at '/kafka/auth': missing property 'certKey'"]),
+        ("plant", {"inference.terminationGracePeriodS": None}, ["missing property 'terminationGracePeriodS'"]),
+        ("plant", {"console.proxy.enabled": None}, ["at '/console/proxy': missing property 'enabled'"]),
+        ("plant", {"networkPolicy.apiServer.ports": None}, ["missing property 'ports'"]),
+        ("minimal", {"alerting.resources.limits": None}, ["at '/alerting/resources': missing property 'limits'"]),
         # Names.
         ("minimal", {"fullnameOverride": "a-name-of-thirty-eight-characters-long"}, ["maxLength", "37"]),
         # From a million on Helm writes 1e+06, which is no duration and no whole number to Kubernetes.

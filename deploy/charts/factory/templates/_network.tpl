@@ -102,7 +102,7 @@
 
 {{- define "factory.toKafka" -}}
 - ports:
-    {{- range .Values.kafka.bootstrap | default "" | splitList "," | concat .Values.networkPolicy.kafka.morePorts | uniq }}
+    {{- range .Values.kafka.bootstrap | default "" | splitList "," | concat (.Values.networkPolicy.kafka.morePorts | default list) | uniq }}
     - {port: {{ splitList ":" (toString .) | last | int }}, protocol: TCP}
     {{- end }}
   {{- with .Values.networkPolicy.kafka.to }}
@@ -121,7 +121,7 @@
     - {port: 6379, protocol: TCP}
 {{- else }}
 - ports:
-    - {port: {{ (include "factory.endpoint" (list .Values.redis.url) | fromYaml).port }}, protocol: TCP}
+    - {port: {{ (include "factory.endpoint" (list (.Values.redis.url | default "")) | fromYaml).port }}, protocol: TCP}
   {{- with .Values.networkPolicy.redis.to }}
   to:
     {{- toYaml . | nindent 4 }}

@@ -1,6 +1,6 @@
 {{/* extraEnv of all, and of a component. Call with (list $ component-values). */}}
 {{- define "factory.extraEnv" -}}
-{{- with concat (index . 0).Values.extraEnv ((index . 1).extraEnv | default list) }}
+{{- with concat ((index . 0).Values.extraEnv | default list) ((index . 1).extraEnv | default list) }}
 {{- toYaml . }}
 {{- end }}
 {{- end }}
