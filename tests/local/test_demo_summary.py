@@ -20,7 +20,7 @@ WELL = Summary(
     not_ok=20,
     alarms=2,
     holds=2,
-    capture_to_score_ms={},
+    capture_to_score_ms={"p50": 120.0, "p99": 680.0},
     capture_to_hold_ms=0.0,
     plc_stops_proved=2,
     capture_to_coil_ms={},
@@ -61,3 +61,10 @@ def test_too_few_frames_for_a_burst_are_told_of() -> None:
 def test_a_capture_that_ended_before_the_burst_is_told_of() -> None:
     said = failings(run(Options(seconds=5)), replace(WELL, captured=40))
     assert said[1] == "--seconds 5 ended the capture after 40 frames: give more"
+
+
+def test_a_machine_that_is_too_slow_is_told_of() -> None:
+    late = replace(WELL, capture_to_score_ms={"p50": 40_000.0, "p99": 95_000.0}, planted=12)
+    said = failings(run(Options(frames=100)), late)
+    assert said[1].startswith("frames waited 95 s for their scores, and after 60 s no line is stopped")
+    assert len(said) == 2

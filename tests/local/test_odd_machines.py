@@ -3,6 +3,7 @@
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,6 +45,29 @@ def test_ray_has_a_token_where_the_user_has_no_home(monkeypatch: pytest.MonkeyPa
     assert len(token_for_this_run()["RAY_AUTH_TOKEN"]) == 64
     monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
     assert token_for_this_run() == {}
+
+
+@pytest.mark.unit
+def test_a_user_without_any_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No HOME and no entry in /etc/passwd: a trace of pathlib's."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", _nobody)
+    with pytest.raises(ServiceError, match=r"no home folder.*name a folder in HOME"):
+        kafka_classpath(lambda _: None)
+
+
+def _nobody(uid: int) -> None:
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+
+@pytest.mark.unit
+def test_a_full_folder_for_temporary_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray said 'timed out during startup', and we advised to free memory."""
+    room = {str(tmp_path): 2**30, "/small": 2**16}
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=room[str(folder)]))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/small")
+    assert "that holds /small is full" in Inference(tmp_path, tmp_path / "serve.log", {}).full_disk
 
 
 @pytest.mark.unit

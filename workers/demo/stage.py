@@ -17,6 +17,8 @@ BURST_CAMERA = 0
 """The camera of each line that sees the burst of defective cells."""
 BURST_STARTS_AT = 0.55
 """Of the way through that camera's frames."""
+MAX_AGE_S = 60
+"""On a laptop that also trains or compiles, scoring may lag; the demo shall still stop its lines."""
 _SEED = 20261122
 
 
@@ -149,8 +151,7 @@ def _write_policies(folder: Path, plc: PlcPorts) -> Path:
         },
     }
     content = {
-        # 60 s: on a laptop that also trains or compiles, scoring may lag; the demo shall still stop its lines.
-        "defaults": {"k": 3, "n": 8, "action": "HOLD", "max_age_s": 60, "on_loss": "hold-on-loss"},
+        "defaults": {"k": 3, "n": 8, "action": "HOLD", "max_age_s": MAX_AGE_S, "on_loss": "hold-on-loss"},
         "lines": {line: {"actuator": actuator | {"timeout_s": 3}} for line, actuator in actuators.items()},
     }
     return _write(folder / "policies.yaml", content)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from workers.demo.run import Run
-from workers.demo.stage import LINES, is_planted
+from workers.demo.stage import LINES, MAX_AGE_S, is_planted
 from workers.demo.view import percentile
 
 
@@ -59,6 +59,13 @@ def failings(run: Run, summary: Summary) -> list[str]:
     if running:
         found.append(f"not stopped at the PLC: {', '.join(running)}")
     options = run.options
+    slowest_s = summary.capture_to_score_ms["p99"] / 1000
+    if running and slowest_s > MAX_AGE_S:
+        found.append(
+            f"frames waited {slowest_s:.0f} s for their scores, and after {MAX_AGE_S} s no line is stopped: this "
+            f"machine is slow or busy now; --fps {options.fps / 2:g} offers it half"
+        )
+        return found
     whole = options.burst * len(LINES)
     if running and summary.planted < whole:
         found.append(

@@ -51,6 +51,11 @@ class Inference(LocalServer):
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
 
+    @property
+    def _writes_in(self) -> tuple[Path, ...]:
+        """Ray has its sockets and logs in a folder for temporary files, which may be another disk."""
+        return (self.log.parent, Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"))
+
     def reconfigure(self, changes: Mapping[str, Any]) -> None:
         """`serve deploy` of the same application with other options, while it runs. Raises ServiceError."""
         self._write_config(changes)

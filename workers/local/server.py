@@ -51,13 +51,19 @@ class LocalServer(ABC):
 
     @property
     def full_disk(self) -> str:
-        """What to do where the disk is full, which ends a broker and leaves it no room to say so; else nothing."""
-        try:
-            free = shutil.disk_usage(self.log.parent).free
-        except OSError:
-            return ""
-        said = f"The disk that holds {self.log.parent} is full: make room on it and start again. The data is kept"
-        return said if free < _FULL_BYTES else ""
+        """What to do where a disk is full, which ends a broker and leaves it no room to say so; else nothing."""
+        for folder in self._writes_in:
+            try:
+                free = shutil.disk_usage(folder).free
+            except OSError:
+                continue
+            if free < _FULL_BYTES:
+                return f"The disk that holds {folder} is full: make room on it and start again. The data is kept"
+        return ""
+
+    @property
+    def _writes_in(self) -> tuple[Path, ...]:
+        return (self.log.parent,)
 
     def start(self, timeout_s: float | None = None) -> None:
         """Start it and return once it serves requests."""
