@@ -77,13 +77,19 @@ class Engine(nn.Module):
 
 
 def open_graph(path: Path, runtime: GraphRuntime, single: bool, threads: int | None = None) -> Engine:
-    """threads: torch's own number where none is given. Raises RuntimeMissingError."""
+    """threads: torch's own number where none is given. Raises RuntimeMissingError, or BundleError for a graph that the
+    engine cannot open."""
     threads = threads or torch.get_num_threads()
     try:
         run = _onnx(path, threads) if runtime == "onnx" else _openvino(path, threads)
     except ImportError as error:
         raise RuntimeMissingError(
             f"runtime {runtime!r} needs the package {_PACKAGE[runtime]}: {install('runtimes')}"
+        ) from error
+    except Exception as error:  # each engine has kinds of its own
+        raise BundleError(
+            f"{_PACKAGE[runtime]} cannot open {path}, which is damaged or of another release: export the bundle again "
+            f"with the packages that are to run it ({str(error).splitlines()[0]})"
         ) from error
     return Engine(run, single)
 

@@ -77,8 +77,8 @@ def export_bundle(
     """Writes the bundle to `out`, which may be `bundle` itself, with graphs in a folder named as the runtime.
 
     frames: to compare on; made-up ones beside them where the model takes any size, or there are none. Raises
-    ExportError, and leaves no graphs behind, when a network cannot be exported or the engine differs from torch by more
-    than the tolerance.
+    ExportError, and leaves the graphs that were there, if any, when a network cannot be exported or the engine differs
+    from torch by more than the tolerance.
     """
     reference = load_detector(bundle, "cpu")
     info = reference.info
@@ -93,8 +93,7 @@ def export_bundle(
     copy_bundle(bundle, out, info)
     # Beside the bundle's own graphs until they are proven: whoever is killed meanwhile leaves none that a recipe takes.
     draft_of = out / _DRAFT
-    for former in (out / runtime, draft_of):
-        shutil.rmtree(former, ignore_errors=True)
+    shutil.rmtree(draft_of, ignore_errors=True)
     place = draft_of / runtime
     place.mkdir(parents=True)
     try:
@@ -118,6 +117,8 @@ def export_bundle(
         done = draft.model_copy(update={"parity": {name: float(value) for name, value in asdict(found).items()}})
         write_whole(place / EXPORT, done.model_dump_json(indent=2) + "\n")
         to_disk(*place.iterdir())
+        if (out / runtime).is_symlink() or (out / runtime).exists():
+            (out / runtime).rename(draft_of / "former")
         place.rename(out / runtime)
         names_to_disk([out])
     finally:

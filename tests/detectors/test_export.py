@@ -1,5 +1,6 @@
 """Other engines say what torch says, or the export refuses; a recipe runs them."""
 
+import errno
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.detectors.runtimes import EXPORT, Engine, GraphRuntime, RuntimeMissingError
+from pipeline.detectors.runtimes import EXPORT, SUFFIX, Engine, GraphRuntime, RuntimeMissingError, open_graph
 from pipeline.recipes import Recipe, load_catalog
 from pipeline.training import export as export_module
 from pipeline.training.export import ExportError, Parity, compare, export_bundle, synthetic_frames
@@ -140,6 +141,15 @@ def test_damaged_graphs_and_graphs_of_other_weights_are_refused(
         load_detector(folder, "cpu", "onnx")
 
 
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_graph_that_the_engine_cannot_open_is_refused(runtime: GraphRuntime, tmp_path: Path) -> None:
+    """Written by a newer exporter than a replica's engine knows, for instance: its hash is right."""
+    path = tmp_path / f"noise{SUFFIX[runtime]}"
+    path.write_bytes(b"of another release")
+    with pytest.raises(BundleError, match=rf"cannot open {path}.*export the bundle again"):
+        open_graph(path, runtime, single=True)
+
+
 def test_an_engine_that_says_something_else_is_refused(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +183,23 @@ def test_graphs_lie_in_the_bundle_only_once_they_are_proven(
     assert while_compared[out] is False
     assert load_detector(out, "cpu", "onnx")
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"onnx"}
+
+
+def test_an_export_that_fails_leaves_the_graphs_that_are_there(
+    exported: Callable[[str, GraphRuntime], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that starts meanwhile, or afterwards, runs them: they are of the same weights."""
+    import shutil
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = Path(shutil.copytree(exported("cflow", "onnx"), tmp_path / "copy"))
+    monkeypatch.setattr(export_module, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        export_bundle(folder, folder, "onnx")
+    assert load_detector(folder, "cpu", "onnx")
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"onnx"}
 
 
 def test_comparison_sees_a_changed_rank(bundles: dict[str, Path]) -> None:
