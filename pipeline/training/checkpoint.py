@@ -103,7 +103,7 @@ def load_checkpoint(
     if progress.fingerprint != fingerprint:
         say(
             f"note: the checkpoint in {folder}, of {progress.step} steps, is of a training with other images or "
-            "options: this one begins anew and takes its place"
+            "options, or of another release: this one begins anew and takes its place"
         )
         return None
     groups: dict[str, dict[str, Tensor]] = {}

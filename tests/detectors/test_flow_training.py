@@ -21,6 +21,7 @@ from pipeline.detectors.encoder import Encoder, pretrained_encoder
 from pipeline.detectors.registry import load_detector
 from pipeline.errors import AndonError
 from pipeline.frames import Mode
+from pipeline.training.cflow import flow_training
 from pipeline.training.cflow.fit import fit_model, train_cflow, with_highest
 from pipeline.training.cflow.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
 from pipeline.training.checkpoint import Progress
@@ -88,6 +89,15 @@ def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
         fibres(), None, AS_THEY_ARE, TINY_CFLOW, replace(PLAN, seed=1), tmp_path, on_step=lambda p: seen.append(p.step)
     )
     assert seen[0] == 1
+
+
+def test_a_checkpoint_of_another_release_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_training, "METHOD_VERSION", flow_training.METHOD_VERSION - 1)
+    train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path)
+    monkeypatch.undo()
+    said: list[str] = []
+    train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, say=said.append)
+    assert ["of another release" in one for one in said] == [True]
 
 
 def test_a_checkpoint_is_not_continued_with_other_normals_held_out(tmp_path: Path) -> None:

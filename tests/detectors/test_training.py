@@ -25,7 +25,7 @@ from pipeline.training.images import data
 from pipeline.training.images.data import DataError, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.normals import read_normals
-from pipeline.training.radar import fit
+from pipeline.training.radar import fit, noise_training
 from pipeline.training.radar.feature_front import as_many_as_fit
 from pipeline.training.radar.fit import fit_gain, train_radar
 from pipeline.training.radar.noise_training import NoisePlan, draw_patches, train_noise_predictor
@@ -75,6 +75,16 @@ def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
     )
     assert seen[0] == 1
     assert [f"the checkpoint in {tmp_path}, of 6 steps, is of a training with other" in one for one in said] == [True]
+
+
+def test_a_checkpoint_of_another_release_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its network may have other weights: an upgrade in the middle of a training ended in a trace."""
+    monkeypatch.setattr(noise_training, "METHOD_VERSION", noise_training.METHOD_VERSION - 1)
+    train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
+    monkeypatch.undo()
+    said: list[str] = []
+    train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, say=said.append)
+    assert ["of another release" in one for one in said] == [True]
 
 
 def test_nothing_is_said_of_a_checkpoint_that_is_not_there_or_goes_on(tmp_path: Path) -> None:

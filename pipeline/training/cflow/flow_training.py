@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.detectors.cflow.config import CflowConfig
+from pipeline.detectors.cflow.config import METHOD_VERSION, CflowConfig
 from pipeline.detectors.cflow.features import Whitening, fibres_of
 from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference
@@ -279,7 +279,7 @@ def _rate_factor(done: float, warmup: float) -> float:
 
 
 def _fingerprint(fibres: Fibres, held_out: Fibres | None, config: CflowConfig, plan: FlowPlan) -> str:
-    facts = {**asdict(plan), "config": config.model_dump(mode="json")}
+    facts = {**asdict(plan), "version": METHOD_VERSION, "config": config.model_dump(mode="json")}
     del facts["checkpoint_every_s"]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for part in (fibres, held_out):

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.detectors.radar.border import closeness
-from pipeline.detectors.radar.config import SCORING_ONLY, RadarConfig
+from pipeline.detectors.radar.config import METHOD_VERSION, SCORING_ONLY, RadarConfig
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas
 from pipeline.training.checkpoint import (
     Progress,
@@ -166,8 +166,13 @@ def _rate_factor(plan: NoisePlan, step: int, done: float) -> float:
 
 
 def fingerprint(images: Sequence[Tensor], config: RadarConfig, plan: NoisePlan) -> str:
-    """Scoring settings are left out: they can be changed without training again."""
-    facts = {**asdict(plan), "config": config.model_dump(mode="json", exclude=set(SCORING_ONLY))}
+    """Scoring settings are left out: they can be changed without training again. The version is of the code, whose
+    networks of another release may have the same settings."""
+    facts = {
+        **asdict(plan),
+        "version": METHOD_VERSION,
+        "config": config.model_dump(mode="json", exclude=set(SCORING_ONLY)),
+    }
     del facts["checkpoint_every_s"]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for image in images:
