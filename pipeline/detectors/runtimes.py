@@ -89,7 +89,7 @@ def open_graph(path: Path, runtime: GraphRuntime, single: bool, threads: int | N
     except Exception as error:  # each engine has kinds of its own
         raise BundleError(
             f"{_PACKAGE[runtime]} cannot open {path}, which is damaged or of another release: export the bundle again "
-            f"with the packages that are to run it ({str(error).splitlines()[0]})"
+            f"with the packages that are to run it ({next(iter(str(error).splitlines()), type(error).__name__)})"
         ) from error
     return Engine(run, single)
 
