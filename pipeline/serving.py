@@ -26,7 +26,7 @@ from pipeline.frames import FrameError
 from pipeline.groups import INSPECTION
 from pipeline.inspection import Inspection
 from pipeline.kafka.admin import await_topics
-from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
+from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, LoopState
 from pipeline.kafka.publisher import Publisher
 from pipeline.maps import MapStore
 from pipeline.recipes import Catalog, Recipe, load_catalog
@@ -73,6 +73,9 @@ class _Meters:
         )
         self._dead = metrics.Counter("andon_frames_dead", "Frames dead-lettered, by reason.", ("reason",))
         self._lag = metrics.Gauge("andon_frames_lag", "Frames of this replica's partitions that wait in Kafka.")
+        self._deleted = metrics.Gauge(
+            "andon_frames_deleted_unread", "Frames that Kafka deleted before this replica read them, since its start."
+        )
         self._model = metrics.Gauge(
             "andon_recipe_model",
             "1 for the model by which this replica judges a recipe's frames, 0 for one that it had before.",
@@ -102,9 +105,10 @@ class _Meters:
         if self._tracer:
             score_spans(self._tracer, scored)
 
-    def standing(self, lag: int, waiting: bool, catalog: Catalog) -> None:
-        self._lag.set(lag)
-        self._waiting.set(waiting)
+    def standing(self, loop: LoopState, catalog: Catalog) -> None:
+        self._lag.set(sum(loop.lag.values()))
+        self._waiting.set(loop.waiting_for is not None)
+        self._deleted.set(loop.deleted_unread)
         now = {(name, loaded.model.hash) for name, loaded in catalog.recipes.items()}
         self._models |= now
         for recipe, model in self._models:  # Ray goes on telling what was set last
@@ -217,7 +221,7 @@ class Inspector:
         if self._thread is None or self._loop is None or self._config is None:
             return
         state = self._loop.state
-        self._meters.standing(sum(state.lag.values()), state.waiting_for is not None, self._catalog)
+        self._meters.standing(state, self._catalog)
         if not self._thread.is_alive():
             raise RuntimeError(f"the poll thread is dead: {self._failure}")
         still_s = time.monotonic() - state.last_turn_monotonic_s

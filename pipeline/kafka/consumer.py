@@ -120,6 +120,8 @@ class LoopState:
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
     batches: int = 0
     records: int = 0
+    deleted_unread: int = 0
+    """Records that Kafka deleted before they were read here."""
     commits_lost: int = 0
     """Commits refused because the partitions had moved on; their batches were read again elsewhere."""
 
@@ -304,7 +306,7 @@ class ConsumerLoop(Generic[Result]):
             return []
         self.state.lag = self._lag.of(consumer)
         batch = [incoming(record) for records in polled.values() for record in records]
-        self._expired.tell(batch)
+        self.state.deleted_unread += self._expired.tell(batch)
         for record in batch:
             if record.unreadable:
                 log.error("%s can't be read: %s", record.place, record.unreadable)

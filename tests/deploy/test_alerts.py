@@ -134,3 +134,10 @@ def test_replicas_that_judge_a_recipe_by_different_models_are_told_of(promtool: 
     assert fires(promtool, rules, "AndonModelsDiffer", judging(("r", "a", 1), ("r", "b", 1)), "11m")
     assert not fires(promtool, rules, "AndonModelsDiffer", judging(("r", "a", 1), ("r", "b", 1)), "9m")
     assert not fires(promtool, rules, "AndonModelsDiffer", judging(("r", "a", 0), ("r", "b", 1), ("s", "c", 1)), "11m")
+
+
+def test_frames_and_scores_that_kafka_deleted_unread_are_told_of(promtool: Path, rules: Path) -> None:
+    for name in ("ray_andon_frames_deleted_unread", "andon_alerting_deleted_unread_total"):
+        series = f'{name}{{{HERE}, pod="a"}}'
+        assert fires(promtool, rules, "AndonDeletedUnread", {series: "0x4 7x40"}, "4m")
+        assert not fires(promtool, rules, "AndonDeletedUnread", {series: "7x40"}, "9m")

@@ -38,6 +38,7 @@ def test_records_that_expired_before_they_were_read_are_told_with_their_number(
         wait_until(lambda: loop.state.records == 2)
         send(10, 12)
         wait_until(lambda: loop.state.records == 4)
+        assert loop.state.deleted_unread == 5
     publisher.close()
     assert step.seen == [b"0", b"1", b"2", b"8", b"9", b"10", b"11"]
     assert f"{frames}[0]: Kafka deleted 5 records, from offset 3 on, before they were read here" in caplog.text

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome
@@ -143,6 +143,11 @@ class _LoopCollector(Collector):
         for (topic, partition), records in self._loop.lag.items():
             lag.add_metric([topic, str(partition)], records)
         yield lag
+        yield CounterMetricFamily(
+            "andon_alerting_deleted_unread",
+            "Records that Kafka deleted before they were read.",
+            value=self._loop.deleted_unread,
+        )
         yield GaugeMetricFamily(
             "andon_alerting_idle_seconds",
             "Since the loop last turned; it turns several times a second when all is well.",

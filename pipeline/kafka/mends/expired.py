@@ -33,13 +33,15 @@ class Expired:
 
         subscription.request_offset_reset = remember
 
-    def tell(self, batch: Iterable[Incoming]) -> None:
-        """After each poll: the first record that comes says how many did not."""
+    def tell(self, batch: Iterable[Incoming]) -> int:
+        """After each poll: the first record that comes says how many did not. Returns their number."""
+        deleted = 0
         if not self._wanted:
-            return
+            return deleted
         for record in batch:
             wanted = self._wanted.pop(TopicPartition(record.topic, record.partition), record.offset)
             if record.offset > wanted:  # below it, the log has lost its end, or was made anew
+                deleted += record.offset - wanted
                 log.error(
                     "%s[%d]: Kafka deleted %d records, from offset %d on, before they were read here. They are "
                     "gone: look why they had to wait so long, and at the topic's retention.ms and retention.bytes",
@@ -48,3 +50,4 @@ class Expired:
                     record.offset - wanted,
                     wanted,
                 )
+        return deleted
