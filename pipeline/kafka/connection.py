@@ -1,12 +1,17 @@
 """How every client of this package connects."""
 
 import importlib.util
+import logging
 from typing import Any
 
 from pipeline.errors import AndonError
 from pipeline.kafka.handshake import tls_fault
 from pipeline.kafka.rights import LOGIN
 from pipeline.settings import Settings
+
+# "Task … ran for 0.117s. It is blocking the event loop -- likely a tight sync loop": said of every busy machine, and
+# 42 of the 46 lines in alerting's log.
+logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
 
 REQUEST_TIMEOUT_MS = 15_000
 
