@@ -27,7 +27,3 @@ class Stopwatch:
             raise RuntimeError(f"only {self._seen} of {self._frames} frames came, in {len(self._marks)} batches")
         (begun, _), (ended, finished) = self._marks[0], self._marks[-1]
         return finished / (ended - begun)
-
-    @property
-    def mean_batch(self) -> float:
-        return self._seen / len(self._marks)

@@ -8,7 +8,7 @@ all engines share preprocessing, map, features and judgement.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from pipeline.extras import install
 
 Runtime = Literal["torch", "onnx", "openvino"]
 GraphRuntime = Literal["onnx", "openvino"]
-RUNTIMES: Final[tuple[str, ...]] = get_args(Runtime)
 EXPORT = "export.json"
 SUFFIX: Final[Mapping[str, str]] = {"onnx": ".onnx", "openvino": ".xml"}
 _PACKAGE: Final[Mapping[str, str]] = {"onnx": "onnxruntime", "openvino": "openvino"}

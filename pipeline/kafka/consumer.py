@@ -118,12 +118,9 @@ class LoopState:
     waiting_for: str | None = None
     """What a delivery waits for, if it does."""
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    batches: int = 0
     records: int = 0
     deleted_unread: int = 0
     """Records that Kafka deleted before they were read here."""
-    commits_lost: int = 0
-    """Commits refused because the partitions had moved on; their batches were read again elsewhere."""
 
     def turned(self) -> None:
         self.last_turn_monotonic_s = time.monotonic()
@@ -354,7 +351,6 @@ class ConsumerLoop(Generic[Result]):
     def _commit(self, consumer: KafkaConsumer, batch: Sequence[Incoming]) -> None:
         if not batch:
             return
-        self.state.batches += 1
         self.state.records += len(batch)
         ours = consumer.assignment()
         ends: dict[TopicPartition, OffsetAndMetadata] = {}
@@ -390,14 +386,12 @@ class ConsumerLoop(Generic[Result]):
             if self._options.lease:
                 self._options.lease.renew(asked_at_s)
         except _LOST_OWNERSHIP as error:
-            self.state.commits_lost += 1
             log.warning("commit refused, the batch will be read again: %s", error)
             return False
         except KafkaError as error:
             if not error.retriable:
                 raise
             # The effects are durable and idempotent; the next commit of these partitions covers this one too.
-            self.state.commits_lost += 1
             log.warning("commit did not get through: %s", error)
         return True
 

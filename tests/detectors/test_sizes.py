@@ -1,28 +1,19 @@
-"""Images of several sizes: how they are grouped, and what a model trained on them may judge."""
+"""Images of several sizes: what a model trained on them may judge."""
 
 import json
 from pathlib import Path
 
 import pytest
 from detectors.conftest import normal_frames
-from numpy.testing import assert_array_equal
 
 from pipeline.detectors.bundle import MANIFEST, InputSpec, read_info
 from pipeline.detectors.null import make_null_bundle
-from pipeline.training.images.data import DataError, by_size, input_spec
+from pipeline.training.images.data import DataError, input_spec
 
 pytestmark = pytest.mark.unit
 
 MIXED = [*normal_frames(2, 48, 56), *normal_frames(1, 64, 40), *normal_frames(2, 48, 56, seed=1)]
 FILES = {Path(f"part{number}.png"): frame.shape for number, frame in enumerate(MIXED)}
-
-
-def test_frames_of_one_size_share_a_batch_and_none_is_lost() -> None:
-    found = by_size(MIXED)
-    assert [batch.shape for _, batch in found] == [(4, 48, 56), (1, 64, 40)]
-    for positions, batch in found:
-        for position, one in zip(positions, batch, strict=True):
-            assert_array_equal(one, MIXED[position])
 
 
 def test_one_size_in_training_is_the_only_size_accepted() -> None:

@@ -257,17 +257,6 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-def by_size(frames: Sequence[Frame]) -> list[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
-    """(positions, batch) for each size among the frames: what can go through a network together.
-
-    `np.concatenate` of the positions holds every frame once, so results are put back with `result[positions] = …`.
-    """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for position, frame in enumerate(frames):
-        groups.setdefault(frame.shape, []).append(position)
-    return [(np.array(group), np.stack([frames[i] for i in group])) for group in groups.values()]
-
-
 def input_spec(shapes: Mapping[Path, tuple[int, ...]], mode: Mode, min_side_px: int) -> InputSpec:
     """What a model that was trained on frames of these shapes may judge: their one size, or, when they differ, any size
     from `min_side_px` up. Raises DataError that names the frames that lie below."""
