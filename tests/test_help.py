@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
@@ -39,6 +40,14 @@ def test_what_is_to_be_typed_is_told_as_it_is_typed(
     with pytest.raises(SystemExit):
         main()
     assert 'pip install "andon[runtimes]"' in capsys.readouterr().out
+
+
+def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["andon", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert capsys.readouterr().out.startswith(f"andon {version('andon')} (Python 3.")
 
 
 def test_every_option_and_argument_has_words() -> None:

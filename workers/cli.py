@@ -1,10 +1,12 @@
 """`andon …`: one command, whose parts live in workers/commands and load what they need only when they run."""
 
 import errno
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +43,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"andon {version('andon')} (Python {platform.python_version()})")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show it and exit.")
+    ] = False,
+) -> None: ...
+
+
 _RUN, _LOOK, _LEARN = "Run", "Look", "Learn"
 app.add_typer(alerting, name="alerting", rich_help_panel=_RUN)
 app.add_typer(camera, name="camera", rich_help_panel=_RUN)
@@ -114,7 +132,7 @@ def command() -> Any:
     narrow = shutil.get_terminal_size().columns < _WIDE_ENOUGH
     for part in _parts(whole):
         part.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (part.help or "").split("\n\n"))
-        if narrow and part.params:
+        if narrow and part.params and part is not whole:  # which has panels of commands, and options in few words
             part.rich_markup_mode = None
             part.help = part.help.replace("\\[", "[")  # what Rich needs escaped
     return whole
