@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from parts import NAMES_OF_OBJECTS, OBJECT_NAME, PARTS, closed
+from parts import NAMES_OF_OBJECTS, OBJECT_NAME, PARTS, closed, forms_of
 
 from pipeline.topics import topics
 
@@ -147,7 +147,7 @@ def _entries(path: str, part: dict[str, Any]) -> list[tuple[str, str, str]]:
     if isinstance(entry, dict) and entry.get("properties"):
         return _rows(f"{path}.‹{part['x-entry']}›", entry)
     rows: list[tuple[str, str, str]] = []
-    for form in part.get("oneOf", []) + part.get("anyOf", []):
+    for form in forms_of(part):
         for row in _rows(path, form) + _entries(path, form):
             if row[0] not in [old[0] for old in rows]:
                 rows.append(row)

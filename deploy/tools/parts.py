@@ -26,6 +26,22 @@ def closed(properties: dict[str, Any], **more: Any) -> Schema:
     }
 
 
+def by_type(forms: list[Schema]) -> Schema:
+    """One of several forms, chosen by `type` first: with `oneOf` Helm tells what speaks against each of them."""
+    types = [form["properties"]["type"]["const"] for form in forms]
+    chosen: Schema = {"required": ["type"], "properties": {"type": {"enum": types}}}
+    for name, form in reversed(list(zip(types, forms, strict=True))):
+        named = {"type": "object", "required": ["type"], "properties": {"type": {"const": name}}}
+        chosen = {"if": named, "then": form, "else": chosen}
+    return {"type": "object", **chosen}
+
+
+def forms_of(part: Schema) -> list[Schema]:
+    """What one key may be: one of these."""
+    chosen = [part["then"], *forms_of(part["else"])] if "then" in part else []
+    return chosen + part.get("anyOf", [])
+
+
 def table(entry: Schema, names: str, pattern: str = NAME) -> Schema:
     return {
         "type": "object",
@@ -82,6 +98,12 @@ def _inlined(part: Any, definitions: Schema) -> Any:
     kept = {key: _inlined(value, definitions) for key, value in part.items() if key not in ("$defs", "discriminator")}
     if "properties" in kept:
         kept["propertyNames"] = {"enum": list(kept["properties"])}
+    if "oneOf" in kept:
+        kept |= by_type(kept.pop("oneOf"))
+    match kept:
+        case {"anyOf": [{"then": _} as form, {"type": "null"}]}:
+            del kept["anyOf"]
+            kept |= form | {"type": ["object", "null"]}
     if "patternProperties" in kept:
         ((pattern, entry),) = kept.pop("patternProperties").items()
         kept |= table(entry, "name", pattern)
@@ -167,10 +189,12 @@ def _camera() -> Schema:
         without=("camera_id", "line_id", "source"),
         source={
             "description": _CAMERA_WORDS["source"],
-            "oneOf": [
-                of_model(VideoSource, "docs/camera.md", without=("login",)),
-                of_model(FolderSource, "docs/camera.md"),
-            ],
+            **by_type(
+                [
+                    of_model(VideoSource, "docs/camera.md", without=("login",)),
+                    of_model(FolderSource, "docs/camera.md"),
+                ]
+            ),
         },
         worker={
             "type": "string",

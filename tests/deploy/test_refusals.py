@@ -348,6 +348,24 @@ def test_the_factory_refuses(values: str, changes: dict[str, Any], says: list[st
     assert all(part in told for part in says), told
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({f"{CAMERA}.source.type": "vidio"}, ["/source/type': value must be one of 'video', 'folder'"]),
+        ({f"{CAMERA}.source.encode": "gif"}, ["/source/encode': value must be one of 'jpeg', 'png'"]),
+        ({f"{CAMERA}.source.type": "folder"}, ["missing property 'path'", "'url' not allowed"]),
+        ({"lines.press-1.stop.actuator.type": "modbas"}, ["/actuator/type': value must be one of 'modbus', 'opcua'"]),
+        ({"lines.press-1.stop.actuator.codes.HOLD": "one"}, ["/codes/HOLD': got string, want integer"]),
+    ],
+)
+def test_a_form_is_refused_for_its_own_faults_alone(changes: dict[str, Any], says: list[str], tmp_path: Path) -> None:
+    """And not for being none of the others, too."""
+    said = refusal("factory", "plant", changes, tmp_path)
+    assert all(part in said for part in says), said
+    assert "oneOf" not in said
+    assert len([line for line in said.splitlines() if line.lstrip().startswith("- at '/")]) <= 3, said
+
+
 def test_brokers_may_have_ipv6_addresses() -> None:
     brokers = "kafka:9094,[fd00::1]:9092"
     found = rendered(Mode("factory", "minimal"), "--set-json", f'kafka.bootstrap="{brokers}"')

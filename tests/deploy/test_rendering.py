@@ -123,7 +123,7 @@ def test_every_value_is_described_typed_and_closed(chart: str) -> None:
 
 def _faults(path: str, schema: dict[str, Any]) -> list[str]:
     faults = []
-    if not {"type", "enum", "oneOf", "anyOf", "const"} & set(schema):
+    if not {"type", "enum", "anyOf", "const"} & set(schema):
         faults.append(f"{path} has no type")
     if "properties" in schema:
         if schema.get("additionalProperties") is not False:
@@ -133,12 +133,15 @@ def _faults(path: str, schema: dict[str, Any]) -> list[str]:
                 faults.append(f"{path}.{name} has no description")
             if name != "global":
                 faults += _faults(f"{path}.{name}", inner)
+    elif "then" in schema:
+        faults += _faults(f"{path}|", schema["then"])
+        if "then" in schema["else"]:  # and not what `type` may be, which comes last
+            faults += _faults(path, {"type": "object"} | schema["else"])
     elif schema.get("type") == "object" and not isinstance(schema.get("additionalProperties"), dict):
         faults.append(f"{path} takes anything")
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             faults += _faults(f"{path}[]", schema[key])
-    for key in ("oneOf", "anyOf"):
-        for form in schema.get(key, []):
-            faults += _faults(f"{path}|", form)
+    for form in schema.get("anyOf", []):
+        faults += _faults(f"{path}|", form)
     return faults
