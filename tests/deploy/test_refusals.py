@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from support.charts import Mode, helm, rendered
+
+from workers.alerting.policy import LinePolicy
 
 pytestmark = pytest.mark.unit
 
@@ -364,6 +367,51 @@ def test_a_form_is_refused_for_its_own_faults_alone(changes: dict[str, Any], say
     assert all(part in said for part in says), said
     assert "oneOf" not in said
     assert len([line for line in said.splitlines() if line.lstrip().startswith("- at '/")]) <= 3, said
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"codes.HOLD": 2}, "actuator.codes are HOLD 2, REJECT 3, RUN 0, STOP 2"),
+        ({"codes.HOLD": 0}, "give each its own"),
+        ({"inverted": ["reject"]}, "actuator.inverted has reject, which is not named under actuator.coils"),
+        ({"coils.stop": None, "coils.run_permit": None}, "name at least one of stop and run_permit"),
+        ({"block": None, "coils.run_permit": None}, "hold-on-loss can't be kept by coils that all fall to 0"),
+        ({"block": None, "inverted": ["run_permit"]}, "hold-on-loss can't be kept by coils"),
+        ({"type": "opcua", "nodes": {"command": "ns=2;s=c", "stop": "ns=2;s=s"}}, "without actuator.nodes.heartbeat"),
+    ],
+)
+def test_an_actuator_that_alerting_refuses_is_not_rendered(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
+    """It was, and the new alerting worker never came up."""
+    whole: dict[str, Any] = (
+        {"url": "opc.tcp://10.20.1.11:4840"}
+        if changes.get("type") == "opcua"
+        else {"type": "modbus", "host": "10.20.1.11", "block": 100, "coils": {"stop": 0, "run_permit": 1}}
+    )
+    for name, value in nested(changes).items():
+        whole[name] = whole[name] | value if name == "coils" else value
+    stop = {"k": 3, "action": "HOLD", "on_loss": "hold-on-loss", "actuator": whole}
+    with pytest.raises(ValidationError):
+        LinePolicy.model_validate(stop | {"n": 5})
+    assert says in refusal("factory", "minimal", {"lines.press-1.stop": stop | {"of": 5}}, tmp_path)
+
+
+def test_a_signal_that_is_null_is_no_signal(tmp_path: Path) -> None:
+    """And not coil 0 or block 0, which is another line's here."""
+    host = {"type": "modbus", "host": "10.0.0.9"}
+    lines = {
+        line: {
+            "stop": {"action": "HOLD", "on_loss": "hold-on-loss", "actuator": host | actuator},
+            "cameras": {},
+        }
+        for line, actuator in {
+            "press-1": {"coils": {"stop": 0, "run_permit": 1}},
+            "press-2": {"block": None, "coils": {"stop": None, "run_permit": 5}},
+        }.items()
+    }
+    more = tmp_path / "more.yaml"
+    more.write_text(yaml.safe_dump({"lines": lines, "networkPolicy": {"plc": {"cidrs": ["10.0.0.0/24"]}}}))
+    rendered(Mode("factory", "minimal"), "--values", more)
 
 
 def test_brokers_may_have_ipv6_addresses() -> None:

@@ -78,20 +78,29 @@ lines.{{ $place.line }}.cameras.{{ $id }}.source.url names no port, and its prot
 {{- end }}
 {{- end }}
 
+{{/* What a table says. `stop: null` names no signal, as if it were left out. */}}
+{{- define "factory.withoutNulls" -}}
+{{- $found := dict }}
+{{- range $key, $value := . }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $found $key $value }}{{ end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
 {{/* An actuator's signals that no other line may have, as place → key: workers/alerting/actuators/config.py, `places`. */}}
 {{- define "factory.signals" -}}
 {{- $found := dict }}
 {{- if eq .type "modbus" }}
 {{- $unit := printf "modbus %s %d %d" (lower .host) (int (.port | default 502)) (int (ternary .unit 1 (hasKey . "unit"))) }}
-{{- if hasKey . "block" }}
+{{- if not (kindIs "invalid" .block) }}
 {{- range untilStep (int .block) (int (add .block 5)) 1 }}{{ $_ := set $found (printf "%s register %d" $unit .) "block" }}{{ end }}
 {{- end }}
-{{- range $name, $coil := omit (.coils | default dict) "held" }}
+{{- range $name, $coil := omit (include "factory.withoutNulls" .coils | fromJson) "held" }}
 {{- $_ := set $found (printf "%s coil %d" $unit (int $coil)) (printf "coils.%s" $name) }}
 {{- end }}
 {{- else if eq .type "opcua" }}
 {{- $url := .url }}
-{{- range $name, $node := omit (.nodes | default dict) "held" }}{{ $_ := set $found (printf "%s %s" $url $node) (printf "nodes.%s" $name) }}{{ end }}
+{{- range $name, $node := omit (include "factory.withoutNulls" .nodes | fromJson) "held" }}{{ $_ := set $found (printf "%s %s" $url $node) (printf "nodes.%s" $name) }}{{ end }}
 {{- else if eq .type "mqtt" }}
 {{- $_ := set $found (printf "mqtt %s %d %s" (lower .host) (int (.port | default 1883)) .topic) "topic" }}
 {{- else }}
@@ -130,16 +139,37 @@ lines.{{ $line }}.cameras: {{ $cameras }} of them, and alerting watches 64 of a 
 {{- if not $stop.on_loss }}
 {{ $where }} has an actuator and no on_loss: write hold-on-loss (the line stops while Andon does not watch it) or run-with-alarm (it runs uninspected)
 {{- end }}
-{{- $coils := .coils | default dict }}
-{{- $nodes := .nodes | default dict }}
-{{- if and (eq .type "modbus") (not (or (hasKey $coils "stop") (hasKey $coils "run_permit"))) }}
-{{ $where }}.actuator.coils: name at least one of stop and run_permit, or nothing could be read back
+{{- $isModbus := eq .type "modbus" }}
+{{- $hasBlock := not (kindIs "invalid" .block) }}
+{{- $inverted := .inverted | default list }}
+{{- $kept := ternary "coils" "nodes" $isModbus }}
+{{- $signals := include "factory.withoutNulls" (get . $kept | default dict) | fromJson }}
+{{- if has .type (list "modbus" "opcua") }}
+{{- if not (or (hasKey $signals "stop") (hasKey $signals "run_permit")) }}
+{{ $where }}.actuator.{{ $kept }}: name at least one of stop and run_permit, or nothing could be read back
 {{- end }}
-{{- if and (eq .type "opcua") (not (or $nodes.stop $nodes.run_permit)) }}
-{{ $where }}.actuator.nodes: name at least one of stop and run_permit, or nothing could be read back
+{{- range $inverted }}
+{{- if not (hasKey $signals .) }}
+{{ $where }}.actuator.inverted has {{ . }}, which is not named under actuator.{{ $kept }}: name it there, or remove it
 {{- end }}
-{{- if and (eq .type "modbus") (eq $stop.action "REJECT") (not (or (hasKey . "block") (hasKey $coils "reject"))) }}
+{{- end }}
+{{- end }}
+{{- $codes := dict "RUN" 0 "HOLD" 1 "STOP" 2 "REJECT" 3 }}
+{{- range $level, $code := .codes }}{{ $_ := set $codes $level (int $code) }}{{ end }}
+{{- if lt (values $codes | uniq | len) 4 }}
+{{ $where }}.actuator.codes are {{ range $level, $code := $codes }}{{ $level }} {{ $code }}, {{ end }}and the PLC could not tell two of them apart: give each its own
+{{- end }}
+{{- $rejects := has "REJECT" (list $stop.action ($stop.not_decidable | default dict).action) }}
+{{- if and $isModbus $rejects (not (or $hasBlock (hasKey $signals "reject"))) }}
 {{ $where }}: REJECT needs a signal for it: actuator.coils.reject, or actuator.block
+{{- end }}
+{{- $holdsAtZero := or (has "stop" $inverted) (and (hasKey $signals "run_permit") (not (has "run_permit" $inverted))) }}
+{{- if eq ($stop.on_loss | default "") "hold-on-loss" }}
+{{- if and $isModbus (not (or $hasBlock $holdsAtZero)) }}
+{{ $where }}: hold-on-loss can't be kept by coils that all fall to 0 when Andon is lost: name actuator.coils.run_permit, not inverted, or a stop that is inverted (and so wired), or actuator.block
+{{- else if and (eq .type "opcua") (not $signals.heartbeat) }}
+{{ $where }}: hold-on-loss can't be kept without actuator.nodes.heartbeat, since the PLC can't tell that it lost Andon: name it, or write run-with-alarm
+{{- end }}
 {{- end }}
 {{- $own := include "factory.signals" . | fromJson }}
 {{- $shared := dict }}
