@@ -230,6 +230,8 @@ def test_buttons_at_the_line_are_pressed_by_a_person() -> None:
         assert free.output == "unit 1: free, standing\n"
         started = CliRunner().invoke(app, ["plc", "press", "start", "--modbus-port", str(port)])
         assert started.output == "unit 1: free, running\n"
+        nobody = CliRunner().invoke(app, ["plc", "press", "start", "--modbus-port", str(port), "--unit", "2"])
+        assert "has no unit 2" in str(nobody.exception)
 
 
 def test_a_simulated_plc_that_nobody_can_reach_is_refused() -> None:
