@@ -11,7 +11,7 @@ import pytest
 from alerting.factory import score
 from alerting.plc_peers import wait_for
 from alerting.running import alarms, burst, commands, publish, wait_for_commands, worker
-from support.stream import wait_until
+from support.stream import make_anew, wait_until
 
 from pipeline.events import Act, Action, AlarmKind, CommandReply, Outcome, Verdict, now
 from pipeline.kafka.publisher import Publisher, PublishError
@@ -21,6 +21,7 @@ from pipeline.settings import Settings
 from workers.alerting.asking import ask
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import read_states
+from workers.alerting.restoring import restore
 from workers.alerting.service import run_with
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, Ladder
@@ -92,6 +93,33 @@ def test_a_line_that_is_put_on_trial_while_it_is_held_is_freed_by_its_reset(
         wait_until(lambda: any(read_to_end(settings, [settings.topics.shadow_commands.name])))
         assert not ladder.stop
     assert AlarmKind.PLC not in [alarm.kind for alarm in alarms(settings)]
+
+
+def test_a_restored_line_that_was_free_takes_no_stop_away_that_its_lost_states_knew_of(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    ladder, port = plc
+    with worker(settings, policies(port)):
+        publish(settings, burst())
+        wait_for_commands(settings, 1)
+        for act in (Act.ACKNOWLEDGE, Act.RESET):
+            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        wait_until(lambda: read_states(settings)["line-1"].state.proved and not ladder.stop)
+        free = read_states(settings)["line-1"].state
+        publish(settings, burst(first=10))
+        wait_for(lambda: ladder.stop, "the second stop")
+    topic, header = settings.topics.line_state, ("epoch", str(free.epoch).encode())
+    make_anew(settings, topic)
+    publisher = Publisher(settings, "test")
+    for value in (free.to_json(), free.to_json()[:-50]):
+        publisher.publish([Outgoing(topic.name, b"line-1", value, (header,))])
+    publisher.close()
+    restored = restore(settings, "line-1", really=True)
+    assert restored is not None and restored[0].level is None
+    with worker(settings, policies(port)):
+        wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
+        assert "not by an order that Andon knows" in alarms(settings)[-1].reason
+        assert ladder.stop
 
 
 def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of(

@@ -60,8 +60,10 @@ def batch(settings: Settings) -> list[Incoming]:
     return list(read_to_end(settings, [settings.topics.scores.name]))
 
 
-def new_step(settings: Settings, publisher: Publisher, clock: Callable[[], datetime] = now) -> AlertingStep:
-    step = AlertingStep(settings, POLICIES, publisher, Metrics(), clock)
+def new_step(
+    settings: Settings, publisher: Publisher, clock: Callable[[], datetime] = now, metrics: Metrics | None = None
+) -> AlertingStep:
+    step = AlertingStep(settings, POLICIES, publisher, metrics or Metrics(), clock)
     topics = settings.topics
     step.assigned([(topic.name, partition) for topic in (topics.scores, topics.operations) for partition in (0, 1)])
     return step
@@ -96,6 +98,13 @@ def test_the_heaviest_line_is_stored_and_taken_over(settings: Settings, publishe
     found = read_states(settings)["line-1"].state
     assert found.epoch == heavy.epoch + 1
     assert all(found.cameras[name].parts == camera.parts for name, camera in heavy.cameras.items())
+
+
+def test_a_takeover_is_counted(settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]) -> None:
+    do(new_step(settings, publisher), batch)
+    metrics = Metrics()
+    new_step(settings, publisher, metrics=metrics)
+    assert metrics.registry.get_sample_value("andon_alerting_takeovers_total") == 1
 
 
 @pytest.mark.parametrize("point", DIES_BEFORE)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pipeline.events import from_ms
+from pipeline.events import Action, from_ms
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
@@ -30,7 +30,7 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineStat
         if fault is None:
             return None
         # Above all that lie there, so that this record is the one that counts.
-        state = state.model_copy(update={"epoch": max(state.epoch, *map(epoch_of, records)) + 1})
+        state = _without_release(state).model_copy(update={"epoch": max(state.epoch, *map(epoch_of, records)) + 1})
         if really:
             _publish(settings, Outgoing(topic, record.key, state.to_json(), _epoch(state)))
         return state, from_ms(record.timestamp_ms)
@@ -40,6 +40,14 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineStat
         f"of line {line_id!r} nothing in {topic!r} can be read any more. What is left is to make that topic anew, with "
         'every worker stopped; docs/alerting.md ("Nothing lost, nothing twice") says what that costs'
     )
+
+
+def _without_release(state: LineState) -> LineState:
+    """A stop that the lost states knew of may stand at the PLC, and an old reset was of an older one: where nothing is
+    asked for, what stands there is left as a stop that nobody here ordered, and not taken away."""
+    if state.last_command is None or state.last_command.action is not Action.UNHOLD_PERMITTED:
+        return state
+    return state.model_copy(update={"last_command": None, "proved": False})
 
 
 def _epoch(state: LineState) -> tuple[tuple[str, bytes], ...]:

@@ -290,6 +290,7 @@ class AlertingStep:
     def _with_new_epoch(self, line: StoredLine) -> StoredLine:
         state = line.state.model_copy(update={"epoch": line.state.epoch + 1})
         takeover = Takeover(state.line_id, state.epoch, self._clock())
+        self._metrics.decided([takeover])
         return replace(line, state=outbox.add(state, [takeover]))
 
     def _deliver_within_bounds(self, turn: Turn) -> None:
