@@ -98,6 +98,8 @@ def _inlined(part: Any, definitions: Schema) -> Any:
     kept = {key: _inlined(value, definitions) for key, value in part.items() if key not in ("$defs", "discriminator")}
     if "properties" in kept:
         kept["propertyNames"] = {"enum": list(kept["properties"])}
+    if kept.get("format") == "time":  # which Helm does not look at
+        kept["pattern"] = "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"
     if "oneOf" in kept:
         kept |= by_type(kept.pop("oneOf"))
     match kept:

@@ -204,6 +204,8 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"lines.press-1.stop.k": 6}, ["k is 6 of 5 parts, which is never reached: set k to at most 5"]),
         ("minimal", {"alerting.otherLines.of": 2}, ["alerting.otherLines: k is 3 of 2 parts"]),
         ("minimal", {"lines.press-1.stop.not_decidable": {"limit": 30}}, ["set limit to at most of_last"]),
+        ("minimal", {"lines.press-1.stop.stop_budget": {"stops": 3, "shifts": ["6:00"]}}, ["/shifts/0", "'6:00'"]),
+        ("minimal", {"lines.press-1.stop.stop_budget": {"stops": 3, "shifts": ["24:00"]}}, ["/shifts/0", "'24:00'"]),
         (
             "minimal",
             {"lines.press-1.stop.candidates": {"laxer": {"threshold": 0.5, "k": 9}}},
