@@ -115,7 +115,8 @@ def test_a_restored_line_that_was_free_takes_no_stop_away_that_its_lost_states_k
         publisher.publish([Outgoing(topic.name, b"line-1", value, (header,))])
     publisher.close()
     restored = restore(settings, "line-1", really=True)
-    assert restored is not None and restored[0].level is None
+    assert restored is not None
+    assert restored[0].level is None
     with worker(settings, policies(port)):
         wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
         assert "not by an order that Andon knows" in alarms(settings)[-1].reason
