@@ -4,7 +4,7 @@ from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
-from workers.alerting.recovery import EPOCH_HEADER, StoredLine, read_states
+from workers.alerting.recovery import StoredLine, read_states, state_record
 from workers.alerting.state import Applied, Outbox
 
 
@@ -34,5 +34,4 @@ def _moved(settings: Settings, line: StoredLine) -> Outgoing:
     """The offsets of the old partition mean nothing in the new one. No frame counts twice all the same: each camera's
     place is kept. The higher epoch makes this record the one that counts; the old one stays and is never read again."""
     state = line.state.model_copy(update={"epoch": line.state.epoch + 1, "applied": Applied(), "outbox": Outbox()})
-    headers = ((EPOCH_HEADER, str(state.epoch).encode()),)
-    return Outgoing(settings.topics.line_state.name, state.line_id.encode(), state.to_json(), headers)
+    return state_record(settings, state)

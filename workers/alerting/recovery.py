@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.events import Alarm, ContractError, LineCommand
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.reading import Place, read_to_end
-from pipeline.kafka.records import Incoming
+from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting.outbox import Published
 from workers.alerting.state import LineState, StateError
@@ -66,6 +66,13 @@ def check_partitions(stored: Mapping[str, StoredLine], partitions: int) -> None:
             "number was changed, and latched alarms would be forgotten. Stop every alerting worker, run "
             "`andon alerting move-lines`, and start them again"
         )
+
+
+def state_record(settings: Settings, state: LineState, value: bytes | None = None) -> Outgoing:
+    """`state` as `line-state` keeps it; `value`: what of it is stored, where that is not all."""
+    epoch = str(state.epoch).encode()
+    value = state.to_json() if value is None else value
+    return Outgoing(settings.topics.line_state.name, state.line_id.encode(), value, ((EPOCH_HEADER, epoch),))
 
 
 def epoch_of(record: Incoming) -> int:

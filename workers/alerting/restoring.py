@@ -7,8 +7,8 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
-from workers.alerting.recovery import EPOCH_HEADER, epoch_of
-from workers.alerting.state import LineState, StateError
+from workers.alerting.recovery import epoch_of, state_record
+from workers.alerting.state import LineState, NewerStateError, StateError
 
 
 def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineState, datetime] | None:
@@ -22,9 +22,9 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineStat
     for record in sorted(records, key=lambda record: (epoch_of(record), record.offset), reverse=True):
         try:
             state = LineState.from_json(record.value or b"", record.place, line_id)
+        except NewerStateError:
+            raise
         except StateError as error:
-            if error.newer:
-                raise
             fault = fault or error
             continue
         if fault is None:
@@ -32,7 +32,7 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineStat
         # Above all that lie there, so that this record is the one that counts.
         state = _without_release(state).model_copy(update={"epoch": max(state.epoch, *map(epoch_of, records)) + 1})
         if really:
-            _publish(settings, Outgoing(topic, record.key, state.to_json(), _epoch(state)))
+            _publish(settings, state_record(settings, state))
         return state, from_ms(record.timestamp_ms)
     if fault is None:
         raise StateError(f"nothing is stored of line {line_id!r} in {topic!r}")
@@ -48,10 +48,6 @@ def _without_release(state: LineState) -> LineState:
     if state.last_command is None or state.last_command.action is not Action.UNHOLD_PERMITTED:
         return state
     return state.model_copy(update={"last_command": None, "proved": False})
-
-
-def _epoch(state: LineState) -> tuple[tuple[str, bytes], ...]:
-    return ((EPOCH_HEADER, str(state.epoch).encode()),)
 
 
 def _publish(settings: Settings, record: Outgoing) -> None:

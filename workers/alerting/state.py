@@ -39,8 +39,9 @@ CROWDED_OUT_FOR = timedelta(minutes=10)
 class StateError(AndonError):
     """A stored state that can't be read. Starting without it would forget latched alarms, so nobody may."""
 
-    newer = False
-    """Whether a later Andon wrote it: to that one it is well."""
+
+class NewerStateError(StateError):
+    """A later Andon wrote it: to that one it is well."""
 
 
 class _Stored(BaseModel):
@@ -304,9 +305,9 @@ def _unreadable(error: ValidationError, place: str, line_id: str) -> StateError:
         f"`andon alerting restore-line {line_id}` says what that is, and with --yes does it"
     )
     why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-    fault = StateError(f"the state of line {line_id!r} at {place} can't be read ({why}); {advice}")
-    fault.newer = newer
-    return fault
+    return (NewerStateError if newer else StateError)(
+        f"the state of line {line_id!r} at {place} can't be read ({why}); {advice}"
+    )
 
 
 def shown(life: Life) -> dict[str, AlarmState | None]:

@@ -25,7 +25,7 @@ from workers.alerting.metrics import Metrics
 from workers.alerting.outbox import NOTHING, is_void, settle
 from workers.alerting.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import EPOCH_HEADER, StoredLine, find_published, read_states
+from workers.alerting.recovery import StoredLine, find_published, read_states, state_record
 from workers.alerting.silence import Pulses
 from workers.alerting.spans import decision_spans, reply_spans
 from workers.alerting.state import LineState
@@ -226,10 +226,9 @@ class AlertingStep:
             raise Backpressure("this worker can't be sure that the lines are still its own")
 
     def _stored(self, line: StoredLine) -> Outgoing:
-        epoch = str(line.state.epoch).encode()
         value, left_out = weight.stored(line.state)
         self._tell_left_out(line.state.line_id, left_out)
-        return Outgoing(self._topics.line_state.name, _key(line), value, ((EPOCH_HEADER, epoch),))
+        return state_record(self._settings, line.state, value)
 
     def _tell_left_out(self, line_id: str, left_out: tuple[str, ...]) -> None:
         """Once for each change: a heavy line is stored several times a second."""
