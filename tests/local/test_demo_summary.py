@@ -36,7 +36,7 @@ WELL = Summary(
 
 
 def run(options: Options, *stopped: str) -> Any:
-    return SimpleNamespace(options=options, stopped=list(stopped))
+    return SimpleNamespace(options=options, stopped=list(stopped), fps=1.6)
 
 
 def test_one_that_went_well_has_nothing_to_say() -> None:

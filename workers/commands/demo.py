@@ -11,7 +11,12 @@ def demo(
     frames: Annotated[int, typer.Option(min=8, help="Frames of all cameras together.")] = 400,
     seconds: Annotated[float | None, typer.Option(min=1, help="End the capture after so long.")] = None,
     cameras: Annotated[int, typer.Option(min=1, max=100, help="Cameras per line; there are two lines.")] = 4,
-    fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each camera.")] = 1.6,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, help="Frames a second of each camera.  [default: what this machine can judge, at most 1.6]"
+        ),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
     console_page: Annotated[bool, typer.Option("--console/--no-console", help="The operator's page.")] = True,
     stay: Annotated[bool, typer.Option("--stay", help="Keep all up after the last frame until Ctrl-C.")] = False,

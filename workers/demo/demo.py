@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,9 @@ from pipeline.settings import read_settings
 from pipeline.take_stock import take_stock
 from workers.demo.children import child, ending, operator_page
 from workers.demo.line_side import LineSide
+from workers.demo.pace import affordable_fps, frames_per_s
 from workers.demo.run import Run
-from workers.demo.stage import LINES, Options, PlcPorts, set_stage
+from workers.demo.stage import LINES, Options, PlcPorts, Stage, set_stage, write_cameras
 from workers.demo.view import live_view, one_line
 from workers.demo.watch import Watch
 from workers.local.data_folder import DataFolder
@@ -77,10 +78,13 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
                 page_process = parts.enter_context(page)
                 watch = parts.enter_context(Watch(settings))
                 inference.wait_until_it_answers()
+                say(f"{inference.url}/healthz answers")
+                fps = options.fps or _affordable_fps(inference, stage, options, say)
+                cameras_file = write_cameras(stage.folder, options, fps)
                 seconds_to_ready = time.monotonic() - begun
-                say(f"{inference.url}/healthz answers; the cameras start")
+                say(f"the cameras start: {fps * options.all_cameras:.1f} frames/s of {options.all_cameras}")
                 started_at = datetime.now(UTC)
-                command = ["camera", "run", "--config", str(stage.cameras_file)]
+                command = ["camera", "run", "--config", str(cameras_file)]
                 if options.seconds is not None:
                     command += ["--seconds", str(options.seconds)]
                 with child("cameras", command, folder, environment) as cameras:
@@ -98,7 +102,13 @@ def demo_run(options: Options, home: Path | None, console: Console) -> Iterator[
                         process.ask_to_end()
             plc_process.ask_to_end()  # after alerting, which would take its end for a fault
         say("reading the topics for the audit")
-        yield Run(options, stage, watch, take_stock(settings), stopped, settings, started_at, seconds_to_ready)
+        yield Run(options, stage, fps, watch, take_stock(settings), stopped, settings, started_at, seconds_to_ready)
+
+
+def _affordable_fps(inference: Inference, stage: Stage, options: Options, say: Callable[[str], None]) -> float:
+    judged = frames_per_s(inference.score, stage.cells)
+    say(f"this machine scores {judged:.1f} frames/s one by one; --fps sets what each camera sends")
+    return affordable_fps(judged, options.all_cameras)
 
 
 def _learn_to_draw() -> None:

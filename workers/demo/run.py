@@ -15,6 +15,8 @@ class Run:
 
     options: Options
     stage: Stage
+    fps: float
+    """That each camera was told to send."""
     watch: Watch
     accounts: list[CameraAccount]
     stopped: list[str]

@@ -30,8 +30,8 @@ class Options:
     """Ends the capture early."""
     cameras: int = 4
     """Per line."""
-    fps: float = 1.6
-    """Per camera."""
+    fps: float | None = None
+    """Per camera; None: what the machine can judge."""
     burst: int = 12
     """Defective cells in a row, for each line."""
     console: bool = True
@@ -40,13 +40,17 @@ class Options:
     """Keep everything up after the last frame until Ctrl-C, so that a person can act on the page."""
 
     @property
+    def all_cameras(self) -> int:
+        return self.cameras * len(LINES)
+
+    @property
     def frames_per_camera(self) -> int:
-        return math.ceil(self.frames / (self.cameras * len(LINES)))
+        return math.ceil(self.frames / self.all_cameras)
 
     @property
     def all_frames(self) -> int:
         """At least `frames`: each camera has as many as the others."""
-        return self.frames_per_camera * self.cameras * len(LINES)
+        return self.frames_per_camera * self.all_cameras
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,10 @@ class PlcPorts:
 
 @dataclass(frozen=True)
 class Stage:
-    cameras_file: Path
+    folder: Path
     policies_file: Path
+    cells: dict[str, list[Path]]
+    """Good ones, by recipe."""
     planted: int
     """Defective cells among the images."""
 
@@ -80,8 +86,9 @@ def set_stage(folder: Path, options: Options, plc: PlcPorts) -> Stage:
     lay_out(folder / "cells")
     chance = random.Random(_SEED)
     planted = 0
-    for line in LINES:
-        good = _shuffled(folder / "cells" / line / "test" / "good", chance)
+    cells: dict[str, list[Path]] = {}
+    for line, recipe in LINES.items():
+        good = cells[recipe] = _shuffled(folder / "cells" / line / "test" / "good", chance)
         defective = _shuffled(folder / "cells" / line / "test" / "defective", chance)
         for number in range(options.cameras):
             target = folder / "frames" / camera_id(line, number)
@@ -95,7 +102,7 @@ def set_stage(folder: Path, options: Options, plc: PlcPorts) -> Stage:
                 cell = defective[i % len(defective)] if bad else good[(i * options.cameras + number) % len(good)]
                 os.link(cell, target / f"{i:06d}-{'defective' if bad else 'good'}-{cell.name}")
             planted += len(burst)
-    return Stage(_write_cameras(folder, options), _write_policies(folder, plc), planted)
+    return Stage(folder, _write_policies(folder, plc), cells, planted)
 
 
 def camera_id(line: str, number: int) -> str:
@@ -108,7 +115,8 @@ def _shuffled(folder: Path, chance: random.Random) -> list[Path]:
     return cells
 
 
-def _write_cameras(folder: Path, options: Options) -> Path:
+def write_cameras(folder: Path, options: Options, fps: float) -> Path:
+    """The configuration of the cameras that set_stage laid images out for."""
     cameras = [
         {
             "camera_id": camera_id(line, number),
@@ -116,7 +124,7 @@ def _write_cameras(folder: Path, options: Options) -> Path:
             "station_id": f"el-{number + 1}",
             "recipe": recipe,
             "part_id": "file",
-            "source": {"type": "folder", "path": str(folder / "frames" / camera_id(line, number)), "fps": options.fps},
+            "source": {"type": "folder", "path": str(folder / "frames" / camera_id(line, number)), "fps": fps},
         }
         for line, recipe in LINES.items()
         for number in range(options.cameras)

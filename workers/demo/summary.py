@@ -63,7 +63,7 @@ def failings(run: Run, summary: Summary) -> list[str]:
     if running and slowest_s > MAX_AGE_S:
         found.append(
             f"frames waited {slowest_s:.0f} s for their scores, and after {MAX_AGE_S} s no line is stopped: this "
-            f"machine is slow or busy now; --fps {options.fps / 2:g} offers it half"
+            f"machine is slow or busy now; --fps {run.fps / 2:.2g} offers it half"
         )
         return found
     whole = options.burst * len(LINES)

@@ -56,6 +56,17 @@ class Inference(LocalServer):
         """Ray has its sockets and logs in a folder for temporary files, which may be another disk."""
         return (self.log.parent, Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"))
 
+    def score(self, recipe: str, image: bytes) -> None:
+        """Has one image judged by HTTP, and waits for it. Raises ServiceError."""
+        token = {**os.environ, **self._environment}.get("ANDON_HTTP_TOKEN")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"{self.url}/score/{recipe}", image, headers)
+        try:
+            with _DIRECTLY.open(request, timeout=60) as answer:
+                answer.read()
+        except OSError as error:
+            raise ServiceError(f"{request.full_url} does not answer: {error}; see {self.log}") from error
+
     def reconfigure(self, changes: Mapping[str, Any]) -> None:
         """`serve deploy` of the same application with other options, while it runs. Raises ServiceError."""
         self._write_config(changes)
