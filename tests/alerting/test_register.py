@@ -278,6 +278,12 @@ def test_a_camera_too_many_that_is_gone_is_no_alarm_any_more(changes: dict[str, 
     assert (watch.watched, watch.silent) == (MAX_CAMERAS, {})
 
 
+def test_a_heartbeat_at_this_line_takes_no_alarm_from_a_camera_too_many() -> None:
+    pulse = Pulse(beat(sent_s=2).model_copy(update={"camera_id": TOO_MANY}), NOON)
+    watch = silence.look(crowded().state, {TOO_MANY: pulse}, POLICY, NOON + 2 * S, NOON)
+    assert watch.silent.keys() == {TOO_MANY}
+
+
 def test_a_camera_too_many_that_is_heard_of_no_more_is_dropped_after_a_while() -> None:
     state = crowded().state
     later = NOON + CROWDED_OUT_FOR + 2 * S

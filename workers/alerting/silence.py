@@ -110,7 +110,7 @@ class _Sight(Enum):
 def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
     """`since`: when this worker began to watch. It delays an alarm and proves nothing: that a camera is seen is told by
     its last score, which the stored state knows too."""
-    missed, crowded_out = _missed(state), _crowded_out(state, pulses, now)
+    missed, crowded_out = _missed(state), _crowded_out(state, now)
     told = (name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)
     found: dict[_Sight, dict[str, str]] = {sight: {} for sight in _Sight}
     for name in sorted({*state.cameras, *told, *missed, *crowded_out}):
@@ -140,7 +140,7 @@ def _gone(name: str, state: LineState, pulse: Pulse | None, missed: Alarm | None
     if not has_room:
         return ""
     if name in state.crowded_out and camera is None:
-        return "it is another line's by now, or heard of no more"
+        return "it is heard of no more"
     if now - max(_heard(camera, pulse.beat if pulse else None, missed)) > FORGOTTEN_AFTER:
         return "nothing was heard of it for a day: it counts as taken away"
     return ""
@@ -192,10 +192,9 @@ def _is_near(at: datetime, now: datetime, limit: timedelta) -> bool:
     return -CLOCKS_DIFFER <= now - at <= limit
 
 
-def _crowded_out(state: LineState, pulses: Pulses, now: datetime) -> set[str]:
-    """Those that may still be there, and not at another line by now."""
-    lately = {name for name, at in state.crowded_out.items() if now - at <= CROWDED_OUT_FOR}
-    return {name for name in lately if name not in pulses or pulses[name].beat.line_id == state.line_id}
+def _crowded_out(state: LineState, now: datetime) -> set[str]:
+    """Those that may still be there."""
+    return {name for name, at in state.crowded_out.items() if now - at <= CROWDED_OUT_FOR}
 
 
 def _ended_well(pulse: Pulse, camera: Camera | None) -> bool:
