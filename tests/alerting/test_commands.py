@@ -153,12 +153,14 @@ def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap
     with worker(few):
         publish(few, burst(line))
         wait_for_commands(few, 1)
-    many = settings_for(kafka_bootstrap, unique, line_partitions=2)
-    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-    by_line = [topic.name for topic in many.topics if topic.key == "line_id"]
-    admin.create_partitions(dict.fromkeys(by_line, 2))
-    admin.close()
-    wait_until(lambda: not topics_differ(many))
+        many = settings_for(kafka_bootstrap, unique, line_partitions=2)
+        admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+        by_line = [topic.name for topic in many.topics if topic.key == "line_id"]
+        admin.create_partitions(dict.fromkeys(by_line, 2))
+        admin.close()
+        wait_until(lambda: not topics_differ(many))
+        refused = andon(many, "alerting", "move-lines", "--yes")
+        assert (refused.returncode, "alerting workers still run (1 in group" in refused.stderr) == (2, True)
     with pytest.raises(StateError, match="move-lines"), worker(many):
         pass
     assert "not done" in andon(many, "alerting", "move-lines").stdout

@@ -5,6 +5,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.recovery import StoredLine, read_states, state_record
+from workers.alerting.standstill import refuse_while_workers_run
 from workers.alerting.state import Applied, Outbox
 
 
@@ -20,6 +21,7 @@ def move(settings: Settings, *, really: bool) -> dict[str, tuple[int, int]]:
         if line.partition != partition_of(line_id.encode(), topic.partitions)
     }
     if really and lines:
+        refuse_while_workers_run(settings)
         publisher = Publisher(settings, "andon-move-lines")
         try:
             publisher.publish(_moved(settings, line) for line in lines.values())

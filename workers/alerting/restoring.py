@@ -8,6 +8,7 @@ from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.recovery import epoch_of, state_record
+from workers.alerting.standstill import refuse_while_workers_run
 from workers.alerting.state import LineState, NewerStateError, StateError
 
 
@@ -32,6 +33,7 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineStat
         # Above all that lie there, so that this record is the one that counts.
         state = _without_release(state).model_copy(update={"epoch": max(state.epoch, *map(epoch_of, records)) + 1})
         if really:
+            refuse_while_workers_run(settings)
             _publish(settings, state_record(settings, state))
         return state, from_ms(record.timestamp_ms)
     if fault is None:
