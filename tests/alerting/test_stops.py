@@ -196,6 +196,19 @@ def test_drift_ends_when_the_scores_are_back() -> None:
     assert line.last().act is Act.CLEAR
 
 
+def test_drift_does_not_come_and_go_about_its_limit() -> None:
+    limit = Drift().shift
+    nearly_back = [0.9 * limit + (1 - 0.9 * limit) * rank for rank in EVEN]
+    line = drifted(HIGH + nearly_back + nearly_back)
+    spread = line.state.cameras["cam-1"].spread
+    assert spread
+    found = drift.shift(spread, Drift(frames=50))
+    assert found
+    assert drift.OVER * limit < found.distance < limit
+    (alarm,) = line.alarms
+    assert alarm.act is Act.RAISE
+
+
 def test_another_model_is_judged_by_its_own_frames() -> None:
     line = drifted(HIGH[:40])
     ref = score(0).model.model_copy(update={"hash": "another"})
