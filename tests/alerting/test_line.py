@@ -396,6 +396,18 @@ def test_a_changed_policy_may_stop_the_line_within_the_episode_once() -> None:
     assert [alarm.act for alarm in line.alarms] == [Act.RAISE, Act.NOTE]
 
 
+def test_a_stop_that_follows_an_alarm_without_one_belongs_to_its_episode() -> None:
+    blind = POLICY.not_decidable.model_copy(update={"action": Response.HOLD})
+    line = Line(POLICY.model_copy(update={"action": Response.ALARM_ONLY, "not_decidable": blind})).burst()
+    for sequence in range(3, 6):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE))
+    defects, more = line.alarms
+    assert (defects.kind, more.kind) == (AlarmKind.DEFECTS, AlarmKind.NOT_INSPECTED)
+    assert (defects.first, more.first) == (True, False)
+    (hold,) = line.commands
+    assert defects.episode_id == more.episode_id == hold.episode_id
+
+
 def full_line(policy: LinePolicy = POLICY) -> Line:
     """As many cameras as a line may have, each a bad part short of a stop."""
     line = Line(policy)
