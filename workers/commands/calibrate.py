@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workers.commands.options import Runtime, SamePart
+from workers.commands.options import Device, Runtime, SamePart
 from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
 
@@ -29,7 +29,7 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="Folder of the bundle to write.", file_okay=False)] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Change the bundle itself, in place of --out.")] = False,
     name: Annotated[str, typer.Option(help="Of the new bundle. Left out: the name of --out.")] = "",
-    device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+    device: Device = "auto",
     runtime: Annotated[
         Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
     ] = Runtime.TORCH,

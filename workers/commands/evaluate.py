@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.commands.options import Runtime, SamePart
+from workers.commands.options import Device, Runtime, SamePart
 from workers.commands.places import ready_file, ready_folder
 from workers.commands.progress import bars_on
 
@@ -31,7 +31,7 @@ def evaluate(
     card: Annotated[bool, typer.Option("--card", help="Write the model card, README.md, into the bundle.")] = False,
     masks: Annotated[bool, typer.Option(help="Evaluate pixels, too, where defects are marked.")] = True,
     same_part: SamePart = None,
-    device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+    device: Device = "auto",
     runtime: Annotated[
         Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
     ] = Runtime.TORCH,

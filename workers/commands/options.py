@@ -14,6 +14,8 @@ class Runtime(StrEnum):
     OPENVINO = "openvino"
 
 
+Device = Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")]
+
 SamePart = Annotated[
     int | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workers.commands.options import Runtime
+from workers.commands.options import Device, Runtime
 from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
 
@@ -25,7 +25,7 @@ def predict(
         Maps, typer.Option(help="Raw maps: 16-bit PNG, whose range is in the results, or float32 .npy.")
     ] = Maps.PNG,
     overlays: Annotated[bool, typer.Option(help="Draw frame, heat map and both together.")] = True,
-    device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+    device: Device = "auto",
     runtime: Annotated[
         Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
     ] = Runtime.TORCH,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from workers.commands.options import SamePart
+from workers.commands.options import Device, SamePart
 from workers.commands.places import ready_folder
 
 if TYPE_CHECKING:
@@ -22,6 +22,23 @@ if TYPE_CHECKING:
 train = typer.Typer(
     help="Learn what normal looks like from images of good parts alone, and write a model bundle.", no_args_is_help=True
 )
+
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Images of good parts: MVTec's layout (train/good below it) or a plain folder of PNG or JPEG. "
+        "Name them in the order of production. Sizes may differ."
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Folder of the bundle to write.")]
+Name = Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw. The same seed gives the same model on one CPU.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume/--fresh", help="Go on from this very run's checkpoint beside --out, or start over.")
+]
 
 
 class Space(StrEnum):
@@ -37,15 +54,9 @@ def _methods() -> None:
 
 @train.command()
 def radar(
-    data: Annotated[
-        Path,
-        typer.Option(
-            help="Images of good parts: MVTec's layout (train/good below it) or a plain folder of PNG or JPEG. "
-            "Name them in the order of production."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
-    name: Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")] = "",
+    data: Data,
+    out: Out,
+    name: Name = "",
     space: Annotated[
         Space,
         typer.Option(
@@ -71,20 +82,14 @@ def radar(
         float, typer.Option(min=0, max=1_000_000, help="Passes over the fitted images, in place of --steps.")
     ] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Stop training after so long. 0: when the steps are done.")] = 0,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**32 - 1, help="Decides every draw. The same seed gives the same model on one CPU."),
-    ] = 0,
+    seed: Seed = 0,
     false_alarm_rate: Annotated[
         float,
         typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 390 images."),
     ] = 0.01,
     same_part: SamePart = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume/--fresh", help="Go on from this very run's checkpoint beside --out, or start over."),
-    ] = True,
-    device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+    resume: Resume = True,
+    device: Device = "auto",
 ) -> None:
     """Train RADAR: a small diffusion U-Net that is asked once per frame, and an Isolation Forest on its answer.
 
@@ -149,15 +154,9 @@ def radar(
 
 @train.command()
 def cflow(
-    data: Annotated[
-        Path,
-        typer.Option(
-            help="Images of good parts: MVTec's layout (train/good below it) or a plain folder of PNG or JPEG. "
-            "Name them in the order of production. Sizes may differ."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
-    name: Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")] = "",
+    data: Data,
+    out: Out,
+    name: Name = "",
     encoder: Annotated[
         str,
         typer.Option(help="timm's name of the frozen encoder, one for frames of any size: resnet18, convnext_tiny …"),
@@ -176,20 +175,14 @@ def cflow(
         int,
         typer.Option(min=0, max=100, help="How often each image is shown again, turned by up to 5 degrees either way."),
     ] = 0,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**32 - 1, help="Decides every draw. The same seed gives the same model on one CPU."),
-    ] = 0,
+    seed: Seed = 0,
     false_alarm_rate: Annotated[
         float,
         typer.Option(min=0.0001, max=0.5, help="Share of good parts that may be NOT_OK. 0.01 takes about 340 images."),
     ] = 0.01,
     same_part: SamePart = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume/--fresh", help="Go on from this very run's checkpoint beside --out, or start over."),
-    ] = True,
-    device: Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
+    resume: Resume = True,
+    device: Device = "auto",
 ) -> None:
     """Train CFLOW: normalizing flows that tell how likely a frozen encoder's features are at their place.
 
