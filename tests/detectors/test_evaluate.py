@@ -1,5 +1,7 @@
 """Metrics against arithmetic by hand, and the card that is made of them."""
 
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +197,28 @@ def test_the_page_shows_the_worst_mistakes_and_needs_nothing_else(tmp_path: Path
     assert "&lt;hole&gt;" in page
     assert "<hole>" not in page
     assert "http" not in page
+
+
+@pytest.mark.parametrize(("height", "width", "stacked"), [(1024, 1024, False), (160, 2000, True), (2000, 160, False)])
+def test_a_small_mark_on_a_large_frame_is_seen_in_the_picture(
+    tmp_path: Path, height: int, width: int, stacked: bool
+) -> None:
+    frame, mask = np.full((1, height, width), 100, np.uint8), np.zeros((1, height, width), np.uint8)
+    mask[0, 80:83, 70:90] = 255
+    write_images(tmp_path / "test" / "good", frame)
+    write_images(tmp_path / "test" / "hole", frame + mask // 10)
+    write_images(tmp_path / "ground_truth" / "hole", mask)
+    make_null_bundle(tmp_path / "bundle", height, width)
+    detector = load_detector(tmp_path / "bundle")
+    with MapShelf() as shelf:
+        found = measure(detector, tmp_path, "a test machine", shelf)
+        page = write_report(detector.info, found, shelf, tmp_path / "report").read_text()
+    encoded = page.split("data:image/jpeg;base64,")[1].split('"')[0]
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        pixels = np.asarray(picture).astype(int)
+    panels = np.array_split(pixels, 3, axis=0 if stacked else 1)
+    assert panels[0].shape[1] >= min(0.6 * width, 400)  # shown, not shrunk to a line
+    assert (panels[0][..., 1] - panels[0][..., 0]).max() > 80  # a green outline
 
 
 def test_a_class_whose_masks_mark_nothing_has_no_pixel_figures_and_a_page_all_the_same(tmp_path: Path) -> None:

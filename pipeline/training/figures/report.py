@@ -21,7 +21,9 @@ from pipeline.training.images.data import read_frame, read_mask
 
 PICTURES = 8
 """Of each kind of mistake."""
-_LONGEST_PX = 420
+_PANEL_PX = 420
+"""Of a panel, along the side on which three of them lie; across it may be three times as long."""
+_GAP_PX = 4
 _BINS = 48
 _GOOD, _BAD, _LIMIT = "#3b76af", "#d1495b", "#222222"
 
@@ -101,17 +103,20 @@ def _strip(
     anomaly_map: NDArray[np.float32],
     scale: tuple[float, float],
 ) -> Image.Image:
+    """Side by side; one below the other where frames are far wider than high, as line cameras send them."""
     height, width = pixels.shape[:2]
-    shrink = min(1.0, _LONGEST_PX / max(height, width))
+    stacked = width > 2 * height
+    widest, highest = (3 * _PANEL_PX, _PANEL_PX) if stacked else (_PANEL_PX, 3 * _PANEL_PX)
+    shrink = min(1.0, widest / width, highest / height)
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    panels = [
-        outlined(pixels, mask),
-        heat(anomaly_map, (width, height), *scale),
-        overlay(pixels, anomaly_map, 0.6, *scale),
-    ]
-    strip = Image.new("RGB", (3 * size[0] + 8, size[1]), "white")
+    # Shrunk before the outline is drawn, which would shrink to nothing with a large frame; of a mask every mark stays.
+    frame = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    marked = None if mask is None else np.asarray(Image.fromarray(mask * 255.0).resize(size, Image.Resampling.BOX)) > 0
+    panels = [outlined(frame, marked), heat(anomaly_map, size, *scale), overlay(frame, anomaly_map, 0.6, *scale)]
+    across, down = (0, size[1] + _GAP_PX) if stacked else (size[0] + _GAP_PX, 0)
+    strip = Image.new("RGB", (2 * across + size[0], 2 * down + size[1]), "white")
     for i, panel in enumerate(panels):
-        strip.paste(panel.resize(size, Image.Resampling.LANCZOS), (i * (size[0] + 4), 0))
+        strip.paste(panel, (i * across, i * down))
     return strip
 
 
