@@ -1,5 +1,6 @@
 """Pictures for people: heat maps over frames."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 _CAPTION_PX = 22
+_LETTERS_PX = 14
 _REACH = 4.0
 
 # Anchor colours of "inferno": it grows evenly in brightness, so it also reads in gray and for the colour-blind.
@@ -73,18 +75,20 @@ def side_by_side(
     opacity: float = 0.5,
     scale: tuple[float, float] | None = None,
 ) -> Image.Image:
-    """Frame, heat map and overlay in a row, with a caption. `scale`: the map's values for black and for pale yellow;
-    its own extremes if none is given."""
+    """Frame, heat map and overlay in a row, below a caption that may be wider than they are. `scale`: the map's values
+    for black and for pale yellow; its own extremes if none is given."""
     frame = Image.fromarray(pixels).convert("RGB")
     panels = [frame]
     if anomaly_map is not None:
         low, high = scale or (float(anomaly_map.min()), float(anomaly_map.max()))
         panels += [heat(anomaly_map, frame.size, low, high), overlay(pixels, anomaly_map, opacity, low, high)]
     width, height = frame.size
-    sheet = Image.new("RGB", (width * len(panels) + 4 * (len(panels) - 1), height + _CAPTION_PX), "white")
+    caption, font = _caption(facts), ImageFont.load_default(_LETTERS_PX)
+    drawn, worded = width * len(panels) + 4 * (len(panels) - 1), math.ceil(font.getlength(caption)) + 8
+    sheet = Image.new("RGB", (max(drawn, worded), height + _CAPTION_PX), "white")
     for i, panel in enumerate(panels):
         sheet.paste(panel, (i * (width + 4), _CAPTION_PX))
-    ImageDraw.Draw(sheet).text((4, 3), _caption(facts), fill="black", font=ImageFont.load_default(14))
+    ImageDraw.Draw(sheet).text((4, 3), caption, fill="black", font=font)
     return sheet
 
 
