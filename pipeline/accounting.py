@@ -101,7 +101,7 @@ class Ledger:
     heartbeats: int = 0
     """That were read: numbers them."""
     first_offsets: dict[int, int] = field(default_factory=dict)
-    """Partition of `frames` → the oldest offset that was read. Above 0, older frames have expired."""
+    """Partition of `frames` → the oldest offset that it has, or that was read. Above 0, older frames have expired."""
 
     def add_frame(self, record: Incoming) -> None:
         place = (record.partition, record.offset)

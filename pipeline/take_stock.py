@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pipeline.accounting import CameraAccount, Ledger
 from pipeline.groups import INSPECTION
 from pipeline.kafka.admin import committed_offsets
-from pipeline.kafka.reading import places_at, read_to_end
+from pipeline.kafka.reading import begins_of, places_at, read_to_end
 from pipeline.settings import Settings
 
 _CLOCKS_MAY_DIFFER = timedelta(minutes=2)
@@ -25,8 +25,10 @@ def take_stock(
         # A result is never older than its frame, but for clocks that differ.
         starts = places_at(settings, [topics.frames.name], since)
         starts |= places_at(settings, [topics.scores.name, topics.frames_dead.name], since - _CLOCKS_MAY_DIFFER)
+    # By the broker's word: where all frames have expired, no record tells.
+    firsts = starts or begins_of(settings, [topics.frames.name])
     ledger = Ledger(
-        first_offsets={partition: start for (name, partition), start in starts.items() if name == topics.frames.name}
+        first_offsets={partition: first for (name, partition), first in firsts.items() if name == topics.frames.name}
     )
     # The order makes it sound. A frame is committed after its result is written: with the commits read first, every
     # frame below them has its result in the topics read later. A heartbeat counts frames that were published before

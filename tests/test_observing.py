@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from pipeline.errors import AndonError
 from workers.local.ports import LOOPBACK, free_ports
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.unit
 def observed(health: Health, host: str = LOOPBACK) -> Iterator[str]:
     registry = CollectorRegistry()
     Gauge("andon_answer", "of everything", registry=registry).set(42)
+    Counter("andon_questions", "asked so far", registry=registry).inc()
     (port,) = free_ports(1)
     close = observe(registry, health, host, port)
     try:

@@ -75,12 +75,18 @@ def read_to_end(
                     consumer.pause(at)
 
 
+def begins_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, int]:
+    """The oldest offset that each partition still has: its end, where it has none. Raises KafkaUnavailableError."""
+    with _Reader(settings) as consumer:
+        begins = bounds.begins(consumer, _places(consumer, settings, topics, None), int(timeout_s * 1000))
+        return {(at.topic, at.partition): offset for at, offset in begins.items()}
+
+
 def ends_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, int]:
     """Where each partition ends now: what comes from here on is new. Raises KafkaUnavailableError."""
     with _Reader(settings) as consumer:
-        places = _places(consumer, settings, topics, None)
-        ends = bounds.ends(consumer, places, int(timeout_s * 1000))
-        return {(at.topic, at.partition): ends[at] for at in places}
+        ends = bounds.ends(consumer, _places(consumer, settings, topics, None), int(timeout_s * 1000))
+        return {(at.topic, at.partition): offset for at, offset in ends.items()}
 
 
 def places_at(settings: Settings, topics: Sequence[str], since: datetime, timeout_s: float = 30) -> dict[Place, int]:

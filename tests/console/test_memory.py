@@ -2,6 +2,7 @@ import uuid
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from alerting.factory import Line, operation
@@ -158,7 +159,7 @@ def test_a_simulated_command_never_shows_as_a_stop() -> None:
     assert memory.line("line-1").level is None
 
 
-def state_of(*events: object, in_s: float = 0, **options: bool) -> tuple[TileState, str]:
+def state_of(*events: object, in_s: float = 0, **options: Any) -> tuple[TileState, str]:
     camera = memory_of(*events).camera("cam-1")
     assert camera
     found = tile(camera, now() + timedelta(seconds=in_s), stale_after_s=10, **options)
@@ -185,6 +186,15 @@ def test_a_tile_tells_what_the_camera_sees_or_why_it_does_not() -> None:
     assert state_of(old(500), beat(end=BootEnd.CLEAN))[0] is TileState.ENDED
     assert state_of(score(0), beat(end=BootEnd.CLEAN))[0] is TileState.OK  # its last frames are still coming
     assert state_of(score(0, boot_id="20261123T000000"), beat(end=BootEnd.DIED))[0] is TileState.OK  # an earlier boot
+
+
+def test_a_tile_does_not_say_ok_of_what_was_known_too_late_to_stop_the_line() -> None:
+    late = old(5).model_copy(update={"scored_at": now()})
+    assert state_of(late, max_age_s=3) == (TileState.STALE, "its frames come too late")
+    assert state_of(late, max_age_s=3, triggered=True)[0] is TileState.STALE
+    assert state_of(late, max_age_s=10)[0] is TileState.OK
+    bad = late.model_copy(update={"verdict": Verdict.NOT_OK})  # a bad part stays loud
+    assert state_of(bad, max_age_s=3) == (TileState.NOT_OK, "NOT OK, known too late")
 
 
 @pytest.mark.parametrize("ahead_s", [-40, 0, 4, 7200])

@@ -4,11 +4,13 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 from support.stream import BOOT, frame, outgoing, settings_for
 
 from pipeline.events import Heartbeat, now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.reading import ends_of
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from pipeline.take_stock import take_stock
@@ -48,3 +50,10 @@ def test_an_audit_since_a_moment_leaves_out_what_came_before(kafka_bootstrap: st
     assert captured(settings, None) == 16
     assert captured(settings, moment) == 6
     assert captured(settings, moment + timedelta(hours=1)) == 0
+
+    # After a week-end without frames Kafka has forgotten all of them, and still knows the heartbeats of Friday.
+    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    ends = ends_of(settings, [settings.topics.frames.name])
+    admin.delete_records({TopicPartition(*place): end for place, end in ends.items()})
+    admin.close()
+    assert captured(settings, None) == 0

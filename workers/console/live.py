@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -85,7 +86,11 @@ class Live:
         for camera in memory.cameras():
             policy = self._policy(camera.line_id)
             found[camera.camera_id] = tiles.tile(
-                camera, at, stale_after_s=self._stale_after_s, triggered=policy is not None and policy.triggered
+                camera,
+                at,
+                stale_after_s=self._stale_after_s,
+                triggered=policy is not None and policy.triggered,
+                max_age_s=policy.max_age_s if policy else math.inf,
             )
         standing, causes = memory.standing(), memory.causes()
         views = tuple(

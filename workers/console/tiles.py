@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -64,10 +65,13 @@ class Tile:
         return asdict(self) | {"greyed": self.greyed}
 
 
-def tile(camera: CameraMemory, now: datetime, *, stale_after_s: float, triggered: bool = False) -> Tile:
-    """`triggered`: no part, no frame; an old frame is then no bad sign."""
+def tile(
+    camera: CameraMemory, now: datetime, *, stale_after_s: float, triggered: bool = False, max_age_s: float = math.inf
+) -> Tile:
+    """`triggered`: no part, no frame; an old frame is then no bad sign. `max_age_s`: what is known later than that
+    after its capture stops no line."""
     last = camera.last
-    state, words = _state(camera, last, now, stale_after_s, triggered)
+    state, words = _state(camera, last, now, stale_after_s, triggered, max_age_s)
     return Tile(
         camera_id=camera.camera_id,
         line_id=camera.line_id,
@@ -106,7 +110,7 @@ def _is_forgotten(camera: CameraMemory, last: Score | None, now: datetime) -> bo
 
 
 def _state(
-    camera: CameraMemory, last: Score | None, now: datetime, stale_after_s: float, triggered: bool
+    camera: CameraMemory, last: Score | None, now: datetime, stale_after_s: float, triggered: bool, max_age_s: float
 ) -> tuple[TileState, str]:
     beat = camera.beat
     # Scores of a boot without a heartbeat are of a later one: its heartbeats are still to come.
@@ -132,4 +136,7 @@ def _state(
         return TileState.FROZEN, "frozen: the same picture again and again"
     if last.verdict is Verdict.NOT_DECIDABLE:
         return TileState.NOT_INSPECTED, "not inspected: " + ", ".join(last.doubts)
-    return (TileState.NOT_OK, "NOT OK") if last.verdict is Verdict.NOT_OK else (TileState.OK, "OK")
+    too_late = (last.scored_at - _seen_at(last)).total_seconds() > max_age_s
+    if last.verdict is Verdict.NOT_OK:
+        return TileState.NOT_OK, "NOT OK, known too late" if too_late else "NOT OK"
+    return (TileState.STALE, "its frames come too late") if too_late else (TileState.OK, "OK")
