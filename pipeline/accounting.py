@@ -82,6 +82,10 @@ class _BootFacts:
     ran: int = 0
     """Number of the last heartbeat that said that this boot runs; of a boot that never said so, of its good end."""
 
+    @property
+    def captured(self) -> int:
+        return max(self.heartbeat.captured if self.heartbeat else 0, max(self.published, default=-1) + 1)
+
 
 @dataclass
 class Ledger:
@@ -94,6 +98,8 @@ class Ledger:
     boots: dict[Boot, _BootFacts] = field(default_factory=lambda: defaultdict(_BootFacts))
     strays: dict[Place, str] = field(default_factory=dict)
     """Records of `frames` that do not keep the contract → camera, as far as their key tells."""
+    claims: dict[Place, tuple[Boot, int]] = field(default_factory=dict)
+    """Of these, the frame that each says it is."""
     results: dict[Boot, dict[int, list[_Result]]] = field(default_factory=lambda: defaultdict(dict))
     """By sequence."""
     scored_places: set[Place] = field(default_factory=set)
@@ -112,6 +118,8 @@ class Ledger:
             frame = Frame.from_headers(record.headers)
         except ContractError:
             self.strays[place] = (record.key or UNKNOWN.encode()).decode(errors="replace")[:_CAMERA_CHARACTERS]
+            if claim := _claim(record):
+                self.claims[place] = claim
             return
         self.boots[frame.camera_id, frame.boot_id].published[frame.sequence].append(place)
 
@@ -146,6 +154,7 @@ class Ledger:
 
     def accounts(self, committed: Mapping[int, int]) -> list[CameraAccount]:
         """committed: partition → first offset of `frames` that the replicas have not committed yet."""
+        self._take_in_strays()
         last_ran: dict[str, int] = {}
         for (camera_id, _), facts in self.boots.items():
             last_ran[camera_id] = max(facts.ran, last_ran.get(camera_id, 0))
@@ -156,6 +165,14 @@ class Ledger:
         for place, camera_id in self.strays.items():
             parts[camera_id].append(self._stray_sum(place, committed))
         return [_account(camera_id, sums) for camera_id, sums in sorted(parts.items())]
+
+    def _take_in_strays(self) -> None:
+        """A frame that its camera counted, and that keeps another contract: it is not missing, and not one more."""
+        for place, (boot, sequence) in self.claims.items():
+            facts = self.boots.get(boot)
+            if facts and place in self.strays and sequence < facts.captured and sequence not in facts.published:
+                facts.published[sequence].append(place)
+                del self.strays[place]
 
     def _boot_sum(self, boot: Boot, facts: _BootFacts, committed: Mapping[int, int], superseded: bool) -> "_Sum":
         total = _Sum()
@@ -188,7 +205,7 @@ class Ledger:
         """What the camera counted but is not in `frames`: dropped, still with the camera, expired, missing, or scored
         before a broker lost its record with the end of a log."""
         beat = facts.heartbeat
-        captured = max(beat.captured if beat else 0, max(facts.published, default=-1) + 1)
+        captured = facts.captured
         dropped = Counter(beat.dropped if beat else {})
         first = self._first_retained(facts, captured)
         total.captured += captured - first
@@ -262,6 +279,15 @@ class _Sum:
             if not _same(first, result):
                 self.contradictions.append(f"{frame_id}: one model says both {first} and {result}")
                 return
+
+
+def _claim(record: Incoming) -> tuple[Boot, int] | None:
+    headers = dict(record.headers)
+    try:
+        camera_id, boot_id, sequence = (headers[name].decode() for name in ("camera_id", "boot_id", "sequence"))
+        return ((camera_id, boot_id), int(sequence)) if int(sequence) >= 0 else None
+    except (KeyError, ValueError, AttributeError):
+        return None
 
 
 def _take_back(dropped: Counter[str], arrived: int) -> None:

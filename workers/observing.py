@@ -33,7 +33,8 @@ class _Quiet(WSGIRequestHandler):
 
 def observe(registry: CollectorRegistry, health: Health, host: str, port: int) -> Callable[[], None]:
     """Serves `/metrics` and `/healthz` until the returned function is called. Raises AndonError where that can't be."""
-    disable_created_metrics()  # a series more for each counter and histogram, which no rule and no page asks for
+    # A series more for each counter and histogram, which no rule and no page asks for.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics: Callable[[Any, Any], Iterable[bytes]] = make_wsgi_app(registry)
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:

@@ -279,6 +279,21 @@ def test_expired_frames_are_not_missing() -> None:
     assert (account.captured, account.scored, account.balanced) == (1, 1, True)
 
 
+def test_a_frame_of_another_contract_is_dead_and_neither_missing_nor_one_more() -> None:
+    """As of a camera worker that is newer than the replicas."""
+    plant = Plant()
+    plant.score(plant.publish(0))
+    for offset, sequence in ((7, 1), (8, 1), (9, 5)):  # the last two are a stranger's
+        headers = dict(frame(sequence, BOOT).to_headers()) | {"schema_version": b"2"}
+        newer = Incoming("frames", 0, offset, 0, CAMERA.encode(), b"x", tuple(headers.items()))
+        plant.ledger.add_frame(newer)
+        plant.die(newer, DeadReason.CONTRACT)
+    plant.beat(2, published=2, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.captured, account.scored, account.dead, account.missing) == (4, 1, {"contract": 3}, 0)
+    assert account.balanced
+
+
 def test_a_copy_that_came_late_contradicts_nothing() -> None:
     """Kafka had the frame, its acknowledgement was lost in the crash, and ten minutes later it was sent again."""
     plant = Plant()
