@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alerting.factory import operation, score
+from alerting.factory import heartbeat, operation, score
 from alerting.running import (
     ANDON,
     DOOMED,
@@ -105,6 +105,24 @@ def test_a_late_backlog_is_an_alarm_and_no_command(settings: Settings) -> None:
         assert commands(settings) == []
         publish(settings, [score(20 + n, captured_at=now()) for n in range(3)])
         wait_for_commands(settings, 1)
+
+
+def test_a_camera_that_never_had_a_score_is_missed_on_a_line_that_nobody_named(settings: Settings) -> None:
+    """Its address or its recipe was wrong from the first day on; no policy names its line, and no PLC is there."""
+    policies = POLICIES.model_copy(update={"defaults": POLICIES.defaults.model_copy(update={"silent_after_s": 2})})
+    publisher = Publisher(settings, "test")
+    with worker(settings, policies):
+
+        def beats() -> bool:
+            beat = heartbeat(0).model_copy(update={"line_id": "line-9", "sent_at": now(), "source_connected": False})
+            key = f"{beat.camera_id}:{beat.boot_id}".encode()
+            publisher.publish([Outgoing(settings.topics.heartbeats.name, key, beat.to_json())])
+            return bool(alarms(settings))
+
+        wait_until(beats)
+    publisher.close()
+    alarm = alarms(settings)[0]
+    assert (alarm.kind, alarm.line_id) == (AlarmKind.CAMERA_SILENT, "line-9")
 
 
 def test_a_restart_keeps_the_window_and_the_latch(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline import tracing
-from pipeline.events import Alarm, AuditEntry, CommandReply, ContractError, LineCommand, Operation, Score, now
+from pipeline.events import Alarm, AuditEntry, BootEnd, CommandReply, ContractError, LineCommand, Operation, Score, now
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.lease import Lease
@@ -28,7 +28,7 @@ from workers.alerting.policy import Policies
 from workers.alerting.recovery import StoredLine, find_published, read_states, state_record
 from workers.alerting.silence import Pulses
 from workers.alerting.spans import decision_spans, reply_spans
-from workers.alerting.state import LineState
+from workers.alerting.state import FORGOTTEN_AFTER, LineState
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class AlertingStep:
         self._pulses = pulses
         self._tracer = tracer
         self._lines: dict[str, StoredLine] = {}
+        self._partitions: set[int] = set()
         self._ends: dict[Place, int] = {}
         self._left_out: dict[str, tuple[str, ...]] = {}
         self._watching_since = clock()
@@ -96,6 +97,7 @@ class AlertingStep:
         worker that can't know what stands latched must not judge."""
         numbers = {partition for _, partition in partitions}
         self._lines, self._ends, self._watching_since = {}, {}, self._clock()
+        self._partitions = numbers
         self._metrics.forget_lines()
         if self._plant:
             self._plant.hold_only(())
@@ -181,6 +183,7 @@ class AlertingStep:
         self._ticked_s = time.monotonic()
         at, pulses = self._clock(), self._pulses()
         self._watching_since = min(self._watching_since, at)  # a clock that was set back must not put an alarm off
+        self._add_lines_of_cameras(pulses, at)
         for line_id in list(self._lines):
             policy = self._policies.of(line_id)
             watch = silence.look(self._lines[line_id].state, pulses, policy, at, self._watching_since)
@@ -272,6 +275,16 @@ class AlertingStep:
             partition = partition_of(line_id.encode(), partitions)
             if line_id not in self._lines and partition in numbers:
                 self._lines[line_id] = StoredLine(LineState(line_id=line_id), partition)
+
+    def _add_lines_of_cameras(self, pulses: Pulses, at: datetime) -> None:
+        """A camera that never had a score, as with a wrong address or recipe, is missed all the same."""
+        partitions = self._topics.line_state.partitions
+        for beat in (pulse.beat for pulse in pulses.values()):
+            runs = beat.end is BootEnd.RUNNING and at - beat.sent_at <= FORGOTTEN_AFTER
+            if runs and beat.line_id not in self._lines:
+                partition = partition_of(beat.line_id.encode(), partitions)
+                if partition in self._partitions:
+                    self._lines[beat.line_id] = StoredLine(LineState(line_id=beat.line_id, epoch=1), partition)
 
     def _take_over(self) -> None:
         """Stores a new epoch for every line before anything else is done for it, and publishes what the predecessor
