@@ -199,6 +199,8 @@ def test_acknowledge_then_reset_then_nothing_stands() -> None:
     assert (line.last().state, line.last().actor, line.last().revision) == (AlarmState.NORMAL, "ben", 3)
     assert line.state.alarms == ()
     assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]
+    hold, release = line.commands
+    assert hold.issued_at <= release.issued_at < release.expires_at
 
 
 def test_reset_before_acknowledge_is_refused_and_says_so() -> None:

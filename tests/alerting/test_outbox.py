@@ -4,10 +4,11 @@ import json
 from datetime import timedelta
 
 import pytest
-from alerting.factory import NOON, Line, operation, score
+from alerting.factory import NOON, POLICY, Line, operation, score
 
 from pipeline.events import Act, Action, AlarmKind, AlarmState
 from workers.alerting.outbox import NOTHING, Published, post, settle
+from workers.alerting.policy import Response
 from workers.alerting.state import LineState, StateError
 
 pytestmark = pytest.mark.unit
@@ -26,6 +27,11 @@ def test_what_did_not_get_out_is_still_to_be_sent() -> None:
     state = settle(stored(Line().burst()), NOTHING, IN_TIME)
     assert [alarm.act for alarm in state.outbox.alarms] == [Act.RAISE]
     assert [command.action for command in state.outbox.commands] == [Action.HOLD]
+
+
+def test_an_alarm_without_a_stop_is_owed_too() -> None:
+    line = Line(POLICY.model_copy(update={"action": Response.ALARM_ONLY})).burst()
+    assert stored(line).outbox.owes
 
 
 def test_what_got_out_is_not_sent_again() -> None:

@@ -145,6 +145,22 @@ def test_a_plant_may_choose_not_to_stop_for_a_common_cause() -> None:
     assert "many cameras at once, so the line is not stopped" in first.reason
 
 
+def test_cameras_that_do_not_agree_stop_the_line_also_where_a_common_cause_would_not() -> None:
+    assert Line(policy(common_cause=CommonCause(still_stops=False))).burst().actions == [Action.HOLD]
+
+
+def test_a_common_cause_is_one_of_most_cameras_that_see_frames() -> None:
+    line = Line(policy(common_cause=CommonCause(cameras=3, share=0.5)))
+    for number in range(7):
+        line.see(score(0, Verdict.OK, camera=f"good-{number}"))
+    for camera in ("a", "b", "c"):
+        line.burst(camera=camera)
+    assert line.state.standing(AlarmKind.COMMON_CAUSE) is None
+    for camera in ("d", "e", "f", "g"):
+        line.burst(camera=camera)
+    assert line.state.standing(AlarmKind.COMMON_CAUSE)
+
+
 def test_a_common_cause_hides_what_it_explains_and_shows_it_again() -> None:
     line = Line(policy(off_delay_s=0))
     for camera in ("a", "b", "c"):
@@ -172,9 +188,14 @@ def test_a_flood_is_one_alarm_and_hides_the_rest_until_it_has_run_off() -> None:
     assert [alarm.state for alarm in flood] == [AlarmState.UNACK_ACTIVE]
     silent = [entry.alarm.state for entry in state.alarms if entry.alarm.kind is AlarmKind.CAMERA_SILENT]
     assert silent == [AlarmState.SUPPRESSED] * (FLOOD_ALARMS + 3)
-    state, _ = register.tick(state, NOON + 60 * S + timedelta(minutes=10))
+    hidden = [alarm for alarm in raised if alarm.act is Act.SUPPRESS]
+    assert len(hidden) == FLOOD_ALARMS + 1  # the others came later, and hidden
+    assert {alarm.reason for alarm in hidden} == {"explained by the alarm flood"}
+    state, told = register.tick(state, NOON + 60 * S + timedelta(minutes=10))
     after = {entry.alarm.kind: entry.alarm.state for entry in state.alarms}
     assert after == {AlarmKind.FLOOD: AlarmState.UNACK_RTN, AlarmKind.CAMERA_SILENT: AlarmState.UNACK_ACTIVE}
+    acts = [alarm.act for alarm in told if isinstance(alarm, Alarm)]
+    assert acts == [Act.CLEAR, *[Act.UNSUPPRESS] * (FLOOD_ALARMS + 3)]
 
 
 def test_a_flood_of_a_clock_that_was_ahead_hides_nothing_once_it_is_set_right() -> None:

@@ -9,6 +9,7 @@ from pipeline.events import Act, Action, AlarmKind, Verdict
 from workers.alerting import drift, outbox, stops
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.policy import Candidate, Drift, LinePolicy, NotDecidableLimit, Response, StopBudget
+from workers.alerting.state import Spread
 
 pytestmark = pytest.mark.unit
 
@@ -180,6 +181,22 @@ def test_scores_that_lie_as_calibrated_are_no_drift() -> None:
     found = drift.shift(spread, Drift(frames=50))
     assert found
     assert found.distance < 0.1
+
+
+def test_drift_is_the_largest_distance_at_a_level_of_the_calibration() -> None:
+    counts = (1.0, 1.0, 2.0, 6.0, 5.0, 3.0, 1.0, 1.0)
+    found = drift.shift(Spread(model_hash="h", counts=counts, frames=50), Drift(frames=50))
+    assert found == drift.Shift(distance=pytest.approx(0.05), level=0.05, share=0.1)
+    with_more = (1.0, 1.0, 2.0, 6.0, 5.0, 0.0, 4.0, 1.0)
+    found = drift.shift(Spread(model_hash="h", counts=with_more, frames=50), Drift(frames=50))
+    assert found == drift.Shift(distance=pytest.approx(0.2), level=0.95, share=0.75)
+
+
+def test_drift_forgets_what_lies_long_ago() -> None:
+    line = drifted([0.995] * 50 + [0.5] * 150)
+    spread = line.state.cameras["cam-1"].spread
+    assert spread
+    assert 0 < spread.counts[-1] < 0.1 * spread.counts[3]
 
 
 def test_shifted_scores_raise_a_maintenance_alarm_and_move_no_limit() -> None:
