@@ -528,6 +528,24 @@ def test_a_stop_that_expired_before_it_was_published_and_is_confirmed_all_the_sa
     assert [reply.command_id for reply in owed.replies] == [command.command_id]
 
 
+@pytest.mark.parametrize("second_given_up", [True, False])
+def test_a_stop_that_its_line_confirms_after_it_was_asked_for_again_is_in_force(second_given_up: bool) -> None:
+    """A slow PLC: the first stop is void unconfirmed, the next burst asks again, and the answer to the first comes. The
+    driver heard of no other, or not yet."""
+    line = Line().burst()
+    line.state, _ = withdraw(line.state, line.commands[0])
+    line.burst(first=10)
+    first, second = line.commands
+    if second_given_up:
+        line.state, _ = withdraw(line.state, second, sent=False)
+    late = Answer("line-1", line.state.epoch, first.command_id, Outcome.ACCEPTED, "modbus://plc", "stop=1", 1, now())
+    state, events = reports.apply(line.state, late, now())
+    owed = post(state, events, 0, 0).outbox
+    assert owed.commands == ((second,) if second_given_up else ())
+    assert [(reply.command_id, reply.outcome) for reply in owed.replies] == [(second.command_id, Outcome.DUPLICATE)]
+    assert (state.level, state.proved, state.last_command) == (Action.HOLD, True, second)
+
+
 def test_an_answer_of_an_earlier_epoch_counts_for_nothing() -> None:
     line = Line().burst()
     assert answered(line, Outcome.ACCEPTED, epoch=line.state.epoch - 1) == []

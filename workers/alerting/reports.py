@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pipeline.events import Action, AlarmKind, CommandReply, Outcome
+from pipeline.events import Action, AlarmKind, CommandReply, LineCommand, Outcome, command_id
 from pipeline.tracing import child
 from workers.alerting import effects, register
 from workers.alerting.effects import Effect
 from workers.alerting.outbox import adopt, withdraw
 from workers.alerting.register import Changed
-from workers.alerting.state import LineState
+from workers.alerting.state import Episode, LineState
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,13 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
     command = state.last_command
     if command is None and good and state.episode and state.episode.void:
         command = state.episode.void
-    if command is None or command.command_id != answer.command_id:
+    if command is None:
         return state, ()
+    outcome = answer.outcome
+    if command.command_id != answer.command_id:
+        if not good or not _follows(state.episode, command, answer.command_id):
+            return state, ()
+        outcome = Outcome.DUPLICATE
     adopted = state.episode if state.last_command is None else None
     events: list[Effect] = [command] if adopted and adopted.unsent else []
     events.append(
@@ -110,7 +115,7 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
             epoch=answer.epoch,
             line_id=state.line_id,
             action=command.action,
-            outcome=answer.outcome,
+            outcome=outcome,
             actuator=answer.actuator,
             value_read_back=answer.value,
             attempts=answer.attempts,
@@ -118,7 +123,7 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
             issued_at=command.issued_at,
             observed_at=answer.at,
             detail=answer.detail,
-            traceparent=child(command.traceparent, f"plc {answer.outcome}"),
+            traceparent=child(command.traceparent, f"plc {outcome}"),
         )
     )
     entry = state.standing(AlarmKind.NOT_STOPPED)
@@ -129,7 +134,7 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
             events += more
         state, more = _moved(state, command.action, answer.actuator, now)
         return state, (*events, *more)
-    if answer.outcome is Outcome.EXPIRED:
+    if outcome is Outcome.EXPIRED:
         state, _ = withdraw(state, command)
     if command.action is Action.UNHOLD_PERMITTED:
         return state, tuple(events)
@@ -143,3 +148,12 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
         state, more = tell(state, entry, reason, now)
         events += more
     return state, tuple(events)
+
+
+def _follows(episode: Episode | None, command: LineCommand, earlier: UUID) -> bool:
+    """Whether `command` asks again for what this episode had asked for and given up as void: where the one stands after
+    all, so does the other. The line's driver may never have heard of the second."""
+    if episode is None:
+        return False
+    before = range(episode.given_up)
+    return earlier in (command_id(command.line_id, episode.episode_id, command.action, given_up=n) for n in before)
