@@ -82,6 +82,9 @@ class _Meters:
             ("recipe", "model"),  # type: ignore[arg-type]
         )
         self._models: set[tuple[str, str]] = set()
+        self._refused = metrics.Gauge(
+            "andon_configuration_refused", "1 while this replica goes on with its former user_config."
+        )
         self._waiting = metrics.Gauge("andon_replica_waiting", "1 while a delivery waits for Redis or Kafka.")
         self._stage = metrics.Histogram(
             "andon_stage_ms",
@@ -105,10 +108,11 @@ class _Meters:
         if self._tracer:
             score_spans(self._tracer, scored)
 
-    def standing(self, loop: LoopState, catalog: Catalog) -> None:
+    def standing(self, loop: LoopState, catalog: Catalog, *, refused: bool) -> None:
         self._lag.set(sum(loop.lag.values()))
         self._waiting.set(loop.waiting_for is not None)
         self._deleted.set(loop.deleted_unread)
+        self._refused.set(refused)
         now = {(name, loaded.model.hash) for name, loaded in catalog.recipes.items()}
         self._models |= now
         for recipe, model in self._models:  # Ray goes on telling what was set last
@@ -143,6 +147,8 @@ class Inspector:
         self._settings: Settings = read_settings()
         self._catalog = Catalog({})
         self._config: ServingConfig | None = None
+        self._refused: str | None = None
+        """Why the newest configuration was not taken."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: ConsumerLoop[Scored] | None = None
@@ -155,12 +161,20 @@ class Inspector:
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Called with the user_config before the first request, and at every change of it. Raises what is wrong
-        with a configuration or a bundle; a replica that runs goes on with what it had."""
-        config = ServingConfig.model_validate(user_config)
-        # Loading takes seconds; meanwhile the poll thread goes on with the old models.
-        before = self._catalog if self._config and self._config.device == config.device else None
-        self._catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, before)
-        self._config = config
+        with a configuration or a bundle; a replica that runs goes on with what it had, and tells what it refused."""
+        try:
+            config = ServingConfig.model_validate(user_config)
+            # Loading takes seconds; meanwhile the poll thread goes on with the old models.
+            before = self._catalog if self._config and self._config.device == config.device else None
+            catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, before)
+        except Exception as error:  # torch, an engine or a file system may raise anything
+            if self._thread is None:
+                raise
+            # Serve would end this replica, and what it starts in its place can't load it either: nobody would score.
+            self._refused = str(error) or type(error).__name__
+            log.error("this replica goes on with its former configuration, for it can't take the new one: %s", error)
+            return
+        self._catalog, self._config, self._refused = catalog, config, None
         self._shadows.within_s = config.shadow_within_ms / 1000
         if self._thread is None:
             topics = self._settings.topics
@@ -221,7 +235,7 @@ class Inspector:
         if self._thread is None or self._loop is None or self._config is None:
             return
         state = self._loop.state
-        self._meters.standing(state, self._catalog)
+        self._meters.standing(state, self._catalog, refused=self._refused is not None)
         if not self._thread.is_alive():
             raise RuntimeError(f"the poll thread is dead: {self._failure}")
         still_s = time.monotonic() - state.last_turn_monotonic_s
@@ -258,6 +272,7 @@ class Inspector:
                 for name, loaded in self._catalog.recipes.items()
                 if loaded.shadow
             },
+            "refused": self._refused,
             "lag": sum(state.lag.values()) if state else None,
             "records": state.records if state else 0,
             "waiting_for": state.waiting_for if state else None,

@@ -84,6 +84,26 @@ def test_a_change_of_recipes_takes_effect_without_losing_a_frame(plant: Plant, t
         wait_until(lambda: plant.health()["recipes"] == before["recipes"])
 
 
+@pytest.mark.parametrize("broken", [{"bundle": "/no/such/bundle"}, {"bundel": "null"}], ids=["bundle", "key"])
+def test_recipes_that_can_not_be_taken_leave_the_former_ones_at_work(plant: Plant, broken: dict[str, str]) -> None:
+    """Serve ends a replica that refuses a configuration, and its successors could not load it either."""
+    before = plant.health()
+    recipes = null_recipes(plant.folder)
+    recipes["null"] |= broken
+    line = f"refused-{'-'.join(broken)}"
+    try:
+        plant.reconfigure({"recipes": recipes, "max_batch": 8})
+        wait_until(lambda: plant.health()["refused"] is not None)
+        assert next(iter(broken.values())) in plant.health()["refused"]
+        cameras = plant.cameras(line, frames=20, fps=20)
+        plant.settled(line, 40)
+        wait_until(lambda: cameras.exit_code == 0)
+        assert (plant.health()["pid"], plant.health()["recipes"]) == (before["pid"], before["recipes"])
+    finally:
+        plant.reconfigure({"recipes": null_recipes(plant.folder), "max_batch": 8})
+        wait_until(lambda: plant.health()["refused"] is None)
+
+
 def test_maps_and_device_follow_a_changed_configuration_without_a_restart(plant: Plant) -> None:
     before = plant.health()
     recipes = null_recipes(plant.folder)

@@ -136,6 +136,16 @@ def test_replicas_that_judge_a_recipe_by_different_models_are_told_of(promtool: 
     assert not fires(promtool, rules, "AndonModelsDiffer", judging(("r", "a", 0), ("r", "b", 1), ("s", "c", 1)), "11m")
 
 
+def test_recipes_that_a_replica_can_not_take_are_told_of(promtool: Path, rules: Path) -> None:
+    def refusing(*values: int) -> dict[str, str]:
+        return {
+            f'ray_andon_configuration_refused{{{HERE}, replica="{n}"}}': f"{value}x80" for n, value in enumerate(values)
+        }
+
+    assert fires(promtool, rules, "AndonConfigurationRefused", refusing(0, 1), "2m")
+    assert not fires(promtool, rules, "AndonConfigurationRefused", refusing(0, 0), "2m")
+
+
 def test_frames_and_scores_that_kafka_deleted_unread_are_told_of(promtool: Path, rules: Path) -> None:
     for name in ("ray_andon_frames_deleted_unread", "andon_alerting_deleted_unread_total"):
         series = f'{name}{{{HERE}, pod="a"}}'
