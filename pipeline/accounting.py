@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pipeline.events import BootEnd, ContractError, Doubt, Frame, Heartbeat, Score, Verdict
 from pipeline.kafka.dead_letters import cause_of_death
+from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.records import Incoming
 
 UNKNOWN = "(unknown)"
@@ -54,6 +55,8 @@ class CameraAccount:
     """Scores beyond the first of a frame, with the same result. Harmless: delivery is at least once."""
     contradictions: tuple[str, ...]
     """Frames that one model scored with different results."""
+    unanswered: int = 0
+    """Frames, not counted as captured, whose result Kafka may have deleted before the frame itself."""
 
     @property
     def balanced(self) -> bool:
@@ -87,6 +90,28 @@ class _BootFacts:
         return max(self.heartbeat.captured if self.heartbeat else 0, max(self.published, default=-1) + 1)
 
 
+@dataclass(frozen=True)
+class Deleted:
+    """Up to when (Unix milliseconds) Kafka has deleted results, by partition. A busy line fills the bytes that its
+    partition of `scores` may take before the frames themselves expire."""
+
+    scores: Mapping[int, float]
+    """By line."""
+    dead: Mapping[int, float]
+    """By camera."""
+
+    def covers(self, record: Incoming, line_id: str | None) -> bool:
+        """Whether the result of this frame may be among them: it came after the frame did."""
+        found = (_until(self.scores, line_id.encode() if line_id else None), _until(self.dead, record.key))
+        return record.timestamp_ms < max(found)
+
+
+def _until(deleted: Mapping[int, float], key: bytes | None) -> float:
+    if not deleted:
+        return 0.0
+    return deleted[partition_of(key, len(deleted))] if key else max(deleted.values())
+
+
 @dataclass
 class Ledger:
     """Fed with every record of the raw topics, in any order of the topics, then `accounts` draws the sum.
@@ -108,6 +133,9 @@ class Ledger:
     """That were read: numbers them."""
     first_offsets: dict[int, int] = field(default_factory=dict)
     """Partition of `frames` → the oldest offset that it has, or that was read. Above 0, older frames have expired."""
+    deleted: Deleted = Deleted({}, {})
+    unsure: set[Place] = field(default_factory=set)
+    """Frames whose result may have been deleted."""
 
     def add_frame(self, record: Incoming) -> None:
         place = (record.partition, record.offset)
@@ -120,7 +148,11 @@ class Ledger:
             self.strays[place] = (record.key or UNKNOWN.encode()).decode(errors="replace")[:_CAMERA_CHARACTERS]
             if claim := _claim(record):
                 self.claims[place] = claim
+            if self.deleted.covers(record, None):
+                self.unsure.add(place)
             return
+        if self.deleted.covers(record, frame.line_id):
+            self.unsure.add(place)
         self.boots[frame.camera_id, frame.boot_id].published[frame.sequence].append(place)
 
     def add_score(self, record: Incoming) -> None:
@@ -185,13 +217,17 @@ class Ledger:
             if results:
                 total.add_results(frame_id, results)
                 # Even if its twin was scored: a record that was committed without an end is a fault.
-                total.contradictions += [f"{frame_id}: its copy at {at} was committed without a result" for at in lost]
+                known = (at for at in lost if at not in self.unsure)
+                total.contradictions += [f"{frame_id}: its copy at {at} was committed without a result" for at in known]
             elif reasons:
                 total.dead[reasons[0]] += 1
+            elif self.unsure.issuperset(lost) and lost:
+                total.unanswered += 1
             elif lost:
                 total.missing += 1
             else:
                 total.in_flight += 1
+        total.captured -= total.unanswered
         self._add_unpublished(total, boot, facts, superseded)
         return total
 
@@ -245,6 +281,8 @@ class Ledger:
         return lowest if self.first_offsets[partition] > 0 else 0
 
     def _stray_sum(self, place: Place, committed: Mapping[int, int]) -> "_Sum":
+        if place in self.unsure and place not in self.deaths and self._is_committed(place, committed):
+            return _Sum(unanswered=1)
         total = _Sum(captured=1)
         if place in self.deaths:
             total.dead[self.deaths[place]] += 1
@@ -267,6 +305,7 @@ class _Sum:
     missing: int = 0
     duplicates: int = 0
     contradictions: list[str] = field(default_factory=list)
+    unanswered: int = 0
 
     def add_results(self, frame_id: str, results: list[_Result]) -> None:
         self.scored += 1
@@ -328,4 +367,5 @@ def _account(camera_id: str, sums: list[_Sum]) -> CameraAccount:
         missing=sum(s.missing for s in sums),
         duplicates=sum(s.duplicates for s in sums),
         contradictions=tuple(c for s in sums for c in s.contradictions),
+        unanswered=sum(s.unanswered for s in sums),
     )

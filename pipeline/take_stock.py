@@ -1,15 +1,18 @@
 """Reads the raw topics into a `Ledger`."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from pipeline.accounting import CameraAccount, Ledger
+from pipeline.accounting import CameraAccount, Deleted, Ledger
 from pipeline.groups import INSPECTION
 from pipeline.kafka.admin import committed_offsets
-from pipeline.kafka.reading import begins_of, places_at, read_to_end
+from pipeline.kafka.reading import Place, begins_of, places_at, read_each, read_to_end
 from pipeline.settings import Settings
 
 _CLOCKS_MAY_DIFFER = timedelta(minutes=2)
+_T = TypeVar("_T")
 
 
 def take_stock(
@@ -20,15 +23,17 @@ def take_stock(
     since: only of frames that arrived from then on. Raises KafkaUnavailableError.
     """
     topics = settings.topics
-    starts = {}
+    results = (topics.scores.name, topics.frames_dead.name)
+    starts: dict[Place, int] = {}
     if since is not None:
         # A result is never older than its frame, but for clocks that differ.
         starts = places_at(settings, [topics.frames.name], since)
-        starts |= places_at(settings, [topics.scores.name, topics.frames_dead.name], since - _CLOCKS_MAY_DIFFER)
+        starts |= places_at(settings, results, since - _CLOCKS_MAY_DIFFER)
     # By the broker's word: where all frames have expired, no record tells.
-    firsts = starts or begins_of(settings, [topics.frames.name])
+    begins = begins_of(settings, [topics.frames.name, *results])
     ledger = Ledger(
-        first_offsets={partition: first for (name, partition), first in firsts.items() if name == topics.frames.name}
+        first_offsets=_of(topics.frames.name, begins | starts),
+        deleted=_deleted(settings, {place: begin for place, begin in begins.items() if place[0] in results}, starts),
     )
     # The order makes it sound. A frame is committed after its result is written: with the commits read first, every
     # frame below them has its result in the topics read later. A heartbeat counts frames that were published before
@@ -43,6 +48,18 @@ def take_stock(
         for record in read_to_end(settings, [topic.name], start=starts, over_unreadable=True):
             add(record)
             on_record()
-    return ledger.accounts(
-        {partition: offset for (name, partition), offset in committed.items() if name == topics.frames.name}
-    )
+    return ledger.accounts(_of(topics.frames.name, committed))
+
+
+def _of(topic: str, found: Mapping[Place, _T]) -> dict[int, _T]:
+    """By partition."""
+    return {partition: value for (name, partition), value in found.items() if name == topic}
+
+
+def _deleted(settings: Settings, begins: Mapping[Place, int], starts: Mapping[Place, int]) -> Deleted:
+    """starts: where reading begins. What lies before is not missed there, deleted or not."""
+    cut = [place for place, begin in begins.items() if begin > 0 and starts.get(place, 0) <= begin]
+    oldest = read_each(settings, [(*place, begins[place]) for place in cut])
+    until = dict.fromkeys(begins, 0.0)
+    until |= {place: record.timestamp_ms if record else math.inf for place, record in zip(cut, oldest, strict=True)}
+    return Deleted(_of(settings.topics.scores.name, until), _of(settings.topics.frames_dead.name, until))

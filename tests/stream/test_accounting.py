@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.accounting import CameraAccount, Ledger
+from pipeline.accounting import CameraAccount, Deleted, Ledger
 from pipeline.events import BootEnd, DeadReason, Doubt, Frame, Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
 from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.records import Incoming
@@ -122,6 +122,23 @@ def test_a_committed_frame_without_a_result_is_missing() -> None:
     assert plant.account(committed=0).balanced
     account = plant.account(committed=1)
     assert (account.missing, account.balanced) == (1, False)
+
+
+@pytest.mark.parametrize("cut", [Deleted({0: 1.0}, {0: 0.0}), Deleted({0: 0.0}, {0: 1.0})], ids=["scores", "dead"])
+def test_a_frame_whose_result_kafka_may_have_deleted_is_not_missing_and_any_other_is(cut: Deleted) -> None:
+    """All arrive at 0 ms; what arrived before 1 ms was deleted."""
+    plant = Plant()
+    plant.ledger.deleted = cut
+    plant.publish(0)
+    plant.score(plant.publish(1))
+    plant.publish(2)
+    plant.beat(4, buffered=1)
+    account = plant.account(committed=2)
+    assert (account.captured, account.scored, account.in_flight, account.unanswered) == (3, 1, 2, 1)
+    assert account.balanced
+    plant.ledger.deleted = Deleted({0: 0.0}, {0: 0.0})
+    plant.publish(3)
+    assert plant.account(committed=4).missing == 1
 
 
 def test_a_frame_that_the_camera_counted_and_nobody_has_is_missing() -> None:

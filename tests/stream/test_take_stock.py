@@ -1,14 +1,19 @@
 """The audit of a span of time: frames from before it are not missed."""
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.structs import OffsetAndMetadata
 from support.stream import BOOT, frame, outgoing, settings_for
 
-from pipeline.events import Heartbeat, now
+from pipeline.events import Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
+from pipeline.groups import INSPECTION
 from pipeline.kafka.admin import ensure_topics
+from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import ends_of
 from pipeline.kafka.records import Outgoing
@@ -57,3 +62,36 @@ def test_an_audit_since_a_moment_leaves_out_what_came_before(kafka_bootstrap: st
     admin.delete_records({TopicPartition(*place): end for place, end in ends.items()})
     admin.close()
     assert captured(settings, None) == 0
+
+
+def score(sequence: int) -> Score:
+    facts = frame(sequence).model_dump(exclude={"schema_version", "content_type", "repeats"})
+    model, place = ModelRef(bundle="b", method="null", hash="h"), KafkaPosition(topic="other", partition=9, offset=0)
+    found = {"verdict": Verdict.OK, "score": 0.1, "threshold": 0.5, "map_key": None, "map_expires_at": None}
+    frame_id = frame(sequence).frame_id
+    return Score(**facts, **found, frame_id=frame_id, scored_at=now(), model=model, position=place)
+
+
+def test_frames_whose_scores_kafka_deleted_first_are_told_of_and_not_missing(kafka_bootstrap: str, unique: str) -> None:
+    """A busy line fills what its partition of `scores` may take within hours; its frames are kept for a day."""
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    frames, scores = settings.topics.frames.name, settings.topics.scores.name
+    publisher = Publisher(settings, "test")
+    publisher.publish(outgoing(frames, frame(i)) for i in range(3))
+    publisher.publish([Outgoing(scores, b"line-1", score(i).to_json()) for i in range(3)])
+    time.sleep(0.01)  # the broker's clock has milliseconds
+    publisher.publish([outgoing(frames, frame(3))])
+    publisher.publish([Outgoing(scores, b"line-1", score(3).to_json())])
+    time.sleep(0.01)
+    publisher.publish([outgoing(frames, frame(4))])
+    publisher.close()
+    with closing(KafkaConsumer(bootstrap_servers=kafka_bootstrap, group_id=settings.group(INSPECTION))) as consumer:
+        places = [TopicPartition(frames, n) for n in consumer.partitions_for_topic(frames) or ()]
+        consumer.commit({at: OffsetAndMetadata(end, "", -1) for at, end in consumer.end_offsets(places).items()})
+    (account,) = take_stock(settings)
+    assert (account.captured, account.scored, account.missing, account.unanswered) == (5, 4, 1, 0)
+    with closing(KafkaAdminClient(bootstrap_servers=kafka_bootstrap)) as admin:
+        admin.delete_records({TopicPartition(scores, partition_of(b"line-1", settings.andon_line_partitions)): 3})
+    (account,) = take_stock(settings)
+    assert (account.captured, account.scored, account.missing, account.unanswered) == (2, 1, 1, 3)

@@ -53,6 +53,11 @@ def run(
     for account in accounts:
         for contradiction in account.contradictions:
             console.print(Text(contradiction, "red"))
+    if unanswered := sum(account.unanswered for account in accounts):
+        console.print(
+            f"[yellow]{unanswered:,} more frames are not answered for:[/] what became of them was deleted by Kafka "
+            "before they were (retention of scores and frames.dead). `--since` leaves them out."
+        )
     if not all(account.balanced for account in accounts):
         console.print(
             "[bold red]The sum does not hold.[/] Frames are missing, contradict themselves, or were counted as dropped "

@@ -9,8 +9,8 @@ MOST_FPS = 1.6
 """Of one camera. More is nothing that a person can follow."""
 _LEAST_FPS = 0.1
 _OF_ONE_BY_ONE = 1.1
-"""Of the frames a second that are scored one by one. In batches 1.3 times as many are, the rest of the plant on the same
-two cores notwithstanding (7.1 for 5.5, 9.3 for 6.9), so this is some 85 % of what the machine can judge."""
+"""Of the frames a second that are scored one by one. In batches 1.3 times as many are, though the rest of the plant is
+on the same two cores (7.1 for 5.5, 9.3 for 6.9), so this is some 85 % of what the machine can judge."""
 
 
 def frames_per_s(
