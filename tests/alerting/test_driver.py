@@ -432,12 +432,14 @@ def test_a_gateway_writes_no_stop_that_its_broker_hands_over_when_it_is_void(val
     assert (ladder.held, told["stop"]) == (valid_s > 0, valid_s > 0)
 
 
-def answered(line: Line, outcome: Outcome, epoch: int | None = None, *, by: str = "modbus://plc") -> list[CommandReply]:
+def answered(
+    line: Line, outcome: Outcome, epoch: int | None = None, *, by: str = "modbus://plc", orders: tuple[str, ...] = ()
+) -> list[CommandReply]:
     command = line.state.last_command
     assert command
     at = line.state.epoch if epoch is None else epoch
     answer = Answer("line-1", at, command.command_id, outcome, by, "stop=1", 1, now())
-    line.state, events = reports.apply(line.state, answer, now())
+    line.state, events = reports.apply(line.state, answer, now(), orders)
     line.effects += events
     return [event for event in events if isinstance(event, CommandReply)]
 
@@ -466,6 +468,24 @@ def test_a_stop_that_stands_at_a_plc_that_the_policy_has_replaced_is_told(change
     line.burst(first=10)
     answered(line, Outcome.ACCEPTED, by="modbus://new")
     assert len([alarm for alarm in line.alarms if alarm.kind is AlarmKind.PLC]) == len(told)
+
+
+def test_a_stop_that_stands_on_signals_that_the_policy_names_no_more_is_told() -> None:
+    """One server has the nodes of many lines, so the address may stay."""
+    line = Line().burst()
+    answered(line, Outcome.ACCEPTED, by="opc.tcp://plc", orders=("s=line-1.Command",))
+    answered(line, Outcome.DUPLICATE, by="opc.tcp://plc", orders=("s=line-1.Command", "s=line-1.RunPermit"))
+    assert line.standing == [AlarmKind.DEFECTS]
+    answered(line, Outcome.DUPLICATE, by="opc.tcp://plc", orders=("s=line-2.Command",))
+    assert line.standing == [AlarmKind.DEFECTS, AlarmKind.PLC]
+    assert "opc.tcp://plc (s=line-1.Command, s=line-1.RunPermit) has confirmed" in line.alarms[-1].reason
+
+
+@pytest.mark.parametrize("protocol", ["modbus", "opcua", "mqtt", "webhook"])
+def test_where_a_stop_is_written_is_the_lines_own(protocol: str, tmp_path: Path) -> None:
+    found = config(protocol, 1, tmp_path)
+    assert set(found.orders) <= {signal for _, (_, signal) in found.places()}
+    assert bool(found.orders) is (protocol in ("modbus", "opcua"))
 
 
 def test_a_stop_that_is_not_confirmed_is_an_alarm_until_it_is() -> None:

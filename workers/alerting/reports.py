@@ -42,11 +42,14 @@ class Link:
 Report = Answer | Link
 
 
-def apply(state: LineState, report: Report, now: datetime) -> Changed:
-    """Reports of an earlier epoch are of a line that was another's meanwhile, and count for nothing."""
+def apply(state: LineState, report: Report, now: datetime, orders: tuple[str, ...] = ()) -> Changed:
+    """Reports of an earlier epoch are of a line that was another's meanwhile, and count for nothing.
+
+    orders: where the policy has stops written, below the address of the PLC.
+    """
     if report.epoch != state.epoch:
         return state, ()
-    return _link(state, report, now) if isinstance(report, Link) else _answer(state, report, now)
+    return _link(state, report, now) if isinstance(report, Link) else _answer(state, report, orders, now)
 
 
 def without_plc(state: LineState, now: datetime) -> Changed:
@@ -69,14 +72,18 @@ def _link(state: LineState, link: Link, now: datetime) -> Changed:
     return register.clear(state, entry, "the PLC answers again", now) if entry else (state, ())
 
 
-def _moved(state: LineState, action: Action, address: str, now: datetime) -> Changed:
-    """What another PLC than this one confirmed, before the policy was changed, is taken back there by nobody."""
+def _moved(state: LineState, action: Action, address: str, orders: tuple[str, ...], now: datetime) -> Changed:
+    """What another PLC than this one confirmed, or this one by other signals, before the policy was changed, is taken
+    back there by nobody."""
     was, released = state.stands_at, action is Action.UNHOLD_PERMITTED
-    state = state.model_copy(update={"stands_at": None if released else address})
+    left = [signal for signal in state.stands_on if signal not in orders]
+    stands = {"stands_at": None, "stands_on": ()} if released else {"stands_at": address, "stands_on": orders}
+    state = state.model_copy(update=stands)
     events: tuple[Effect, ...] = ()
-    if was not in (None, address):
+    if was is not None and (was != address or left):
+        old, new = (f"{was} ({', '.join(left)})", f"{address} ({', '.join(orders)})") if left else (was, address)
         reason = (
-            f"{was} has confirmed what was asked of this line, and the policy names {address} now: a reset takes it "
+            f"{old} has confirmed what was asked of this line, and the policy names {new} now: a reset takes it "
             "back at this one alone. Where the old one is another device, or its signals lie elsewhere, free it by hand"
         )
         state, events = _tell_of_plc(state, reason, now)
@@ -94,7 +101,7 @@ def _tell_of_plc(state: LineState, reason: str, now: datetime) -> Changed:
     return (state, ()) if entry.life.active else register.again(state, entry, reason, now)
 
 
-def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
+def _answer(state: LineState, answer: Answer, orders: tuple[str, ...], now: datetime) -> Changed:
     good = answer.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE)
     command = state.last_command
     if command is None and good and state.episode and state.episode.void:
@@ -132,7 +139,7 @@ def _answer(state: LineState, answer: Answer, now: datetime) -> Changed:
         if entry:
             state, more = register.clear(state, entry, "the line has confirmed", now)
             events += more
-        state, more = _moved(state, command.action, answer.actuator, now)
+        state, more = _moved(state, command.action, answer.actuator, orders, now)
         return state, (*events, *more)
     if outcome is Outcome.EXPIRED:
         state, _ = withdraw(state, command)

@@ -216,6 +216,8 @@ class LineState(_Stored):
     """Whether the last command was read back from the line."""
     stands_at: str | None = None
     """The PLC that confirmed a stop and has confirmed no release since."""
+    stands_on: tuple[str, ...] = ()
+    """Where in it the stop was written, as far as its address does not say so."""
     audited: int = 0
     """Number of the last audit entry."""
     applied: Applied = Applied()

@@ -162,7 +162,8 @@ class AlertingStep:
             self._change(report.line_id, self._heard(self._lines[report.line_id].state, report), decided)
 
     def _heard(self, state: LineState, report: reports.Report) -> register.Changed:
-        changed = reports.apply(state, report, self._clock())
+        actuator = self._policies.of(state.line_id).actuator
+        changed = reports.apply(state, report, self._clock(), actuator.orders if actuator else ())
         if self._tracer:
             reply_spans(self._tracer, state.last_command, changed[1])
         return changed

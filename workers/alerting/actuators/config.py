@@ -52,6 +52,11 @@ class _Common(Section):
         """Whom this line takes at its word although it could ask for proof; None where it can't, or does."""
         return None
 
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """Where below its address a stop is written. Empty where the address says it all."""
+        return ()
+
     @abstractmethod
     def places(self) -> Iterator[tuple[str, Place]]:
         """Key and place of each signal that is this line's alone: what Andon writes, and what proves that it stands.
@@ -99,6 +104,12 @@ class ModbusConfig(_WithPolarity):
     @property
     def can_reject(self) -> bool:
         return self.block is not None or self.coils.reject is not None
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        if self.block is not None:
+            return (f"register {self.block + 3}",)  # the command word
+        return tuple(f"coil {coil}" for name, coil in self.coils if coil is not None and name != "held")
 
     def places(self) -> Iterator[tuple[str, Place]]:
         unit = f"modbus://{self.host.lower()}:{self.port}/{self.unit}"
@@ -181,6 +192,10 @@ class OpcUaConfig(_WithPolarity):
         if self.security.count(",") < 4:
             return "any server is believed: put its certificate last into `security` (andon alerting pin fetches it)"
         return None
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        return (self.nodes.command, *filter(None, (self.nodes.run_permit,)))
 
     def places(self) -> Iterator[tuple[str, Place]]:
         for name, node_id in self.nodes:
