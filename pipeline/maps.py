@@ -25,8 +25,6 @@ from pipeline.events import KafkaPosition, now
 THUMBNAIL_PX = 160
 _PATTERN = re.compile(r"[*?\[\]\\]")
 """What Redis would take for a pattern, and for other frames'."""
-LIVE_LENGTH = 64
-"""Entries of each camera's live stream. They hold keys, not pictures."""
 
 
 class MapStoreError(AndonError):
@@ -39,13 +37,12 @@ class MapEntry:
 
     key: str
     frame_id: str
-    camera_id: str
     anomaly_map: NDArray[np.float32] | None
     """(h, w) on the model's grid; None where the model could not look at the frame."""
     thumbnail: bytes
     """JPEG, longest side at most `THUMBNAIL_PX`."""
     facts: Mapping[str, str]
-    """What the live view shows beside the picture: verdict, score, threshold."""
+    """What is shown beside the picture: verdict, score, threshold."""
     position: KafkaPosition
     """Where the full frame is, as long as Kafka keeps it."""
 
@@ -169,14 +166,6 @@ class MapStore:
                 fields |= encode_map(entry.anomaly_map, lossless=self.lossless)
             pipe.hset(entry.key, mapping=fields)
             pipe.expire(entry.key, self.ttl_s)
-            live = f"andon:live:{entry.camera_id}"
-            pipe.xadd(
-                live,
-                {"frame_id": entry.frame_id, "key": entry.key, **entry.facts},
-                maxlen=LIVE_LENGTH,
-                approximate=True,
-            )
-            pipe.expire(live, self.ttl_s)
         try:
             pipe.execute()
         except redis.OutOfMemoryError as error:  # its own words begin with the bytes of a picture
@@ -218,14 +207,6 @@ class MapStore:
             return sorted(key.decode() for key in self._redis.scan_iter(match=own, count=1000))
         except redis.RedisError as error:
             raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
-
-    def latest(self, camera_id: str, count: int = 1) -> list[dict[str, str]]:
-        """The camera's newest entries, newest first: frame_id, key and facts. Raises MapStoreError."""
-        try:
-            entries = self._redis.xrevrange(f"andon:live:{camera_id}", count=count)
-        except redis.RedisError as error:
-            raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
-        return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
 
     def _why(self, error: redis.RedisError) -> str:
         said = str(error).split("of pipeline caused error: ")[-1].rstrip(".")

@@ -197,7 +197,7 @@ class Scorer:
             "captured_at": frame.captured_at.isoformat(timespec="milliseconds"),
         }
         grid = None if prediction is None else prediction.maps[0]
-        return score, MapEntry(key, frame.frame_id, frame.camera_id, grid, opened.thumbnail, facts, position)
+        return score, MapEntry(key, frame.frame_id, grid, opened.thumbnail, facts, position)
 
 
 def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:

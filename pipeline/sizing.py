@@ -17,8 +17,8 @@ REPLICA_OVERHEAD_MS = 3.3
 """Of a frame in a replica besides the model: poll, decode, Redis, Kafka, commit. The null detector's 306 frames/s."""
 FRAME_ENVELOPE_BYTES = 700
 """Headers and record of a frame."""
-MAP_ENTRY_OVERHEAD_BYTES = 1_100
-"""Of one frame in Redis besides its map and its thumbnail: facts, key, expiry, its entry in the live stream."""
+MAP_ENTRY_OVERHEAD_BYTES = 700
+"""Of one frame in Redis besides its map and its thumbnail: facts, key, expiry."""
 REDIS_FRAMES_S = 15_000
 """What one Redis takes from all replicas together: 64 frames in one pipeline took 3.6 ms, so 17,800 a second."""
 BROKER_PARTITIONS = 4_000

@@ -161,7 +161,7 @@ def _crowd(stage: Stage, settings: Settings) -> Iterator[None]:
                 at = (round_ + int(score.camera_id[4:])) % len(cells)
                 facts = {"verdict": score.verdict.value}
                 entries.append(
-                    MapEntry(score.map_key or "", score.frame_id, score.camera_id, maps[at], thumbnails[at], facts,
+                    MapEntry(score.map_key or "", score.frame_id, maps[at], thumbnails[at], facts,
                              score.position)
                 )  # fmt: skip
             store.put(entries)

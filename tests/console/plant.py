@@ -171,7 +171,7 @@ class Plant:
 def _entry(made: Score, image: np.ndarray) -> MapEntry:
     grid = np.abs(image[::4, ::4].astype(np.float32) - 150) / 150
     facts = {"verdict": made.verdict.value, "score": str(made.score), "threshold": "0.5"}
-    return MapEntry(made.map_key or "", made.frame_id, made.camera_id, grid, thumbnail(image), facts, made.position)
+    return MapEntry(made.map_key or "", made.frame_id, grid, thumbnail(image), facts, made.position)
 
 
 def _png(pixels: np.ndarray) -> bytes:

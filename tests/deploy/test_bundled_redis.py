@@ -85,12 +85,11 @@ def test_andon_can_do_all_that_it_does(server: Server) -> None:
     store = MapStore(settings.redis_address, login=settings.redis_login, ttl_s=60)
     place = KafkaPosition(topic="frames", partition=0, offset=7)
     grid = np.ones((4, 4), np.float32)
-    store.put([MapEntry("andon:map:c:b:1:h", "c:b:1", "c", grid, b"jpeg", {"verdict": "OK"}, place)])
+    store.put([MapEntry("andon:map:c:b:1:h", "c:b:1", grid, b"jpeg", {"verdict": "OK"}, place)])
     stored = store.get("andon:map:c:b:1:h")
     assert stored is not None
     assert (stored.frame_id, stored.position) == ("c:b:1", place)
     assert store.keys_of("c:b:1") == ["andon:map:c:b:1:h"]
-    assert store.latest("c")[0]["frame_id"] == "c:b:1"
     store.close()
 
 

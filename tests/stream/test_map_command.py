@@ -24,7 +24,7 @@ def frame_id(redis_url: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> st
     facts = {"verdict": "OK", "score": "0.25", "threshold": "0.5"}
     place = KafkaPosition(topic="frames", partition=0, offset=7)
     store = MapStore(redis_url, ttl_s=60)
-    store.put([MapEntry(map_key(frame_id, "h"), frame_id, unique, GRID, picture, facts, place)])
+    store.put([MapEntry(map_key(frame_id, "h"), frame_id, GRID, picture, facts, place)])
     store.close()
     return frame_id
 

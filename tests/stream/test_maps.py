@@ -15,7 +15,7 @@ pytestmark = pytest.mark.services
 def entry() -> MapEntry:
     grid = np.ones((4, 4), np.float32)
     position = KafkaPosition(topic="frames", partition=0, offset=7)
-    return MapEntry("andon:map:c:b:1:h", "c:b:1", "c", grid, b"jpeg", {}, position)
+    return MapEntry("andon:map:c:b:1:h", "c:b:1", grid, b"jpeg", {}, position)
 
 
 def test_a_password_that_was_changed_is_asked_for_anew(own_redis: Valkey) -> None:
@@ -71,7 +71,7 @@ def test_who_finds_a_demoted_primary_connects_anew(own_redis: Valkey) -> None:
 def test_a_login_that_redis_refuses_is_told_with_where_to_look(own_redis: Valkey) -> None:
     store = MapStore(own_redis.url, login=lambda: ("nobody", "secret-of-nobody"))
     with pytest.raises(MapStoreError, match=r"invalid username-password.*\. Look at REDIS_USERNAME and REDIS_") as told:
-        store.latest("cam-1")
+        store.get("andon:map:c:b:1:h")
     assert "secret-of-nobody" not in str(told.value)
 
 
@@ -91,7 +91,7 @@ def test_a_right_that_redis_refuses_is_told_without_the_picture(own_redis: Valke
 def test_tls_that_fails_is_told_with_where_to_look(own_redis: Valkey) -> None:
     store = MapStore(own_redis.url.replace("redis://", "rediss://") + "?ssl_ca_certs=/nowhere.crt")
     with pytest.raises(MapStoreError, match=r"Look at the certificates that REDIS_URL names \(ssl_ca_certs"):
-        store.latest("cam-1")
+        store.get("andon:map:c:b:1:h")
 
 
 def test_an_option_that_there_is_not_is_named() -> None:
