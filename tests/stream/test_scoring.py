@@ -1,8 +1,10 @@
 """The pure step: every record comes out exactly once, as a score or as a dead letter."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,39 @@ def test_a_frame_that_the_model_fails_on_does_not_take_its_neighbours_along(
     assert [s.sequence for s in scored.scores] == [0, 2]
     assert [(d.record.offset, d.reason) for d in scored.dead] == [(1, DeadReason.SCORING_FAILED)]
     assert told in scored.dead[0].detail
+
+
+class Slow:
+    """A detector that takes a known time. A fake: a real one takes what the machine makes it take."""
+
+    PASS_S = 0.1
+
+    def __init__(self, inner: LoadedRecipe) -> None:
+        self._inner = inner.detector
+        self.info = inner.detector.info
+
+    def predict(self, batch: NDArray[np.uint8]) -> Prediction:
+        time.sleep(self.PASS_S)
+        return self._inner.predict(batch)
+
+
+def test_the_stages_of_a_frame_are_told_in_milliseconds(scorer: Scorer, catalog: Catalog) -> None:
+    null = catalog.recipes["null"]
+    slow = Catalog({name: LoadedRecipe(name, null.recipe, Slow(null)) for name in ("null", "other")})
+    captured = now() - timedelta(seconds=5)
+    frames = [frame(i, recipe=recipe, captured_at=captured) for i, recipe in enumerate(("null", "other"))]
+    arrived_ms = int(captured.timestamp() * 1000) + 2000
+    records = [replace(incoming(f, picture(40, seed=f.sequence)), timestamp_ms=arrived_ms) for f in frames]
+    began_s, waited_ms = time.perf_counter(), 1000 * time.time() - arrived_ms
+    first, second = scorer.score(records, slow).scores
+    took_ms = 1000 * (time.perf_counter() - began_s)
+    for told in (first.timings_ms, second.timings_ms):
+        assert told["transit"] == pytest.approx(2000, abs=1)
+        assert waited_ms - 1 <= told["queue"] <= waited_ms + took_ms
+        assert 0 < told["decode"] < took_ms
+        assert 1000 * Slow.PASS_S <= told["infer"] < took_ms
+        assert told["decode"] + told["wait"] + told["infer"] <= took_ms
+    assert second.timings_ms["wait"] >= 1000 * Slow.PASS_S, "behind the other recipe's pass"
 
 
 class Breaking:
