@@ -52,7 +52,8 @@ def test_metrics_are_served_beside_health() -> None:
     with observed(lambda: "ill") as url:
         status, page = get(f"{url}/metrics")
     assert status == 200
-    assert "andon_answer 42.0" in page
+    samples = [line for line in page.splitlines() if not line.startswith("#")]
+    assert samples == ["andon_answer 42.0", "andon_questions_total 1.0"]  # and no moment at which each was created
 
 
 @pytest.mark.parametrize("host", ["::1", "::"])

@@ -43,10 +43,10 @@ def decide(state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime
     rule = policy.common_cause
     if not rule.still_stops and triggers.agreeing(state, trigger.score, policy) is not None:
         return Decision(latching, remark="many cameras at once, so the line is not stopped")
-    budget = policy.stop_budget
-    spent = budget is not None and stops_left(state, budget, now) == 0
-    if spent and not policy.shadow and response is not Response.REJECT:
-        remark = f"the {budget.stops if budget else 0} stops of this shift are spent, so the line is not stopped"
+    budget = None if policy.shadow or response is Response.REJECT else policy.stop_budget
+    if budget is not None and stops_left(state, budget, now) == 0:
+        whole = "the one stop of this shift is" if budget.stops == 1 else f"the {budget.stops} stops of this shift are"
+        remark = f"{whole} spent, so the line is not stopped"
         return Decision(latching, remark=remark, after=lambda after: _spent(after, trigger, remark, now))
     episode_id = state.episode.episode_id if state.episode else f"{trigger.score.line_id}:{trigger.score.frame_id}"
     command = effects.command(
