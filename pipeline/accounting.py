@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.deleted import NOTHING, Deleted
 from pipeline.events import BootEnd, ContractError, Doubt, Frame, Heartbeat, Score, Verdict
 from pipeline.kafka.dead_letters import cause_of_death
-from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.records import Incoming
 
 UNKNOWN = "(unknown)"
@@ -90,28 +90,6 @@ class _BootFacts:
         return max(self.heartbeat.captured if self.heartbeat else 0, max(self.published, default=-1) + 1)
 
 
-@dataclass(frozen=True)
-class Deleted:
-    """Up to when (Unix milliseconds) Kafka has deleted results, by partition. A busy line fills the bytes that its
-    partition of `scores` may take before the frames themselves expire."""
-
-    scores: Mapping[int, float]
-    """By line."""
-    dead: Mapping[int, float]
-    """By camera."""
-
-    def covers(self, record: Incoming, line_id: str | None) -> bool:
-        """Whether the result of this frame may be among them: it came after the frame did."""
-        found = (_until(self.scores, line_id.encode() if line_id else None), _until(self.dead, record.key))
-        return record.timestamp_ms < max(found)
-
-
-def _until(deleted: Mapping[int, float], key: bytes | None) -> float:
-    if not deleted:
-        return 0.0
-    return deleted[partition_of(key, len(deleted))] if key else max(deleted.values())
-
-
 @dataclass
 class Ledger:
     """Fed with every record of the raw topics, in any order of the topics, then `accounts` draws the sum.
@@ -133,7 +111,7 @@ class Ledger:
     """That were read: numbers them."""
     first_offsets: dict[int, int] = field(default_factory=dict)
     """Partition of `frames` → the oldest offset that it has, or that was read. Above 0, older frames have expired."""
-    deleted: Deleted = Deleted({}, {})
+    deleted: Deleted = NOTHING
     unsure: set[Place] = field(default_factory=set)
     """Frames whose result may have been deleted."""
 

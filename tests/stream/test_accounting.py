@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.accounting import CameraAccount, Deleted, Ledger
+from pipeline.accounting import CameraAccount, Ledger
+from pipeline.deleted import Deleted
 from pipeline.events import BootEnd, DeadReason, Doubt, Frame, Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
 from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.records import Incoming
