@@ -84,6 +84,22 @@ def test_visa_as_it_is_downloaded(tmp_path: Path) -> None:
         find_layout(tmp_path / "pcb1")
 
 
+@pytest.mark.parametrize(
+    ("row", "encoding", "said"),
+    [
+        ("größe,train,normal,größe/1.png,", "latin-1", r"1cls\.csv is not in UTF-8"),
+        ("größe,test,anomaly", "utf-8", "1 file that cannot be found: an image without a name"),
+    ],
+)
+def test_a_split_that_cannot_be_read_is_named(tmp_path: Path, row: str, encoding: str, said: str) -> None:
+    (tmp_path / "größe").mkdir()
+    (tmp_path / "split_csv").mkdir()
+    split = f"object,split,label,image,mask\n{row}\n"
+    (tmp_path / "split_csv" / "1cls.csv").write_text(split, encoding=encoding)
+    with pytest.raises(DataError, match=said):
+        find_layout(tmp_path / "größe")
+
+
 def test_a_plain_folder_of_good_parts(tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(2))
     layout = find_layout(tmp_path)

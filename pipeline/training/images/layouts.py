@@ -1,6 +1,7 @@
 """Where the images of a data set lie: MVTec-AD, VisA, or plain folders of good and bad parts."""
 
 import csv
+import io
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,9 +185,8 @@ def _visa(folder: Path, split: Path) -> Layout:
             f"{split} knows no object {folder.name!r}: give --data one of {', '.join(objects)} below {root}"
         )
     kinds = _visa_kinds(root, root / name / "image_anno.csv")
-    missing = [
-        row[column] for row in own for column in ("image", "mask") if row[column] and not (root / row[column]).is_file()
-    ]
+    missing = [row["mask"] for row in own if row["mask"] and not (root / row["mask"]).is_file()]
+    missing += [row["image"] or "an image without a name" for row in own if not (root / row["image"]).is_file()]
     if missing:
         raise DataError(f"{split} names {counted(len(missing), 'file')} that cannot be found: " + named(missing, 10))
     normals = tuple(root / row["image"] for row in own if row["split"] == "train" and row["label"] == "normal")
@@ -210,11 +210,11 @@ def _visa_kinds(root: Path, annotations: Path) -> Mapping[str, str]:
 
 
 def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
-            raise DataError(
-                f"{path} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ['none'])}"
-            )
-        return [{key: value or "" for key, value in row.items() if key} for row in reader]
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not in UTF-8 ({error}): save it so") from error
+    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    if missing:
+        raise DataError(f"{path} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ['none'])}")
+    return [{key: value or "" for key, value in row.items() if key} for row in reader]
