@@ -131,10 +131,15 @@ def _line(detector: Detector, path: Path, folder: Path) -> tuple[Line, NDArray[n
         threshold=detector.info.calibration.threshold,
         doubts=tuple(doubt.value for doubt in judged.doubts),
         features={} if found is None else {key: float(values[0]) for key, values in found.features.items()},
-        map_low=None if found is None else float(found.maps[0].min()),
-        map_high=None if found is None else float(found.maps[0].max()),
+        map_low=None if found is None else _short(found.maps[0].min()),
+        map_high=None if found is None else _short(found.maps[0].max()),
     )
     return facts, None if found is None else found.maps[0]
+
+
+def _short(value: np.float32) -> float:
+    """As it reads in single precision: 0.3, where the same bits in double are 0.30000001192092896."""
+    return float(str(value))
 
 
 def _with_room(name: str) -> str:
