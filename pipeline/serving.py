@@ -231,8 +231,11 @@ class Inspector:
         return sum(state.lag.values()) > config.max_batch or state.waiting_for is not None
 
     def check_health(self) -> None:
-        """Raises when the poll thread is dead or stands still; Serve then replaces this replica."""
-        if self._thread is None or self._loop is None or self._config is None:
+        """Raises when nothing was configured, or the poll thread is dead or stands still; Serve then replaces this
+        replica."""
+        if self._config is None:  # Serve calls no `reconfigure` then, and takes this replica for a running one
+            raise RuntimeError("the deployment has no user_config: without recipes no frame is scored")
+        if self._thread is None or self._loop is None:
             return
         state = self._loop.state
         self._meters.standing(state, self._catalog, refused=self._refused is not None)

@@ -1,9 +1,10 @@
-"""A replica that starts before Kafka does."""
+"""A replica that starts before Kafka does, or without a configuration."""
 
 import asyncio
 import gc
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.plant import null_recipes
@@ -17,6 +18,16 @@ from workers.local.kafka_broker import KafkaBroker
 pytestmark = pytest.mark.services
 
 
+def new_replica() -> Any:
+    return Inspector.func_or_class.__mro__[1]()  # type: ignore[attr-defined]  # without Serve's door
+
+
+def test_a_replica_without_a_configuration_is_not_well() -> None:
+    """Serve called it RUNNING and /healthz answered 200, while no frame was ever taken."""
+    with pytest.raises(RuntimeError, match="no user_config"):
+        new_replica().check_health()
+
+
 def test_a_replica_waits_for_kafka_and_then_takes_frames(
     own_kafka: KafkaBroker, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,7 +38,7 @@ def test_a_replica_waits_for_kafka_and_then_takes_frames(
         monkeypatch.setenv(name.upper(), str(getattr(settings, name)))
     make_null_bundle(tmp_path / "null", 32, 32)
     own_kafka.kill()
-    replica = Inspector.func_or_class.__mro__[1]()  # type: ignore[attr-defined]  # without Serve's door
+    replica = new_replica()
     start = threading.Timer(12, own_kafka.start)  # a first connection is given up after 8 s
     start.start()
     try:
