@@ -28,7 +28,7 @@ from pipeline.training.images.enough import images_for
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.images.split import Shares, Split, split_by_number
-from pipeline.training.threshold.calibrate import CalibrationError, normals_needed
+from pipeline.training.threshold.calibrate import CalibrationError, normals_needed, reachable
 from pipeline.training.track import Track, untracked
 
 
@@ -100,10 +100,10 @@ def _check_calibration(paths: Sequence[Path], calibration: int, parts: int, shar
     if parts < needed:
         # Images of one part each are numbered in another way than these.
         enough = images_for(needed, shares, paths if parts == calibration else ())
-        reachable = f", or ask for a rate of {1 / (parts + 1):.2%} or more" if parts else ""
+        or_ask = f", or ask for a rate of {reachable(parts)} or more" if parts else ""
         of_few = parts < calibration
         left, each = (f"{calibration} (of {counted(parts, 'part')})", ", one a part") if of_few else (calibration, "")
         raise CalibrationError(
             f"of {counted(len(paths), 'normal')} {left} remain for the threshold, and a false alarm rate of {rate:.2%} "
-            f"takes at least {needed}. Give about {enough} images of good parts{each}{reachable}."
+            f"takes at least {needed}. Give about {enough} images of good parts{each}{or_ask}."
         )

@@ -16,6 +16,7 @@ from pipeline.training.threshold.calibrate import (
     normals_needed,
     noting_light,
     quality_limits,
+    reachable,
 )
 
 pytestmark = pytest.mark.unit
@@ -45,6 +46,12 @@ def test_it_refuses_exactly_below_the_needed_count(rate: float, extra: int) -> N
             conformal_threshold(scores, rate)
     else:
         assert np.mean(scores >= conformal_threshold(scores, rate)) <= rate
+
+
+@pytest.mark.parametrize("count", range(1, 400))
+def test_the_rate_that_a_refusal_names_is_then_taken(count: int) -> None:
+    """1/3 written as 33.33 % was refused, with the advice to ask for 33.33 %."""
+    assert normals_needed(float(reachable(count).rstrip("%")) / 100) <= count
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1])

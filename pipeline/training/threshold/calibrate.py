@@ -27,6 +27,11 @@ def normals_needed(false_alarm_rate: float) -> int:
     return math.ceil(1 / false_alarm_rate - 1e-9) - 1
 
 
+def reachable(normals: int) -> str:
+    """The lowest rate that so many normals can keep, for a person: rounded up, lest it be refused when it is given."""
+    return f"{math.ceil(10_000 / (normals + 1)) / 10_000:.2%}"
+
+
 def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) -> float:
     """The threshold at which a new normal, exchangeable with these, is called NOT_OK at most at this rate.
 
@@ -40,10 +45,9 @@ def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) ->
         raise CalibrationError("the model gives normals scores that are not finite: its training failed")
     needed = normals_needed(false_alarm_rate)
     if len(scores) < needed:
-        reachable = 1 / (len(scores) + 1)
         raise CalibrationError(
             f"{len(scores)} held-out normals cannot promise a false alarm rate of {false_alarm_rate:.2%}: that takes "
-            f"at least {needed}. Give more images of good parts, or ask for a rate of {reachable:.2%} or more."
+            f"at least {needed}. Give more images of good parts, or ask for a rate of {reachable(len(scores))} or more."
         )
     rank = math.ceil((len(scores) + 1) * (1 - false_alarm_rate) - 1e-9)
     return float(np.nextafter(np.sort(scores)[rank - 1], np.inf))
