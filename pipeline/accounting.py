@@ -35,6 +35,8 @@ Boot = tuple[str, str]
 """(camera_id, boot_id)"""
 Place = tuple[int, int]
 """(partition, offset) in `frames`"""
+Claim = tuple[Boot, int]
+"""The frame that a record says it is."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class _Result:
     model_hash: str
     untimely: bool
     """By its record's arrival, which says nothing of a copy: one that was sent again after Kafka was away is late."""
+    place: Place
 
 
 @dataclass
@@ -101,12 +104,14 @@ class Ledger:
     boots: dict[Boot, _BootFacts] = field(default_factory=lambda: defaultdict(_BootFacts))
     strays: dict[Place, str] = field(default_factory=dict)
     """Records of `frames` that do not keep the contract → camera, as far as their key tells."""
-    claims: dict[Place, tuple[Boot, int]] = field(default_factory=dict)
+    claims: dict[Place, Claim] = field(default_factory=dict)
     """Of these, the frame that each says it is."""
     results: dict[Boot, dict[int, list[_Result]]] = field(default_factory=lambda: defaultdict(dict))
     """By sequence."""
-    scored_places: set[Place] = field(default_factory=set)
-    deaths: dict[Place, str] = field(default_factory=dict)
+    deaths: dict[tuple[Place, Claim | None], str] = field(default_factory=dict)
+    """By the frame, too: in a topic that was made anew, the places of old ones are those of others."""
+    dead: dict[Boot, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    """By sequence."""
     heartbeats: int = 0
     """That were read: numbers them."""
     first_offsets: dict[int, int] = field(default_factory=dict)
@@ -140,15 +145,21 @@ class Ledger:
             return  # not written by a replica; it can't vouch for a frame
         of_boot = self.results[score.camera_id, score.boot_id]
         untimely = not _OF_ARRIVAL.isdisjoint(score.doubts)
-        of_boot.setdefault(score.sequence, []).append(_Result(score.verdict, score.score, score.model.hash, untimely))
-        self.scored_places.add((score.position.partition, score.position.offset))
+        place = (score.position.partition, score.position.offset)
+        result = _Result(score.verdict, score.score, score.model.hash, untimely, place)
+        of_boot.setdefault(score.sequence, []).append(result)
 
     def add_dead(self, record: Incoming) -> None:
         cause = cause_of_death(record.headers)
         try:
-            self.deaths[int(cause["partition"]), int(cause["offset"])] = cause.get("reason", "unknown")
+            place = int(cause["partition"]), int(cause["offset"])
         except (KeyError, ValueError):
             return  # not one of our dead letters
+        reason = cause.get("reason") or "unknown"
+        self.deaths[place, claim := _claim(record)] = reason
+        if claim:
+            boot, sequence = claim
+            self.dead[boot][sequence] = reason
 
     def add_heartbeat(self, record: Incoming) -> None:
         try:
@@ -190,8 +201,13 @@ class Ledger:
         for sequence, places in facts.published.items():
             frame_id = _frame_id(boot, sequence)
             results = scored.get(sequence, [])
-            reasons = [self.deaths[place] for place in places if place in self.deaths]
-            lost = [at for at in places if self._is_committed(at, committed) and not self._has_end(at)]
+            reasons = [reason for place in places if (reason := self._death(place, (boot, sequence)))]
+            scored_at = {result.place for result in results}
+            lost = [
+                at
+                for at in places
+                if self._is_committed(at, committed) and at not in scored_at and not self._death(at, (boot, sequence))
+            ]
             if results:
                 total.add_results(frame_id, results)
                 # Even if its twin was scored: a record that was committed without an end is a fault.
@@ -212,12 +228,13 @@ class Ledger:
     def _is_committed(self, place: Place, committed: Mapping[int, int]) -> bool:
         return place[1] < committed.get(place[0], 0)
 
-    def _has_end(self, place: Place) -> bool:
-        return place in self.scored_places or place in self.deaths
+    def _death(self, place: Place, claim: Claim | None) -> str | None:
+        """Why the frame there is dead. A dead letter that can't say which frame it was is told by its place alone."""
+        return self.deaths.get((place, claim)) or self.deaths.get((place, None))
 
     def _add_unpublished(self, total: "_Sum", boot: Boot, facts: _BootFacts, superseded: bool) -> None:
         """What the camera counted but is not in `frames`: dropped, still with the camera, expired, missing, or scored
-        before a broker lost its record with the end of a log."""
+        or dead before a broker lost its record with the end of a log, or somebody the topic."""
         beat = facts.heartbeat
         captured = facts.captured
         dropped = Counter(beat.dropped if beat else {})
@@ -227,6 +244,11 @@ class Ledger:
         for sequence, results in self.results.get(boot, {}).items():
             if first <= sequence < captured and sequence not in facts.published:
                 total.add_results(_frame_id(boot, sequence), results)
+                rest -= 1
+        for sequence, reason in self.dead.get(boot, {}).items():
+            known = sequence in facts.published or sequence in self.results.get(boot, {})
+            if first <= sequence < captured and not known:
+                total.dead[reason] += 1
                 rest -= 1
         if first and dropped.total() > rest:
             # The camera counts since its boot; which of its drops fell into the retained span can't be told.
@@ -259,11 +281,12 @@ class Ledger:
         return lowest if self.first_offsets[partition] > 0 else 0
 
     def _stray_sum(self, place: Place, committed: Mapping[int, int]) -> "_Sum":
-        if place in self.unsure and place not in self.deaths and self._is_committed(place, committed):
+        reason = self._death(place, self.claims.get(place))
+        if place in self.unsure and not reason and self._is_committed(place, committed):
             return _Sum(unanswered=1)
         total = _Sum(captured=1)
-        if place in self.deaths:
-            total.dead[self.deaths[place]] += 1
+        if reason:
+            total.dead[reason] += 1
         elif self._is_committed(place, committed):
             total.missing += 1
         else:
@@ -298,7 +321,7 @@ class _Sum:
                 return
 
 
-def _claim(record: Incoming) -> tuple[Boot, int] | None:
+def _claim(record: Incoming) -> Claim | None:
     headers = dict(record.headers)
     try:
         camera_id, boot_id, sequence = (headers[name].decode() for name in ("camera_id", "boot_id", "sequence"))

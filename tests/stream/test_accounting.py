@@ -288,6 +288,33 @@ def test_a_frame_whose_record_was_lost_after_its_score_is_scored() -> None:
     assert (account.captured, account.scored, account.missing) == (3, 2, 1)
 
 
+def test_a_frame_whose_record_was_lost_after_its_dead_letter_is_dead() -> None:
+    plant = Plant()
+    plant.score(plant.publish(0))
+    for sequence in (1, 9):  # the second of them is a stranger's
+        headers = tuple(frame(sequence, BOOT).to_headers())
+        plant.die(Incoming("frames", 0, sequence, 0, CAMERA.encode(), b"x", headers))
+    plant.beat(3, published=3, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.captured, account.scored, account.dead, account.missing) == (3, 1, {"undecodable": 1}, 1)
+
+
+def test_what_became_of_a_former_topic_s_frames_is_not_taken_for_the_end_of_those_in_their_places() -> None:
+    """`frames` was deleted and made anew: its offsets begin at 0 again, and the dead letters of the old one stay."""
+    plant = Plant()
+    plant.die(plant.publish(0))
+    plant.score(plant.publish(1))
+    plant.ledger.boots.clear()
+    plant.offset = 0
+    plant.publish(2)  # where 0 was
+    plant.score(plant.publish(3))
+    plant.score(plant.publish(2))
+    plant.beat(4, published=4, end=BootEnd.CLEAN)
+    account = plant.account()
+    assert (account.dead, account.scored, account.missing) == ({"undecodable": 1}, 3, 0)
+    assert account.contradictions == (f"{CAMERA}:{BOOT}:2: its copy at (0, 0) was committed without a result",)
+
+
 def test_expired_frames_are_not_missing() -> None:
     plant = Plant()
     plant.offset = 100
