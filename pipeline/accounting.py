@@ -29,6 +29,9 @@ SCORE_TOLERANCE = 1e-6
 _CAMERA_CHARACTERS = 64
 """Of a camera's name at most. The key of a stray record may be megabytes."""
 
+_IMPLAUSIBLE = 1_000_000
+"""So many frames no camera takes without a heartbeat: at 100 a second, nearly three hours."""
+
 _OF_ARRIVAL = frozenset({Doubt.LATE, Doubt.FUTURE})
 
 Boot = tuple[str, str]
@@ -56,7 +59,7 @@ class CameraAccount:
     duplicates: int
     """Scores beyond the first of a frame, with the same result. Harmless: delivery is at least once."""
     contradictions: tuple[str, ...]
-    """Frames that one model scored with different results."""
+    """In words: what of one frame can't be true together, as two results by one model."""
     unanswered: int = 0
     """Frames, not counted as captured, whose result Kafka may have deleted before the frame itself."""
 
@@ -239,6 +242,12 @@ class Ledger:
         captured = facts.captured
         dropped = Counter(beat.dropped if beat else {})
         first = self._first_retained(facts, captured)
+        leap = captured - max(first, beat.captured if beat else 0)
+        if leap > _IMPLAUSIBLE:
+            total.contradictions.append(
+                f"{_frame_id(boot, captured - 1)}: its number is {leap:,} above what its camera has told of, and all "
+                "between count as missing. Who else writes to `frames`?"
+            )
         total.captured += captured - first
         rest = captured - first - len(facts.published)
         for sequence, results in self.results.get(boot, {}).items():

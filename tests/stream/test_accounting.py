@@ -339,6 +339,20 @@ def test_a_frame_of_another_contract_is_dead_and_neither_missing_nor_one_more() 
     assert account.balanced
 
 
+def test_a_frame_whose_number_no_camera_can_have_reached_is_named() -> None:
+    """A forged one: the audit told of billions of missing frames, and not why."""
+    plant = Plant()
+    for sequence in (0, 1, 5_000_000_000):
+        plant.score(plant.publish(sequence))
+    plant.beat(2, published=2)
+    (told,) = plant.account().contradictions
+    assert told.startswith(f"{CAMERA}:{BOOT}:5000000000: its number is 4,999,999,999 above")
+    honest = Plant()
+    honest.score(honest.publish(0))
+    honest.score(honest.publish(9_999))
+    assert not honest.account().contradictions
+
+
 def test_a_copy_that_came_late_contradicts_nothing() -> None:
     """Kafka had the frame, its acknowledgement was lost in the crash, and ten minutes later it was sent again."""
     plant = Plant()
