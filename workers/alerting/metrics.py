@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome
+from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome, Verdict
 from pipeline.kafka.consumer import LoopState
 from workers.alerting.actuators.certificates import validities
 from workers.alerting.actuators.config import OpcUaConfig
@@ -23,16 +23,16 @@ STUCK_AFTER_S = 180
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._scores = self._counter("scores", "Scores that counted, by verdict.", "verdict")
+        self._scores = self._counter("scores", "Scores that counted, by verdict.", "verdict", of=Verdict)
         self._skipped = self._counter("skipped", "Records that counted for nothing, by reason.", "reason")
         self._unreadable = self._counter("unreadable", "Records that do not keep their contract.", "topic")
-        self._alarms = self._counter("alarms", "Alarms raised.", "kind")
+        self._alarms = self._counter("alarms", "Alarms raised.", "kind", of=AlarmKind)
         self._late = self._counter("late", "Alarms that came too late to stop the line.")
-        self._commands = self._counter("commands", "Line commands decided.", "action")
+        self._commands = self._counter("commands", "Line commands decided.", "action", of=Action)
         self._shadows = self._counter(
             "shadow_commands", "Commands that only a candidate or shadow mode decided.", "line"
         )
-        self._replies = self._counter("replies", "What became of commands at the line.", "outcome")
+        self._replies = self._counter("replies", "What became of commands at the line.", "outcome", of=Outcome)
         self._refusals = self._counter("refusals", "Acts of people that were refused.", "act")
         self._takeovers = self._counter("takeovers", "Lines taken over.")
         self._stop_s = Histogram(
@@ -86,6 +86,7 @@ class Metrics:
         self._silent.labels(line_id).set(len(watch.silent))
         self._unproved.labels(line_id).set(len(watch.unproved))
         self._alive.labels(line_id).set(watch.alive)
+        self._shadows.labels(line_id)
 
     def forget_lines(self) -> None:
         """How they stand is told by whoever holds them now: a 0 that stays here would be an alert for ever."""
@@ -96,8 +97,7 @@ class Metrics:
         """Called from the drivers' threads."""
         if good:
             self._exchange_s.labels(line_id).observe(seconds)
-        else:
-            self._exchange_failures.labels(line_id).inc()
+        self._exchange_failures.labels(line_id).inc(not good)
 
     def _replied(self, reply: CommandReply) -> None:
         self._replies.labels(reply.outcome.value).inc()
@@ -130,8 +130,13 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"andon_alerting_{name}", text, labels, registry=self.registry)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"andon_alerting_{name}", text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, *labels: str, of: Iterable[str] = ()) -> Counter:
+        """of: what the label may be; each is there with 0 from the start. To Prometheus a first number is no increase,
+        and a worker may see one stop in its life."""
+        counter = Counter(f"andon_alerting_{name}", text, labels, registry=self.registry)
+        for value in of:
+            counter.labels(value)
+        return counter
 
 
 class _LoopCollector(Collector):
