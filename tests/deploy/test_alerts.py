@@ -20,6 +20,7 @@ from workers.camera.parcel import Owner
 pytestmark = pytest.mark.unit
 
 HERE = 'namespace="plant", factory="factory"'
+DELETED = ("ray_andon_frames_deleted_unread", "andon_alerting_deleted_unread_total")
 WORKERS = 3
 """Of the plant's cameras."""
 
@@ -147,7 +148,20 @@ def test_recipes_that_a_replica_can_not_take_are_told_of(promtool: Path, rules: 
 
 
 def test_frames_and_scores_that_kafka_deleted_unread_are_told_of(promtool: Path, rules: Path) -> None:
-    for name in ("ray_andon_frames_deleted_unread", "andon_alerting_deleted_unread_total"):
+    for name in DELETED:
         series = f'{name}{{{HERE}, pod="a"}}'
         assert fires(promtool, rules, "AndonDeletedUnread", {series: "0x4 7x40"}, "4m")
-        assert not fires(promtool, rules, "AndonDeletedUnread", {series: "7x40"}, "9m")
+        assert not fires(promtool, rules, "AndonDeletedUnread", {series: "7x80"}, "18m")
+
+
+def test_what_a_worker_finds_at_its_start_is_told_of(promtool: Path, rules: Path) -> None:
+    """It was away, and so frames waited: what came of that is there before it is asked for the first time."""
+    late = f'andon_alerting_late_total{{{HERE}, pod="a"}}'
+    dropped = f'andon_camera_dropped_total{{{HERE}, pod="p", camera="c", reason="spool_full"}}'
+    deleted = [f'{name}{{{HERE}, pod="a"}}' for name in DELETED]
+    for alert, series in [("AndonLateDefects", late), ("AndonFramesDropped", dropped)] + [
+        ("AndonDeletedUnread", one) for one in deleted
+    ]:
+        assert fires(promtool, rules, alert, {series: "_x8 7x40"}, "4m"), alert
+        assert not fires(promtool, rules, alert, {series: "_x8 0x40"}, "4m"), alert
+        assert not fires(promtool, rules, alert, {series: "_x8 7x80"}, "20m"), alert
