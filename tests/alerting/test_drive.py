@@ -7,7 +7,7 @@ import pytest
 from alerting.factory import NOON, Line
 
 from pipeline.events import Action, LineCommand
-from workers.alerting import drive
+from workers.alerting import drive, effects
 from workers.alerting.actuators.base import ReadBack
 from workers.alerting.drive import Order
 from workers.alerting.policy import OnLoss
@@ -25,8 +25,8 @@ def stop(action: Action = Action.HOLD) -> LineCommand:
     return command.model_copy(update={"action": action})
 
 
-def order(command: LineCommand | None) -> Order:
-    return Order("line-1", 1, command, False, OnLoss.HOLD)
+def order(command: LineCommand | None, *, proved: bool = False) -> Order:
+    return Order("line-1", 1, command, proved, OnLoss.HOLD)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,10 @@ def test_a_void_word_of_ours_that_the_line_never_followed_may_be_taken_back() ->
 )
 def test_a_stop_that_may_be_anothers_or_may_stand_is_not_taken_back(found: ReadBack) -> None:
     assert not drive.may_write(order(None), found, LATER)
+
+
+def test_a_release_takes_a_stop_back_until_the_line_has_confirmed_it() -> None:
+    stands, free = ReadBack(level="HOLD", stop=True, epoch=0), effects.release(stop(), 1, NOON)
+    assert drive.may_write(order(free), stands, LATER)
+    assert not drive.may_write(order(free, proved=True), stands, LATER)
+    assert drive.may_write(order(free, proved=True), ReadBack(level="RUN", stop=False, epoch=0), LATER)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,7 +25,7 @@ from workers.alerting.recovery import read_states
 from workers.alerting.restoring import restore
 from workers.alerting.service import run_with
 from workers.local.ports import free_ports
-from workers.plc.ladder import HOLD, Ladder
+from workers.plc.ladder import HOLD, RUN, Ladder
 from workers.plc.station import Station
 
 pytestmark = pytest.mark.services
@@ -93,6 +94,26 @@ def test_a_line_that_is_put_on_trial_while_it_is_held_is_freed_by_its_reset(
         wait_until(lambda: any(read_to_end(settings, [settings.topics.shadow_commands.name])))
         assert not ladder.stop
     assert AlarmKind.PLC not in [alarm.kind for alarm in alarms(settings)]
+
+
+def test_a_stop_that_another_set_while_no_worker_ran_is_left_where_an_old_release_was_confirmed_long_ago(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    ladder, port = plc
+    with worker(settings, policies(port)):
+        publish(settings, burst())
+        wait_for_commands(settings, 1)
+        for act in (Act.ACKNOWLEDGE, Act.RESET):
+            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        wait_until(lambda: read_states(settings)["line-1"].state.proved and not ladder.stop)
+    ladder.write(replace(ladder.inputs, command=HOLD))
+    with worker(settings, policies(port)):
+        wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
+        assert "not by an order that Andon knows" in alarms(settings)[-1].reason
+        assert ladder.stop
+        ladder.write(replace(ladder.inputs, command=RUN))
+        wait_until(lambda: alarms(settings)[-1].act is Act.CLEAR)
+        wait_for(lambda: ladder.inputs.epoch == 2, "Andon's own word")
 
 
 def test_a_restored_line_that_was_free_takes_no_stop_away_that_its_lost_states_knew_of(

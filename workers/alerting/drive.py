@@ -33,8 +33,9 @@ class Order:
 
     @property
     def may_release(self) -> bool:
-        """Whether a person has reset what Andon asked for. Nothing else takes a stop back."""
-        return self.command is not None and self.command.action is Action.UNHOLD_PERMITTED
+        """Whether a person has reset what Andon asked for, and the line has yet to confirm it. Nothing else takes a
+        stop back: what stands after that was set by somebody else."""
+        return self.command is not None and self.command.action is Action.UNHOLD_PERMITTED and not self.proved
 
 
 def image(order: Order, heartbeat: int, *, alive: bool) -> Image:
