@@ -201,7 +201,7 @@ class Driver:
         if order.action is None:
             if found.stands_stopped:
                 detail = f"{self._actuator.address} is stopped ({found}), and not by an order that Andon knows"
-                self._tell_link(order, False, f"{detail}. It is left as it is; free it at the line")
+                self._tell_link(order, False, f"{detail}. It is left as it is; free it there, if need be by hand: RUN")
                 return False
             return first
         if drive.applied(order, found):
