@@ -14,6 +14,8 @@ from workers.alerting.section import Section
 
 Address = Annotated[int, Field(ge=0, le=65535)]
 BLOCK_REGISTERS = 5
+COMMAND_REGISTER = 3
+"""Of them: after epoch high, epoch low and heartbeat, before the run permit."""
 
 
 class Codes(Section):
@@ -108,7 +110,7 @@ class ModbusConfig(_WithPolarity):
     @property
     def orders(self) -> tuple[str, ...]:
         if self.block is not None:
-            return (f"register {self.block + 3}",)  # the command word
+            return (f"register {self.block + COMMAND_REGISTER}",)
         return tuple(f"coil {coil}" for name, coil in self.coils if coil is not None and name != "held")
 
     def places(self) -> Iterator[tuple[str, Place]]:

@@ -181,10 +181,9 @@ class ModbusActuator:
             words = answer.registers
             if len(words) < BLOCK_REGISTERS:
                 raise ActuatorError(f"answered {len(words)} registers of {BLOCK_REGISTERS}")
-            found["epoch"] = words[0] << 16 | words[1]
-            found["heartbeat"] = words[2]
-            found["level"] = name_of(config.codes, words[3])
-            found["run_permit"] = bool(words[4])  # as asked; the coil, where one is named, says how it stands
+            high, low, heartbeat, command, permit = words[:BLOCK_REGISTERS]
+            found |= {"epoch": high << 16 | low, "heartbeat": heartbeat, "level": name_of(config.codes, command)}
+            found["run_permit"] = bool(permit)  # as asked; the coil, where one is named, says how it stands
         for name, address in config.coils:
             if address is not None:
                 bits = self._ask(partial(_read_coil, address=address, unit=unit)).bits
