@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from typer.testing import CliRunner
 
+from workers.commands.console import console
 from workers.console.identity import ProxyError, TrustedProxy, of_session
 from workers.console.limits import PER_NAME_AND_PEER, PER_PEER, WINDOW_S, LoginLimits
 from workers.console.logouts import Ended
@@ -223,3 +225,9 @@ def test_a_session_key_that_could_be_guessed_is_refused(tmp_path: Path, content:
 def test_a_session_key_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SessionKeyError, match="can't be read"):
         given_secret(tmp_path / "none")
+
+
+def test_a_list_of_nobody_says_so(tmp_path: Path) -> None:
+    told = CliRunner().invoke(console, ["user", "list", "--data", str(tmp_path)])
+    assert "nobody yet" in told.output
+    assert "users.json" in told.output

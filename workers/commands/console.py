@@ -178,8 +178,11 @@ def list_users(data: Data = None, users: UsersFile = None) -> None:
     """Show who may log in."""
     from workers.console.users import Users
 
-    for name, found in sorted(Users(users or _data(data) / "users.json").all.items()):
+    store = Users(users or _data(data) / "users.json")
+    for name, found in sorted(store.all.items()):
         typer.echo(f"{name}: {found.role.value}" + (", has yet to choose a password" if found.must_change else ""))
+    if not store.all:
+        typer.echo(f"{store.path}: nobody yet; `andon console user add` adds one, and so does the page's first run")
 
 
 @user.command()
