@@ -63,7 +63,7 @@ def test_a_worker_tells_nothing_of_lines_that_another_holds_now() -> None:
         Publisher(settings, "x"),
         metrics,
     )
-    metrics.watched("line-1", Watch(watched=1, silent={"cam-1": "no frames"}, unproved=frozenset(), well={}))
+    metrics.watched("line-1", Watch(watched=1, silent={"cam-1": "no frames"}, unproved=frozenset(), well={}, gone={}))
     assert metrics.registry.get_sample_value("andon_alerting_line_watched", {"line": "line-1"}) == 0
     step.assigned(())
     gauges = [family for family in metrics.registry.collect() if family.type == "gauge"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events import Act, Alarm, AlarmKind, AlarmState, BootEnd, Heartbeat, Verdict
-from workers.alerting import silence
+from workers.alerting import effects, register, silence
 from workers.alerting.silence import Pulse, Watch
 from workers.alerting.state import LineState
 
@@ -278,3 +278,61 @@ def test_two_workers_of_one_name_are_told_of_and_prove_no_life(boots: str) -> No
 def test_a_worker_that_begins_anew_is_one_worker(boots: str) -> None:
     """However often; nor is the last heartbeat of its predecessor, where it comes late."""
     assert look(scored("cam-1"), 1, pulses={"cam-1": heard(boots)}).alive
+
+
+def pulse_of(*beats: Heartbeat) -> Mapping[str, Pulse]:
+    pulse = None
+    for each in beats:
+        pulse = silence.hear(pulse, each)
+    assert pulse
+    return {pulse.beat.camera_id: pulse}
+
+
+def drifting(line: Line) -> LineState:
+    drift = effects.condition(line.state, AlarmKind.DRIFT, "cam-1", "it drifts", NOON)
+    return register.add(line.state, drift, ("cam-1",))[0]
+
+
+ENDED = heartbeat(5, captured=3, end=BootEnd.CLEAN)
+
+
+@pytest.mark.parametrize(
+    ("pulses", "why"),
+    [
+        (pulse_of(ENDED), "it ended in good order"),
+        (
+            pulse_of(ENDED, heartbeat(6, boot="next").model_copy(update={"line_id": "line-2"})),
+            "it ended in good order, and is line line-2's by now",
+        ),
+    ],
+    ids=["taken away", "moved to another line"],
+)
+def test_what_stood_of_a_camera_that_is_gone_ends(pulses: Mapping[str, Pulse], why: str) -> None:
+    line = Line()
+    for sequence in range(3):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE))
+    state = drifting(line)
+    assert [entry.alarm.kind for entry in state.alarms] == [AlarmKind.NOT_INSPECTED, AlarmKind.DRIFT]
+    state, none = tick(state, LIMIT_S, pulses=pulses)
+    assert none == []  # a worker that is only started anew ends nothing
+    state, ended = tick(state, LIMIT_S + 2, pulses=pulses)
+    assert [(alarm.kind, alarm.act, alarm.reason) for alarm in ended] == [
+        (AlarmKind.NOT_INSPECTED, Act.CLEAR, why),
+        (AlarmKind.DRIFT, Act.CLEAR, why),
+    ]
+    assert tick(state, LIMIT_S + 3, pulses=pulses) == (state, [])
+
+
+def test_a_camera_that_died_keeps_what_stood_of_it_and_so_does_a_line_with_another_blind_one() -> None:
+    line = Line()
+    for sequence in range(3):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE))
+        line.see(score(sequence, Verdict.NOT_DECIDABLE, camera="cam-2"))
+    died = pulse_of(heartbeat(5, captured=3, end=BootEnd.DIED))
+    assert {alarm.kind for alarm in tick(drifting(line), HOUR_S, pulses=died)[1]} == {AlarmKind.CAMERA_SILENT}
+    state, events = tick(drifting(line), HOUR_S, pulses=pulse_of(ENDED))
+    assert [(alarm.kind, alarm.act) for alarm in events] == [
+        (AlarmKind.CAMERA_SILENT, Act.RAISE),
+        (AlarmKind.DRIFT, Act.CLEAR),
+    ]
+    assert state.standing(AlarmKind.NOT_INSPECTED)

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from pipeline.boots import succeeds
 from pipeline.events import Alarm, AlarmKind, BootEnd, Heartbeat
-from workers.alerting import effects, register
+from workers.alerting import effects, register, triggers
 from workers.alerting.policy import LinePolicy
 from workers.alerting.register import Changed
 from workers.alerting.state import CLOCKS_DIFFER, CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, Camera, LineState
@@ -89,6 +89,9 @@ class Watch:
     """Not seen, and not missed for so long yet: this worker, or the camera, has only just begun."""
     well: Mapping[str, str]
     """Camera → why nobody has to miss it."""
+    gone: Mapping[str, str]
+    """Those of them that nobody watches any more, and that no score has come of for as long as a silence is borne: what
+    other alarms say of them is over. A worker that only begins anew, or a backlog of its frames, ends none."""
 
     @property
     def alive(self) -> bool:
@@ -122,11 +125,17 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
         else:
             sight, why = _stand(state, state.cameras.get(name), pulse, alarm is not None, policy, now, since)
             found[sight][name] = why
+    limit, cameras = timedelta(seconds=policy.silent_after_s), state.cameras
     return Watch(
         sum(len(names) for sight, names in found.items() if sight is not _Sight.GONE),
         found[_Sight.SILENT],
         frozenset(found[_Sight.UNPROVED]),
         found[_Sight.GONE] | found[_Sight.WELL],
+        {
+            name: why
+            for name, why in found[_Sight.GONE].items()
+            if name not in cameras or not _is_near(cameras[name].heard_at, now, limit)
+        },
     )
 
 
@@ -185,6 +194,28 @@ def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
         if entry.alarm.kind is AlarmKind.CAMERA_SILENT and entry.alarm.camera_id in watch.well:
             state, more = register.clear(state, entry, watch.well[entry.alarm.camera_id], now)
             events += more
+    state, more = _let_go(state, watch, now)
+    return state, (*events, *more)
+
+
+def _let_go(state: LineState, watch: Watch, now: datetime) -> Changed:
+    """A camera that is gone brings no frame that would end its drift, nor its share of a line's blindness: both would
+    stand for ever, and no reset takes them away."""
+    blind = {name: camera for name in watch.gone if (camera := state.cameras.get(name)) and camera.frames_full_since}
+    if blind:
+        sees = {"frames": (), "frames_full_since": None}
+        cameras = {name: camera.model_copy(update=sees) for name, camera in blind.items()}
+        state = state.model_copy(update={"cameras": {**state.cameras, **cameras}})
+    events: tuple[effects.Effect, ...] = ()
+    for entry in state.alarms:
+        kind, name = entry.alarm.kind, entry.alarm.camera_id
+        if kind is AlarmKind.NOT_INSPECTED and blind and not triggers.still_full(state, kind):
+            state, more = register.clear(state, entry, watch.gone[next(iter(blind))], now)
+        elif kind is AlarmKind.DRIFT and name in watch.gone:
+            state, more = register.clear(state, entry, watch.gone[name], now)
+        else:
+            continue
+        events += more
     return state, events
 
 
