@@ -336,3 +336,21 @@ def test_a_camera_that_died_keeps_what_stood_of_it_and_so_does_a_line_with_anoth
         (AlarmKind.DRIFT, Act.CLEAR),
     ]
     assert state.standing(AlarmKind.NOT_INSPECTED)
+
+
+@pytest.mark.parametrize("behind_s", [20, HOUR_S])
+def test_a_replicas_clock_that_is_behind_is_blamed_and_neither_the_camera_nor_the_lag(behind_s: int) -> None:
+    line = Line()
+    for at_s in range(60):
+        taken = NOON + at_s * S
+        line.see(score(at_s, Verdict.OK, captured_at=taken, scored_at=taken - behind_s * S), age_s=at_s)
+    _, (raised,) = tick(line.state, 60, pulses=pulse_of(beat(sent_s=0), beat(sent_s=59, captured=60)))
+    assert f"by the replicas' clock, frames are scored {behind_s} s before they were taken" in raised.reason
+
+
+def test_a_camera_that_moved_without_a_good_end_is_told_with_its_new_line_and_with_the_way_out() -> None:
+    later_s = HOUR_S + LIMIT_S + 2
+    moved = [heartbeat(at_s, boot="next").model_copy(update={"line_id": "line-2"}) for at_s in (HOUR_S, later_s)]
+    _, (raised,) = tick(scored("cam-1"), later_s, pulses=pulse_of(beat(sent_s=1), *moved))
+    assert "its heartbeats name line-2 now" in raised.reason
+    assert "start it here once more" in raised.reason

@@ -258,12 +258,20 @@ def _heard(camera: Camera | None, beat: Heartbeat | None, missed: Alarm | None) 
 
 def _why(state: LineState, camera: Camera | None, pulse: Pulse | None, policy: LinePolicy, now: datetime) -> str:
     """Empty where the silence is all right."""
-    limit = f"no frame scored for {policy.silent_after_s:g} s"
-    if camera and _is_near(camera.heard_at, now, timedelta(seconds=policy.silent_after_s)):
+    limit, lately = f"no frame scored for {policy.silent_after_s:g} s", timedelta(seconds=policy.silent_after_s)
+    if camera and camera.captured_at - camera.heard_at > CLOCKS_DIFFER and _is_near(camera.captured_at, now, lately):
+        before_s = (camera.captured_at - camera.heard_at).total_seconds()
+        return f"by the replicas' clock, frames are scored {before_s:.0f} s before they were taken: look at NTP there"
+    if camera and _is_near(camera.heard_at, now, lately):
         return _too_late(camera, pulse, policy, now)
     if pulse is None:
         return f"{limit}, and no heartbeat of its worker"
     beat = pulse.beat
+    if beat.line_id != state.line_id:
+        return (
+            f"{limit}: its heartbeats name {beat.line_id} now, and what ran here did not end in good order. If it was "
+            "moved, start it here once more, and end it after a scored frame; if not, two cameras have one name"
+        )
     if now - beat.sent_at > PULSE_FRESH:
         since = f", and no heartbeat of its worker since {beat.sent_at:%H:%M:%S} UTC"
         return limit + (_clock_behind(pulse, now) or since)
