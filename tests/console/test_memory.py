@@ -141,6 +141,18 @@ def test_a_stop_that_a_clock_dated_ahead_shows_until_it_is_taken_back_and_no_lon
     assert memory_of(next_stop, ahead, free, next_stop).line("line-1").level is Action.HOLD
 
 
+def test_the_next_stop_shows_although_the_release_before_it_was_dated_ahead() -> None:
+    stop = stopped().commands[0].model_copy(update={"epoch": 2})
+    ahead = {"command_id": uuid.uuid4(), "issued_at": stop.issued_at + timedelta(hours=1)}
+    free = stop.model_copy(update={"action": Action.UNHOLD_PERMITTED, **ahead})
+    later = {"episode_id": "2", "command_id": uuid.uuid4(), "issued_at": stop.issued_at + timedelta(minutes=5)}
+    next_stop = stop.model_copy(update=later)
+    assert memory_of(stop, free, next_stop).line("line-1").level is Action.HOLD
+    assert memory_of(next_stop, stop, free, next_stop).line("line-1").level is Action.HOLD
+    of_an_earlier_worker = next_stop.model_copy(update={"epoch": stop.epoch - 1})
+    assert memory_of(stop, free, of_an_earlier_worker).line("line-1").level is None
+
+
 def test_a_simulated_command_never_shows_as_a_stop() -> None:
     command = stopped().commands[0]
     memory = memory_of(command.model_copy(update={"simulated": True}))

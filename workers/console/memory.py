@@ -387,12 +387,13 @@ def by_number(name: str) -> list[str | int]:
 
 
 def _goes_over(command: LineCommand, known: LineCommand) -> bool:
-    """Whether `command` is the later word. A stop comes before it is taken back, whatever the clocks say: where one was
-    set back in between, a line would show as stopped that runs."""
+    """Whether `command`, which was read after it, is the later word. A stop comes before it is taken back, whatever the
+    clocks say: where one was set back in between, a line would show as stopped that runs. Nor would the next stop show:
+    it comes later in the topic, and from no earlier worker."""
     free = command.action is Action.UNHOLD_PERMITTED
     if command.episode_id == known.episode_id and free is not (known.action is Action.UNHOLD_PERMITTED):
         return free
-    return command.issued_at >= known.issued_at
+    return command.epoch >= known.epoch or command.issued_at >= known.issued_at
 
 
 def _heard_at(beat: Heartbeat, arrived_at: datetime) -> datetime:
