@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 import yaml
@@ -206,6 +207,11 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"lines.press-1.stop.not_decidable": {"limit": 30}}, ["set limit to at most of_last"]),
         ("minimal", {"lines.press-1.stop.stop_budget": {"stops": 3, "shifts": ["6:00"]}}, ["/shifts/0", "'6:00'"]),
         ("minimal", {"lines.press-1.stop.stop_budget": {"stops": 3, "shifts": ["24:00"]}}, ["/shifts/0", "'24:00'"]),
+        (
+            "minimal",
+            {"lines.press-1.stop.stop_budget": {"stops": 3, "timezone": "Europe/Berlinn"}},
+            ["there is no time zone Europe/Berlinn, and alerting would not start"],
+        ),
         (
             "minimal",
             {"lines.press-1.stop.candidates": {"laxer": {"threshold": 0.5, "k": 9}}},
@@ -476,3 +482,11 @@ def test_an_oci_image_of_bundles_needs_a_cluster_that_mounts_them() -> None:
     assert helm(*chart, "1.33.0").returncode == 0
     done = helm(*chart, "1.32.9")
     assert "needs Kubernetes 1.33, and this is v1.32.9: use claim or fetch" in done.stderr
+
+
+def test_every_time_zone_is_taken(tmp_path: Path) -> None:
+    more = tmp_path / "more.yaml"
+    budgets = [{"stops": 1, "timezone": zone} for zone in sorted(available_timezones() - {"localtime"})]
+    stops = [{"k": 1, "of": 1, "action": "HOLD", "stop_budget": budget} for budget in budgets]
+    more.write_text(yaml.safe_dump({"lines": {f"line-{i}": {"stop": stop} for i, stop in enumerate(stops)}}))
+    rendered(Mode("factory", "minimal"), "--values", more)

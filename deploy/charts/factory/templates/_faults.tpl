@@ -109,6 +109,12 @@ lines.{{ $place.line }}.cameras.{{ $id }}.source.url names no port, and its prot
 {{- toJson $found }}
 {{- end }}
 
+{{/* Not empty where nobody knows this time zone: Sprig then tells UTC. Where Helm's machine knows none, this knows of no fault. */}}
+{{- define "factory.noTimezone" -}}
+{{- $itself := regexMatch "^(Etc/)?(UTC|UCT|Universal|Zulu)$" . }}
+{{- if and (eq (dateInZone "MST" now "Asia/Tokyo") "JST") (eq (dateInZone "MST" now .) "UTC") (not $itself) }}no{{ end }}
+{{- end }}
+
 {{/* What `andon alerting check` would say of the policies, and of what their Secrets are for. */}}
 {{- define "factory.faults.policies" -}}
 {{- $base := .Values.alerting.otherLines }}
@@ -133,6 +139,11 @@ lines.{{ $line }}.cameras: {{ $cameras }} of them, and alerting watches 64 of a 
 {{- range $name, $candidate := $stop.candidates }}
 {{- if gt ($candidate.k | default $stop.k | int) ($candidate.of | default $stop.of | int) }}
 {{ $where }}.candidates.{{ $name }}: k is above `of`, which is never reached: set k to at most {{ $candidate.of | default $stop.of | int }}
+{{- end }}
+{{- end }}
+{{- with $stop.stop_budget }}
+{{- if include "factory.noTimezone" (.timezone | default "UTC") }}
+{{ $where }}.stop_budget: there is no time zone {{ .timezone }}, and alerting would not start: a name is like Europe/Berlin
 {{- end }}
 {{- end }}
 {{- with $stop.actuator }}
