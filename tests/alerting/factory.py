@@ -20,6 +20,7 @@ from pipeline.events import (
     Operation,
     Score,
     Verdict,
+    to_ms,
 )
 from workers.alerting.effects import Effect
 from workers.alerting.line import Skip, step
@@ -123,13 +124,15 @@ class Line:
     offsets: dict[type, int] = field(default_factory=lambda: {Score: 0, Operation: 0})
 
     def see(
-        self, event: Score | Operation, *, age_s: float = 1, offset: int | None = None, written_ms: int = 0
+        self, event: Score | Operation, *, age_s: float = 1, offset: int | None = None, written_ms: int | None = None
     ) -> tuple[tuple[Effect, ...], Skip | None]:
-        """`age_s`: how long after NOON the worker gets to it. `written_ms`: Kafka's time of the record."""
+        """`age_s`: how long after NOON the worker gets to it. `written_ms`: Kafka's time of the record, by default the
+        same."""
         if offset is None:
             offset = self.offsets[type(event)]
             self.offsets[type(event)] += 1
-        stepped = step(self.state, event, offset, written_ms, self.policy, NOON + timedelta(seconds=age_s))
+        now = NOON + timedelta(seconds=age_s)
+        stepped = step(self.state, event, offset, to_ms(now) if written_ms is None else written_ms, self.policy, now)
         self.state = stepped.state
         self.effects += stepped.effects
         self.shadows += stepped.shadows

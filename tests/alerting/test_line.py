@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdicts
 
-from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Doubt, Verdict
+from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Doubt, Verdict, to_ms
 from workers.alerting.effects import Refusal
 from workers.alerting.line import Skip
 from workers.alerting.operations import RESET_VALID
@@ -277,6 +277,25 @@ def test_a_reset_that_waited_for_minutes_is_refused() -> None:
     assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]
 
 
+def test_an_act_of_a_clock_that_is_ahead_grows_old_all_the_same_and_means_nothing_that_came_after_it() -> None:
+    """Nobody was there to carry it out; the page's clock was an hour ahead."""
+    ahead = NOON + timedelta(hours=1)
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET, asked_at=ahead), written_ms=to_ms(NOON), age_s=600)
+    assert "reset refused: this was asked 9 minutes ago" in line.last().reason
+    later = Line().burst(age_s=300)
+    later.see(operation(Act.ACKNOWLEDGE, asked_at=ahead), written_ms=to_ms(NOON), age_s=301)
+    assert "before this alarm was raised" in later.last().reason
+    assert line.actions == [Action.HOLD]
+
+
+def test_an_act_is_done_where_only_the_brokers_clock_is_behind() -> None:
+    line = Line().burst()
+    line.see(operation(Act.ACKNOWLEDGE, asked_at=NOON + timedelta(seconds=9)), written_ms=0, age_s=10)
+    assert line.last().state is AlarmState.ACK_ACTIVE
+
+
 def test_what_holds_a_line_can_be_reset_although_its_alarm_began_under_another_policy() -> None:
     line = Line()  # blind frames raise an alarm and hold nothing
     for sequence in range(3):
@@ -292,7 +311,7 @@ def test_what_holds_a_line_can_be_reset_although_its_alarm_began_under_another_p
 
 def test_a_line_without_alarms_has_nothing_to_acknowledge() -> None:
     line = Line()
-    asked = operation(Act.ACKNOWLEDGE)
+    asked = operation(Act.ACKNOWLEDGE, asked_at=NOON)
     line.see(asked)
     assert line.effects == [Refusal(asked, "no such alarm stands", NOON + timedelta(seconds=1))]
 
@@ -377,10 +396,11 @@ def test_a_topic_made_anew_does_not_blind_the_line() -> None:
 
 def test_operations_made_anew_do_not_deafen_the_line() -> None:
     line = Line().burst()
-    line.see(operation(Act.ACKNOWLEDGE), offset=1_000, written_ms=10)
-    line.see(operation(Act.RESET), offset=0, written_ms=11)
+    at_ms = to_ms(NOON)
+    line.see(operation(Act.ACKNOWLEDGE), offset=1_000, written_ms=at_ms)
+    line.see(operation(Act.RESET), offset=0, written_ms=at_ms + 1)
     assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED]
-    assert line.see(operation(Act.RESET), offset=0, written_ms=11) == ((), Skip.REPLAYED)
+    assert line.see(operation(Act.RESET), offset=0, written_ms=at_ms + 1) == ((), Skip.REPLAYED)
 
 
 def test_a_state_that_knows_no_time_of_its_operations_takes_none_for_news() -> None:

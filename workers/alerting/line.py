@@ -1,10 +1,10 @@
 """The pure core: one line's state, one record, and what follows from it. No clock, no Kafka."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pipeline.events import AlarmKind, LineCommand, Operation, Score
+from pipeline.events import AlarmKind, LineCommand, Operation, Score, from_ms
 from workers.alerting import candidates, drift, effects, register, triggers
 from workers.alerting.effects import Effect, Trigger
 from workers.alerting.operations import carry_out
@@ -14,6 +14,9 @@ from workers.alerting.register import Changed
 from workers.alerting.state import Camera, Episode, LineState
 from workers.alerting.stops import decide
 from workers.alerting.window import add_frame, add_part
+
+CLOCKS_MAY_DIFFER = timedelta(minutes=1)
+"""Who asks takes the time of an alarm's clock where that is ahead of theirs, by no more than this."""
 
 
 class Skip(StrEnum):
@@ -54,6 +57,10 @@ def _operate(state: LineState, operation: Operation, offset: int, written_ms: in
     is_news = offset > state.applied.operations or (until_ms is not None and written_ms > until_ms)
     if not is_news:
         return Stepped(state, skipped=Skip.REPLAYED)
+    if operation.asked_at > now + CLOCKS_MAY_DIFFER:
+        # Of a clock that is ahead: it would never grow old, and mean what came after it. So Kafka's time is taken.
+        written_at = from_ms(written_ms) + CLOCKS_MAY_DIFFER
+        operation = operation.model_copy(update={"asked_at": min(operation.asked_at, written_at)})
     after, events = carry_out(state, operation, now)
     until_ms = written_ms if until_ms is None else max(until_ms, written_ms)
     return Stepped(_applied(after, operations=offset, operations_ms=until_ms), events)
