@@ -46,6 +46,8 @@ class PlayedKafka:
         self.says: BaseException = PublishError("refused", retriable=False)
         self.refused: set[str] = set()
         """Frames that kill the producer, as too large a record does."""
+        self.refuses_batches = False
+        """What was sent before such a frame is refused with it, as in one batch with it."""
         self.dead = False
 
     def hand_over(self, record: Outgoing, on_error: Callable[[BaseException], None]) -> PlayedReceipt:
@@ -57,6 +59,8 @@ class PlayedKafka:
 
     def answer(self, frames: int = 1_000_000, *, heard: bool = True) -> None:
         """Stores the oldest so many frames; `heard`: the acknowledgement comes through."""
+        if self.refuses_batches and self.refused.intersection(frame_id for frame_id, _ in self.pending):
+            self.die(self.pending.popleft()[1])
         for _ in range(min(frames, len(self.pending))):
             frame_id, receipt = self.pending.popleft()
             if frame_id in self.refused:
@@ -123,13 +127,14 @@ class Rig:
         for owner in owners:
             self.ledger.open(owner)
         self.refused: set[str] = set()
+        self.refuses_batches = False
         self.kafka: PlayedKafka | None = None
         wake = threading.Event()
         self.uplink = Uplink("frames", self.buffer, self.window, self.ledger, self.link, depot, wake)
 
     def connect(self) -> PlayedKafka:
         self.kafka = PlayedKafka(self.log)
-        self.kafka.refused = self.refused
+        self.kafka.refused, self.kafka.refuses_batches = self.refused, self.refuses_batches
         self.link.up(self.kafka)  # type: ignore[arg-type]
         return self.kafka
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -160,6 +161,59 @@ def test_the_one_frame_that_kafka_refuses_is_found_among_its_neighbours(
     rig.settle()
     assert list(dict.fromkeys(rig.log)) == ids(owner, 0, 1, 3, 4, 5)
     assert rig.tally(owner) == Tally(captured=6, published=5, dropped={"rejected": 1})
+
+
+def test_a_batch_that_is_refused_costs_its_one_bad_frame_and_then_frames_go_together_again(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner
+) -> None:
+    rig = Rig(tmp_path)
+    rig.refused.update(ids(owner, 2))
+    rig.refuses_batches = True
+    rig.connect()
+    capture(rig, parcel, owner, 5)
+    rig.settle()
+    assert rig.log == ids(owner, 0, 1, 3, 4)
+    assert rig.tally(owner) == Tally(captured=5, published=4, dropped={"rejected": 1})
+    capture(rig, parcel, owner, 3)
+    rig.uplink.step()
+    assert rig.kafka
+    assert len(rig.kafka.pending) == 3
+
+
+def test_a_spooled_frame_that_kafka_refuses_leaves_the_disk(tmp_path: Path, parcel: MakeParcel, owner: Owner) -> None:
+    rig = Rig(tmp_path)
+    rig.refused.update(ids(owner, 1))
+    capture(rig, parcel, owner, 3)
+    rig.uplink.step()
+    rig.connect()
+    rig.settle()
+    assert rig.tally(owner) == Tally(captured=3, published=2, dropped={"rejected": 1})
+    assert rig.spool
+    assert rig.spool.empty
+
+
+def test_silence_is_counted_from_what_was_sent_and_from_each_answer(
+    parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera with a frame a minute would lose its link with each of them; a busy one, whose way is never free, at
+    every tenth second."""
+    at_s = [0.0]
+    monkeypatch.setattr(uplink_module, "time", SimpleNamespace(monotonic=lambda: at_s[0]))
+    rig = Rig(None)
+    kafka = rig.connect()
+    rig.uplink.step()
+    at_s[0] = 60
+    capture(rig, parcel, owner, 6)
+    for _ in range(5):
+        rig.uplink.step()
+        at_s[0] += 9
+        rig.uplink.step()
+        assert rig.link.publisher is kafka
+        kafka.answer(1)
+        rig.uplink.step()
+    at_s[0] += 11
+    rig.uplink.step()
+    assert rig.link.publisher is None
 
 
 def test_a_right_that_is_missing_is_no_fault_of_the_frames(
