@@ -20,6 +20,7 @@ from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.asking import ask
+from workers.alerting.audit_log import gaps, read_log
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import read_states
 from workers.alerting.restoring import restore
@@ -142,6 +143,7 @@ def test_a_restored_line_that_was_free_takes_no_stop_away_that_its_lost_states_k
         wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
         assert "not by an order that Andon knows" in alarms(settings)[-1].reason
         assert ladder.stop
+    assert gaps(read_log(settings, "line-1", None)) == []  # numbers go on after those of the lost states
 
 
 def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of(

@@ -7,6 +7,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
+from workers.alerting.audit_log import read_log
 from workers.alerting.recovery import epoch_of, state_record
 from workers.alerting.standstill import refuse_while_workers_run
 from workers.alerting.state import LineState, NewerStateError, StateError
@@ -30,8 +31,10 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineStat
             continue
         if fault is None:
             return None
-        # Above all that lie there, so that this record is the one that counts.
-        state = _without_release(state).model_copy(update={"epoch": max(state.epoch, *map(epoch_of, records)) + 1})
+        # Above all that lie there, so that this record is the one that counts; and no number of the audit log twice.
+        epoch = max(state.epoch, *map(epoch_of, records)) + 1
+        audited = max([state.audited, *(entry.number for entry in read_log(settings, line_id, None))])
+        state = _without_release(state).model_copy(update={"epoch": epoch, "audited": audited})
         if really:
             refuse_while_workers_run(settings)
             _publish(settings, state_record(settings, state))
