@@ -54,6 +54,15 @@ def test_far_outside_worse_still_scores_higher(judgement: Judgement) -> None:
     assert (np.diff(scores) > 0).all()
 
 
+def test_the_score_by_hand(judgement: Judgement) -> None:
+    """Isolation of what lies above the median, and 0.02 of a spread for each by which a feature lies outside."""
+    middle, spread = (judgement.median + judgement.highest) / 2, judgement.spread
+    below, inside, above = judgement.median - 2 * spread, middle, judgement.highest + 3 * spread
+    asked = np.stack([inside, below, above, np.array([below[0], above[1]])])
+    isolated = isolation_score(judgement.forest, np.maximum(asked, judgement.median))
+    assert_allclose(judgement.score(np.exp(asked)), isolated + 0.02 * np.array([0, -4, 6, 1]), atol=1e-6)
+
+
 def test_zero_features_are_finite(judgement: Judgement) -> None:
     assert np.isfinite(judgement.score(np.zeros((1, 2)))).all()
 

@@ -17,7 +17,7 @@ from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.anomaly_map import over_frame, over_normal, pooled, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.border import closeness, places, rings
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.detectors.radar.features import loud_norm, peak
+from pipeline.detectors.radar.features import loud_norm, measure, peak
 from pipeline.detectors.radar.grid import joined
 from pipeline.detectors.radar.network import (
     NoisePredictor,
@@ -200,6 +200,10 @@ def test_a_border_that_is_always_loud_is_usual() -> None:
     even = over_normal(norms[0][None, None], usual, config)
     assert even[0, 0, :, 1:7].max() == 1  # the left and the right border are one place, and the right one is quiet
     assert even[0, 0, 2:4, 0].max() == 1
+    for norm in norms:
+        norm[:, 1:7] = 0
+    quiet = usual_norms([norm[2:4] for norm in norms], config)  # where nothing was seen, or is silent: of the whole
+    assert quiet[quiet != 7].numel() == 0
 
 
 def test_levels_meet_on_one_grid_at_every_size() -> None:
@@ -264,6 +268,8 @@ def test_exposure_cancels_out() -> None:
     config = RadarConfig()
     dim = to_images(normal_frames(1, 160, 160) // 2, 1)
     assert_allclose(normalise(dim, config), normalise(dim * 2, config), atol=0.05)
+    dark = to_images(np.random.default_rng(0).integers(0, 2, (1, 100, 100), np.uint8), 1)
+    assert normalise(dark, config).abs().max() < 0.2  # one level of noise, in the dark
 
 
 @pytest.mark.parametrize(("window", "size"), [(5, (9, 11)), (63, (40, 90)), (63, (300, 700))])
@@ -335,6 +341,13 @@ def test_the_norm_of_all_is_the_root_mean_square_and_of_few_the_loudest() -> Non
     norm[0, 3, 4] = 9
     assert loud_norm(norm, 1.0) == pytest.approx(np.sqrt((99 + 81) / 100))
     assert loud_norm(norm, 0.01) == 9
+
+
+def test_each_feature_is_of_its_own_map_and_share() -> None:
+    config = RadarConfig.in_features(norm_fraction=0.5, top_fraction=0.01)
+    norm, sobel = torch.arange(100.0).view(1, 10, 10), torch.arange(100.0).view(1, 10, 10) * 10
+    loudest = np.sqrt(np.mean(np.arange(50, 100) ** 2.0))
+    assert_allclose(measure(norm, sobel, config), [[loudest, 990]], rtol=1e-4)
 
 
 @pytest.mark.parametrize(
