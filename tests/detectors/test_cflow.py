@@ -194,6 +194,9 @@ def test_by_place_a_fibre_is_judged_against_normals_at_its_place() -> None:
     normals = Reference(torch.tensor(0.0), torch.tensor([-1.0, -5.0, -1.0, -5.0]), torch.tensor([0.5, 2.0, 0.5, 2.0]))
     found = shortfall_by_place([torch.full((1, 2, 6), -3.0)], [normals], place_bins=2)
     assert_allclose(found[0], [[4, 4, 4, -1, -1, -1]] * 2)
+    levels = [torch.full((1, 2, 6), -3.0), torch.full((1, 2, 6), -1.0)]
+    both = shortfall_by_place(levels, [normals] * 2, place_bins=2)  # the mean over the levels
+    assert_allclose(both[0], [[2, 2, 2, -1.5, -1.5, -1.5]] * 2)
 
 
 def test_bins_cut_a_grid_into_equal_parts() -> None:
