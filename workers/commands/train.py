@@ -99,8 +99,8 @@ def radar(
     --space wavelets does the same from pixels alone.
 
     The images are shared out by contiguous blocks of file numbers: 50 % teach the network, 15 % the forest, 27 % set
-    the threshold, 8 % check the result with synthetic defects. Images may differ in size. A training that was killed
-    goes on when the same command is given again.
+    the threshold, 8 % check the result with synthetic defects (where images are gray). Images may differ in size. A
+    training that was killed goes on when the same command is given again.
 
     Example: andon dataset elpv --out cells && andon train radar --data cells/mono --out mono-radar
     """
