@@ -11,7 +11,7 @@ from pipeline.events import AuditEntry, ContractError
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
-from workers.alerting.display import printable
+from workers.printable import printable
 
 
 def read_log(settings: Settings, line_id: str | None, since: datetime | None) -> list[AuditEntry]:

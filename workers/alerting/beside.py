@@ -7,7 +7,7 @@ from datetime import datetime
 from rich.table import Table
 
 from pipeline.events import Action, LineCommand
-from workers.alerting.display import printable
+from workers.printable import printable
 
 LIVE, SHADOW_MODE = "live", "shadow mode"
 

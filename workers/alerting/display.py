@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.events import Alarm, AlarmState
+from workers.printable import printable
 
 _STYLES = {
     AlarmState.UNACK_ACTIVE: "bold white on red",
@@ -34,8 +35,3 @@ def change_line(alarm: Alarm) -> Text:
         covered,
         f"  {printable(said)}",
     )
-
-
-def printable(text: str) -> str:
-    """A reason must not steer the terminal of whoever reads it."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -31,8 +31,9 @@ def run(
     from pipeline.settings import read_settings
     from workers.alerting.policy import Policies
     from workers.alerting.service import run as run_service
+    from workers.printable import begin_logging
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_logging()
     logging.getLogger("kafka").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -81,7 +81,7 @@ def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from workers.alerting.display import printable
+    from workers.printable import printable
 
     table = Table(title="Frame accounting", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("camera", no_wrap=True)
@@ -100,7 +100,7 @@ def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
 def _reasons(counts: "Mapping[str, int]") -> "Text":
     from rich.text import Text
 
-    from workers.alerting.display import printable
+    from workers.printable import printable
 
     return Text("\n".join(f"{count} {printable(reason)}" for reason, count in counts.items()) or "0")
 

@@ -41,8 +41,9 @@ def run(
     from workers.camera.sources.base import SourceError
     from workers.camera.spool.state import NewerSpoolError
     from workers.camera.spool.store import SpoolInUseError
+    from workers.printable import begin_logging
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_logging()
     for name in ("kafka.net", "kafka.cluster", "kafka.producer"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # they repeat every refused connection; ours say it once
     logging.getLogger("kafka").setLevel(logging.ERROR)

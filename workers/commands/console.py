@@ -99,8 +99,9 @@ def run(
     from workers.console.identity import TrustedProxy
     from workers.console.metrics import exporting
     from workers.console.serve import LOOPBACK_NAMES, serve
+    from workers.printable import begin_logging
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_logging()
     logging.getLogger("kafka").setLevel(logging.WARNING)
     if (tls_certificate is None) != (tls_key is None):
         raise AndonError("--tls-certificate and --tls-key belong together")

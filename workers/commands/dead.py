@@ -30,8 +30,8 @@ def list_(
     from pipeline.kafka.dead_letters import cause_of_death
     from pipeline.kafka.reading import read_to_end
     from pipeline.settings import read_settings
-    from workers.alerting.display import printable
     from workers.commands.audit import wide_console
+    from workers.printable import printable
 
     settings = read_settings()
     counts: Counter[str] = Counter()
@@ -69,7 +69,7 @@ def save(
     from pipeline.files.durable import write_or_remove
     from pipeline.kafka.reading import read_one
     from pipeline.settings import read_settings
-    from workers.alerting.display import printable
+    from workers.printable import printable
 
     match = _PLACE.fullmatch(place)
     if match is None:

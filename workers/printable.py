@@ -1,0 +1,20 @@
+"""Words of others on terminals and in logs: an operator's reason, a camera's name, what a peer answered."""
+
+import logging
+
+
+def printable(text: str) -> str:
+    """On one line, and without what would steer the terminal of whoever reads it."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+class _OneLineEach(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))  # a traceback comes after it, in lines of its own
+
+
+def begin_logging() -> None:
+    """To standard error, from INFO on. A line of the log can't be forged by what it tells of."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLineEach("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
