@@ -63,6 +63,7 @@ def test_calibrate_writes_a_new_bundle_and_leaves_the_old_one(
     write_images(tmp_path / "more", normal_frames(40, seed=5))
     asked = ("--false-stops-per-shift", 500, "--fps", 1, "--k", 2, "--n", 3)
     before = read_info(bundles["null"])
+    (bundles["null"] / "README.md").write_text("of the old threshold")
     out = tmp_path / "out"
     assert andon(monkeypatch, "calibrate", bundles["null"], "--data", tmp_path / "more", "--out", out, *asked) == 0
     after = load_detector(out).info
@@ -70,6 +71,7 @@ def test_calibrate_writes_a_new_bundle_and_leaves_the_old_one(
     assert after.model_hash != before.model_hash
     assert after.weights_sha256 == before.weights_sha256
     assert after.calibration.normals == 40
+    assert not (out / "README.md").exists()
     assert after.calibration.promise is not None
     assert (after.calibration.promise.k, after.calibration.promise.n) == (2, 3)
     assert (load_detector(out).predict(normal_frames(40, seed=5)).scores >= after.calibration.threshold).mean() < 0.2
