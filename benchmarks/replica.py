@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.stopwatch import Stopwatch
 from pipeline.groups import INSPECTION
-from pipeline.inspection import Inspection
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, Step
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapStore
-from pipeline.recipes import Catalog
+from pipeline.replica.inspection import Inspection
+from pipeline.replica.recipes import Catalog
 from pipeline.scoring import Scored, Scorer
 from pipeline.settings import Settings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.machine import rss_mb
 from benchmarks.replica import run_replica
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.settings import read_settings
 
 

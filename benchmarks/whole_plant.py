@@ -22,7 +22,7 @@ from benchmarks.sections.pipeline_over_detector import BUNDLE, RECIPE
 from benchmarks.stage import Stage, environment
 from pipeline.events import Score, now
 from pipeline.kafka.reading import read_to_end
-from pipeline.recipes import Recipe
+from pipeline.replica.recipes import Recipe
 from pipeline.settings import Settings
 from workers.local.inference import Inference
 from workers.local.ports import accepts_connections, free_ports

@@ -12,8 +12,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from pipeline.detectors.bundle import QualityLimits
 from pipeline.events import DeadReason, Doubt, Frame, to_ms
 from pipeline.topics import MAX_FRAME_BYTES
-from pipeline.torn import hold_back, is_torn
-from pipeline.torn_png import lacks_rows
+from pipeline.torn.jpeg import hold_back, is_torn
+from pipeline.torn.png import lacks_rows
 
 Mode = Literal["gray", "rgb"]
 

@@ -26,12 +26,12 @@ from pipeline.events import (
 )
 from pipeline.frames import DOUBTS_OF_FACTS, FrameError, decode, doubts_of_facts, doubts_of_pixels, to_gray
 from pipeline.kafka.records import Incoming
-from pipeline.known_good import KnownGood
 from pipeline.maps import MapEntry, map_key, thumbnail
-from pipeline.ranks import rank
-from pipeline.recipes import Catalog, LoadedRecipe
-from pipeline.shadow import Look, Shadows
-from pipeline.sightings import Sightings
+from pipeline.replica.known_good import KnownGood
+from pipeline.replica.ranks import rank
+from pipeline.replica.recipes import Catalog, LoadedRecipe
+from pipeline.replica.shadow import Look, Shadows
+from pipeline.replica.sightings import Sightings
 from pipeline.tracing import child
 
 _DETAIL_CHARACTERS = 2000

@@ -24,17 +24,17 @@ from starlette.concurrency import run_in_threadpool
 from pipeline.autoscaling import Activity, Timed
 from pipeline.frames import FrameError
 from pipeline.groups import INSPECTION
-from pipeline.inspection import Inspection
 from pipeline.kafka.admin import await_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, LoopState
 from pipeline.kafka.publisher import Publisher
 from pipeline.maps import MapStore
-from pipeline.recipes import Catalog, Recipe, load_catalog
+from pipeline.replica.inspection import Inspection
+from pipeline.replica.recipes import Catalog, Recipe, load_catalog
+from pipeline.replica.shadow import Shadows
+from pipeline.replica.single import SingleScore, score_image
+from pipeline.replica.spans import score_spans
 from pipeline.scoring import Scored, Scorer
 from pipeline.settings import Settings, read_settings
-from pipeline.shadow import Shadows
-from pipeline.single import SingleScore, score_image
-from pipeline.spans import score_spans
 from pipeline.topics import MAX_FRAME_BYTES
 from pipeline.tracing import Tracer, open_tracer
 

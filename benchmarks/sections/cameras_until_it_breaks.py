@@ -12,7 +12,7 @@ from benchmarks.sections.capture_to_coil import bare, capacity_of, limit
 from benchmarks.stage import Stage
 from benchmarks.stops import Stops, percentile, stops_of
 from benchmarks.whole_plant import WholePlant, whole_plant
-from pipeline.take_stock import take_stock
+from pipeline.audit.take_stock import take_stock
 
 STEPS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.4, 1.7)
 """Of the capacity that was measured."""

@@ -10,7 +10,7 @@ from benchmarks.stage import Stage
 from benchmarks.stops import Stops, stops_of
 from benchmarks.whole_plant import LINES, REPLICA_CPUS, WholePlant, whole_plant
 from pipeline.events import to_ms
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.recipes import Recipe, load_catalog
 
 CAMERAS = 2 * len(LINES)
 BATCHES = 3

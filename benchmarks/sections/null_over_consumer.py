@@ -14,7 +14,7 @@ from benchmarks.stopwatch import Stopwatch
 from pipeline.detectors.null import make_null_bundle
 from pipeline.frames import decode
 from pipeline.kafka.connection import connection
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.settings import Settings
 
 _SILENCE_LIMIT = 100

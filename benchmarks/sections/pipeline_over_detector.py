@@ -13,7 +13,7 @@ from benchmarks.replica import POLL_SIZE, replica_rate
 from benchmarks.stage import Stage
 from pipeline.detectors.base import Detector
 from pipeline.frames import decode
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.recipes import Recipe, load_catalog
 
 RECIPE = "elpv-mono"
 BUNDLE = "elpv-mono-radar"

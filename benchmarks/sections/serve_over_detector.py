@@ -17,7 +17,7 @@ from benchmarks.sections.pipeline_over_detector import BUNDLE, GOAL, RECIPE, det
 from benchmarks.stage import Stage, environment
 from pipeline.events import Score, to_ms
 from pipeline.kafka.reading import read_to_end
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.settings import Settings
 from workers.local.inference import Inference
 

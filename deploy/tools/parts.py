@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.events import NAME
-from pipeline.recipes import Recipe
+from pipeline.replica.recipes import Recipe
 from workers.alerting.policy import LinePolicy
 from workers.camera.config import Camera, FolderSource, VideoSource
 

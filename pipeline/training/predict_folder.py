@@ -20,7 +20,7 @@ from pipeline.drawing import colour_scale, side_by_side
 from pipeline.files.durable import growing, write_or_remove
 from pipeline.files.folders import files_below
 from pipeline.files.spreadsheet import cell
-from pipeline.single import judge
+from pipeline.replica.single import judge
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import SUFFIXES, DataError, is_named, read_frame
 from pipeline.training.track import Track, untracked

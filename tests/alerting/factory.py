@@ -22,10 +22,10 @@ from pipeline.events import (
     Verdict,
     to_ms,
 )
-from workers.alerting.effects import Effect
-from workers.alerting.line import Skip, step
+from workers.alerting.core.effects import Effect
+from workers.alerting.core.line import Skip, step
+from workers.alerting.core.state import LineState
 from workers.alerting.policy import LinePolicy, NotDecidableLimit, Response
-from workers.alerting.state import LineState
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 BOOT = "20261122T110000"

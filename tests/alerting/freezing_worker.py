@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pipeline.files.config import read_config
 from pipeline.settings import Settings
-from workers.alerting import plant, service
+from workers.alerting import service
 from workers.alerting.actuators import modbus
 from workers.alerting.actuators.base import Guard, Image
+from workers.alerting.plcs import plant
 from workers.alerting.policy import Policies
 
 

@@ -4,8 +4,8 @@ from alerting.factory import Line, score
 
 from pipeline.events import ModelRef, ShadowScore, Verdict
 from pipeline.maps import map_key
+from workers.alerting.core.state import LineState
 from workers.alerting.policy import Candidate, LinePolicy, NotDecidableLimit, Response
-from workers.alerting.state import LineState
 
 
 def heavy_state(

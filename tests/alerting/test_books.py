@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.events import Act, Action, AuditEntry, LineCommand, Operation, Outcome, Score, Verdict
-from workers.alerting import outbox, register, reports, stops
-from workers.alerting.effects import Effect, Takeover
-from workers.alerting.line import step
+from workers.alerting.core import outbox, register, reports, stops
+from workers.alerting.core.effects import Effect, Takeover
+from workers.alerting.core.line import step
+from workers.alerting.core.reports import Answer
+from workers.alerting.core.state import LineState
 from workers.alerting.policy import StopBudget
-from workers.alerting.reports import Answer
-from workers.alerting.state import LineState
 
 pytestmark = pytest.mark.unit
 

@@ -19,10 +19,10 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
-from workers.alerting.asking import NotAskedError, who
-from workers.alerting.audit_log import gaps, read_log
+from workers.alerting.core.state import StateError
+from workers.alerting.people.asking import NotAskedError, who
+from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.recovery import check_partitions, read_states
-from workers.alerting.state import StateError
 from workers.cli import app
 from workers.commands.since import moment
 from workers.local.ports import free_ports

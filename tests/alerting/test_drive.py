@@ -7,9 +7,10 @@ import pytest
 from alerting.factory import NOON, Line
 
 from pipeline.events import Action, LineCommand
-from workers.alerting import drive, effects
 from workers.alerting.actuators.base import ReadBack
-from workers.alerting.drive import Order
+from workers.alerting.core import effects
+from workers.alerting.plcs import drive
+from workers.alerting.plcs.drive import Order
 from workers.alerting.policy import OnLoss
 
 pytestmark = pytest.mark.unit

@@ -15,8 +15,6 @@ from alerting.plc_peers import config, start_broker, wait_for
 
 from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
-from workers.alerting import driver as driver_module
-from workers.alerting import effects, reports
 from workers.alerting.actuators.base import (
     Actuator,
     ActuatorError,
@@ -30,12 +28,14 @@ from workers.alerting.actuators.base import (
 )
 from workers.alerting.actuators.messages import to_message
 from workers.alerting.actuators.open import open_actuator
-from workers.alerting.drive import Order, image
-from workers.alerting.driver import Driver
-from workers.alerting.outbox import NOTHING, post, settle, withdraw
+from workers.alerting.core import effects, reports
+from workers.alerting.core.outbox import NOTHING, post, settle, withdraw
+from workers.alerting.core.reports import Answer, Link, Report
+from workers.alerting.core.state import Episode
+from workers.alerting.plcs import driver as driver_module
+from workers.alerting.plcs.drive import Order, image
+from workers.alerting.plcs.driver import Driver
 from workers.alerting.policy import OnLoss
-from workers.alerting.reports import Answer, Link, Report
-from workers.alerting.state import Episode
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, RUN, Inputs, Ladder
 from workers.plc.message_sides import answer

@@ -16,7 +16,7 @@ from alerting.running import ANDON, burst, commands, environment, publish
 from pipeline.events import Act, Action, CommandReply, Outcome
 from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
-from workers.alerting.asking import ask
+from workers.alerting.people.asking import ask
 from workers.local.ports import free_ports
 from workers.local.process import ChildProcess
 from workers.plc.ladder import Ladder

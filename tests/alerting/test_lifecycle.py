@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events import Act, AlarmState
-from workers.alerting.lifecycle import ANDON, ActRefusedError, Deed, Life, move
+from workers.alerting.core.lifecycle import ANDON, ActRefusedError, Deed, Life, move
 
 pytestmark = pytest.mark.unit
 

@@ -6,12 +6,12 @@ import pytest
 from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdicts
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Doubt, Verdict, to_ms
-from workers.alerting.effects import Refusal
-from workers.alerting.line import Skip
-from workers.alerting.operations import RESET_VALID
+from workers.alerting.core.effects import Refusal
+from workers.alerting.core.line import Skip
+from workers.alerting.core.operations import RESET_VALID
+from workers.alerting.core.state import FORGOTTEN_AFTER, MAX_BOOTS, MAX_CAMERAS, MAX_CROWDED_OUT, Applied
+from workers.alerting.core.window import EVIDENCE_FRAMES
 from workers.alerting.policy import LinePolicy, Response
-from workers.alerting.state import FORGOTTEN_AFTER, MAX_BOOTS, MAX_CAMERAS, MAX_CROWDED_OUT, Applied
-from workers.alerting.window import EVIDENCE_FRAMES
 
 pytestmark = pytest.mark.unit
 

@@ -7,9 +7,9 @@ from pipeline.events import Action, AlarmKind, Outcome, Verdict
 from pipeline.kafka.consumer import LoopState
 from pipeline.kafka.publisher import Publisher
 from pipeline.settings import Settings
+from workers.alerting.core.silence import Watch
 from workers.alerting.metrics import Metrics
 from workers.alerting.policy import Policies
-from workers.alerting.silence import Watch
 from workers.alerting.worker import AlertingStep
 
 pytestmark = pytest.mark.unit

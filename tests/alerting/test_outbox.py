@@ -7,9 +7,9 @@ import pytest
 from alerting.factory import NOON, POLICY, Line, operation, score
 
 from pipeline.events import Act, Action, AlarmKind, AlarmState
-from workers.alerting.outbox import NOTHING, Published, post, settle
+from workers.alerting.core.outbox import NOTHING, Published, post, settle
+from workers.alerting.core.state import LineState, StateError
 from workers.alerting.policy import Response
-from workers.alerting.state import LineState, StateError
 
 pytestmark = pytest.mark.unit
 

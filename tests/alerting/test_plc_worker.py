@@ -19,12 +19,12 @@ from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
-from workers.alerting.asking import ask
-from workers.alerting.audit_log import gaps, read_log
+from workers.alerting.people.asking import ask
+from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import read_states
-from workers.alerting.restoring import restore
 from workers.alerting.service import run_with
+from workers.alerting.upkeep.restoring import restore
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, RUN, Ladder
 from workers.plc.station import Station

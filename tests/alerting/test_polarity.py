@@ -12,10 +12,10 @@ from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators.base import Actuator, ActuatorError, Image, ReadBack, matches
 from workers.alerting.actuators.config import ModbusConfig
 from workers.alerting.actuators.open import open_actuator
-from workers.alerting.drive import Order
-from workers.alerting.driver import Driver
+from workers.alerting.core.reports import Link, Report
+from workers.alerting.plcs.drive import Order
+from workers.alerting.plcs.driver import Driver
 from workers.alerting.policy import OnLoss
-from workers.alerting.reports import Link, Report
 from workers.local.ports import free_ports
 from workers.plc.ladder import Ladder
 from workers.plc.station import Station

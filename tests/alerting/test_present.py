@@ -12,7 +12,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting import service
-from workers.alerting.asking import ask
+from workers.alerting.people.asking import ask
 from workers.alerting.present import Present
 
 S, HOUR = timedelta(seconds=1), timedelta(hours=1)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events import Act, Action, Alarm, AlarmState, LineCommand, Operation, Score, Verdict, to_ms
-from workers.alerting.effects import Effect, Refusal
-from workers.alerting.line import step
+from workers.alerting.core.effects import Effect, Refusal
+from workers.alerting.core.line import step
+from workers.alerting.core.state import LineState
 from workers.alerting.policy import LinePolicy, NotDecidableLimit, Response
-from workers.alerting.state import LineState
 
 pytestmark = pytest.mark.unit
 

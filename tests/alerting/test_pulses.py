@@ -12,9 +12,10 @@ from support.stream import settings_for, wait_until
 
 from pipeline.events import BootEnd, Heartbeat, Verdict
 from pipeline.kafka.records import Incoming
-from workers.alerting import pulses, silence
+from workers.alerting import pulses
+from workers.alerting.core import silence
+from workers.alerting.core.silence import Pulse, hear
 from workers.alerting.pulses import PulseReader
-from workers.alerting.silence import Pulse, hear
 
 pytestmark = pytest.mark.unit
 

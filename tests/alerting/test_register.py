@@ -6,11 +6,11 @@ import pytest
 from alerting.factory import NOON, POLICY, Line, heartbeat, operation, score, verdicts
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, BootEnd, Heartbeat, Verdict
-from workers.alerting import register, silence
+from workers.alerting.core import register, silence
+from workers.alerting.core.register import FLOOD_ALARMS
+from workers.alerting.core.silence import Pulse
+from workers.alerting.core.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, LineState
 from workers.alerting.policy import CommonCause, LinePolicy, Response
-from workers.alerting.register import FLOOD_ALARMS
-from workers.alerting.silence import Pulse
-from workers.alerting.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, LineState
 
 pytestmark = pytest.mark.unit
 

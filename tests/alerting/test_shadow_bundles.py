@@ -6,7 +6,7 @@ import pytest
 from alerting.factory import NOON, POLICY, Line, score, verdicts
 
 from pipeline.events import Action, Doubt, ModelRef, Score, ShadowScore, ShadowSkip, Verdict
-from workers.alerting.beside import LIVE, beside
+from workers.alerting.people.beside import LIVE, beside
 from workers.alerting.policy import Candidate, LinePolicy, NotDecidableLimit, Response
 
 pytestmark = pytest.mark.unit

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events import Act, Alarm, AlarmKind, AlarmState, BootEnd, Heartbeat, Verdict
-from workers.alerting import effects, register, silence
-from workers.alerting.silence import Pulse, Watch
-from workers.alerting.state import LineState
+from workers.alerting.core import effects, register, silence
+from workers.alerting.core.silence import Pulse, Watch
+from workers.alerting.core.state import LineState
 
 pytestmark = pytest.mark.unit
 

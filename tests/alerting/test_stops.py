@@ -6,10 +6,10 @@ import pytest
 from alerting.factory import NOON, POLICY, Line, operation, score
 
 from pipeline.events import Act, Action, AlarmKind, Verdict
-from workers.alerting import drift, outbox, stops
 from workers.alerting.actuators.config import WebhookConfig
+from workers.alerting.core import drift, outbox, stops
+from workers.alerting.core.state import Spread
 from workers.alerting.policy import Candidate, Drift, LinePolicy, NotDecidableLimit, Response, StopBudget
-from workers.alerting.state import Spread
 
 pytestmark = pytest.mark.unit
 

@@ -19,9 +19,9 @@ from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting import worker
+from workers.alerting.core.state import MAX_CAMERAS
 from workers.alerting.metrics import Metrics
 from workers.alerting.recovery import StoredLine, read_states
-from workers.alerting.state import MAX_CAMERAS
 from workers.alerting.worker import TICK_S, AlertingStep, Turn
 
 pytestmark = pytest.mark.services

@@ -15,17 +15,17 @@ from support.stream import picture, running, settings_for
 
 from pipeline import tracing
 from pipeline.detectors.null import make_null_bundle
-from pipeline.inspection import Inspection
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapStore
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.inspection import Inspection
+from pipeline.replica.recipes import Recipe, load_catalog
+from pipeline.replica.spans import score_spans
 from pipeline.scoring import Scored, Scorer
 from pipeline.settings import Settings
-from pipeline.spans import score_spans
 from workers.alerting.policy import Policies
 from workers.camera.config import Camera, CameraConfig, FolderSource
 from workers.camera.worker import run as run_camera

@@ -8,8 +8,8 @@ from alerting.heavy import heavy_state
 
 from pipeline.events import Verdict
 from pipeline.topics import MAX_STATE_BYTES, topics
-from workers.alerting.state import MAX_CAMERAS, LineState
-from workers.alerting.weight import stored
+from workers.alerting.core.state import MAX_CAMERAS, LineState
+from workers.alerting.core.weight import stored
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events import Score, Verdict
-from workers.alerting.window import EVIDENCE_FRAMES, Window, add_frame, add_part, count_bad, evidence
+from workers.alerting.core.window import EVIDENCE_FRAMES, Window, add_frame, add_part, count_bad, evidence
 
 pytestmark = pytest.mark.unit
 

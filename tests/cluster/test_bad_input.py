@@ -12,12 +12,12 @@ from PIL import Image
 from support.plant import Plant
 from support.stream import frame, outgoing, picture, wait_until
 
+from pipeline.audit.take_stock import take_stock
 from pipeline.events import Doubt, Score, Verdict, now
 from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
-from pipeline.take_stock import take_stock
 from pipeline.topics import MAX_FRAME_BYTES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

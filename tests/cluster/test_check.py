@@ -4,7 +4,7 @@ import pytest
 from support.plant import Plant
 from support.stream import wait_until
 
-from pipeline.take_stock import take_stock
+from pipeline.audit.take_stock import take_stock
 from workers.trying import CAMERA, NotScoredError, try_recipe
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

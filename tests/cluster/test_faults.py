@@ -11,13 +11,13 @@ import pytest
 from support.plant import Plant
 from support.stream import running, wait_until
 
-from pipeline.accounting import CameraAccount
+from pipeline.audit.accounting import CameraAccount
 from pipeline.groups import INSPECTION
-from pipeline.inspection import Inspection
 from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.publisher import Publisher
 from pipeline.maps import MapStore
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.inspection import Inspection
+from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.scoring import Scored, Scorer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

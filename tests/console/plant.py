@@ -25,7 +25,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.maps import MapEntry, MapStore, map_key, thumbnail
-from pipeline.recipes import SHIPPED_BUNDLES
+from pipeline.replica.recipes import SHIPPED_BUNDLES
 from pipeline.settings import Settings
 
 BOOT = "20261122T110000"

@@ -27,8 +27,8 @@ from pipeline.events import (
 )
 from pipeline.kafka.records import Incoming
 from pipeline.topics import topics
+from workers.alerting.core.reports import Answer, Link, apply
 from workers.alerting.policy import LinePolicy, Response
-from workers.alerting.reports import Answer, Link, apply
 from workers.console import lines
 from workers.console.desk import Options
 from workers.console.gauges import Backlog, Gauges

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from pipeline.detectors.bundle import load_bundle, read_info
 from pipeline.events import Score, Verdict
-from pipeline.recipes import SHIPPED_BUNDLES
+from pipeline.replica.recipes import SHIPPED_BUNDLES
 from pipeline.training.images.layouts import find_layout
-from workers.alerting import candidates
+from workers.alerting.core import candidates
+from workers.alerting.core.state import Camera
 from workers.alerting.policy import Candidate, LinePolicy, Response
-from workers.alerting.state import Camera
 from workers.cli import app
 from workers.console.feedback import FeedbackError, FeedbackStore, Judgement, export
 from workers.console.versions import find_bundle, write_version

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from support.charts import MODES, Mode, Object, Render, containers, helm, rendered
 
-from pipeline.recipes import Recipe
+from pipeline.replica.recipes import Recipe
 from pipeline.settings import Settings
 from pipeline.topics import topics
 from workers.alerting.policy import Policies

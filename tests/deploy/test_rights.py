@@ -35,22 +35,22 @@ from support.certificates import signed, written
 from support.charts import Mode, Render, containers
 from support.stream import picture, wait_until
 
+from pipeline.audit.take_stock import take_stock
 from pipeline.detectors.null import make_null_bundle
 from pipeline.errors import AndonError
 from pipeline.events import Act, Action, LineCommand
 from pipeline.groups import INSPECTION
-from pipeline.inspection import Inspection
 from pipeline.kafka.admin import check_topics, ensure_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.maps import MapStore
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.inspection import Inspection
+from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.scoring import Scored, Scorer
 from pipeline.settings import Settings
-from pipeline.take_stock import take_stock
-from workers.alerting.asking import ask
+from workers.alerting.people.asking import ask
 from workers.local import kafka_broker
 from workers.local.kafka_settings import broker_properties
 from workers.local.ports import LOOPBACK, free_ports

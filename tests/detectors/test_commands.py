@@ -20,7 +20,7 @@ from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.single import Judged, judge
+from pipeline.replica.single import Judged, judge
 from pipeline.training.checkpoint import alone_in
 from pipeline.training.images.data import DataError, fingerprint
 from pipeline.training.predict_folder import predict_folder

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.detectors.runtimes import EXPORT, SUFFIX, Engine, GraphRuntime, RuntimeMissingError, open_graph
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.training import export as export_module
 from pipeline.training.export import ExportError, Parity, compare, export_bundle, synthetic_frames
 

@@ -254,7 +254,7 @@ def test_scoring_waits_neither_for_timm_nor_for_diffusers() -> None:
     """They take seconds of every replica's start, and more than the rest of a bundle."""
     code = """
 import sys
-from pipeline.recipes import SHIPPED_BUNDLES
+from pipeline.replica.recipes import SHIPPED_BUNDLES
 from pipeline.detectors.registry import load_detector
 load_detector(SHIPPED_BUNDLES / "elpv-mono-radar", "cpu")
 print(*{"timm", "torchvision", "diffusers", "sklearn", "scipy", "torch._dynamo"} & set(sys.modules))

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.accounting import CameraAccount, Ledger
-from pipeline.deleted import Deleted
+from pipeline.audit.accounting import CameraAccount, Ledger
+from pipeline.audit.deleted import Deleted
 from pipeline.events import BootEnd, DeadReason, Doubt, Frame, Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
 from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.records import Incoming

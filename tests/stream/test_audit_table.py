@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.accounting import Ledger
+from pipeline.audit.accounting import Ledger
 from pipeline.kafka.records import Incoming
 from workers.commands.audit import account_table
 

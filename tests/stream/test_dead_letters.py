@@ -23,7 +23,6 @@ from support.stream import (
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import DeadReason, now
-from pipeline.inspection import Inspection, TooManyDeadError
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import connection
 from pipeline.kafka.consumer import Backpressure, ConsumerOptions
@@ -31,7 +30,8 @@ from pipeline.kafka.dead_letters import cause_of_death, dead_letter
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
-from pipeline.recipes import Catalog, Recipe, load_catalog
+from pipeline.replica.inspection import Inspection, TooManyDeadError
+from pipeline.replica.recipes import Catalog, Recipe, load_catalog
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES, MAX_FRAME_RECORD_BYTES, topics

@@ -15,7 +15,7 @@ import pytest
 from pipeline.delivery import check_bundles, fetch_bundles
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, BundleInfo
 from pipeline.detectors.null import make_null_bundle
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.recipes import Recipe, load_catalog
 from workers.local.ports import free_ports
 
 pytestmark = pytest.mark.unit

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ranks import rank
+from pipeline.replica.ranks import rank
 
 pytestmark = pytest.mark.unit
 

@@ -17,10 +17,10 @@ from pipeline.detectors.bundle import save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.events import DeadReason, Doubt, Verdict, now
-from pipeline.inspection import DeadShare, TooManyDeadError
 from pipeline.kafka.records import Incoming
-from pipeline.known_good import ModelFailedError
-from pipeline.recipes import Catalog, LoadedRecipe, Recipe, load_catalog
+from pipeline.replica.inspection import DeadShare, TooManyDeadError
+from pipeline.replica.known_good import ModelFailedError
+from pipeline.replica.recipes import Catalog, LoadedRecipe, Recipe, load_catalog
 from pipeline.scoring import Dead, Scored, Scorer
 
 pytestmark = pytest.mark.unit

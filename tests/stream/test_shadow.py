@@ -15,9 +15,9 @@ from pipeline.detectors.base import Prediction
 from pipeline.detectors.bundle import save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import Doubt, Score, ShadowSkip, Verdict, now
-from pipeline.recipes import Catalog, LoadedRecipe, LoadedShadow, Recipe, Shadow, load_catalog
+from pipeline.replica.recipes import Catalog, LoadedRecipe, LoadedShadow, Recipe, Shadow, load_catalog
+from pipeline.replica.shadow import REST, Shadows
 from pipeline.scoring import Scorer
-from pipeline.shadow import REST, Shadows
 
 pytestmark = pytest.mark.unit
 

@@ -10,6 +10,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 from support.stream import BOOT, frame, outgoing, settings_for
 
+from pipeline.audit.take_stock import take_stock
 from pipeline.events import Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
 from pipeline.groups import INSPECTION
 from pipeline.kafka.admin import ensure_topics
@@ -18,7 +19,6 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import ends_of
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
-from pipeline.take_stock import take_stock
 
 pytestmark = pytest.mark.services
 

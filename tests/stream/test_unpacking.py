@@ -15,9 +15,9 @@ from kafka import KafkaProducer
 from kafka.errors import CorruptRecordError
 from support.stream import Nobody, NoStore, frame, outgoing, running, scores_in, settings_for, wait_until
 
+from pipeline.audit.take_stock import take_stock
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import now
-from pipeline.inspection import Inspection
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError, connection
 from pipeline.kafka.consumer import ConsumerOptions
@@ -25,9 +25,9 @@ from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.mends.unpacking import MAX_UNPACKED_BYTES, bound_unpacking
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.inspection import Inspection
+from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.scoring import Scorer
-from pipeline.take_stock import take_stock
 
 BOMB_BYTES = 8 * MAX_UNPACKED_BYTES
 PACKERS: dict[str, Callable[[bytes], bytes]] = {

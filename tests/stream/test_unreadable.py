@@ -16,10 +16,10 @@ from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 from support.stream import Nobody, NoStore, frame, picture, running, scores_in, settings_for, wait_until
 
-from pipeline.accounting import UNKNOWN
+from pipeline.audit.accounting import UNKNOWN
+from pipeline.audit.take_stock import take_stock
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import now
-from pipeline.inspection import Inspection
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import connection
 from pipeline.kafka.consumer import ConsumerOptions
@@ -28,10 +28,10 @@ from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming
-from pipeline.recipes import Recipe, load_catalog
+from pipeline.replica.inspection import Inspection
+from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings
-from pipeline.take_stock import take_stock
 from workers.local.kafka_broker import KafkaBroker
 
 

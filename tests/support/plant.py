@@ -14,13 +14,13 @@ from typing import Any
 import yaml
 from support.stream import picture, settings_for, wait_until
 
-from pipeline.accounting import CameraAccount
+from pipeline.audit.accounting import CameraAccount
+from pipeline.audit.take_stock import take_stock
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import Action, LineCommand
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
-from pipeline.take_stock import take_stock
 from workers.local.inference import Inference
 from workers.local.kafka_broker import KafkaBroker
 from workers.local.process import ChildProcess

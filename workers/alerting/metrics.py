@@ -11,9 +11,9 @@ from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCom
 from pipeline.kafka.consumer import LoopState
 from workers.alerting.actuators.certificates import validities
 from workers.alerting.actuators.config import OpcUaConfig
-from workers.alerting.effects import Effect, Refusal, Takeover
+from workers.alerting.core.effects import Effect, Refusal, Takeover
+from workers.alerting.core.silence import Watch
 from workers.alerting.policy import Policies
-from workers.alerting.silence import Watch
 from workers.observing import observe
 
 STUCK_AFTER_S = 180

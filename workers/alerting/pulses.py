@@ -9,7 +9,7 @@ from pipeline.events import ContractError, Heartbeat, now
 from pipeline.kafka.reading import Place, ends_of, follow
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
-from workers.alerting.silence import Pulse, Pulses, hear
+from workers.alerting.core.silence import Pulse, Pulses, hear
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.reading import Place, read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
-from workers.alerting.outbox import Published
-from workers.alerting.state import LineState, StateError
+from workers.alerting.core.outbox import Published
+from workers.alerting.core.state import LineState, StateError
 
 EPOCH_HEADER = "epoch"
 """Of a record in `line-state`: which takeover wrote it."""

@@ -12,7 +12,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.settings import Settings
 from pipeline.tracing import open_tracer
 from workers.alerting.metrics import Metrics
-from workers.alerting.plant import Plant
+from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.present import Present
 from workers.alerting.pulses import PulseReader

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pipeline.events import Alarm, CommandReply, LineCommand, Score
 from pipeline.tracing import Attributes, Tracer
-from workers.alerting.effects import Effect
+from workers.alerting.core.effects import Effect
 
 
 def decision_spans(tracer: Tracer, score: Score, events: Iterable[Effect], begin: datetime, end: datetime) -> None:

@@ -18,17 +18,17 @@ from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from pipeline.topics import Topic
 from pipeline.tracing import Tracer
-from workers.alerting import outbox, register, reports, silence, stops, weight
-from workers.alerting.effects import Effect, Takeover
-from workers.alerting.line import step
+from workers.alerting.core import outbox, register, reports, silence, stops, weight
+from workers.alerting.core.effects import Effect, Takeover
+from workers.alerting.core.line import step
+from workers.alerting.core.outbox import NOTHING, is_void, settle
+from workers.alerting.core.silence import Pulses
+from workers.alerting.core.state import FORGOTTEN_AFTER, LineState
 from workers.alerting.metrics import Metrics
-from workers.alerting.outbox import NOTHING, is_void, settle
-from workers.alerting.plant import Plant
+from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import StoredLine, find_published, read_states, state_record
-from workers.alerting.silence import Pulses
 from workers.alerting.spans import decision_spans, reply_spans
-from workers.alerting.state import FORGOTTEN_AFTER, LineState
 
 log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ def tail(
     from pipeline.events import Alarm, ContractError
     from pipeline.kafka.reading import follow
     from pipeline.settings import read_settings
-    from workers.alerting.display import change_line, console
+    from workers.alerting.people.display import change_line, console
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -61,7 +61,7 @@ def list_alarms(
 ) -> None:
     """Show the alarms that stand now."""
     from pipeline.settings import read_settings
-    from workers.alerting.display import change_line, console
+    from workers.alerting.people.display import change_line, console
     from workers.alerting.recovery import read_states
 
     stored = read_states(read_settings())
@@ -128,8 +128,8 @@ def _ask(
 ) -> None:
     """Exit code 1 when refused or not answered."""
     from pipeline.settings import read_settings
-    from workers.alerting.asking import ask, who
-    from workers.alerting.display import change_line, console
+    from workers.alerting.people.asking import ask, who
+    from workers.alerting.people.display import change_line, console
 
     answer = ask(
         read_settings(),

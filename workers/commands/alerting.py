@@ -122,7 +122,7 @@ def shadows(
     from pipeline.events import ContractError, LineCommand
     from pipeline.kafka.reading import read_to_end
     from pipeline.settings import read_settings
-    from workers.alerting.beside import beside, table
+    from workers.alerting.people.beside import beside, table
     from workers.commands.audit import wide_console
 
     begins, settings, commands = moment(since), read_settings(), []
@@ -149,7 +149,7 @@ def move_lines(
     For once, with every alerting worker stopped. Alarms, shelves and the order to each PLC are kept.
     """
     from pipeline.settings import read_settings
-    from workers.alerting.moving import move
+    from workers.alerting.upkeep.moving import move
 
     settings = read_settings()
     moved = move(settings, really=yes)
@@ -169,7 +169,7 @@ def restore_line(
     For once, with every alerting worker stopped. What happened after that state was written is not in it.
     """
     from pipeline.settings import read_settings
-    from workers.alerting.restoring import restore
+    from workers.alerting.upkeep.restoring import restore
 
     found = restore(read_settings(), line, really=yes)
     if found is None:

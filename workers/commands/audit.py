@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from pipeline.accounting import CameraAccount
+    from pipeline.audit.accounting import CameraAccount
 
 audit = typer.Typer(help="Is every frame accounted for? And who did what at the lines?", invoke_without_command=True)
 
@@ -36,8 +36,8 @@ def run(
     from rich.progress import Progress
     from rich.text import Text
 
+    from pipeline.audit.take_stock import take_stock
     from pipeline.settings import read_settings
-    from pipeline.take_stock import take_stock
 
     if json_file:
         ready_file(json_file)
@@ -116,8 +116,8 @@ def log(
     Exit code 1 when an entry of a line is missing, or two differ under one number.
     """
     from pipeline.settings import read_settings
-    from workers.alerting.audit_log import entry_line, gaps, read_log
-    from workers.alerting.display import console
+    from workers.alerting.people.audit_log import entry_line, gaps, read_log
+    from workers.alerting.people.display import console
 
     entries = read_log(read_settings(), line, moment(since) if since else None)
     out = console()

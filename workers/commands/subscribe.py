@@ -33,7 +33,7 @@ def subscribe(
 
     from pipeline.kafka.reading import follow
     from pipeline.settings import read_settings
-    from workers.alerting.streams import read_event
+    from workers.alerting.people.streams import read_event
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -6,11 +6,11 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipeline.accounting import CameraAccount
+from pipeline.audit.accounting import CameraAccount
+from pipeline.audit.take_stock import take_stock
 from pipeline.errors import AndonError
 from pipeline.events import now
 from pipeline.settings import Settings
-from pipeline.take_stock import take_stock
 
 SPAN = timedelta(minutes=15)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline.events import BootEnd, Doubt, Score, Verdict, to_ms
-from workers.alerting.state import FORGOTTEN_AFTER
+from workers.alerting.core.state import FORGOTTEN_AFTER
 from workers.console.memory import CameraMemory
 
 SILENT_WORKER = timedelta(seconds=10)

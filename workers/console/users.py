@@ -18,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import AndonError
-from workers.alerting.lifecycle import ANDON
+from workers.alerting.core.lifecycle import ANDON
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
 MIN_PASSWORD = 10

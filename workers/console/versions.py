@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.detectors.bundle import MANIFEST, BundleError, BundleInfo, Calibration, copy_bundle, read_info
 from pipeline.events import now
-from pipeline.recipes import SHIPPED_BUNDLES
+from pipeline.replica.recipes import SHIPPED_BUNDLES
 
 _VERSION = re.compile(r"(.*)-v(\d+)")
 _LOOKED_AT = 500

@@ -1,7 +1,7 @@
 """What another threshold would have done with the scores of the last hours. Pure.
 
-The debounce is alerting's own (`workers.alerting.window`). Nobody resets a trial: its stop is over once its window is
-no longer full, as with alerting's candidates.
+The debounce is alerting's own (`workers.alerting.core.window`). Nobody resets a trial: its stop is over once its
+window is no longer full, as with alerting's candidates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.events import Score, Verdict
-from workers.alerting.window import Window, add_part, count_bad
+from workers.alerting.core.window import Window, add_part, count_bad
 
 
 @dataclass(frozen=True, slots=True)

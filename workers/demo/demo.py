@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from pipeline.audit.take_stock import take_stock
 from pipeline.kafka.admin import delete_topics, ensure_topics
 from pipeline.settings import read_settings
-from pipeline.take_stock import take_stock
 from workers.demo.children import child, ending, operator_page
 from workers.demo.line_side import LineSide
 from workers.demo.pace import affordable_fps, frames_per_s

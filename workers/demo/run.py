@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.accounting import CameraAccount
+from pipeline.audit.accounting import CameraAccount
 from pipeline.settings import Settings
 from workers.demo.stage import Options, Stage
 from workers.demo.watch import Watch

@@ -6,11 +6,11 @@ Each is asked for apart, and none of them starts a line: a reset takes back what
 from datetime import datetime, timedelta
 
 from pipeline.events import Act, AlarmKind, Operation
-from workers.alerting import effects, register
-from workers.alerting.effects import Effect, Refusal
-from workers.alerting.lifecycle import ActRefusedError, Deed
-from workers.alerting.register import Changed
-from workers.alerting.state import LineState, Standing
+from workers.alerting.core import effects, register
+from workers.alerting.core.effects import Effect, Refusal
+from workers.alerting.core.lifecycle import ActRefusedError, Deed
+from workers.alerting.core.register import Changed
+from workers.alerting.core.state import LineState, Standing
 
 RESET_VALID = timedelta(minutes=5)
 """A reset that waited longer, since no worker was running say, is of a line that nobody has looked at since. Long

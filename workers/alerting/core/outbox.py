@@ -14,9 +14,9 @@ from datetime import datetime
 from uuid import UUID
 
 from pipeline.events import Action, Alarm, AlarmKind, CommandReply, LineCommand
-from workers.alerting import audit, register
-from workers.alerting.effects import Effect
-from workers.alerting.state import LineState, Outbox
+from workers.alerting.core import audit, register
+from workers.alerting.core.effects import Effect
+from workers.alerting.core.state import LineState, Outbox
 
 
 @dataclass(frozen=True)

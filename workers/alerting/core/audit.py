@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from pipeline.events import Alarm, AuditEntry, CommandReply, LineCommand
-from workers.alerting.effects import Effect, Refusal, Takeover
-from workers.alerting.lifecycle import ANDON
-from workers.alerting.state import LineState
+from workers.alerting.core.effects import Effect, Refusal, Takeover
+from workers.alerting.core.lifecycle import ANDON
+from workers.alerting.core.state import LineState
 
 
 def record(state: LineState, events: Iterable[Effect]) -> tuple[LineState, tuple[AuditEntry, ...]]:

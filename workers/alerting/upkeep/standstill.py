@@ -3,7 +3,7 @@
 from pipeline import groups
 from pipeline.kafka.admin import members
 from pipeline.settings import Settings
-from workers.alerting.state import StateError
+from workers.alerting.core.state import StateError
 
 
 def refuse_while_workers_run(settings: Settings) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from pipeline.events import Act, Alarm, AlarmKind, Operation
-from workers.alerting import effects
-from workers.alerting.effects import Effect
-from workers.alerting.lifecycle import ANDON, Deed, move
-from workers.alerting.state import CLOCKS_DIFFER, LineState, Standing, shown
+from workers.alerting.core import effects
+from workers.alerting.core.effects import Effect
+from workers.alerting.core.lifecycle import ANDON, Deed, move
+from workers.alerting.core.state import CLOCKS_DIFFER, LineState, Standing, shown
 
 FLOOD_WINDOW = timedelta(minutes=10)
 FLOOD_ALARMS = 10

@@ -4,9 +4,9 @@ from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
+from workers.alerting.core.state import Applied, Outbox
 from workers.alerting.recovery import StoredLine, read_states, state_record
-from workers.alerting.standstill import refuse_while_workers_run
-from workers.alerting.state import Applied, Outbox
+from workers.alerting.upkeep.standstill import refuse_while_workers_run
 
 
 def move(settings: Settings, *, really: bool) -> dict[str, tuple[int, int]]:

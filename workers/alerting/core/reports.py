@@ -6,11 +6,11 @@ from uuid import UUID
 
 from pipeline.events import Action, AlarmKind, CommandReply, LineCommand, Outcome, command_id
 from pipeline.tracing import child
-from workers.alerting import effects, register
-from workers.alerting.effects import Effect
-from workers.alerting.outbox import adopt, withdraw
-from workers.alerting.register import Changed
-from workers.alerting.state import Episode, LineState
+from workers.alerting.core import effects, register
+from workers.alerting.core.effects import Effect
+from workers.alerting.core.outbox import adopt, withdraw
+from workers.alerting.core.register import Changed
+from workers.alerting.core.state import Episode, LineState
 
 
 @dataclass(frozen=True)

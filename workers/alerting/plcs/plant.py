@@ -10,11 +10,11 @@ from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import Actuator
 from workers.alerting.actuators.config import ActuatorConfig
 from workers.alerting.actuators.open import open_actuator
-from workers.alerting.drive import Order
-from workers.alerting.driver import Driver
+from workers.alerting.core.reports import Report
+from workers.alerting.core.state import LineState
+from workers.alerting.plcs.drive import Order
+from workers.alerting.plcs.driver import Driver
 from workers.alerting.policy import OnLoss, Policies
-from workers.alerting.reports import Report
-from workers.alerting.state import LineState
 
 JOIN_S = 0.5
 """One that hangs at its PLC is not waited for: it has been told to write nothing any more."""

@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 
 from pipeline.events import Score, Verdict
+from workers.alerting.core.state import Spread
 from workers.alerting.policy import Drift
-from workers.alerting.state import Spread
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 OVER = 0.7

@@ -11,7 +11,7 @@ from pipeline.detectors.base import Detector, Prediction
 from pipeline.events import Doubt, ModelRef, Verdict
 from pipeline.frames import decode, doubts_of_pixels, to_gray
 from pipeline.maps import encode_map
-from pipeline.recipes import LoadedRecipe
+from pipeline.replica.recipes import LoadedRecipe
 
 
 class SingleScore(BaseModel):

@@ -13,10 +13,10 @@ from itertools import pairwise
 
 from pipeline.boots import succeeds
 from pipeline.events import Alarm, AlarmKind, BootEnd, Heartbeat
-from workers.alerting import effects, register, triggers
+from workers.alerting.core import effects, register, triggers
+from workers.alerting.core.register import Changed
+from workers.alerting.core.state import CLOCKS_DIFFER, CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, Camera, LineState
 from workers.alerting.policy import LinePolicy
-from workers.alerting.register import Changed
-from workers.alerting.state import CLOCKS_DIFFER, CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, Camera, LineState
 
 PULSE_FRESH = timedelta(seconds=5)
 """Heartbeats come every second."""

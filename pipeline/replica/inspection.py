@@ -12,7 +12,7 @@ from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.maps import MapStore, MapStoreError
-from pipeline.recipes import Catalog
+from pipeline.replica.recipes import Catalog
 from pipeline.scoring import Dead, Scored, Scorer
 from pipeline.topics import Topics
 from pipeline.tracing import headers

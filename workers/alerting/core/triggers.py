@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 
 from pipeline.events import AlarmKind, Score, Verdict
-from workers.alerting import effects
-from workers.alerting.effects import Trigger
+from workers.alerting.core import effects
+from workers.alerting.core.effects import Trigger
+from workers.alerting.core.state import Camera, LineState
+from workers.alerting.core.window import count_bad, evidence
 from workers.alerting.policy import LinePolicy
-from workers.alerting.state import Camera, LineState
-from workers.alerting.window import count_bad, evidence
 
 AGREE_WITHIN = timedelta(seconds=60)
 """Cameras whose last frame is older see nothing now, and have no say in whether many agree."""

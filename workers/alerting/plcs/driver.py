@@ -10,10 +10,10 @@ from datetime import datetime
 
 from pipeline.events import Outcome, now
 from pipeline.kafka.lease import Lease, boot_time_s
-from workers.alerting import drive
 from workers.alerting.actuators.base import Actuator, ActuatorError, GaveWayError, LeaseLostError, ReadBack
-from workers.alerting.drive import Order, Verdict
-from workers.alerting.reports import Answer, Link, Report
+from workers.alerting.core.reports import Answer, Link, Report
+from workers.alerting.plcs import drive
+from workers.alerting.plcs.drive import Order, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.events import Action, AlarmKind, LineCommand, Score, ShadowScore, Verdict
-from workers.alerting import effects, triggers
-from workers.alerting.effects import Trigger
+from workers.alerting.core import effects, triggers
+from workers.alerting.core.effects import Trigger
+from workers.alerting.core.state import Camera, LineState, Trial
+from workers.alerting.core.window import add_frame, add_part
 from workers.alerting.policy import LinePolicy
-from workers.alerting.state import Camera, LineState, Trial
-from workers.alerting.window import add_frame, add_part
 
 SHADOW = "shadow:"
 """Before the name of a shadow bundle. No candidate of a policy can be called so."""

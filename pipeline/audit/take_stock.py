@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from pipeline.accounting import CameraAccount, Ledger
-from pipeline.deleted import Deleted
+from pipeline.audit.accounting import CameraAccount, Ledger
+from pipeline.audit.deleted import Deleted
 from pipeline.groups import INSPECTION
 from pipeline.kafka.admin import committed_offsets
 from pipeline.kafka.reading import Place, begins_of, places_at, read_each, read_to_end

@@ -20,8 +20,8 @@ from pipeline.events import (
     Moment,
     Score,
 )
-from workers.alerting.lifecycle import Life
-from workers.alerting.window import Window
+from workers.alerting.core.lifecycle import Life
+from workers.alerting.core.window import Window
 
 MAX_BOOTS = 4
 """Boots whose place is remembered per camera. More than one is alive while a new worker empties an old spool."""

@@ -7,10 +7,10 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
-from workers.alerting.audit_log import read_log
+from workers.alerting.core.state import LineState, NewerStateError, StateError
+from workers.alerting.people.audit_log import read_log
 from workers.alerting.recovery import epoch_of, state_record
-from workers.alerting.standstill import refuse_while_workers_run
-from workers.alerting.state import LineState, NewerStateError, StateError
+from workers.alerting.upkeep.standstill import refuse_while_workers_run
 
 
 def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineState, datetime] | None:

@@ -7,7 +7,7 @@ Otherwise a worker could not store the state and would end, and so would each of
 from collections.abc import Callable
 
 from pipeline.topics import MAX_STATE_BYTES
-from workers.alerting.state import Camera, LineState
+from workers.alerting.core.state import Camera, LineState
 
 
 def stored(state: LineState, limit: int = MAX_STATE_BYTES) -> tuple[bytes, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.detectors.base import Detector
 from pipeline.events import Doubt, ShadowScore, ShadowSkip, Verdict
 from pipeline.frames import doubts_of_pixels, to_gray
-from pipeline.recipes import LoadedShadow
+from pipeline.replica.recipes import LoadedShadow
 
 log = logging.getLogger("ray.serve")
 

@@ -18,7 +18,7 @@ from pipeline.frames import TimingLimits
 
 log = logging.getLogger(__name__)
 
-SHIPPED_BUNDLES = Path(__file__).parent / "bundles"
+SHIPPED_BUNDLES = Path(__file__).parents[1] / "bundles"
 
 
 Runtime = Literal["torch", "onnx", "openvino"]

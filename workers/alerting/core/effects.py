@@ -18,8 +18,8 @@ from pipeline.events import (
     command_id,
 )
 from pipeline.tracing import child
-from workers.alerting.lifecycle import ANDON, Life
-from workers.alerting.state import LineState, shown
+from workers.alerting.core.lifecycle import ANDON, Life
+from workers.alerting.core.state import LineState, shown
 
 RELEASE_VALID = timedelta(days=1)
 """Long, since a late permission does no harm: it restarts nothing. A short one would strand a line on hold."""

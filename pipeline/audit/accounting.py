@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.deleted import NOTHING, Deleted
+from pipeline.audit.deleted import NOTHING, Deleted
 from pipeline.events import BootEnd, ContractError, Doubt, Frame, Heartbeat, Score, Verdict
 from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.records import Incoming

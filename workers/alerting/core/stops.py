@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.events import AlarmKind, LineCommand
-from workers.alerting import effects, register, triggers
-from workers.alerting.effects import Trigger
+from workers.alerting.core import effects, register, triggers
+from workers.alerting.core.effects import Trigger
+from workers.alerting.core.register import Changed
+from workers.alerting.core.state import CLOCKS_DIFFER, LineState
 from workers.alerting.policy import LinePolicy, Response, StopBudget
-from workers.alerting.register import Changed
-from workers.alerting.state import CLOCKS_DIFFER, LineState
 
 MAX_STOPS = 1000
 """Remembered per line; a budget can't be larger."""

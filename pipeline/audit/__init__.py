@@ -1,0 +1,1 @@
+"""The sum of every frame, over the raw topics."""

@@ -1,0 +1,1 @@
+"""Tells files that lost a part of their image."""

@@ -1,0 +1,1 @@
+"""What people and programs ask of alerting, and how it is shown to them."""

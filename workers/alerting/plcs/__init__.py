@@ -1,0 +1,1 @@
+"""Levels to PLCs and back: one driver a line, in front of an actuator."""

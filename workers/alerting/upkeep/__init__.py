@@ -1,0 +1,1 @@
+"""Mends the stored states of lines, with every worker stopped."""
