@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.cflow.config import CflowConfig
-from pipeline.detectors.cflow.features import fit_whitening, light
+from pipeline.detectors.cflow.features import fit_whitening, level_maps, light
 from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference, peak, shortfall_by_place, shortfall_of_likelihood
 from pipeline.detectors.cflow.position import bins, encode, places
@@ -169,6 +169,23 @@ def test_exposure_cancels_out() -> None:
     dim = normal_frames(1, 160, 160) // 2
     cpu = torch.device("cpu")
     assert_allclose(light(dim, 1, 64, cpu), light(dim * 2, 1, 64, cpu), atol=0.1)
+
+
+def test_light_is_relative_to_what_lies_within_the_window() -> None:
+    """Half of it on each side; beyond, and beyond the frame's border, nothing counts."""
+    halves = np.full((1, 96, 192), 60, np.uint8)
+    halves[..., 96:] = 180
+    even = light(halves, 1, 64, torch.device("cpu"))[0, 0, 48]
+    assert_allclose(even[:56], even[0], atol=1e-5)
+    assert_allclose(even[0], 100 * 60 / (60 + 4) / 127.5 - 1, atol=1e-5)
+    assert even[72] < even[0] - 0.05
+
+
+def test_a_fibre_is_the_mean_of_those_around_it_that_there_are() -> None:
+    level = torch.zeros(1, 1, 4, 5)
+    level[0, 0, 0, 0] = 12
+    (found,) = level_maps(lambda _: [level], torch.empty(0), 3)  # type: ignore[arg-type]
+    assert_allclose(found[0, :, :, 0], [[3, 2, 0, 0, 0], [2, 12 / 9, 0, 0, 0]] + [[0] * 5] * 2, rtol=1e-6)
 
 
 def reference(highest: float = 0.0, mean: float = 0.0, deviation: float = 1.0) -> Reference:

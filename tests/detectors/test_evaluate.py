@@ -72,6 +72,8 @@ def test_the_card_holds_what_was_measured(bundles: dict[str, Path], tmp_path: Pa
     assert f"{found.detector.auroc:.3f}" in card
     assert detector.info.model_hash in card
     assert all(name in card for name in BASELINES)
+    rare = detector.info.calibration.model_copy(update={"false_alarm_rate": 1e-4})
+    assert "was set for 0.01% false" in model_card(detector.info.model_copy(update={"calibration": rare}), found)
 
 
 def test_defects_that_the_stream_would_not_judge_are_told(tmp_path: Path) -> None:
