@@ -39,7 +39,7 @@ def test_the_docs_list_exactly_the_metrics_that_there_are_with_their_labels() ->
 def test_a_first_alarm_and_a_first_stop_are_an_increase() -> None:
     """To Prometheus a counter that comes with 1 has not grown: the dashboard showed neither."""
     metrics = Metrics()
-    metrics.watched("line-1", Watch(watched=1, silent={}, unproved=frozenset(), well={}))
+    metrics.watched("line-1", Watch(watched=1, silent={}, unproved=frozenset(), well={}, gone={}))
     metrics.exchanged("line-1", 0.01, good=True)
     for name, labels in (
         ("alarms", {"kind": AlarmKind.DEFECTS}),

@@ -6,13 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from workers.camera.parcel import Owner, Parcel
+from workers.camera.spool import store
 from workers.camera.spool.record import PREFIX, encode
 from workers.camera.spool.recovery import Found
-from workers.camera.spool.segment import SpoolFullError
+from workers.camera.spool.segment import Segment, SpoolFullError
 from workers.camera.spool.state import NewerSpoolError
 from workers.camera.spool.store import DamagedRecordsError, Spool, SpoolInUseError
 
@@ -105,7 +107,24 @@ def test_a_record_torn_anywhere_costs_itself_only(tmp_path: Path, parcel: MakePa
         assert torn.torn_bytes == cut - first_bytes
         torn.append(parcel(2))
         assert sequences(torn) == [0, 2]
+        assert len(segments(folder)) == 2  # never behind a torn end
         torn.close()
+
+
+def test_a_torn_end_counts_until_its_segment_is_given_up(tmp_path: Path, parcel: MakeParcel) -> None:
+    """It stayed in the sum once a frame was written over it. On a full disk, where giving up all does not help, the
+    uplink then gave up segments for ever that were not there."""
+    spool = Spool(tmp_path, ROOMY)
+    spool.append(parcel(0))
+    spool.close()
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(bytes(4096))
+    again = Spool(tmp_path, ROOMY)
+    again.append(parcel(1))
+    while again.unread:
+        again.evict()
+    assert again.file_bytes == 0
+    again.close()
 
 
 def test_a_tail_of_zeros_as_a_power_cut_leaves_it_is_torn(tmp_path: Path, parcel: MakeParcel) -> None:
@@ -183,9 +202,48 @@ def test_evicting_what_is_on_its_way_loses_nothing(tmp_path: Path, parcel: MakeP
     spool.close()
 
 
-@pytest.mark.parametrize("written", [0, 10])
+def test_what_was_given_up_does_not_come_back(
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames are counted as dropped: a crash after the checkpoint and before its file is gone changes nothing."""
+    spool = Spool(tmp_path, 64_000)
+    for sequence in range(4):
+        spool.append(parcel(sequence, size=2_000))  # a segment each
+    spool.evict()
+    monkeypatch.setattr(Segment, "delete", Segment.close)
+    spool.checkpoint({})
+    spool.close()
+    again = Spool(tmp_path, 64_000)
+    assert again.found == {parcel(0).owner: Found(3, 3)}
+    assert sequences(again) == [1, 2, 3]
+    again.close()
+
+
+def test_what_a_failed_checkpoint_owes_the_next_one_does(
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, 64_000)
+    for sequence in range(2):
+        spool.append(parcel(sequence, size=2_000))
+    spool.read()
+    spool.release()
+    spool.read()
+    first, second = segments(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save_state", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(OSError, match="Input/output"):
+            spool.checkpoint({})
+    assert segments(tmp_path) == [first, second]
+    monkeypatch.setattr(store, "to_disk", synced := Mock())
+    spool.checkpoint({})
+    synced.assert_called_once_with(second)
+    assert segments(tmp_path) == [second]
+    spool.close()
+
+
+@pytest.mark.parametrize(("written", "code"), [(0, errno.ENOSPC), (0, errno.EDQUOT), (10, 0)])
 def test_a_full_disk_leaves_no_half_record(
-    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch, written: int
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch, written: int, code: int
 ) -> None:
     """The disk is played: a real full one needs a file system of its own, hence root. What is faked is the one call
     that meets it, in both ways in which Linux answers: with an error, and with a short write."""
@@ -194,13 +252,14 @@ def test_a_full_disk_leaves_no_half_record(
 
     def full(descriptor: int, parts: Sequence[bytes], offset: int) -> int:
         if not written:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(code, "No space left on device")
         return os.pwrite(descriptor, parts[0][:written], offset)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwritev", full)
         with pytest.raises(SpoolFullError):
             spool.append(parcel(1))
+    assert segments(tmp_path)[0].stat().st_size == spool.file_bytes
     spool.append(parcel(2))
     spool.close()
     again = Spool(tmp_path, ROOMY)

@@ -57,7 +57,7 @@ class Spool:
         self._segments: deque[Segment] = deque()
         self._find_segments()
         last = max((segment.number for segment in [*self._segments, *self._garbage]), default=self._position.segment)
-        self._next_number = last + 1
+        self._first_own = self._next_number = last + 1
         self._file_bytes = sum(segment.size_bytes for segment in self._segments)
 
     @property
@@ -180,7 +180,7 @@ class Spool:
     def _tail(self) -> Segment:
         tail = self._segments[-1] if self._segments else None
         # Never into a former process's segment: its end may be torn.
-        if tail is None or tail.number < self._next_number - 1 or tail.end >= self._segment_bytes:
+        if tail is None or tail.number < self._first_own or tail.end >= self._segment_bytes:
             tail = Segment.at(self._folder, self._next_number)
             self._next_number += 1
             self._segments.append(tail)
