@@ -48,7 +48,7 @@ def test_it_refuses_exactly_below_the_needed_count(rate: float, extra: int) -> N
         assert np.mean(scores >= conformal_threshold(scores, rate)) <= rate
 
 
-@pytest.mark.parametrize("count", range(1, 400))
+@given(st.integers(1, 9_999))
 def test_the_rate_that_a_refusal_names_is_then_taken(count: int) -> None:
     """1/3 written as 33.33 % was refused, with the advice to ask for 33.33 %."""
     assert normals_needed(float(reachable(count).rstrip("%")) / 100) <= count
