@@ -51,6 +51,18 @@ def policies(port: int, **changes: object) -> Policies:
     )
 
 
+def acknowledge_and_reset(settings: Settings) -> None:
+    for act in (Act.ACKNOWLEDGE, Act.RESET):
+        assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+
+
+def stop_and_reset(settings: Settings, ladder: Ladder) -> None:
+    publish(settings, burst())
+    wait_for_commands(settings, 1)
+    acknowledge_and_reset(settings)
+    wait_until(lambda: read_states(settings)["line-1"].state.proved and not ladder.stop)
+
+
 def replies(settings: Settings) -> list[CommandReply]:
     records = read_to_end(settings, [settings.topics.command_replies.name])
     return [CommandReply.from_json(record.value) for record in records]
@@ -67,8 +79,7 @@ def test_a_burst_is_stopped_at_the_plc_proved_and_freed_by_people_alone(
         publish(settings, burst(first=1))
         wait_until(lambda: any(reply.outcome is Outcome.ACCEPTED for reply in replies(settings)))
         assert (ladder.held, ladder.running) == (True, False)
-        for act in (Act.ACKNOWLEDGE, Act.RESET):
-            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        acknowledge_and_reset(settings)
         wait_for(lambda: not ladder.stop, "the release")
         assert (ladder.held, ladder.running) == (True, False)
     (stop, *_) = replies(settings)
@@ -88,8 +99,7 @@ def test_a_line_that_is_put_on_trial_while_it_is_held_is_freed_by_its_reset(
     with worker(settings, policies(port, shadow=True)):
         wait_for(lambda: ladder.inputs.epoch == 2, "the second worker")
         assert ladder.stop
-        for act in (Act.ACKNOWLEDGE, Act.RESET):
-            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        acknowledge_and_reset(settings)
         wait_for(lambda: not ladder.stop, "the release")
         publish(settings, burst(first=10))
         wait_until(lambda: any(read_to_end(settings, [settings.topics.shadow_commands.name])))
@@ -102,11 +112,7 @@ def test_a_stop_that_another_set_while_no_worker_ran_is_left_where_an_old_releas
 ) -> None:
     ladder, port = plc
     with worker(settings, policies(port)):
-        publish(settings, burst())
-        wait_for_commands(settings, 1)
-        for act in (Act.ACKNOWLEDGE, Act.RESET):
-            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
-        wait_until(lambda: read_states(settings)["line-1"].state.proved and not ladder.stop)
+        stop_and_reset(settings, ladder)
     ladder.write(replace(ladder.inputs, command=HOLD))
     with worker(settings, policies(port)):
         wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
@@ -122,11 +128,7 @@ def test_a_restored_line_that_was_free_takes_no_stop_away_that_its_lost_states_k
 ) -> None:
     ladder, port = plc
     with worker(settings, policies(port)):
-        publish(settings, burst())
-        wait_for_commands(settings, 1)
-        for act in (Act.ACKNOWLEDGE, Act.RESET):
-            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
-        wait_until(lambda: read_states(settings)["line-1"].state.proved and not ladder.stop)
+        stop_and_reset(settings, ladder)
         free = read_states(settings)["line-1"].state
         publish(settings, burst(first=10))
         wait_for(lambda: ladder.stop, "the second stop")
@@ -157,8 +159,7 @@ def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of
     with worker(settings, without):
         wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
         assert "a reset will not take it back" in alarms(settings)[-1].reason
-        for act in (Act.ACKNOWLEDGE, Act.RESET):
-            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        acknowledge_and_reset(settings)
         wait_until(lambda: not any(line.state.alarms for line in read_states(settings).values()))
 
 
@@ -195,8 +196,7 @@ def test_a_stop_whose_events_come_out_late_is_told_and_can_be_reset(
         late.away.clear()
         wait_until(lambda: any(reply.outcome is Outcome.ACCEPTED for reply in replies(settings)))
         assert [command.action for command in commands(settings)] == [Action.HOLD]
-        for act in (Act.ACKNOWLEDGE, Act.RESET):
-            assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        acknowledge_and_reset(settings)
         wait_for(lambda: not ladder.stop, "the release")
     finally:
         stop.set()
