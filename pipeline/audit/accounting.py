@@ -204,20 +204,16 @@ class Ledger:
         for sequence, places in facts.published.items():
             frame_id = _frame_id(boot, sequence)
             results = scored.get(sequence, [])
-            reasons = [reason for place in places if (reason := self._death(place, (boot, sequence)))]
-            scored_at = {result.place for result in results}
-            lost = [
-                at
-                for at in places
-                if self._is_committed(at, committed) and at not in scored_at and not self._death(at, (boot, sequence))
-            ]
+            deaths = {at: reason for at in places if (reason := self._death(at, (boot, sequence)))}
+            ended = deaths.keys() | {result.place for result in results}
+            lost = [at for at in places if self._is_committed(at, committed) and at not in ended]
             if results:
                 total.add_results(frame_id, results)
                 # Even if its twin was scored: a record that was committed without an end is a fault.
                 known = (at for at in lost if at not in self.unsure)
                 total.contradictions += [f"{frame_id}: its copy at {at} was committed without a result" for at in known]
-            elif reasons:
-                total.dead[reasons[0]] += 1
+            elif deaths:
+                total.dead[next(iter(deaths.values()))] += 1
             elif self.unsure.issuperset(lost) and lost:
                 total.unanswered += 1
             elif lost:
