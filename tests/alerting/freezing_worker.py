@@ -24,6 +24,6 @@ class FreezingActuator(modbus.ModbusActuator):
         super()._write(image, again)
 
 
-plant.open_actuator = lambda line_id, config: FreezingActuator(config)  # type: ignore[assignment,arg-type]
+plant.open_actuator = lambda line_id, config, clock: FreezingActuator(config)  # type: ignore[assignment,arg-type]
 plant.Plant.__init__.__kwdefaults__["open_"] = plant.open_actuator
 service.run(Settings(), read_config(Path(sys.argv[1]), Policies), threading.Event())

@@ -1,19 +1,30 @@
-"""A webhook's time-out is one for the whole exchange, however its peer spreads the answer."""
+"""A webhook's time-out is one for the whole exchange, however its peer spreads the answer; and whose clock signs."""
 
 import itertools
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alerting.plc_peers import LINE, secret_file
+from alerting.plc_peers import LINE, config, secret_file, wait_for
 
+from pipeline.events import now
+from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators.base import ActuatorError
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.actuators.webhook import WebhookActuator
+from workers.alerting.core.reports import Link, Report
+from workers.alerting.core.state import LineState
+from workers.alerting.plcs.plant import Plant
+from workers.alerting.policy import LinePolicy, OnLoss, Policies, Response
+from workers.local.ports import free_ports
+from workers.plc.ladder import Ladder
+from workers.plc.message_sides import WebhookGateway
 
 pytestmark = pytest.mark.unit
 
@@ -72,3 +83,28 @@ def test_an_answer_that_drips_is_given_up_in_time(begin: bytes, pieces: list[byt
     with pytest.raises(ActuatorError):
         actuator.read()
     assert time.monotonic() - began < TIMEOUT_S + 0.5
+
+
+def test_a_signature_has_the_time_that_alerting_goes_by_and_a_refusal_tells_of_a_gateway_with_another(
+    tmp_path: Path,
+) -> None:
+    """A worker whose own clock was an hour behind went by the broker's, and signed by its own: of four protocols this
+    one alone stopped no line, with '401 Unauthorized' as the only word."""
+    (port,) = free_ports(1)
+    line = LinePolicy(k=3, n=5, action=Response.HOLD, actuator=config("webhook", port, tmp_path), on_loss=OnLoss.HOLD)
+    lease, told = Lease(60), list[Report]()
+    lease.renew(boot_time_s())
+    gateway = WebhookGateway({LINE: Ladder(LINE)}, "127.0.0.1", port, secret_file(tmp_path).read_bytes())
+    policies = Policies(defaults=LinePolicy(k=3, n=5, action=Response.HOLD), lines={LINE: line})
+    plant = Plant(policies, lease, clock=lambda: now() - timedelta(hours=1))
+    try:
+        plant.hold_only([LINE])
+        plant.order(LineState(line_id=LINE, epoch=1))
+        wait_for(lambda: bool(told.extend(plant.reports([LINE])) or told), "a report")
+    finally:
+        plant.close()
+        gateway.stop()
+    (link, *_) = told
+    assert isinstance(link, Link)
+    assert not link.up
+    assert re.search(r"answered 401 Unauthorized; its clock is \d{4} s ahead of ours$", link.detail)

@@ -13,14 +13,22 @@ import secrets
 import socket
 import ssl
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.events import now
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.actuators.messages import MAX_ANSWER_BYTES, read_back, to_message
 from workers.alerting.actuators.secret_file import SecretFile
+
+CLOCKS_DIFFER_S = 10
+"""From here on it is told with a refusal."""
 
 
 def sign(body: bytes, secret: bytes, at_s: int) -> str:
@@ -31,10 +39,11 @@ def sign(body: bytes, secret: bytes, at_s: int) -> str:
 class WebhookActuator:
     """Keeps no connection: a peer that comes back is simply asked again."""
 
-    def __init__(self, line_id: str, config: WebhookConfig) -> None:
-        """Raises OSError when the secret can't be read or is empty."""
+    def __init__(self, line_id: str, config: WebhookConfig, clock: Callable[[], datetime] = now) -> None:
+        """`clock`: signs. Raises OSError when the secret can't be read or is empty."""
         self._line_id = line_id
         self._config = config
+        self._clock = clock
         self._secret = SecretFile(config.secret_file)
         if not self._secret.as_of_now():
             raise OSError(f"{config.secret_file} is empty")
@@ -65,7 +74,7 @@ class WebhookActuator:
             guard()
             headers = {
                 "Content-Type": "application/json",
-                "Andon-Signature": sign(body, secret, int(time.time())),
+                "Andon-Signature": sign(body, secret, int(self._clock().timestamp())),
             }
             connection.request("POST", self._path, body, headers)
             answer = connection.getresponse()
@@ -75,8 +84,16 @@ class WebhookActuator:
         finally:
             connection.close()
         if answer.status != http.client.OK:
-            raise ActuatorError(f"answered {answer.status} {answer.reason[:100]}")
+            raise ActuatorError(f"answered {answer.status} {answer.reason[:100]}{self._apart(answer)}")
         return read_back(content, ask, self._line_id)
+
+    def _apart(self, answer: http.client.HTTPResponse) -> str:
+        """Whose clock is wrong can't be seen from here; that they differ is what a refused signature does not say."""
+        with suppress(TypeError, ValueError):
+            ahead_s = (parsedate_to_datetime(answer.headers["Date"]) - self._clock()).total_seconds()
+            if abs(ahead_s) > CLOCKS_DIFFER_S:
+                return f"; its clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
+        return ""
 
     @property
     def _path(self) -> str:

@@ -28,7 +28,7 @@ class Plant:
         policies: Policies,
         lease: Lease,
         *,
-        open_: Callable[[str, ActuatorConfig], Actuator] = open_actuator,
+        open_: Callable[[str, ActuatorConfig, Callable[[], datetime]], Actuator] = open_actuator,
         clock: Callable[[], datetime] = now,
         exchanged: Callable[[str, float, bool], None] = lambda line_id, seconds, good: None,
     ) -> None:
@@ -59,7 +59,7 @@ class Plant:
             if config is not None and line_id not in self._drivers:
                 self._drivers[line_id] = Driver(
                     line_id,
-                    self._open(line_id, config),
+                    self._open(line_id, config, self._clock),
                     self._lease,
                     self._reports.put,
                     cycle_s=config.cycle_s,
