@@ -1,0 +1,43 @@
+"""Who is held off by a quota waits, and does not look a thousand times a second whether it is over."""
+
+import time
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.protocol.admin.client_quotas import AlterClientQuotasRequest
+from support.stream import settings_for, wait_until
+
+from pipeline.kafka.admin import ensure_topics
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.records import Outgoing
+
+pytestmark = pytest.mark.services
+
+
+def give_quota(kafka_bootstrap: str, client_id: str, bytes_a_second: float) -> None:
+    entry = AlterClientQuotasRequest.EntryData
+    quota = entry(
+        entity=[entry.EntityData(entity_type="client-id", entity_name=client_id)],
+        ops=[entry.OpData(key="producer_byte_rate", value=bytes_a_second, remove=False)],
+    )
+    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    admin._manager.run(admin._manager.send, AlterClientQuotasRequest(entries=[quota], validate_only=False))
+    admin.close()
+
+
+def test_a_producer_that_is_held_off_rests(kafka_bootstrap: str, unique: str) -> None:
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, [settings.topics.frames])
+    give_quota(kafka_bootstrap, unique, 10_000)
+    publisher = Publisher(settings, unique)
+    record = Outgoing(settings.topics.frames.name, b"k", b"x" * 150_000)
+    publisher.publish([record])  # at once; then some 5 s of nothing
+    answers: list[BaseException | None] = []
+    publisher.send(record, answers.append)
+    before_s = time.process_time()
+    time.sleep(2)
+    spent_s = time.process_time() - before_s
+    assert not answers, "it is held off"
+    assert spent_s < 0.4
+    wait_until(lambda: answers == [None])
+    publisher.close()
