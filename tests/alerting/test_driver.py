@@ -13,7 +13,7 @@ import pytest
 from alerting.factory import Line, operation, score
 from alerting.plc_peers import config, start_broker, wait_for
 
-from pipeline.events import Act, Action, AlarmKind, CommandReply, LineCommand, Outcome, now
+from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import (
     Actuator,
@@ -479,6 +479,26 @@ def test_a_stop_that_stands_on_signals_that_the_policy_names_no_more_is_told() -
     answered(line, Outcome.DUPLICATE, by="opc.tcp://plc", orders=("s=line-2.Command",))
     assert line.standing == [AlarmKind.DEFECTS, AlarmKind.PLC]
     assert "opc.tcp://plc (s=line-1.Command, s=line-1.RunPermit) has confirmed" in line.alarms[-1].reason
+
+
+def test_a_plc_that_the_policy_replaces_while_its_line_is_free_is_told_of_once() -> None:
+    line = Line()
+
+    def taken_over(*place: str) -> list[str]:
+        address, *orders = place or (None,)
+        line.state, events = reports.named(line.state, address, tuple(orders), now())
+        return [event.reason for event in events if isinstance(event, Alarm)]
+
+    assert taken_over() == taken_over("modbus://plc", "coil 1") == taken_over("modbus://plc", "coil 1") == []
+    (told,) = taken_over("modbus://plc", "coil 5")
+    assert "names modbus://plc (coil 5) for this line, where it named modbus://plc (coil 1)" in told
+    (also_told,) = taken_over("modbus://new")  # as a note, while the alarm stands
+    assert line.standing == [AlarmKind.PLC]
+    assert "named modbus://plc (coil 5)" in also_told
+    line.burst()
+    answered(line, Outcome.ACCEPTED, by="modbus://new")
+    assert taken_over("modbus://other") == []  # a stop that is left behind is told by its confirmation
+    assert taken_over("modbus://other") == []
 
 
 @pytest.mark.parametrize("protocol", ["modbus", "opcua", "mqtt", "webhook"])

@@ -163,6 +163,22 @@ def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of
         wait_until(lambda: not any(line.state.alarms for line in read_states(settings).values()))
 
 
+def test_a_plc_that_the_policy_names_no_more_is_told_of_once_where_its_line_was_free(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    """Plain coils keep the run permit that was written last, and whoever changed the policy heard nothing of it."""
+    ladder, port = plc
+    with worker(settings, policies(port)):
+        wait_for(lambda: ladder.inputs.epoch == 1, "the first write")
+    without = Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "HOLD", "silent_after_s": 600}})
+    for epoch in (2, 3):
+        with worker(settings, without):
+            wait_until(lambda at=epoch: read_states(settings)["line-1"].state.epoch == at)  # type: ignore[misc]
+            wait_until(lambda: [alarm.act for alarm in alarms(settings)] == [Act.RAISE, Act.CLEAR])
+    (raised, _) = alarms(settings)
+    assert f"names no PLC for this line, where it named modbus://127.0.0.1:{port}/1 (register 3)" in raised.reason
+
+
 class EventsLate(Publisher):
     """Takes states, and no events while `away` is set: as a broker whose leaders of those partitions are away, which
     one embedded broker can't be made to be."""

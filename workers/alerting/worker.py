@@ -302,9 +302,12 @@ class AlertingStep:
 
     def _with_new_epoch(self, line: StoredLine) -> StoredLine:
         state = line.state.model_copy(update={"epoch": line.state.epoch + 1})
-        takeover = Takeover(state.line_id, state.epoch, self._clock())
-        self._metrics.decided([takeover])
-        return replace(line, state=outbox.add(state, [takeover]))
+        actuator, at = self._policies.of(state.line_id).actuator, self._clock()
+        address, orders = (actuator.address, actuator.orders) if actuator else (None, ())
+        state, told = reports.named(state, address, orders, at)
+        events = [Takeover(state.line_id, state.epoch, at), *told]
+        self._metrics.decided(events)
+        return replace(line, state=outbox.add(state, events))
 
     def _deliver_within_bounds(self, turn: Turn) -> None:
         deadline_s = time.monotonic() + RECOVERY_LIMIT_S

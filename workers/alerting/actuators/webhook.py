@@ -89,7 +89,7 @@ class WebhookActuator:
 
     def _apart(self, answer: http.client.HTTPResponse) -> str:
         """Whose clock is wrong can't be seen from here; that they differ is what a refused signature does not say."""
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, OverflowError):
             ahead_s = (parsedate_to_datetime(answer.headers["Date"]) - self._clock()).total_seconds()
             if abs(ahead_s) > CLOCKS_DIFFER_S:
                 return f"; its clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"

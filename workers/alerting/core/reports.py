@@ -65,6 +65,23 @@ def without_plc(state: LineState, now: datetime) -> Changed:
     return register.clear(state, entry, "the policy names no PLC", now) if entry else (state, ())
 
 
+def named(state: LineState, address: str | None, orders: tuple[str, ...], now: datetime) -> Changed:
+    """What the policy names at a takeover. Of a PLC that it named before, a stop is told where it stands (above, and in
+    `_moved`); but a line that was free has left its run permit there, and plain coils keep it."""
+    place = f"{address} ({', '.join(orders)})" if orders else address
+    was, state = state.named, state.model_copy(update={"named": place})
+    if was in (None, place) or state.stands_at is not None:
+        return state, ()
+    reason = (
+        f"the policy names {place or 'no PLC'} for this line, where it named {was}: what was written there last stands "
+        "there, a run permit among it. If a machine still listens to it, take the permit back by hand"
+    )
+    entry = state.standing(AlarmKind.PLC)
+    if entry is not None and entry.life.active:
+        return register.note(state, entry, reason, now)
+    return _tell_of_plc(state, reason, now)
+
+
 def _link(state: LineState, link: Link, now: datetime) -> Changed:
     if not link.up:
         return _tell_of_plc(state, link.detail, now)

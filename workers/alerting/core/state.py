@@ -218,6 +218,8 @@ class LineState(_Stored):
     """The PLC that confirmed a stop and has confirmed no release since."""
     stands_on: tuple[str, ...] = ()
     """Where in it the stop was written, as far as its address does not say so."""
+    named: str | None = None
+    """The PLC that the policy of the last takeover named, and where in it is written."""
     audited: int = 0
     """Number of the last audit entry."""
     applied: Applied = Applied()
