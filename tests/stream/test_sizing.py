@@ -182,6 +182,16 @@ def test_a_camera_too_fast_for_one_replica_is_told() -> None:
 
 
 @pytest.mark.unit
+def test_what_takes_seconds_is_no_rate_of_nothing() -> None:
+    """Of a model that takes 9 s for 12 megapixels: "one scores 0 frames/s", and beside it 26 replicas."""
+    done = CliRunner().invoke(app, ["plan", "--cameras=4", "--fps=0.1", "--frame-kb=2400", "--model-ms=9000"])
+    assert "one scores 0.11 frames/s" in done.stdout
+    assert "0.96 + 0.96 MB/s" in done.stdout
+    (warning,) = plan(Workload(1, 0.5, 2_400_000, 9_000)).warnings
+    assert "one replica scores 0.11:" in warning
+
+
+@pytest.mark.unit
 def test_limits_agree_with_the_plan() -> None:
     """At the number of cameras that fills one GPU the plan has one, and beyond it two."""
     (gpu,) = (limit for limit in limits(WORK) if limit.what == "one GPU")
