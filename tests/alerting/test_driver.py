@@ -487,11 +487,17 @@ def test_a_plc_that_the_policy_replaces_while_its_line_is_free_is_told_of_once()
     def taken_over(*place: str) -> list[str]:
         address, *orders = place or (None,)
         line.state, events = reports.named(line.state, address, tuple(orders), now())
-        return [event.reason for event in events if isinstance(event, Alarm)]
+        return [event.reason for event in events if isinstance(event, Alarm) and event.act is not Act.CLEAR]
 
     assert taken_over() == taken_over("modbus://plc", "coil 1") == taken_over("modbus://plc", "coil 1") == []
     (told,) = taken_over("modbus://plc", "coil 5")
     assert "names modbus://plc (coil 5) for this line, where it named modbus://plc (coil 1)" in told
+    entry = line.state.standing(AlarmKind.PLC)
+    assert entry
+    assert not entry.life.active  # what the new PLC has to tell, as that it stands stopped, is an alarm of its own
+    line.state, (stopped,) = reports.apply(line.state, Link("line-1", 0, False, now(), "is stopped"), now())
+    assert isinstance(stopped, Alarm)
+    assert (stopped.act, stopped.reason) == (Act.RAISE, "is stopped")
     (also_told,) = taken_over("modbus://new")  # as a note, while the alarm stands
     assert line.standing == [AlarmKind.PLC]
     assert "named modbus://plc (coil 5)" in also_told

@@ -79,7 +79,11 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
     entry = state.standing(AlarmKind.PLC)
     if entry is not None and entry.life.active:
         return register.note(state, entry, reason, now)
-    return _tell_of_plc(state, reason, now)
+    state, events = _tell_of_plc(state, reason, now)
+    if entry := state.standing(AlarmKind.PLC):  # over at once, so that what the new PLC has to tell is an alarm, too
+        state, more = register.clear(state, entry, "told once; it waits for who sees it", now)
+        events = (*events, *more)
+    return state, events
 
 
 def _link(state: LineState, link: Link, now: datetime) -> Changed:
