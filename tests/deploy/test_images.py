@@ -100,6 +100,23 @@ def test_compose_opens_the_page_to_this_machine_alone_and_hardens_what_is_ours()
 
 
 @pytest.mark.unit
+def test_compose_asks_a_replica_for_its_health_as_it_answers() -> None:
+    """`wget --spider` asks by HEAD, which got 405: a replica that scored was unhealthy for good."""
+    command = compose()["services"]["inference"]["healthcheck"]["test"]
+    assert "wget" in command
+    assert "--spider" not in command
+
+
+@pytest.mark.unit
+def test_users_are_added_where_compose_keeps_the_page_s_data() -> None:
+    """`docker compose exec console andon console user add` wrote into a folder that the page did not read."""
+    service = compose()["services"]["console"]
+    folder = service["environment"]["ANDON_CONSOLE_DATA"]
+    assert f"console:{folder}" in service["volumes"]
+    assert "--data" not in service["command"]
+
+
+@pytest.mark.unit
 def test_compose_has_policies_without_plcs_that_nobody_has() -> None:
     """Those of the example raised an alarm each before the first frame came."""
     from workers.alerting.policy import Policies
