@@ -100,6 +100,15 @@ def test_compose_opens_the_page_to_this_machine_alone_and_hardens_what_is_ours()
 
 
 @pytest.mark.unit
+def test_compose_keeps_what_kafka_holds_as_long_as_the_cameras_spool() -> None:
+    """After `down` and `up` the spool told of 305 frames that a new Kafka had never seen: the audit missed them."""
+    kafka, camera = (compose()["services"][name] for name in ("kafka", "camera"))
+    kept = {volume.partition(":")[0] for volume in [*kafka["volumes"], *camera["volumes"]]} & set(compose()["volumes"])
+    assert kept == {"kafka", "spool"}
+    assert f"kafka:{kafka['environment']['KAFKA_LOG_DIRS']}" in kafka["volumes"]
+
+
+@pytest.mark.unit
 def test_compose_asks_a_replica_for_its_health_as_it_answers() -> None:
     """`wget --spider` asks by HEAD, which got 405: a replica that scored was unhealthy for good."""
     command = compose()["services"]["inference"]["healthcheck"]["test"]
