@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -51,6 +51,8 @@ _METADATA_TIMEOUT_S = 60.0
 _METADATA_AGE_MS = 10_000
 _GLANCE_MS = 20
 """Not 0: kafka-python does its network work within `poll`."""
+_SLOW_S = 5.0
+"""A delivery that takes longer waits for others: the loop goes on polling, or it would count as hung."""
 _TELL_AGAIN_S = 30.0
 """How often the log repeats what a delivery waits for."""
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
@@ -320,9 +322,14 @@ class ConsumerLoop(Generic[Result]):
         newer records after it."""
         attempt: Callable[[], None] = pending.delivered.result
         wait_s, told_s = 0.1, float("-inf")
+        begun_s = time.monotonic()
         try:
             while True:
+                under_way = self._options.overlap and bool(wait([pending.delivered], _SLOW_S).not_done)
                 try:
+                    if under_way:
+                        slow_s = time.monotonic() - begun_s
+                        raise Backpressure(f"it has been under way for {slow_s:.0f} s, so slowly is it answered")
                     attempt()
                     return True
                 except Backpressure as reason:
@@ -330,7 +337,7 @@ class ConsumerLoop(Generic[Result]):
                         told_s = time.monotonic()
                         log.warning("delivery waits: %s", reason)
                     self.state.waiting_for = str(reason)
-                if self._stop.is_set():
+                if self._stop.is_set() and not under_way:
                     _rewind(consumer, [*pending.batch, *newer])
                     return False
                 consumer.pause(*consumer.assignment())
@@ -342,7 +349,8 @@ class ConsumerLoop(Generic[Result]):
                 # The delivery may wait for the lease itself, and nothing else renews it meanwhile.
                 self._keep_lease(consumer)
                 wait_s = min(wait_s * 2, 2.0)
-                attempt = partial(self._step.deliver, pending.result)
+                if not under_way:
+                    attempt = partial(self._step.deliver, pending.result)
         finally:
             if self.state.waiting_for is not None:
                 self.state.waiting_for = None

@@ -174,6 +174,54 @@ def test_a_delivery_that_waits_is_neither_lost_nor_committed(
     assert sorted(step.seen) == sorted(values)
 
 
+class Answered(Collect):
+    """Its deliveries end when they are answered, as by a Redis whose replies come byte by byte."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = threading.Event()
+
+    def deliver(self, result: list[bytes]) -> None:
+        self.attempts += 1
+        assert self.answer.wait(60)
+        self.seen += result
+
+
+def test_a_delivery_that_is_answered_slowly_does_not_pass_for_a_loop_that_hangs(
+    settings: Settings, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Serve ended such a replica each minute, and nothing told what it had waited for."""
+    monkeypatch.setattr(consumer, "_SLOW_S", 0.2)
+    values = send(publisher, settings, 0, 20)
+    step = Answered()
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), max_batch=7, overlap=True)
+    with running(settings, options, step) as loop:
+        wait_until(lambda: loop.state.waiting_for is not None)
+        assert "under way for" in str(loop.state.waiting_for)
+        turned_s = loop.state.last_turn_monotonic_s
+        wait_until(lambda: loop.state.last_turn_monotonic_s > turned_s)
+        assert committed(settings) == 0
+        step.answer.set()
+        wait_until(lambda: loop.state.records == 20)
+        assert loop.state.waiting_for is None
+    assert sorted(step.seen) == sorted(values), "each once"
+    assert committed(settings) == 20
+
+
+def test_stopping_waits_for_a_delivery_that_is_under_way(
+    settings: Settings, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_SLOW_S", 0.2)
+    send(publisher, settings, 0, 1)
+    step = Answered()
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), overlap=True)
+    with running(settings, options, step) as loop:
+        wait_until(lambda: loop.state.waiting_for is not None)
+        threading.Timer(1, step.answer.set).start()
+    assert step.attempts == 1
+    assert committed(settings) == 1
+
+
 def test_stopping_while_a_delivery_waits_leaves_the_batch_to_the_next(
     settings: Settings, publisher: Publisher, options: ConsumerOptions
 ) -> None:
