@@ -233,6 +233,18 @@ def test_every_captured_frame_has_a_number_also_those_that_cannot_be_sent() -> N
     assert [parcel.sequence for parcel in iter(buffer.take, None)] == [0, 4]
 
 
+def test_frames_that_are_too_large_are_told_once_until_one_fits(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a camera whose every frame was, nothing was to be read in its worker's log."""
+    large = shot(b"x" * (MAX_FRAME_BYTES + 1))
+    feed(Scripted([large, large, shot(), large]))
+    told = [record.getMessage() for record in caplog.records]
+    assert [message.partition(" has more than ")[0] for message in told] == [
+        "camera cam-1: frame 0",
+        "camera cam-1: frame 3",
+    ]
+    assert "encode it as JPEG" in told[0]
+
+
 def test_a_part_is_named_by_the_frame_or_by_the_file() -> None:
     for rule, expected in (("frame", b"cam-1:boot:0"), ("file", b"part-7.0")):
         _, _, buffer = feed(Scripted([shot()]), part_id=rule)

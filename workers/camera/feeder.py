@@ -42,6 +42,7 @@ class Feeder:
         self._asked_at_s = _NEVER
         self._patience_s = _patience_s(camera.source)
         self._told_that_it_hangs = False
+        self._told_too_large = False
         self._repeats = Repeats()
         self._stamp = Stamp(camera, boot_id, tracing.ratio_of(os.environ))
         ledger.open(self.owner)
@@ -106,8 +107,18 @@ class Feeder:
         elif not image.content:
             self._ledger.drop(self.owner, Place.BUFFERED, DropReason.EMPTY)
         elif len(image.content) > MAX_FRAME_BYTES:
+            if not self._told_too_large:
+                self._told_too_large = True
+                log.warning(
+                    "camera %s: frame %d has more than the %s bytes that a frame may have, and is dropped; encode it "
+                    "as JPEG, or cut it. Of others no word is said until one fits",
+                    self.owner.camera_id,
+                    sequence,
+                    f"{MAX_FRAME_BYTES:,}",
+                )
             self._ledger.drop(self.owner, Place.BUFFERED, DropReason.TOO_LARGE)
         else:
+            self._told_too_large = False
             for lost in self._buffer.put(self._parcel(image, sequence)):
                 reason = DropReason.SHUTDOWN if self._buffer.closed else DropReason.BUFFER_FULL
                 self._ledger.drop(lost.owner, Place.BUFFERED, reason)
