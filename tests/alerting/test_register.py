@@ -213,6 +213,12 @@ def beat(captured: int = 1, sent_s: float = 60, *, connected: bool = True, end: 
     return heartbeat(sent_s, captured=captured, connected=connected, end=end)
 
 
+def dropping(unscored: int, *, held: int = 0, **dropped: int) -> Heartbeat:
+    """One frame was scored."""
+    counts = {"captured": unscored + 1, "published": unscored + 1 - held - sum(dropped.values()), "spooled": held}
+    return beat().model_copy(update=counts | {"dropped": dropped})
+
+
 @pytest.mark.parametrize(
     ("pulse", "why"),
     [
@@ -220,7 +226,10 @@ def beat(captured: int = 1, sent_s: float = 60, *, connected: bool = True, end: 
         (beat(sent_s=30), "no heartbeat of its worker since 12:00:30"),
         (beat(connected=False), "can't reach the source"),
         (beat(captured=1), "captures nothing"),
-        (beat(captured=9), "look at the replicas"),
+        (beat(captured=9), ": look at the replicas"),
+        (dropping(8, too_large=8), "its worker gave up 8 (too_large 8) and holds 0 of them: look there"),
+        (dropping(8, held=8), "its worker gave up none and holds 8 of them: look there"),
+        (dropping(9, too_large=2, held=5), ": look at the replicas"),
     ],
 )
 def test_a_silent_camera_is_told_with_where_it_breaks(pulse: Heartbeat | None, why: str) -> None:

@@ -287,7 +287,18 @@ def _why(state: LineState, camera: Camera | None, pulse: Pulse | None, policy: L
         return ""
     if all_scored:
         return f"{limit}: its worker runs, and captures nothing"
-    return f"{limit}, although frames are captured: look at the replicas and their lag"
+    return f"{limit}, although frames are captured: {_whose_fault(beat, counted)}"
+
+
+def _whose_fault(beat: Heartbeat, counted: int | None) -> str:
+    """counted: the last of its frames that was scored."""
+    unscored = beat.captured - (0 if counted is None else counted + 1)
+    given_up, held = sum(beat.dropped.values()), beat.buffered + beat.spooled
+    if given_up + held < unscored:  # the others are in Kafka
+        return "look at the replicas and their lag"
+    reasons = ", ".join(f"{reason} {frames}" for reason, frames in beat.dropped.items())
+    told = f"its worker gave up {given_up} ({reasons})" if reasons else "its worker gave up none"
+    return f"{told} and holds {held} of them: look there, and then at the replicas and their lag"
 
 
 def _too_late(camera: Camera, pulse: Pulse | None, policy: LinePolicy, now: datetime) -> str:
