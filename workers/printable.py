@@ -18,3 +18,10 @@ def begin_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLineEach("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def tell_no_connection_twice() -> None:
+    """The library tells of every one that is refused: while a broker was away, alerting wrote 20 lines a second, and
+    one in 50 was its own. For workers whose own words say it, and seldom."""
+    for name in ("kafka.net", "kafka.cluster", "kafka.producer"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -31,9 +31,10 @@ def run(
     from pipeline.settings import read_settings
     from workers.alerting.policy import Policies
     from workers.alerting.service import run as run_service
-    from workers.printable import begin_logging
+    from workers.printable import begin_logging, tell_no_connection_twice
 
     begin_logging()
+    tell_no_connection_twice()
     logging.getLogger("kafka").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

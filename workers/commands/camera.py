@@ -41,11 +41,10 @@ def run(
     from workers.camera.sources.base import SourceError
     from workers.camera.spool.state import NewerSpoolError
     from workers.camera.spool.store import SpoolInUseError
-    from workers.printable import begin_logging
+    from workers.printable import begin_logging, tell_no_connection_twice
 
     begin_logging()
-    for name in ("kafka.net", "kafka.cluster", "kafka.producer"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # they repeat every refused connection; ours say it once
+    tell_no_connection_twice()
     logging.getLogger("kafka").setLevel(logging.ERROR)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
