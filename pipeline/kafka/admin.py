@@ -190,9 +190,10 @@ def topic_faults(
                 "give it as many first (docs/scaling.md says in which order), or lower ANDON_FRAME_PARTITIONS"
             )
     elif partitions != topic.partitions:
+        by_line = "set ANDON_LINE_PARTITIONS to what the broker has, or recreate the topic"
         faults.append(
             f"topic {topic.name!r} has {partitions} partitions, but this process is set up for {topic.partitions}; "
-            "set ANDON_LINE_PARTITIONS to what the broker has, or recreate the topic"
+            f"{by_line if topic.key == 'line_id' else 'no setting changes that: recreate the topic'}"
         )
     limit = int(config["max.message.bytes"]["value"])
     if limit < topic.max_message_bytes:

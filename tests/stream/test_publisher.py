@@ -130,6 +130,16 @@ def test_each_wrong_topic_is_named_with_its_mend(kafka_bootstrap: str, unique: s
         assert hint in str(wrong.value)
 
 
+def test_heartbeats_in_several_partitions_are_no_fault_of_the_lines(kafka_bootstrap: str, unique: str) -> None:
+    """Who followed the advice gave all topics by line another number, which moves every line's state."""
+    settings = settings_for(kafka_bootstrap, unique)
+    beats = settings.topics.heartbeats
+    ensure_topics(settings, [dataclasses.replace(beats, partitions=3)])
+    with pytest.raises(TopicError, match="no setting changes that: recreate the topic") as told:
+        check_topics(settings, [beats])
+    assert "ANDON_LINE_PARTITIONS" not in str(told.value)
+
+
 def test_who_starts_before_the_topics_are_there_waits_for_them(kafka_bootstrap: str, unique: str) -> None:
     """At a first start they come after the broker, and Serve never tries again after three times."""
     settings = settings_for(kafka_bootstrap, unique)
