@@ -1,7 +1,7 @@
 """YAML configuration, validated: an error names the file, the key and what was expected."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -15,11 +15,23 @@ class ConfigError(AndonError):
     """A configuration file that can't be used. The message names file and key."""
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML's own rule, which the library does not hold: of two lines of one name it takes the last without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_config(path: Path, model: type[Model]) -> Model:
     """Raises ConfigError."""
     try:
         with path.open("rb") as file:  # by its own reader: its errors name the file, and bytes that are no UTF-8
-            content = yaml.safe_load(file)
+            content = yaml.load(file, _EachKeyOnce)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}. Give another path, or mend this one") from error
     except yaml.YAMLError as error:

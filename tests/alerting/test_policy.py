@@ -81,6 +81,7 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
             f"{HOLDING}actuator: {{type: modbus, host: h, coils: {{stop: 0}}, inverted: [heartbeat]}}}}}}",
             "lines.a.actuator.modbus.inverted",
         ),
+        ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {k: 1}, b: {k: 2}, a: {n: 9}}", "the key 'a' stands twice"),
         ("lines: {}", "defaults"),
         ("", "whole file"),
     ],
