@@ -7,8 +7,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import AndonError
+from pipeline.events import NAME
 
 Model = TypeVar("Model", bound=BaseModel)
+
+NAME_WORDS = "A name has letters from A to Z, digits, '_', '.' and '-', at most 64, and begins with a letter or digit"
 
 
 class ConfigError(AndonError):
@@ -40,6 +43,12 @@ def read_config(path: Path, model: type[Model]) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         faults = "\n".join(
-            f"  {'.'.join(map(str, e['loc'])) or '(whole file)'}: {e['msg']}" for e in error.errors(include_url=False)
+            f"  {'.'.join(map(str, e['loc'])) or '(whole file)'}: {_words(e)}" for e in error.errors(include_url=False)
         )
         raise ConfigError(f"{path}:\n{faults}") from error
+
+
+def _words(error: Any) -> str:
+    """A name with an umlaut is what most people meet first, and few of them read patterns."""
+    is_name = error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == NAME
+    return NAME_WORDS if is_name else error["msg"]

@@ -82,6 +82,10 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
             "lines.a.actuator.modbus.inverted",
         ),
         ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {k: 1}, b: {k: 2}, a: {n: 9}}", "the key 'a' stands twice"),
+        (
+            "defaults: {k: 3, n: 5, action: HOLD}\nlines: {Süd: {k: 1}}",
+            "lines.Süd.[key]: A name has letters from A to Z",
+        ),
         ("lines: {}", "defaults"),
         ("", "whole file"),
     ],
