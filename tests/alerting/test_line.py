@@ -1,6 +1,7 @@
 """What a line is promised, one promise a test."""
 
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from alerting.factory import BOOT, NOON, POLICY, Line, operation, score, verdicts
@@ -313,7 +314,27 @@ def test_a_line_without_alarms_has_nothing_to_acknowledge() -> None:
     line = Line()
     asked = operation(Act.ACKNOWLEDGE, asked_at=NOON)
     line.see(asked)
-    assert line.effects == [Refusal(asked, "no such alarm stands", NOON + timedelta(seconds=1))]
+    assert line.effects == [Refusal(asked, "no alarm stands on this line", NOON + timedelta(seconds=1))]
+
+
+@pytest.mark.parametrize("act", [Act.ACKNOWLEDGE, Act.RESET])
+def test_what_an_old_page_asks_of_an_alarm_that_is_over_is_refused_in_words(
+    act: Literal[Act.ACKNOWLEDGE, Act.RESET],
+) -> None:
+    """It was 'no such alarm stands', above the next episode's that did stand."""
+    line = Line().burst()
+    old = line.alarms[0].alarm_id
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET))
+    line.see(operation(act, alarm_id=old))
+    assert isinstance(refusal := line.effects[-1], Refusal)
+    assert refusal.why == "the alarm that was meant is over"
+    line.burst(first=10)
+    line.see(operation(act, alarm_id=old))
+    assert line.last().reason.endswith(
+        "refused: the alarm that was meant is over; what stands now is another: look at it"
+    )
+    assert line.last().state is AlarmState.UNACK_ACTIVE
 
 
 def test_a_reset_of_what_never_held_permits_nothing() -> None:

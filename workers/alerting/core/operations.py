@@ -24,7 +24,7 @@ def carry_out(state: LineState, operation: Operation, now: datetime) -> Changed:
     if operation.act is Act.RESET:
         return _reset(state, meant, operation, now)
     if not meant:
-        return _refuse(state, state.alarms, operation, "no such alarm stands", now)
+        return _refuse(state, state.alarms, operation, _gone(state, operation), now)
     return _each(state, meant, operation, now)
 
 
@@ -49,7 +49,7 @@ def _reset(state: LineState, meant: list[Standing], operation: Operation, now: d
     latched = [entry for entry in meant if entry.alarm.latching]
     asked_of_the_line = state.episode.asked if state.episode else None
     if not latched and (state.latched or asked_of_the_line is None):
-        why = "nothing is latched, so nothing is to reset" if meant else "no such alarm stands"
+        why = "nothing is latched, so nothing is to reset" if meant else _gone(state, operation)
         return _refuse(state, tuple(meant) or state.alarms, operation, why, now)
     if now - operation.asked_at > RESET_VALID:
         waited = f"this was asked {(now - operation.asked_at).total_seconds() / 60:.0f} minutes ago"
@@ -90,6 +90,13 @@ def _unseen(entry: Standing, operation: Operation, now: datetime) -> str | None:
         f"it was asked at {asked} UTC, before this alarm was raised at {raised}: look at it and ask again; "
         f"{_by_whose_clock(now)}"
     )
+
+
+def _gone(state: LineState, operation: Operation) -> str:
+    """Who asks on a page that has grown old sees an alarm stand all the same, and has to know that it is another."""
+    if operation.alarm_id is None:
+        return "no alarm stands on this line"
+    return "the alarm that was meant is over" + ("; what stands now is another: look at it" if state.alarms else "")
 
 
 def _by_whose_clock(now: datetime) -> str:
