@@ -69,6 +69,10 @@ class Present:
         behind = at_least - own > BORNE
         if behind and not self._behind:
             seconds = (at_least - own).total_seconds()
-            log.error("this machine's clock is %.0f s behind Kafka's, which is taken instead: look at NTP", seconds)
+            log.error(
+                "this machine's clock is %.0f s behind Kafka's, which is taken instead: look at NTP on both. Where it "
+                "is Kafka's that is ahead, parts look too old to stop their line, and acts too old to be done",
+                seconds,
+            )
         self._behind = behind
         return at_least if behind else own
