@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 
 from pipeline.events import Action
 from workers.alerting.actuators.base import Actuator, ActuatorError, Image, ReadBack, matches
-from workers.alerting.actuators.config import OpcUaConfig, OpcUaNodes
+from workers.alerting.actuators.config import Codes, OpcUaConfig, OpcUaNodes
 from workers.alerting.actuators.open import open_actuator
 from workers.commands.alerting import alerting
 from workers.local.ports import free_ports
@@ -38,9 +39,12 @@ class Gateway:
     password: str | None = None
     """Where there is one, nobody gets in without it."""
 
-    def __init__(self, port: int, identity: Path | None = None, namespaces: Sequence[str] = ("urn:a-gateway",)) -> None:
+    def __init__(
+        self, port: int, identity: Path | None = None, namespaces: Sequence[str] = ("urn:a-gateway",), **kinds: str
+    ) -> None:
         """`identity`: folder with its certificate and key, where it asks for security. `namespaces`: from 2 on, each
-        with the same nodes."""
+        with the same nodes. `kinds`: of the nodes that are written, where they are not the usual."""
+        self._kinds = _KINDS | kinds
         self._identity = identity
         self._namespaces = namespaces
         self._loop = asyncio.new_event_loop()
@@ -81,7 +85,7 @@ class Gateway:
         await self._server.start()
 
     async def _add(self, namespace: int) -> None:
-        for name, kind in (_KINDS | dict.fromkeys(_SHOWN, "Boolean")).items():
+        for name, kind in (self._kinds | dict.fromkeys(_SHOWN, "Boolean")).items():
             initial: Any = False if kind == "Boolean" else 0
             at = ua.NodeId(f"{LINE}.{name}", namespace)
             node = await self._server.nodes.objects.add_variable(at, name, initial, ua.VariantType[kind])
@@ -291,5 +295,31 @@ def test_a_line_with_a_pinned_certificate_believes_no_other_server(port: int, tm
         with pytest.raises(ActuatorError, match="has it the certificate"):
             read(pinned)
         assert read().level == "RUN"  # whoever pins nothing believes this one, too
+    finally:
+        gateway.stop()
+
+
+@pytest.mark.parametrize(("kind", "most"), [("SByte", 127), ("Byte", 255), ("Int16", 32767), ("UInt16", 65535)])
+def test_a_heartbeat_goes_round_where_its_node_ends(kind: str, most: int, port: int, tmp_path: Path) -> None:
+    """In an INT, which has a sign, it could not be written any more after 32767, and with it no stop: for good, as each
+    write is of all signals, and after four and a half hours in which all was well."""
+    gateway = Gateway(port, Heartbeat=kind)
+    try:
+        with opened(port, tmp_path) as actuator:
+            beats = [replace(HOLD, heartbeat=number) for number in (most, (most + 1) % 65536, 65535, 0)]
+            assert [actuator.exchange(beat, lambda: None).heartbeat for beat in beats] == [most, 0, most, 0]
+    finally:
+        gateway.stop()
+
+
+def test_codes_that_the_command_node_can_not_hold_are_told_before_the_first_stop(port: int, tmp_path: Path) -> None:
+    gateway = Gateway(port, Command="Byte")
+    try:
+        found = config("opcua", port, tmp_path)
+        assert isinstance(found, OpcUaConfig)
+        actuator = open_actuator(LINE, found.model_copy(update={"codes": Codes(HOLD=300)}))
+        with pytest.raises(ActuatorError, match="holds numbers up to 255, and `codes` in the policy has a higher one"):
+            actuator.exchange(replace(HOLD, action=None, run_permit=True), lambda: None)
+        actuator.close()
     finally:
         gateway.stop()

@@ -44,6 +44,8 @@ CONNECTING_REQUESTS = 9
 """So many times the time-out of one request. To connect takes six, and more where the server asks for security."""
 TELL_DATES_EVERY_S = 86_400.0
 _WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
+_MOST = {ua.VariantType.SByte: 0x7F, ua.VariantType.Byte: 0xFF, ua.VariantType.Int16: 0x7FFF}
+"""What nodes hold that are narrower than the 16 bits of a heartbeat or a code: an INT of a PLC is, by its sign."""
 
 
 class OpcUaActuator:
@@ -132,6 +134,7 @@ class OpcUaActuator:
                 await client.connect()
                 self._at = await self._numbered(client)
                 self._types = await self._types_of(client)
+                self._codes_fit()
             except BaseException:
                 self._loop.create_task(_quietly(client))
                 raise
@@ -172,6 +175,15 @@ class OpcUaActuator:
             for name, answer in zip(named, answers, strict=True)
         }
 
+    def _most(self, name: str) -> int:
+        return _MOST.get(self._types[name], 0xFFFF)
+
+    def _codes_fit(self) -> None:
+        """Known before the first stop, which alone might not fit."""
+        if max(code for _, code in self._config.codes) > self._most("command"):
+            held, node = self._most("command"), self._config.nodes.command
+            raise ActuatorError(f"{node} holds numbers up to {held}, and `codes` in the policy has a higher one")
+
     def _written(self) -> dict[str, str]:
         found = {name: getattr(self._config.nodes, name) for name in _WRITTEN}
         return {name: node_id for name, node_id in found.items() if node_id is not None}
@@ -185,6 +197,8 @@ class OpcUaActuator:
             "run_permit": on_wire("run_permit", image.run_permit, self._config.inverted),
         }
         named = self._written()
+        if "heartbeat" in named:  # goes round where its node ends: one that does not fit would take the stop with it
+            values["heartbeat"] %= self._most("heartbeat") + 1
         guard()
         results = await client.write_values(
             [client.get_node(self._at[text]) for text in named.values()],
