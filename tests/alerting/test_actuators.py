@@ -1,5 +1,6 @@
 """What every actuator owes, against each protocol's own real server."""
 
+import json
 import socketserver
 import threading
 import time
@@ -168,6 +169,26 @@ def test_the_will_of_a_dead_connection_does_not_leave_a_line_offline(
         dead._sock_close()  # without a farewell
         wait_for(lambda: gateway.links.get(LINE) == "offline", "the will")
         wait_for(lambda: bool(until_good(actuator, RUN)) and gateway.links[LINE] == "online", "the truth", 10)
+
+
+def test_a_garbled_message_in_its_topics_makes_the_simulated_gateway_deaf_to_nobody(tmp_path: Path) -> None:
+    """One had ended its only thread: from then on no stop was answered."""
+    (port,) = free_ports(1)
+    with ExitStack() as ends:
+        ends.callback(start_broker(tmp_path, port).stop, 5)
+        ends.callback(MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", port, "andon").stop)
+        anybody = paho.Client(CallbackAPIVersion.VERSION2)
+        anybody.connect("127.0.0.1", port)
+        anybody.loop_start()
+        ends.callback(anybody.loop_stop)
+        desired = {"level": "RUN", "run_permit": True, "heartbeat": 1}
+        ill = [{}, [], {"ask": "x", "desired": desired}, {"ask": "x", "desired": desired | {"epoch": "9"}}]
+        for garbled in (b"\xff", *(json.dumps(one).encode() for one in ill)):
+            anybody.publish(f"andon/{LINE}/desired", garbled, 1).wait_for_publish(5)
+        anybody.publish(f"andon/{LINE}/link", b"\xff", 1).wait_for_publish(5)
+        actuator = open_actuator(LINE, config("mqtt", port, tmp_path))
+        ends.callback(actuator.close)
+        until_good(actuator, HOLD)
 
 
 @pytest.mark.parametrize(

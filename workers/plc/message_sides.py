@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -69,10 +70,12 @@ class MqttGateway:
     def _take(self, client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
         line_id, name = message.topic.split("/")[-2:]
         if name == "link":
-            self.links[line_id] = message.payload.decode()
+            self.links[line_id] = message.payload.decode(errors="replace")
         elif ladder := self._ladders.get(line_id):
-            told = answer(ladder, json.loads(message.payload), ladder.wire)
-            client.publish(f"{self._prefix}/{line_id}/state", json.dumps(told), 1)
+            # Anybody may write to a topic: what can't be read is no order, and must not end the thread that reads.
+            with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                told = answer(ladder, json.loads(message.payload), ladder.wire)
+                client.publish(f"{self._prefix}/{line_id}/state", json.dumps(told), 1)
 
 
 class WebhookGateway:
