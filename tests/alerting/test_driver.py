@@ -285,7 +285,9 @@ def test_without_the_lease_nothing_is_written(rig: Rig) -> None:
     assert rig.ladder.written == written
 
 
-def test_whoever_finds_a_later_epoch_never_writes_again(rig: Rig) -> None:
+def test_whoever_finds_a_later_epoch_writes_nothing_until_it_is_set_back_there(rig: Rig) -> None:
+    """It wrote nothing after that either, until it was started again: who did as operations.md says had a line that no
+    stop reached."""
     rig.driver.order(order())
     wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
     rig.ladder.write(Inputs(2, 0, RUN, True))
@@ -294,6 +296,9 @@ def test_whoever_finds_a_later_epoch_never_writes_again(rig: Rig) -> None:
     rig.driver.order(order(stop_command()))
     time.sleep(0.4)
     assert (rig.ladder.refused, rig.ladder.stops) == (refused, 0)
+    rig.ladder.inputs = Inputs()
+    wait_for(lambda: rig.ladder.held, "the stop")
+    wait_for(lambda: rig.links()[-2:] == [False, True], "the end of the complaint")
 
 
 class Gated:

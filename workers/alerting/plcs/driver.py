@@ -108,7 +108,7 @@ class Driver:
                     if self._ended:
                         return
                     order = self._done = self._order
-                if order is None or not self._lease.held or order.epoch <= self._fenced_epoch:
+                if order is None or not self._lease.held:
                     pause_s = self._cycle_s
                     continue
                 try:
@@ -133,12 +133,15 @@ class Driver:
 
     def _turn(self, order: Order) -> None:
         seen: ReadBack | None = None
-        if boot_time_s() - self._heard_at_s > LOOK_FIRST_AFTER_S:
+        fenced = order.epoch <= self._fenced_epoch
+        if fenced or boot_time_s() - self._heard_at_s > LOOK_FIRST_AFTER_S:
             # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes.
             seen = self._actuator.read()
             if seen.is_ahead_of(order.epoch):
                 self._fence(order, seen)
                 return
+            if fenced:  # the epoch was set back there; how the line stands is to be seen as if for the first time
+                self._fenced_epoch, self._found = -1, None
             if seen.heartbeat is not None:
                 # Begun at another number, the very first write would move it, for a line that nobody watches, too.
                 self._heartbeat = seen.heartbeat % HEARTBEATS
@@ -184,10 +187,14 @@ class Driver:
             self._tell_link(order, False, f"{detail}. It is written again each time: look who else writes there")
 
     def _fence(self, order: Order, found: ReadBack) -> None:
-        """Nothing is written any more until this worker takes the line over anew."""
+        """Nothing is written any more until this worker takes the line over anew, or the epoch there is set back."""
+        detail = (
+            f"{self._actuator.address} has taken epoch {found.epoch}, this worker has {order.epoch}: it writes nothing "
+            "there, no stop either. Where no other worker drives it, as after it was another line's: set its epoch to 0"
+        )
+        if self._fenced_epoch != order.epoch:
+            log.error("line %s: %s", self.line_id, detail)
         self._fenced_epoch = order.epoch
-        detail = f"{self._actuator.address} has taken epoch {found.epoch}, this worker has {order.epoch}"
-        log.error("line %s: %s", self.line_id, detail)
         self._tell_link(order, False, detail)
 
     def _look(self, order: Order, seen: ReadBack | None) -> bool:
