@@ -121,8 +121,8 @@ def test_a_training_sets_its_threshold_by_parts(tmp_path: Path) -> None:
         Image.fromarray(frame).save(path)
     plan = replace(TINY_CFLOW_PLAN, flow=replace(TINY_CFLOW_PLAN.flow, epochs=0), false_alarm_rate=0.2)
     cpu = torch.device("cpu")
-    assert train_cflow(tmp_path, tmp_path / "each", "each", plan, cpu).calibration.normals == 8
+    assert train_cflow(tmp_path, tmp_path / "each", "each", plan, cpu).calibration.normals == 12
     by_part = replace(plan, same_part=0)
-    assert train_cflow(tmp_path, tmp_path / "part", "part", by_part, cpu).calibration.normals == 4
-    with pytest.raises(CalibrationError, match=r"of 40 normals 8 \(of 1 part\) remain .* of good parts, one a part"):
+    assert train_cflow(tmp_path, tmp_path / "part", "part", by_part, cpu).calibration.normals == 6
+    with pytest.raises(CalibrationError, match=r"of 40 normals 12 \(of 1 part\) remain .* of good parts, one a part"):
         train_cflow(tmp_path, tmp_path / "none", "none", replace(plan, same_part=100), cpu)

@@ -168,8 +168,8 @@ def test_every_loop_over_images_is_shown_from_its_start_to_its_end(tmp_path: Pat
 
 def test_a_bundle_tells_where_it_comes_from(bundles: dict[str, Path]) -> None:
     info = read_info(bundles["radar in pixels"])
-    assert info.training["images"] == {"fit": 20, "forest": 4, "calibration": 12, "validation": 4}
-    assert info.calibration.normals == 12
+    assert info.training["images"] == {"fit": 20, "forest": 6, "calibration": 11, "validation": 3}
+    assert info.calibration.normals == 11
     assert (info.input.height_px, info.input.width_px, info.input.mode) == (48, 56, "gray")
 
 
@@ -240,7 +240,7 @@ def test_an_image_that_changes_while_it_is_trained_on_is_named(tmp_path: Path) -
 
 def test_too_few_normals_for_the_promise_are_refused_before_training(normals_folder: Path, tmp_path: Path) -> None:
     plan = replace(TINY_PLAN, false_alarm_rate=0.01)
-    with pytest.raises(CalibrationError, match=r"of 40 normals 12 remain .* Give about 387 images"):
+    with pytest.raises(CalibrationError, match=r"of 40 normals 11 remain .* Give about 387 images"):
         train_radar(normals_folder, tmp_path, "x", plan, torch.device("cpu"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.training.images.parts import number_of
 from pipeline.training.images.split import Shares, split_contiguous
 
-_SPARE = 0.1
+_SPARE = 0.2
 """So many more than were asked for must do, too: the shares sway with the number of images."""
 
 

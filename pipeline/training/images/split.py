@@ -16,6 +16,8 @@ from pipeline.training.images.parts import number_of
 Item = TypeVar("Item")
 _EDGE_MOVES = 3
 """So many items an edge between blocks may move to lie between two parts."""
+_LEAST_A_ROUND = 30
+"""In shorter rounds blocks are as short as their edges move: where file names have gaps, whole blocks would go."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,14 @@ def split_contiguous(
     """Cuts sorted items into `rounds` equal stretches and each stretch into one contiguous block per role.
 
     Many rounds give every role its share of every batch of production; few keep more neighbours in one role. By
-    default 12, and fewer where a round would hold less than 10 items.
+    default 12, and fewer where a round would hold less than 30 items.
 
     jumps: how far item k + 1 is from item k. With them each edge moves to the widest jump within 3 items.
 
     Raises ValueError when rounds < 1. Few items leave some roles empty; the caller decides if that will do.
     """
     if rounds is None:
-        rounds = max(1, min(12, len(items) // 10))
+        rounds = max(1, min(12, len(items) // _LEAST_A_ROUND))
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, not {rounds}")
     shares = shares or Shares()
