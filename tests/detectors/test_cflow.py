@@ -144,6 +144,12 @@ def test_positions_agree_between_sizes_where_they_are_relative() -> None:
     assert_allclose(places(4, 16, "absolute").diff(), 2.0)
 
 
+def test_a_place_is_encoded_as_in_the_paper() -> None:
+    """The middles of two cells of an axis of 32, each as sine and cosine of the place and of a hundredth of it."""
+    expected = [[f(rate * place) for rate in (1, 0.01) for f in (math.sin, math.cos)] for place in (8, 24)]
+    assert_allclose(encode(places(2, 8, "relative"), 4), expected, rtol=1e-5)
+
+
 def test_no_two_places_share_an_encoding() -> None:
     codes = encode(places(60, 8, "relative"), 64)
     assert codes.shape == (60, 64)
@@ -156,6 +162,12 @@ def test_whitened_normals_have_unit_covariance() -> None:
     white = fit_whitening(fibres, most=4)(fibres)
     assert_allclose(white.mean(dim=0), 0, atol=1e-3)
     assert_allclose(white.T @ white / len(white), np.eye(4), atol=0.15)
+
+
+def test_a_channel_in_which_normals_never_differ_is_no_trouble() -> None:
+    fibres = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    fibres[:, 1] = 0
+    assert fit_whitening(fibres, most=3)(fibres).isfinite().all()
 
 
 def test_of_many_directions_those_of_most_variance_are_kept() -> None:

@@ -10,14 +10,17 @@ import pytest
 import torch
 from detectors.conftest import TINY_CONFIG, TINY_FEATURES, normal_frames
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 from pydantic import ValidationError
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
+from pipeline.detectors.encoder import Encoder
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.anomaly_map import over_frame, over_normal, pooled, sobel_magnitude, usual_norms
 from pipeline.detectors.radar.border import closeness, places, rings
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import loud_norm, measure, peak
+from pipeline.detectors.radar.front import raw_features
 from pipeline.detectors.radar.grid import joined
 from pipeline.detectors.radar.network import (
     NoisePredictor,
@@ -29,7 +32,7 @@ from pipeline.detectors.radar.network import (
 from pipeline.detectors.radar.preprocess import box_mean, even_exposure, normalise, pad_to_stride
 from pipeline.detectors.radar.projection import whiten
 from pipeline.detectors.registry import load_detector
-from pipeline.detectors.rounding import round_significant
+from pipeline.detectors.rounding import round_significant, same_to_rounding
 from pipeline.training.radar.whitening import fit_whitening
 
 pytestmark = pytest.mark.unit
@@ -46,6 +49,11 @@ def test_a_frame_below_the_patch_is_refused(bundles: dict[str, Path]) -> None:
 def test_other_arrays_are_refused(bundles: dict[str, Path], batch: np.ndarray) -> None:
     with pytest.raises(ValueError, match="frames must be"):
         load_detector(bundles["radar in pixels"], "cpu").predict(batch)
+
+
+def test_colour_becomes_gray_as_pillow_makes_it() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (1, 300, 300, 3), np.uint8)
+    assert_array_equal(to_images(colours, 1)[0, 0], Image.fromarray(colours[0]).convert("L"))
 
 
 def test_another_version_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
@@ -139,6 +147,8 @@ def test_rings_and_places_by_hand() -> None:
     assert rings(4, 5, 2).tolist() == [[0] * 5, [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0] * 5]
     assert places(3, 3, 2).tolist() == [[0, 1, 0], [2, 3, 2], [0, 1, 0]]
     assert rings(16, 16, 3, ring_cells=4).unique().tolist() == [0, 1]
+    assert rings(9, 3, 2)[:, 1].tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 0]
+    assert rings(9, 9, 2)[4].tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 0]  # all that is further inside is one ring
     close = closeness(5, 7)
     assert close[:, 0, 6].tolist() == pytest.approx([1, np.exp(-2), np.exp(-3), 1])
 
@@ -159,6 +169,17 @@ def test_every_ring_of_normals_comes_out_white() -> None:
         fibres = white[:, :, ring == index].permute(1, 0, 2).flatten(1)
         assert_allclose(fibres.mean(dim=1), np.zeros(4), atol=0.02)
         assert fibres.square().mean() == pytest.approx(0.85, abs=0.15)  # the floor under the variances takes some
+
+
+@pytest.mark.parametrize(("frames", "own"), [(1, 0.1), (100, 0.9)])
+def test_a_ring_of_few_fibres_leans_on_all(frames: int, own: float) -> None:
+    """Border ±1, inside ±3, so the variance within rings is 3. At most 90 % are of the whole, and at least 10 %."""
+    border, inside = torch.tensor([1.0, -1.0]), torch.tensor([3.0, -3.0])
+    frame = border.repeat(8).view(1, 4, 4)
+    frame[0, 1:3, 1:3] = inside
+    _, whitening = fit_whitening([frame] * frames, RadarConfig.in_features(rings=2, loud_share=0))
+    covariance = torch.tensor([own * 1 + (1 - own) * 3, own * 9 + (1 - own) * 3])
+    assert_allclose(whitening.flatten(), (1.1 * covariance) ** -0.5, rtol=1e-5)  # and 10 % of each against noise
 
 
 def _loudness(fibre: list[float], normals: list[torch.Tensor], loud_share: float) -> float:
@@ -220,6 +241,38 @@ def test_levels_meet_on_one_grid_at_every_size() -> None:
         inside = grid[0, :, cells // 2, 2 : cells - 3]
         assert_allclose(inside[0], inside[1], rtol=1e-5)
         assert_allclose(inside[2], inside[1], rtol=1e-5)
+
+
+def test_all_but_the_coarsest_level_know_their_surroundings() -> None:
+    fine, coarse = torch.zeros(1, 1, 2, 3), torch.tensor([[[[5.0, 9.0]]]])
+    fine[0, 0, 0, 0] = 12
+    grid = joined([fine, coarse], (8, 16), 8, 2, 3)
+    assert_allclose(grid, [[[[3, 2, 0], [3, 2, 0]], [[5, 6, 8], [5, 6, 8]]]])
+
+
+def test_every_view_of_a_frame_shows_a_mark_at_its_place() -> None:
+    """At native size, at half, at a quarter and at an eighth, joined on cells of 8 px."""
+    config = RadarConfig.in_wavelets()
+    plain = np.full((1, 256, 320), 100, np.uint8)
+    marked = plain.copy()
+    marked[0, 160:176, 240:256] = 250
+    seen = [raw_features(Encoder(config.encoder), frame, 1, config, torch.device("cpu")) for frame in (plain, marked)]
+    for view in (seen[1] - seen[0])[0].chunk(len(config.shrinks)):
+        weight = view.square().sum(dim=0)
+        down, across = (weight.sum(dim=other) / weight.sum() for other in (1, 0))
+        assert down @ torch.arange(32.0) == pytest.approx(20.5, abs=1)
+        assert across @ torch.arange(40.0) == pytest.approx(30.5, abs=1)
+
+
+def test_every_frame_is_brought_to_its_own_exposure() -> None:
+    frames = torch.stack([torch.full((1, 4, 4), level) for level in (51.0, 216.0)])
+    assert_allclose(even_exposure(frames).mean(dim=(1, 2, 3)), [51 * 110 / 55, 216 * 110 / 220])
+
+
+def test_without_a_window_levels_are_from_mid_gray_at_the_working_resolution() -> None:
+    image = torch.tensor([[0.0, 255.0, 255.0], [255.0, 0.0, 255.0]])[None, None]
+    config = RadarConfig.in_pixels(contrast_px=0, scale=2, gain=3)
+    assert_allclose(normalise(image, config), [[[[0, 3]]]])
 
 
 def test_twice_the_light_is_the_same_image() -> None:
@@ -356,6 +409,14 @@ def test_each_feature_is_of_its_own_map_and_share() -> None:
 )
 def test_rounding_keeps_significant_digits_and_no_noise_behind_them(value: float, rounded: float) -> None:
     assert round_significant(np.array([value]), 5) == [rounded]
+
+
+@pytest.mark.parametrize("largest", [0.01, 1.0, 1000.0])
+def test_the_same_to_rounding_is_relative_to_the_largest(largest: float) -> None:
+    left = torch.tensor([0.0, -largest])
+    assert same_to_rounding(left, 1.00008 * left)
+    assert not same_to_rounding(left, 1.0002 * left)
+    assert not same_to_rounding(left, left + torch.tensor([0.0002 * largest, 0]))
 
 
 @pytest.mark.parametrize(
