@@ -1,10 +1,7 @@
 """The state of a training run on disk, so that a killed run goes on where it was. Arrays and JSON, never pickle."""
 
-import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +10,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pipeline.errors import AndonError
 from pipeline.files.durable import draft_of, naming, to_disk, write_whole
 
 Say = Callable[[str], None]
@@ -34,29 +30,6 @@ class Progress:
     step: int
     elapsed_s: float
     loss: float
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """The folder, made where it is not there, for one training at a time: two would take each other's files away, and
-    one could go on from the other's weights. The kernel lets it go when whoever holds it is killed. Taken away again
-    where it is left empty. Raises AndonError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AndonError(
-                f"another training keeps its checkpoint in {folder}: wait for it, end it, or give another --out"
-            ) from error
-        except OSError:  # file systems that cannot lock a folder
-            pass
-        yield
-    finally:
-        with suppress(OSError):
-            folder.rmdir()
-        os.close(held)
 
 
 def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Mapping[str, Tensor]]) -> None:

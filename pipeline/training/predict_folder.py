@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipeline.detectors.base import Detector
 from pipeline.drawing import colour_scale, side_by_side
+from pipeline.files.alone import alone_in
 from pipeline.files.durable import growing, write_or_remove
 from pipeline.files.folders import files_below
 from pipeline.files.spreadsheet import cell
@@ -93,12 +94,12 @@ def predict_folder(
     The results grow line by line under their names with .part, which they lose with the last line: a large set takes
     hours, and whoever is stopped keeps what was found. Maps have the model's own grid: 16-bit PNG between the image's
     own extremes, or the raw float32 as .npy. Overlays share one scale of colours. Raises DataError when there is
-    nothing to predict.
+    nothing to predict, AndonError where another process is writing there.
     """
     # They may lie in the folder, with the pictures of last time.
     paths = images_below(folder, but_for=(out / _MAPS, out / _OVERLAYS))
     lines: list[Line] = []
-    with MapShelf() as shelf:
+    with alone_in(out, "another `andon predict` writes its results"), MapShelf() as shelf:
         with _tables(out, detector) as write:  # first: what the pictures are of, should they fill the disk
             for number in track(range(len(paths)), "scoring"):
                 line, anomaly_map = _line(detector, paths[number], folder)

@@ -20,8 +20,8 @@ from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
+from pipeline.files.alone import alone_in
 from pipeline.replica.single import Judged, judge
-from pipeline.training.checkpoint import alone_in
 from pipeline.training.images.data import DataError, fingerprint
 from pipeline.training.predict_folder import predict_folder
 from workers.alerting.policy import MAX_WINDOW
@@ -392,7 +392,7 @@ def test_two_trainings_into_one_place_are_one_too_many(
     write_images(tmp_path / "data", normal_frames(4))
     checkpoint = tmp_path / "out.checkpoint"
     arguments = ("train", "radar", "--fresh", "--data", tmp_path / "data", "--out", tmp_path / "out")
-    with alone_in(checkpoint):
+    with alone_in(checkpoint, "this test is"):
         (checkpoint / "state.json").touch()
         assert andon(monkeypatch, *arguments) == 2
         assert "another training keeps its checkpoint" in capsys.readouterr().err
@@ -400,6 +400,28 @@ def test_two_trainings_into_one_place_are_one_too_many(
     assert andon(monkeypatch, *arguments) == 2
     assert "normals 1 remain for the threshold" in capsys.readouterr().err
     assert not checkpoint.exists()
+
+
+def test_two_predicts_into_one_place_are_one_too_many(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They wrote over each other's lines: the table had torn ones, and others were gone."""
+    write_images(tmp_path / "in", normal_frames(2))
+    out = tmp_path / "out"
+    predict = ("predict", bundles["null"], tmp_path / "in", "--out", out)
+    codes: list[int] = []
+
+    def while_another_begins(pixels: NDArray[np.uint8], detector: Detector) -> Judged:
+        if not codes:
+            codes.append(0)
+            codes.append(andon(monkeypatch, *predict))
+        return judge(pixels, detector)
+
+    monkeypatch.setattr("pipeline.training.predict_folder.judge", while_another_begins)
+    assert andon(monkeypatch, *predict) == 0
+    assert codes == [0, 2]
+    assert f"another `andon predict` writes its results in {out}: wait for it" in capsys.readouterr().err
+    assert [row["file"] for row in csv.DictReader((out / "results.csv").open())] == ["part0000.png", "part0001.png"]
 
 
 def test_a_training_onto_a_bundle_takes_its_card_away(tmp_path: Path) -> None:

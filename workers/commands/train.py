@@ -230,10 +230,10 @@ def _checkpoint_beside(out: Path, resume: bool) -> "Iterator[Path]":
     """The folder of the checkpoint, for this training alone: gone once the bundle is written, else kept."""
     import shutil
 
-    from pipeline.training.checkpoint import alone_in
+    from pipeline.files.alone import alone_in
 
     folder = out.with_name(out.name + ".checkpoint")
-    with alone_in(folder):
+    with alone_in(folder, "another training keeps its checkpoint"):
         if not resume:
             for found in folder.iterdir():
                 shutil.rmtree(found) if found.is_dir() else found.unlink()
