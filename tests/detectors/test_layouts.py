@@ -192,6 +192,14 @@ def test_a_folder_of_masks_that_is_taken_for_a_class_is_told(tmp_path: Path, pla
     assert str(tmp_path / "ground_truth") in note
 
 
+def test_masks_beside_their_images_are_told(tmp_path: Path) -> None:
+    """They were defective parts that every model finds, and made each figure better than it is."""
+    for name in ("good/a.png", "hole/a.png", "hole/a_mask.png", "hole/b.png", "hole/gas_mask.png"):
+        write_mask(tmp_path / name)
+    (note,) = find_layout(tmp_path).notes
+    assert f"1 file in {tmp_path / 'hole'} taken for images of defective parts; masks belong in" in note
+
+
 def test_a_mask_with_its_shape_in_alpha_marks_that_shape(tmp_path: Path) -> None:
     pixels = np.full((48, 56, 4), 255, np.uint8)
     pixels[..., 3] = 0

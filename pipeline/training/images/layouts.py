@@ -132,9 +132,14 @@ def _on_masks(folder: Path, root: Path, test: Sequence[TestImage]) -> Iterator[s
             wanted = f"expected {first}.png or {first}_mask.png" if first else f"{folder / masks.name} holds none"
             yield f"no image fits {counted(len(unfit), 'file')} in {masks}: {wanted}"
     for place in _subfolders(folder):
-        if "mask" in place.name.lower() and (inside := len(_pictures(place))):
+        inside = _pictures(place)
+        if "mask" not in place.name.lower():
+            beside = {path.stem + "_mask" for path in inside}
+            inside = [path for path in inside if path.stem in beside]
+        if inside:
+            parts = "good" if place.name == GOOD else "defective"
             yield (
-                f"{counted(inside, 'file')} in {place} taken for images of defective parts; masks belong in "
+                f"{counted(len(inside), 'file')} in {place} taken for images of {parts} parts; masks belong in "
                 f"{root / _MASK_FOLDERS[0] / '<class of defect>'}"
             )
 
