@@ -75,7 +75,9 @@ def test_calibrate_writes_a_new_bundle_and_leaves_the_old_one(
     assert after.calibration.promise is not None
     assert (after.calibration.promise.k, after.calibration.promise.n) == (2, 3)
     assert (load_detector(out).predict(normal_frames(40, seed=5)).scores >= after.calibration.threshold).mean() < 0.2
-    assert "at most" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "at most" in said
+    assert "95 % interval 0.023 to 430, if parts are independent" in said
     assert andon(monkeypatch, "calibrate", out, "--data", tmp_path / "more", "--in-place", "--n", 3, *asked[:-2]) == 0
     assert andon(monkeypatch, "calibrate", out, "--data", tmp_path / "more", *asked) == 2
     assert "either --out FOLDER or --in-place" in capsys.readouterr().err

@@ -101,13 +101,14 @@ def calibrate(
     )
     chosen, parts = found.chosen, found.calibration.normals
     shown = f"{len(normals.paths)} good images" + (f" of {parts} parts" if parts < len(normals.paths) else "")
-    low, high = (stops_per_frame(rate, k, n) * target.frames_per_shift for rate in chosen.interval)
+    stops = (f"{stops_per_frame(rate, k, n) * target.frames_per_shift:.2g}" for rate in chosen.interval)
+    low, high = (f"{float(two_digits):,g}" for two_digits in stops)  # 120, which .2g alone calls 1.2e+02
     typer.echo(
         f"threshold {info.calibration.threshold:.6g} → {chosen.threshold:.6g}, from {shown} "
         f"(the old one calls {found.called_before:.2%} of them NOT_OK)\n"
         f"good parts called NOT_OK: {chosen.expected_rate:.3%} expected, 95 % interval {chosen.interval[0]:.3%} to "
         f"{chosen.interval[1]:.3%}; at most {chosen.rate:.3%} with {confidence:.0%} confidence\n"
-        f"false stops a shift at {k} of {n}: 95 % interval {low:.2g} to {high:.2g}, if parts are independent\n"
+        f"false stops a shift at {k} of {n}: 95 % interval {low} to {high}, if parts are independent\n"
         f"wrote {folder}: model {written.model_hash}"
     )
     if (folder / "README.md").exists():
