@@ -326,17 +326,17 @@ class ConsumerLoop(Generic[Result]):
         try:
             while True:
                 under_way = self._options.overlap and bool(wait([pending.delivered], _SLOW_S).not_done)
-                try:
-                    if under_way:
-                        slow_s = time.monotonic() - begun_s
-                        raise Backpressure(f"it has been under way for {slow_s:.0f} s, so slowly is it answered")
-                    attempt()
+                if under_way:
+                    slow_s = time.monotonic() - begun_s
+                    reason: str | None = f"it has been under way for {slow_s:.0f} s, so slowly is it answered"
+                else:
+                    reason = _why_not(attempt)
+                if reason is None:
                     return True
-                except Backpressure as reason:
-                    if time.monotonic() - told_s > _TELL_AGAIN_S:
-                        told_s = time.monotonic()
-                        log.warning("delivery waits: %s", reason)
-                    self.state.waiting_for = str(reason)
+                if time.monotonic() - told_s > _TELL_AGAIN_S:
+                    told_s = time.monotonic()
+                    log.warning("delivery waits: %s", reason)
+                self.state.waiting_for = reason
                 if self._stop.is_set() and not under_way:
                     _rewind(consumer, [*pending.batch, *newer])
                     return False
@@ -417,6 +417,15 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_assigned(self, assigned: object) -> None:
         self.count += 1
+
+
+def _why_not(attempt: Callable[[], None]) -> str | None:
+    """None: it was delivered."""
+    try:
+        attempt()
+    except Backpressure as reason:
+        return str(reason)
+    return None
 
 
 def _rewind(consumer: KafkaConsumer, records: Sequence[Incoming]) -> None:
