@@ -404,6 +404,16 @@ def test_two_trainings_into_one_place_are_one_too_many(
     assert not checkpoint.exists()
 
 
+def test_two_exports_into_one_place_are_one_too_many(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One took the other's draft away, which said '[Errno 2] No such file or directory: … bundle.json.part'."""
+    out = tmp_path / "out"
+    with alone_in(out, "this test is"):
+        assert andon(monkeypatch, "export", bundles["radar in pixels"], "--to", "onnx", "--out", out) == 2
+    assert f"another `andon export` writes its graphs in {out}: wait for it" in capsys.readouterr().err
+
+
 def test_two_predicts_into_one_place_are_one_too_many(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,7 @@ def export(
 
     from pipeline.detectors.bundle import read_info
     from pipeline.errors import AndonError
+    from pipeline.files.alone import alone_in
     from pipeline.training.export import export_bundle
     from pipeline.training.images.data import read_frame
     from pipeline.training.predict_folder import images_below
@@ -50,7 +51,8 @@ def export(
     frames = [frame for frame in frames if info.input.accepts(*frame.shape[:2])]
     if given and not frames:
         raise AndonError(f"none of the images in {data} is of a size that this model judges: {info.input.describe()}")
-    found = export_bundle(bundle, out or bundle, to.value, frames, bars_on(Console()))
+    with alone_in(out or bundle, "another `andon export` writes its graphs"):
+        found = export_bundle(bundle, out or bundle, to.value, frames, bars_on(Console()))
     parity = found.parity
     typer.echo(
         f"wrote {(out or bundle) / to.value}: {', '.join(sorted(found.graphs))}\n"
