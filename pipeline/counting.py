@@ -9,9 +9,9 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
-def rate(a_second: float) -> str:
-    """'1,200', '12', '0.11': of what is slow, what a whole number would call 0 or double."""
-    return f"{a_second:,.0f}" if a_second >= 10 else f"{a_second:.2g}"
+def figure(number: float) -> str:
+    """'1,200', '12', '0.11': of what is small, what a whole number would call 0 or double."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def named(names: Iterable[object], most: int = 5) -> str:

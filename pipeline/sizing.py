@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.counting import rate
+from pipeline.counting import figure
 from pipeline.topics import MAX_FRAME_BYTES, Topic, topics
 
 GIB = 1024**3
@@ -158,7 +158,7 @@ def _warnings(work: Workload, partitions: int, redis_servers: int) -> Sequence[s
     alone = replica_frames_s(work.model_ms)
     if work.fps > alone * BUSY:
         found.append(
-            f"one camera sends {work.fps:g} frames/s, and one replica scores {rate(alone)}: a camera's frames all "
+            f"one camera sends {work.fps:g} frames/s, and one replica scores {figure(alone)}: a camera's frames all "
             "go to one replica, so no number of replicas helps. A faster model, or fewer frames"
         )
     if partitions > 10_000:

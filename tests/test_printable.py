@@ -12,6 +12,7 @@ def test_what_others_said_forges_no_line_of_the_log(monkeypatch: pytest.MonkeyPa
     root, written = logging.Logger("root"), io.StringIO()
     monkeypatch.setattr(logging, "root", root)
     monkeypatch.setattr("sys.stderr", written)
+    monkeypatch.setattr("workers.printable.OF_CONNECTIONS", ())  # their levels would outlast this test
     begin_logging()
     root.warning("reset by ada: %s", "done\n2026-01-01 00:00:00 WARNING line-1: HOLD\x1b[2J")
     try:

@@ -8,7 +8,7 @@ import yaml
 from rich import box
 from rich.table import Table
 
-from pipeline.counting import counted, rate
+from pipeline.counting import counted, figure
 from pipeline.sizing import Limit, Plan, Workload, replica_frames_s
 
 
@@ -18,8 +18,8 @@ def needs_table(work: Workload, plan: Plan) -> Table:
     table.add_column("how much", justify="right")
     table.add_column("why")
     alone = replica_frames_s(work.model_ms)
-    table.add_row("frames/s", rate(work.frames_s), f"{work.bytes_s / 1e6:,.1f} MB/s into Kafka")
-    table.add_row("replicas", f"{plan.replicas:,}", f"one scores {rate(alone)} frames/s, planned 70 % busy")
+    table.add_row("frames/s", figure(work.frames_s), f"{work.bytes_s / 1e6:,.1f} MB/s into Kafka")
+    table.add_row("replicas", f"{plan.replicas:,}", f"one scores {figure(alone)} frames/s, planned 70 % busy")
     if work.replicas_per_gpu:
         table.add_row("GPUs", f"{plan.gpus:,}", f"{counted(work.replicas_per_gpu, 'replica')} on each")
     table.add_row("partitions of frames", f"{plan.frame_partitions:,}", "room to double the replicas")
@@ -27,7 +27,7 @@ def needs_table(work: Workload, plan: Plan) -> Table:
     table.add_row(
         "disk a broker", f"{plan.broker_disk_gib:,.0f} GiB", f"{work.retention_h:g} h of frames, and other topics"
     )
-    network = f"{rate(plan.broker_in_bytes_s / 1e6)} + {rate(plan.broker_out_bytes_s / 1e6)} MB/s"
+    network = f"{figure(plan.broker_in_bytes_s / 1e6)} + {figure(plan.broker_out_bytes_s / 1e6)} MB/s"
     table.add_row("network a broker", network, "in and out")
     table.add_row("Redis memory", f"{plan.redis_gib:,.1f} GiB", f"maps of {work.map_ttl_s} s")
     table.add_row("spool a camera", f"{plan.spool_gib_per_camera:,.1f} GiB", f"{work.outage_min:g} min without Kafka")

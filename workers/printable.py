@@ -2,6 +2,9 @@
 
 import logging
 
+OF_CONNECTIONS = ("kafka.net", "kafka.cluster", "kafka.producer")
+"""Loggers of kafka-python."""
+
 
 def printable(text: str) -> str:
     """On one line, and without what would steer the terminal of whoever reads it."""
@@ -14,14 +17,11 @@ class _OneLineEach(logging.Formatter):
 
 
 def begin_logging() -> None:
-    """To standard error, from INFO on. A line of the log can't be forged by what it tells of."""
+    """Of a worker: to standard error, from INFO on. A line of the log can't be forged by what it tells of."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLineEach("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-
-
-def tell_no_connection_twice() -> None:
-    """The library tells of every one that is refused: while a broker was away, alerting wrote 20 lines a second, and
-    one in 50 was its own. For workers whose own words say it, and seldom."""
-    for name in ("kafka.net", "kafka.cluster", "kafka.producer"):
+    # The library tells of every connection that is refused: while a broker was away, alerting wrote 20 lines a second,
+    # and one in 50 was its own. Each worker says it in its own words, and seldom.
+    for name in OF_CONNECTIONS:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -11,7 +11,7 @@ from pipeline.events import NAME
 
 Model = TypeVar("Model", bound=BaseModel)
 
-NAME_WORDS = "A name has letters from A to Z, digits, '_', '.' and '-', at most 64, and begins with a letter or digit"
+_NAME_WORDS = "A name has letters from A to Z, digits, '_', '.' and '-', at most 64, and begins with a letter or digit"
 
 
 class ConfigError(AndonError):
@@ -51,4 +51,4 @@ def read_config(path: Path, model: type[Model]) -> Model:
 def _words(error: Any) -> str:
     """A name with an umlaut is what most people meet first, and few of them read patterns."""
     is_name = error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == NAME
-    return NAME_WORDS if is_name else error["msg"]
+    return _NAME_WORDS if is_name else error["msg"]

@@ -227,8 +227,11 @@ def dropping(unscored: int, *, held: int = 0, **dropped: int) -> Heartbeat:
         (beat(connected=False), "can't reach the source"),
         (beat(captured=1), "captures nothing"),
         (beat(captured=9), ": look at the replicas"),
-        (dropping(8, too_large=8), "its worker gave up 8 (too_large 8) and holds 0 of them: look there"),
-        (dropping(8, held=8), "its worker gave up none and holds 8 of them: look there"),
+        (
+            dropping(8, too_large=8),
+            "has given up 8 (too_large 8) since it began, and holds 0: look there while",
+        ),
+        (dropping(8, held=8), "has given up none since it began, and holds 8: look there while"),
         (dropping(9, too_large=2, held=5), ": look at the replicas"),
     ],
 )

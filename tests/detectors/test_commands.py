@@ -77,7 +77,7 @@ def test_calibrate_writes_a_new_bundle_and_leaves_the_old_one(
     assert (load_detector(out).predict(normal_frames(40, seed=5)).scores >= after.calibration.threshold).mean() < 0.2
     said = capsys.readouterr().out
     assert "at most" in said
-    assert "95 % interval 0.023 to 430, if parts are independent" in said
+    assert "95 % interval 0.023 to 427, if parts are independent" in said
     assert andon(monkeypatch, "calibrate", out, "--data", tmp_path / "more", "--in-place", "--n", 3, *asked[:-2]) == 0
     assert andon(monkeypatch, "calibrate", out, "--data", tmp_path / "more", *asked) == 2
     assert "either --out FOLDER or --in-place" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pipeline.kafka.connection  # noqa: F401  (as every client of ours does)
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.consumer import ConsumerOptions
 from workers.local.kafka_broker import KafkaBroker
-from workers.printable import tell_no_connection_twice
+from workers.printable import OF_CONNECTIONS, begin_logging
 
 
 async def _waits_for_a_core() -> None:
@@ -34,16 +34,16 @@ def test_a_busy_machine_is_not_told_of_as_a_loop_that_hangs(
 
 
 @pytest.fixture
-def as_in_alerting() -> Iterator[None]:
-    before = {name: logging.getLogger(name).level for name in ("kafka.net", "kafka.cluster", "kafka.producer")}
-    tell_no_connection_twice()
+def as_in_a_worker() -> Iterator[None]:
+    before = {name: logging.getLogger(name).level for name in OF_CONNECTIONS}
+    begin_logging()
     yield
     for name, level in before.items():
         logging.getLogger(name).setLevel(level)
 
 
 @pytest.mark.services
-@pytest.mark.usefixtures("as_in_alerting")
+@pytest.mark.usefixtures("as_in_a_worker")
 def test_a_broker_that_is_away_fills_no_log(
     own_kafka: KafkaBroker, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,10 +31,9 @@ def run(
     from pipeline.settings import read_settings
     from workers.alerting.policy import Policies
     from workers.alerting.service import run as run_service
-    from workers.printable import begin_logging, tell_no_connection_twice
+    from workers.printable import begin_logging
 
     begin_logging()
-    tell_no_connection_twice()
     logging.getLogger("kafka").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

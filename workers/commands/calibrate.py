@@ -55,7 +55,7 @@ def calibrate(
 
     from rich.console import Console
 
-    from pipeline.counting import counted
+    from pipeline.counting import counted, figure
     from pipeline.detectors.registry import load_detector
     from pipeline.errors import AndonError
     from pipeline.training.images.copies import said
@@ -101,8 +101,7 @@ def calibrate(
     )
     chosen, parts = found.chosen, found.calibration.normals
     shown = f"{len(normals.paths)} good images" + (f" of {parts} parts" if parts < len(normals.paths) else "")
-    stops = (f"{stops_per_frame(rate, k, n) * target.frames_per_shift:.2g}" for rate in chosen.interval)
-    low, high = (f"{float(two_digits):,g}" for two_digits in stops)  # 120, which .2g alone calls 1.2e+02
+    low, high = (figure(stops_per_frame(rate, k, n) * target.frames_per_shift) for rate in chosen.interval)
     typer.echo(
         f"threshold {info.calibration.threshold:.6g} → {chosen.threshold:.6g}, from {shown} "
         f"(the old one calls {found.called_before:.2%} of them NOT_OK)\n"

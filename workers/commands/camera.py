@@ -41,10 +41,9 @@ def run(
     from workers.camera.sources.base import SourceError
     from workers.camera.spool.state import NewerSpoolError
     from workers.camera.spool.store import SpoolInUseError
-    from workers.printable import begin_logging, tell_no_connection_twice
+    from workers.printable import begin_logging
 
     begin_logging()
-    tell_no_connection_twice()
     logging.getLogger("kafka").setLevel(logging.ERROR)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,5 +1,6 @@
 """What the drivers tell of the PLCs, and what it does to a line's state. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -68,7 +69,7 @@ def without_plc(state: LineState, now: datetime) -> Changed:
 def named(state: LineState, address: str | None, orders: tuple[str, ...], now: datetime) -> Changed:
     """What the policy names at a takeover. Of a PLC that it named before, a stop is told where it stands (above, and in
     `_moved`); but a line that was free has left its run permit there, and plain coils keep it."""
-    place = f"{address} ({', '.join(orders)})" if orders else address
+    place = address and _place(address, orders)
     was, state = state.named, state.model_copy(update={"named": place})
     if was in (None, place) or state.stands_at is not None:
         return state, ()
@@ -84,6 +85,11 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
         state, more = register.clear(state, entry, "told once; it waits for who sees it", now)
         events = (*events, *more)
     return state, events
+
+
+def _place(address: str, signals: Sequence[str]) -> str:
+    """Where in a PLC: its address alone says so, where there are none."""
+    return f"{address} ({', '.join(signals)})" if signals else address
 
 
 def _link(state: LineState, link: Link, now: datetime) -> Changed:
@@ -102,7 +108,7 @@ def _moved(state: LineState, action: Action, address: str, orders: tuple[str, ..
     state = state.model_copy(update=stands)
     events: tuple[Effect, ...] = ()
     if was is not None and (was != address or left):
-        old, new = (f"{was} ({', '.join(left)})", f"{address} ({', '.join(orders)})") if left else (was, address)
+        old, new = (_place(was, left), _place(address, orders)) if left else (was, address)
         reason = (
             f"{old} has confirmed what was asked of this line, and the policy names {new} now: a reset takes it "
             "back at this one alone. Where the old one is another device, or its signals lie elsewhere, free it by hand"

@@ -296,9 +296,13 @@ def _whose_fault(beat: Heartbeat, counted: int | None) -> str:
     given_up, held = sum(beat.dropped.values()), beat.buffered + beat.spooled
     if given_up + held < unscored:  # the others are in Kafka
         return "look at the replicas and their lag"
+    # Perhaps: heartbeats count from the start of the worker, so frames given up may be of long ago.
     reasons = ", ".join(f"{reason} {frames}" for reason, frames in beat.dropped.items())
-    told = f"its worker gave up {given_up} ({reasons})" if reasons else "its worker gave up none"
-    return f"{told} and holds {held} of them: look there, and then at the replicas and their lag"
+    told = f"{given_up} ({reasons})" if reasons else "none"
+    return (
+        f"its worker has given up {told} since it began, and holds {held}: look there while these grow, "
+        "else at the replicas and their lag"
+    )
 
 
 def _too_late(camera: Camera, pulse: Pulse | None, policy: LinePolicy, now: datetime) -> str:
