@@ -1,6 +1,7 @@
 """All PLCs of the lines that this worker holds: one driver a line."""
 
 import queue
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
@@ -17,7 +18,8 @@ from workers.alerting.plcs.driver import Driver
 from workers.alerting.policy import OnLoss, Policies
 
 JOIN_S = 0.5
-"""One that hangs at its PLC is not waited for: it has been told to write nothing any more."""
+"""For all together. One that hangs at its PLC is not waited for: it has been told to write nothing any more, and the
+lines whose PLCs are well are unwatched meanwhile."""
 
 
 class Plant:
@@ -51,8 +53,9 @@ class Plant:
         leaving = [self._drivers.pop(line_id) for line_id in self._drivers.keys() - set(lines)]
         for driver in leaving:
             driver.end()
+        deadline_s = time.monotonic() + JOIN_S
         for driver in leaving:
-            driver.join(JOIN_S)
+            driver.join(max(0.0, deadline_s - time.monotonic()))
         self._unheard = [report for report in self._unheard if report.line_id in lines]
         for line_id in lines:
             config = self._policies.of(line_id).actuator
