@@ -28,6 +28,7 @@ from workers.alerting.actuators.base import (
     read_until,
 )
 from workers.alerting.actuators.config import BLOCK_REGISTERS, ModbusConfig
+from workers.alerting.actuators.names import Name, numeric
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the driver tells each fault once
 
@@ -44,6 +45,7 @@ class ModbusActuator:
 
     def __init__(self, config: ModbusConfig) -> None:
         self._config = config
+        self._name = Name(config.host)
         self._client: ModbusTcpClient | None = None
         self._has_answered = False
         """On this connection. One that is closed then was not refused."""
@@ -103,7 +105,7 @@ class ModbusActuator:
                 continue
             self._has_answered = True
             if self._peer is None and client.socket is not None:
-                self._peer = _address_of(client.socket)
+                self._peer = numeric(client.socket.getpeername())
             if not answer.isError():
                 return answer
             if answer.exception_code not in _LATER or not self._may_knock_again(deadline_s):
@@ -119,13 +121,13 @@ class ModbusActuator:
     def _connect(self) -> ModbusTcpClient:
         config, deadline_s = self._config, time.monotonic() + self._config.timeout_s
         while True:
-            host = self._peer or config.host
-            client = ModbusTcpClient(
-                host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name="andon"
-            )
-            if client.connect():
-                return client
-            client.close()
+            for host in [self._peer] if self._peer else self._name.addresses(config.timeout_s):
+                client = ModbusTcpClient(
+                    host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name="andon"
+                )
+                if client.connect():
+                    return client
+                client.close()
             if not self._may_knock_again(deadline_s):
                 raise ActuatorError("nothing answers there")
 
@@ -205,10 +207,6 @@ def _write_coil(client: ModbusTcpClient, *, address: int, value: bool, unit: int
 
 def _read_coil(client: ModbusTcpClient, *, address: int, unit: int) -> Any:
     return client.read_coils(address, count=1, device_id=unit)
-
-
-def _address_of(sock: socket.socket) -> str:
-    return socket.getnameinfo(sock.getpeername(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
 
 
 def _is_closed(sock: socket.socket | None) -> bool:

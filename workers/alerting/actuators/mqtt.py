@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import MqttConfig
 from workers.alerting.actuators.messages import asked, read_back, to_message
+from workers.alerting.actuators.names import Name
 from workers.alerting.actuators.secret_file import SecretFile
 
 QOS = 1
@@ -31,6 +32,7 @@ class MqttActuator:
         """Raises OSError when a password can't be read."""
         self._line_id = line_id
         self._config = config
+        self._name = Name(config.host)
         self._password = SecretFile(config.password_file) if config.password_file else None
         self._client_id = f"andon-{line_id}-{secrets.token_hex(4)}"
         """One for all connections: what the broker keeps of the last one ends, and tells its will, with the next."""
@@ -95,10 +97,12 @@ class MqttActuator:
     def _connected(self) -> paho.Client:
         if self._client is None:
             config = self._config
+            self._name.addresses(config.timeout_s)
             client = paho.Client(
                 CallbackAPIVersion.VERSION2,
                 client_id=self._client_id,
                 clean_session=True,
+                reconnect_on_failure=False,  # we do, and who ends would wait for a look-up of its thread
             )
             client.connect_timeout = min(CONNECT_S, config.timeout_s)
             if config.user:

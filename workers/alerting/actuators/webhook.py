@@ -25,6 +25,7 @@ from pipeline.events import now
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.actuators.messages import MAX_ANSWER_BYTES, read_back, to_message
+from workers.alerting.actuators.names import Name
 from workers.alerting.actuators.secret_file import SecretFile
 
 CLOCKS_DIFFER_S = 10
@@ -43,6 +44,7 @@ class WebhookActuator:
         """`clock`: signs. Raises OSError when the secret can't be read or is empty."""
         self._line_id = line_id
         self._config = config
+        self._name = Name(urlsplit(config.url).hostname or "")
         self._clock = clock
         self._secret = SecretFile(config.secret_file)
         if not self._secret.as_of_now():
@@ -63,6 +65,7 @@ class WebhookActuator:
         pass
 
     def _post(self, image: Image | None, guard: Guard) -> ReadBack:
+        self._name.addresses(self._config.timeout_s)
         ask, secret = secrets.token_hex(8), self._secret.as_of_now()
         body = to_message(self._line_id, image, ask)
         deadline_s = time.monotonic() + self._config.timeout_s
