@@ -106,7 +106,7 @@ def test_calibrate_leaves_out_what_the_model_was_fitted_on(
     assert "left out 10 images" in capsys.readouterr().out
     assert read_info(tmp_path / "c").calibration.normals == 20
     assert andon(monkeypatch, *command, "--false-stops-per-shift", 1) == 2
-    assert "20 held-out normals cannot promise 1 false stops" in capsys.readouterr().err
+    assert "20 held-out normals cannot promise 1 false stop in a shift" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("drifting", [True, False])

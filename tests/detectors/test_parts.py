@@ -109,7 +109,7 @@ def test_one_part_however_often_shown_promises_nothing(tmp_path: Path) -> None:
     detector, paths = load_detector(tmp_path / "bundle"), sorted((tmp_path / "good").iterdir())
     assert recalibrate(detector, paths, AT_MOST_HALF).calibration.normals == 12
     with pytest.raises(
-        CalibrationError, match="the 12 images show 1 parts, and each counts once: 1 held-out normals cannot promise"
+        CalibrationError, match="the 12 images show 1 part, and each counts once: 1 held-out normal cannot promise"
     ):
         recalibrate(detector, paths, AT_MOST_HALF, same_part=1)
 

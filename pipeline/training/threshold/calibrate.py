@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.counting import counted
 from pipeline.detectors.bundle import Calibration, QualityLimits
 from pipeline.errors import AndonError
 from pipeline.frames import mean_level, sharpness, to_gray
@@ -46,8 +47,9 @@ def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) ->
     needed = normals_needed(false_alarm_rate)
     if len(scores) < needed:
         raise CalibrationError(
-            f"{len(scores)} held-out normals cannot promise a false alarm rate of {false_alarm_rate:.2%}: that takes "
-            f"at least {needed}. Give more images of good parts, or ask for a rate of {reachable(len(scores))} or more."
+            f"{counted(len(scores), 'held-out normal')} cannot promise a false alarm rate of {false_alarm_rate:.2%}: "
+            f"that takes at least {needed}. Give more images of good parts, or ask for a rate of "
+            f"{reachable(len(scores))} or more."
         )
     rank = math.ceil((len(scores) + 1) * (1 - false_alarm_rate) - 1e-9)
     return float(np.nextafter(np.sort(scores)[rank - 1], np.inf))

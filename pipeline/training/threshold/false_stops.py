@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.counting import counted
 from pipeline.training.threshold.calibrate import CalibrationError
 
 _DEBOUNCES = ((2, 3), (3, 5), (4, 7), (5, 9), (6, 11))
@@ -59,9 +60,9 @@ def allowed_rate(target: Target) -> float:
 
     goal = target.stops_per_shift / target.frames_per_shift
     if goal < _LEAST:
-        raise CalibrationError(f"{target.stops_per_shift:g} stops a shift are fewer than any number of images can show")
+        raise CalibrationError(f"{_stops(target)} a shift: that few no number of images can show")
     if goal >= 1:
-        raise CalibrationError(f"{target.stops_per_shift:g} stops a shift are more than it has frames")
+        raise CalibrationError(f"{_stops(target)} a shift: that is more than it has frames")
     return float(brentq(lambda rate: stops_per_frame(rate, target.k, target.n) - goal, 0, 1, xtol=1e-15))
 
 
@@ -110,9 +111,9 @@ def choose_threshold(scores: NDArray[np.float64], target: Target) -> Chosen:
 def _too_few(count: int, rate: float, target: Target) -> str:
     frames, sure = target.frames_per_shift, f"{target.confidence:.0%}"
     said = (
-        f"{count} held-out normals cannot promise {target.stops_per_shift:g} false stops in a shift of {frames:,.0f} "
-        f"parts where {target.k} of {target.n} stop the line: one good part in {1 / rate:,.0f} may then be NOT_OK, and "
-        f"to be {sure} sure of that takes {normals_for(rate, target.confidence):,} normals."
+        f"{counted(count, 'held-out normal')} cannot promise {_stops(target)} in a shift of {frames:,.0f} parts where "
+        f"the line stops at {target.k} of {target.n}: one good part in {1 / rate:,.0f} may then be NOT_OK, and to be "
+        f"{sure} sure of that takes {normals_for(rate, target.confidence):,} normals."
     )
     if not count:
         return said
@@ -124,6 +125,10 @@ def _too_few(count: int, rate: float, target: Target) -> str:
             hints.append(f"stop at more parts (--k {k} --n {n} here, and k and n in the line's policy)")
             break
     return f"{said} Give more, or {', or '.join(hints)}."
+
+
+def _stops(target: Target) -> str:
+    return f"{target.stops_per_shift:g} false stop" + ("" if target.stops_per_shift == 1 else "s")
 
 
 def _round_up(value: float) -> float:

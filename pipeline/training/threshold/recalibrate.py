@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.counting import counted
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
 from pipeline.training.figures.measure import check_images
@@ -86,7 +87,8 @@ def recalibrate(
     except CalibrationError as error:
         if count == len(normals):
             raise
-        raise CalibrationError(f"the {len(normals)} images show {count} parts, and each counts once: {error}") from None
+        said = f"the {len(normals)} images show {counted(count, 'part')}, and each counts once: {error}"
+        raise CalibrationError(said) from None
     info = detector.info
     check_images([TestImage(path, "good") for path in normals], info, False, track)
     scores = np.empty(len(normals))
