@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field, field_validator
+from pydantic_core import from_json
 
 from pipeline.errors import AndonError
 from pipeline.files.durable import names_to_disk, naming, to_disk
@@ -138,9 +139,11 @@ class BundleInfo(_Frozen):
     created_at: AwareDatetime
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def model_hash(self) -> str:
-        """Identity of everything that decides a score: weights, hyper-parameters and threshold. 16 hex digits."""
+        """Identity of everything that decides a score: weights, hyper-parameters and threshold. 16 hex digits. Stands
+        in the manifest, so that a digit that was changed there is seen as one in the weights is."""
         decisive = self.model_dump_json(
             include={"method", "method_version", "input", "calibration", "config", "weights_sha256"}
         )
@@ -211,9 +214,18 @@ def read_info(folder: Path) -> BundleInfo:
     if not manifest.is_file():
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}. Make one with `andon train`.")
     try:
-        return BundleInfo.model_validate_json(manifest.read_bytes())
+        said = from_json(manifest.read_bytes())
+        promised = said.pop("model_hash", None) if isinstance(said, dict) else None  # older bundles have none
+        info = BundleInfo.model_validate(said)
     except ValueError as error:
         raise BundleError(f"{manifest} does not describe a bundle of schema {SCHEMA_VERSION}: {error}") from error
+    if promised not in (None, info.model_hash):
+        raise BundleError(
+            f"{manifest} has the model_hash {promised}, and what it says has {info.model_hash}: a threshold or another "
+            "setting was changed after it was written. Copy the bundle again; to set a threshold there are "
+            "`andon calibrate` and the operator's page"
+        )
+    return info
 
 
 def load_bundle(folder: Path) -> tuple[BundleInfo, dict[str, NDArray[Any]]]:

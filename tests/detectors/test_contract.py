@@ -160,6 +160,19 @@ def test_damaged_weights_are_refused(bundle: Path, tmp_path: Path) -> None:
         load_detector(copy, "cpu")
 
 
+def test_a_digit_changed_in_the_manifest_is_seen(bundle: Path, tmp_path: Path) -> None:
+    """It was loaded in silence, and judged by another threshold. Bundles of before hold no word of their own hash."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["calibration"]["threshold"] += 0.001
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"model_hash .* was changed after it was written. Copy the bundle again"):
+        load_detector(copy, "cpu")
+    del manifest["model_hash"]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    assert read_info(copy).calibration.threshold == manifest["calibration"]["threshold"]
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", '"nan"'])
 def test_a_threshold_that_no_score_reaches_is_refused(bundle: Path, tmp_path: Path, number: str) -> None:
     """By it every frame would be OK."""
@@ -204,6 +217,7 @@ def test_a_manifest_by_which_every_frame_would_fail_is_refused(
 ) -> None:
     copy = Path(shutil.copytree(bundles[method], tmp_path / "copy"))
     manifest = json.loads((copy / MANIFEST).read_text())
+    del manifest["model_hash"]
     for part, values in change.items():
         manifest[part] |= values
     (copy / MANIFEST).write_text(json.dumps(manifest))

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import pipeline.bundles
+from pipeline.detectors.bundle import MANIFEST
 from pipeline.detectors.registry import load_detector
 from pipeline.training.figures.baselines import gradient_energy, sobel_energy
 from pipeline.training.images.data import load_frames
@@ -38,6 +39,7 @@ def test_a_shipped_bundle_is_small_whole_and_documented(bundle: Path) -> None:
     detector = load_detector(bundle, "cpu")
     assert detector.info.name == bundle.name
     assert detector.info.model_hash in (bundle / "README.md").read_text()
+    assert detector.info.model_hash in (bundle / MANIFEST).read_text()
     assert len(detector.predict(np.full((1, 300, 300), 120, np.uint8)).scores) == 1
 
 

@@ -10,7 +10,7 @@ bundle = typer.Typer(name="bundle", help="Deliver and check model bundles.", no_
 
 @bundle.command()
 def check(folder: Annotated[Path, typer.Argument(help="A bundle, or a folder of bundles.")]) -> None:
-    """Check the hash of the weights, and print the model hash that a recipe may insist on."""
+    """Check the hashes of weights and manifest, and print the model hash that a recipe may insist on."""
     from pipeline.delivery import check_bundles
 
     for name, info in check_bundles(folder).items():
