@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
@@ -22,6 +24,10 @@ from pipeline.settings import Settings
 Place = tuple[str, int]
 """(topic, partition)"""
 
+_T = TypeVar("_T")
+
+_HUNG_UP_S = 8.0
+"""A broker that hangs up is asked again for so long: it is being restarted, or a quota holds new connections off."""
 _ASK_AGAIN_S = 3.0
 """That a topic is missing is believed after so long: the answer may be to a refresh that was asked for others."""
 
@@ -57,7 +63,7 @@ def read_to_end(
             consumer.seek(at, begin)
         heard = time.monotonic()
         while left:
-            polled = consumer.poll(timeout_ms=500)
+            polled = _unless_away(partial(consumer.poll, timeout_ms=500)) or {}
             if polled:
                 heard = time.monotonic()
             elif time.monotonic() - heard > timeout_s:
@@ -70,7 +76,7 @@ def read_to_end(
                         yield incoming(record)
             for at in list(left):
                 # By position, not by the last record: compaction and aborted writes leave holes at the end.
-                if (consumer.position(at, timeout_ms=5_000) or 0) >= ends[at]:
+                if (_unless_away(partial(consumer.position, at, timeout_ms=5_000)) or 0) >= ends[at]:
                     del left[at]
                     consumer.pause(at)
 
@@ -228,8 +234,23 @@ def _places(
 
 
 def _known_partitions(consumer: KafkaConsumer, settings: Settings, topics: Sequence[str]) -> dict[str, set[int]]:
+    deadline = time.monotonic() + _HUNG_UP_S
+    while True:
+        try:
+            consumer.bootstrap(timeout_ms=8_000)
+            return ask_for_partitions(consumer, topics, timeout_s=8)
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise no_answer(settings, error) from error
+        time.sleep(0.2)
+
+
+def _unless_away(ask: Callable[[], _T]) -> _T | None:
+    """None where the broker does not answer now, and may in a moment."""
     try:
-        consumer.bootstrap(timeout_ms=8_000)
-        return ask_for_partitions(consumer, topics, timeout_s=8)
+        return ask()
     except KafkaError as error:
-        raise no_answer(settings, error) from error
+        if not error.retriable:
+            raise
+        time.sleep(0.2)
+        return None
