@@ -31,6 +31,10 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME, description="Letters, digits, '_', '.' and '-'; at most 64.")]
 
 
+CHECK = "andon-check"
+"""Camera, line and station of the frame that `andon check` sends. It is scored and accounted for as any, and is on no
+line: nothing is judged by it, and no page shows it."""
+
 MAX_SEQUENCE = 2**63 - 1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import AndonError
-from pipeline.events import BootEnd, ContractError, Frame, Heartbeat, Score, now
+from pipeline.events import CHECK, BootEnd, ContractError, Frame, Heartbeat, Score, now
 from pipeline.kafka.admin import check_topics
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import ends_of, read_to_end
@@ -16,8 +16,6 @@ from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.camera.identity import new_boot_id
 
-CAMERA = "andon-check"
-"""Camera, line and station of the frame. It belongs to no line, so it stops none."""
 _POLL_S = 0.3
 _PUBLISH_S = 20
 
@@ -47,13 +45,13 @@ def try_recipe(settings: Settings, recipe: str, *, timeout_s: float = 60) -> Tri
     check_topics(settings, (topics.frames, topics.heartbeats, topics.scores))
     start = ends_of(settings, [topics.scores.name])
     frame = Frame(
-        camera_id=CAMERA,
-        line_id=CAMERA,
-        station_id=CAMERA,
+        camera_id=CHECK,
+        line_id=CHECK,
+        station_id=CHECK,
         recipe=recipe,
         boot_id=new_boot_id(now()),
         sequence=0,
-        part_id=CAMERA,
+        part_id=CHECK,
         captured_at=now(),
         content_type="image/png",
     )
@@ -70,7 +68,7 @@ def try_recipe(settings: Settings, recipe: str, *, timeout_s: float = 60) -> Tri
         time.sleep(_POLL_S)
     raise NotScoredError(
         f"frame {frame.frame_id} is in {topics.frames.name!r}, but no score came in {timeout_s:g} s. Is a replica up, "
-        f"and does recipe {recipe!r} name the camera {CAMERA!r}? What can't be scored is in {topics.frames_dead.name!r}"
+        f"and does recipe {recipe!r} name the camera {CHECK!r}? What can't be scored is in {topics.frames_dead.name!r}"
     )
 
 
@@ -78,8 +76,8 @@ def _publish(settings: Settings, frame: Frame) -> None:
     """With the heartbeat that accounts for the frame."""
     topics = settings.topics
     heartbeat = Heartbeat(
-        camera_id=CAMERA,
-        line_id=CAMERA,
+        camera_id=CHECK,
+        line_id=CHECK,
         boot_id=frame.boot_id,
         captured=1,
         published=1,
@@ -89,12 +87,12 @@ def _publish(settings: Settings, frame: Frame) -> None:
         end=BootEnd.CLEAN,
         sent_at=now(),
     )
-    publisher = Publisher(settings, CAMERA)
+    publisher = Publisher(settings, CHECK)
     try:
         publisher.publish(
             [
-                Outgoing(topics.frames.name, CAMERA.encode(), some_picture(), frame.to_headers()),
-                Outgoing(topics.heartbeats.name, f"{CAMERA}:{frame.boot_id}".encode(), heartbeat.to_json()),
+                Outgoing(topics.frames.name, CHECK.encode(), some_picture(), frame.to_headers()),
+                Outgoing(topics.heartbeats.name, f"{CHECK}:{frame.boot_id}".encode(), heartbeat.to_json()),
             ],
             timeout_s=_PUBLISH_S,
         )

@@ -26,7 +26,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from support.stream import settings_for, wait_until
 
 from pipeline import groups
-from pipeline.events import Act, Action, AlarmKind, AlarmState, Verdict, now
+from pipeline.events import CHECK, Act, Action, AlarmKind, AlarmState, Verdict, now
 from pipeline.kafka.admin import committed_offsets, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher
@@ -62,6 +62,16 @@ def test_a_burst_stops_the_line_once_and_what_is_garbled_is_skipped(settings: Se
     (alarm,) = alarms(settings)
     assert (command.action, command.line_id, command.evidence.k) == (Action.HOLD, "line-1", 3)
     assert (alarm.kind, alarm.state) == (AlarmKind.DEFECTS, AlarmState.UNACK_ACTIVE)
+
+
+def test_frames_of_andon_check_are_on_no_line(settings: Settings) -> None:
+    """The tenth `helm test` stopped a line that is none, if the policy's defaults stop for frames nobody judged."""
+    publish(settings, burst(CHECK, count=10))
+    publish(settings, burst())
+    with worker(settings):
+        wait_until(lambda: committed(settings) == 13)
+    assert [command.line_id for command in commands(settings)] == ["line-1"]
+    assert [alarm.line_id for alarm in alarms(settings)] == ["line-1"]
 
 
 def test_a_worker_killed_right_after_the_hold_leaves_one_hold_and_a_latched_alarm(settings: Settings) -> None:

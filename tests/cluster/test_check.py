@@ -5,7 +5,8 @@ from support.plant import Plant
 from support.stream import wait_until
 
 from pipeline.audit.take_stock import take_stock
-from workers.trying import CAMERA, NotScoredError, try_recipe
+from pipeline.events import CHECK
+from workers.trying import NotScoredError, try_recipe
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -15,7 +16,7 @@ def test_one_frame_comes_back_as_a_score_and_is_accounted_for(plant: Plant) -> N
     wait_until(lambda: not check.running, timeout_s=90)
     assert check.exit_code == 0, check.log_tail()
     assert "NOT_DECIDABLE (wrong_size) by" in check.log.read_text()
-    (account,) = (one for one in take_stock(plant.settings) if one.camera_id == CAMERA)
+    (account,) = (one for one in take_stock(plant.settings) if one.camera_id == CHECK)
     assert (account.captured, account.scored, account.balanced) == (1, 1, True)
 
 

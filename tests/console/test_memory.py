@@ -10,6 +10,7 @@ from alerting.factory import score as alerting_score
 from console.plant import BOOT, score
 
 from pipeline.events import (
+    CHECK,
     Act,
     Action,
     Alarm,
@@ -28,7 +29,7 @@ from pipeline.events import (
 from pipeline.kafka.records import Incoming
 from pipeline.topics import topics
 from workers.alerting.core.reports import Answer, Link, apply
-from workers.alerting.policy import LinePolicy, Response
+from workers.alerting.policy import LinePolicy, NotDecidableLimit, Response
 from workers.console import lines
 from workers.console.desk import Options
 from workers.console.gauges import Backlog, Gauges
@@ -88,6 +89,12 @@ def test_a_record_against_its_contract_is_counted_and_harms_nothing() -> None:
     memory.read(Incoming(TOPICS.alarms.name, 0, 0, 0, b"k", None))
     assert memory.unreadable.total() == 2
     assert memory.cameras() == []
+
+
+def test_no_tile_shows_that_somebody_tried_the_factory() -> None:
+    tried = score(0).model_copy(update={"camera_id": CHECK, "line_id": CHECK})
+    memory = memory_of(tried, beat(camera_id=CHECK, line_id=CHECK), score(0))
+    assert [camera.camera_id for camera in memory.cameras()] == [score(0).camera_id]
 
 
 def test_the_life_of_an_alarm_is_whole_although_its_end_was_learnt_first() -> None:
@@ -270,6 +277,13 @@ def test_a_stop_is_loud_until_reset_and_what_is_offered_follows_the_life_of_its_
     line.see(operation(Act.RESET))
     after = banner(line)
     assert (after.mood, after.acknowledge, after.reset) == (Mood.CALM, False, False)
+
+
+def test_a_stop_for_frames_that_nobody_judged_does_not_say_that_parts_were_bad() -> None:
+    line = Line(HOLDS.model_copy(update={"not_decidable": NotDecidableLimit(action=Response.HOLD)}))
+    for number in range(20):
+        line.see(alerting_score(number, Verdict.NOT_DECIDABLE))
+    assert banner(line).headline == "HOLD: 10 of 20 frames not inspected, camera cam-1"
 
 
 def test_a_stop_that_no_plc_confirms_says_so() -> None:

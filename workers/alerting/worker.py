@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline import tracing
-from pipeline.events import Alarm, AuditEntry, BootEnd, CommandReply, ContractError, LineCommand, Operation, Score, now
+from pipeline.events import (
+    CHECK,
+    Alarm,
+    AuditEntry,
+    BootEnd,
+    CommandReply,
+    ContractError,
+    LineCommand,
+    Operation,
+    Score,
+    now,
+)
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.lease import Lease
@@ -119,7 +130,7 @@ class AlertingStep:
         decided: dict[str, _Decided] = {}
         for record in batch:
             event = self._read(record)
-            if event is None:
+            if event is None or (event.line_id == CHECK and isinstance(event, Score)):
                 continue
             known = self._lines.get(event.line_id)
             state = known.state if known else LineState(line_id=event.line_id, epoch=1)

@@ -165,7 +165,8 @@ def _headline(line: LineMemory, open_: Sequence[Alarm], causes: Mapping[UUID, st
     if line.level and line.command:
         proof = line.command.evidence
         asked = {"HOLD": "HOLD", "STOP": "STOP", "REJECT": "REJECT (parts go to the rejects)"}[line.level.value]
-        return f"{asked}: {proof.k} of {proof.n} parts bad, camera {line.command.camera_id}"
+        what = "frames not inspected" if line.command.reason_code == AlarmKind.NOT_INSPECTED else "parts bad"
+        return f"{asked}: {proof.k} of {proof.n} {what}, camera {line.command.camera_id}"
     active = [alarm for alarm in open_ if alarm.state is not AlarmState.UNACK_RTN]
     if active:
         first = active[0]

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pipeline.boots import succeeds
 from pipeline.events import (
+    CHECK,
     Act,
     Action,
     Alarm,
@@ -311,6 +312,8 @@ class Memory:
                 self._settle(entry.operation_id, Outcome(False, f"{entry.subject} refused: {entry.reason}"))
 
     def _score(self, score: Score) -> None:
+        if score.line_id == CHECK:
+            return
         with self._lock:
             camera = self._camera(score.camera_id, score.line_id)
             counted_to = camera.counted_to.get(score.boot_id, -1)
@@ -325,6 +328,8 @@ class Memory:
             camera.scores.append(score)
 
     def _beat(self, beat: Heartbeat) -> None:
+        if beat.line_id == CHECK:
+            return
         with self._lock:
             camera = self._camera(beat.camera_id, beat.line_id)
             if camera.beat is None or succeeds(beat, camera.beat):
