@@ -28,6 +28,11 @@ _T = TypeVar("_T")
 
 _HUNG_UP_S = 8.0
 """A broker that hangs up is asked again for so long: it is being restarted, or a quota holds new connections off."""
+_QUIET_S = 3.0
+"""Who follows and hears nothing for so long asks whether the broker is there: a poll comes back as empty from one that
+is gone as from one that has nothing to tell."""
+_AWAY_AFTER_S = 8.0
+"""Longer than a broker that is restarted needs to be followed by another."""
 _ASK_AGAIN_S = 3.0
 """That a topic is missing is believed after so long: the answer may be to a refresh that was asked for others."""
 
@@ -155,11 +160,12 @@ def follow(
     start: Mapping[Place, int] | None = None,
     ends: Mapping[Place, int] | None = None,
     reached: Callable[[], None] = lambda: None,
+    away: Callable[[str | None], None] = lambda why: None,
 ) -> Iterator[Incoming]:
-    """Yields what comes until `stop` is set; from now on unless `from_beginning`.
+    """Yields what comes until `stop` is set; from now on unless `from_beginning`. Outlasts a broker that is away.
 
     start: offsets to begin at instead, for the partitions that it names. reached: called once, when all before `ends`
-    was yielded.
+    was yielded. away: called with why when the broker has not answered for a while, and with None when it does again.
     """
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
@@ -169,6 +175,7 @@ def follow(
             if start and (at.topic, at.partition) in start:
                 consumer.seek(at, start[at.topic, at.partition])
         left = [at for at in places if (at.topic, at.partition) in (ends or {})]
+        answered_s, told = time.monotonic(), False
         while not stop.is_set():
             try:
                 if left and ends:
@@ -178,11 +185,22 @@ def follow(
                     if not left:
                         reached()
                 polled = consumer.poll(timeout_ms=200)
+                if not polled and time.monotonic() - answered_s < _QUIET_S:
+                    continue
+                if not polled:
+                    bounds.ends(consumer, places, 3_000)
             except KafkaError as error:
                 if not error.retriable:
                     raise
+                if not told and time.monotonic() - answered_s > _AWAY_AFTER_S:
+                    told = True
+                    away(str(no_answer(settings, error)))
                 stop.wait(0.5)
                 continue
+            answered_s = time.monotonic()
+            if told:
+                told = False
+                away(None)
             for records in polled.values():
                 for record in records:
                     yield incoming(record)

@@ -4,11 +4,14 @@ import threading
 
 import pytest
 from console.plant import Plant
-from support.stream import wait_until
+from support.stream import settings_for, wait_until
 
+from pipeline.kafka import reading
+from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.records import Incoming
 from workers.console.memory import Memory
 from workers.console.reader import Reader
+from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
 
@@ -39,4 +42,24 @@ def test_a_page_tells_how_much_of_the_past_it_has_yet_to_read_and_when_it_has(pl
         assert "reader-1-a" in [camera.camera_id for camera in memory.cameras()]
     finally:
         memory.may.set()
+        reader.close()
+
+
+def test_a_page_that_has_read_all_notices_that_kafka_is_gone(
+    own_kafka: KafkaBroker, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll comes back empty from a broker that is gone as from one that has nothing: the page said it was live."""
+    monkeypatch.setattr(reading, "_QUIET_S", 0.5)
+    monkeypatch.setattr(reading, "_AWAY_AFTER_S", 2.0)
+    settings = settings_for(own_kafka.bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    reader = Reader(settings, Memory(settings.topics))
+    reader.start()
+    try:
+        wait_until(lambda: reader.fault is None, 60)
+        own_kafka.pause()
+        wait_until(lambda: "no Kafka broker answers" in (reader.fault or ""), 60)
+        own_kafka.resume()
+        wait_until(lambda: reader.fault is None, 60)
+    finally:
         reader.close()

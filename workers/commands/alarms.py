@@ -34,13 +34,15 @@ def tail(
     from pipeline.kafka.reading import follow
     from pipeline.settings import read_settings
     from workers.alerting.people.display import change_line, console
+    from workers.commands.away import tell_away
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     out = console()
     settings = read_settings()
-    for record in follow(settings, [settings.topics.alarms.name], stop, from_beginning=since_beginning):
+    topics = [settings.topics.alarms.name]
+    for record in follow(settings, topics, stop, from_beginning=since_beginning, away=tell_away):
         try:
             alarm = Alarm.from_json(record.value)
         except ContractError as error:

@@ -34,6 +34,7 @@ def subscribe(
     from pipeline.kafka.reading import follow
     from pipeline.settings import read_settings
     from workers.alerting.people.streams import read_event
+    from workers.commands.away import tell_away
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -41,7 +42,7 @@ def subscribe(
     settings, printed = read_settings(), 0
     topic = getattr(settings.topics, stream.value.replace("-", "_")).name
     try:
-        for record in follow(settings, [topic], stop, from_beginning=from_beginning):
+        for record in follow(settings, [topic], stop, from_beginning=from_beginning, away=tell_away):
             event = read_event(stream.value, record.value)
             if isinstance(event, str):
                 typer.echo(f"{record.place}: {event}", err=True)

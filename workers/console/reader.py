@@ -54,6 +54,9 @@ class Reader:
     def _reached(self) -> None:
         self._caught_up = True
 
+    def _away(self, why: str | None) -> None:
+        self.fault = why
+
     def _run(self) -> None:
         wait_s = RETRY_S
         while not self._stop.is_set():
@@ -69,6 +72,7 @@ class Reader:
                     start=self._places,
                     ends=self._ends,
                     reached=self._reached,
+                    away=self._away,
                 ):
                     self._memory.read(record)
                     self._places[record.topic, record.partition] = record.offset + 1
