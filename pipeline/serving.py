@@ -85,7 +85,7 @@ class _Meters:
         self._refused = metrics.Gauge(
             "andon_configuration_refused", "1 while this replica goes on with its former user_config."
         )
-        self._waiting = metrics.Gauge("andon_replica_waiting", "1 while a delivery waits for Redis or Kafka.")
+        self._waiting = metrics.Gauge("andon_replica_waiting", "1 while this replica waits for Redis or Kafka.")
         self._stage = metrics.Histogram(
             "andon_stage_ms",
             "Milliseconds a frame spends in a stage.",

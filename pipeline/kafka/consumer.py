@@ -33,6 +33,7 @@ from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.mends.anew import Anew
 from pipeline.kafka.mends.epochs import begin_by_epoch, position, seek
 from pipeline.kafka.mends.expired import Expired
+from pipeline.kafka.mends.held_off import HeldOff
 from pipeline.kafka.mends.joining import resume_joining
 from pipeline.kafka.mends.metadata import ask_for_partitions
 from pipeline.kafka.mends.unparking import unpark
@@ -53,6 +54,8 @@ _GLANCE_MS = 20
 """Not 0: kafka-python does its network work within `poll`."""
 _SLOW_S = 5.0
 """A delivery that takes longer waits for others: the loop goes on polling, or it would count as hung."""
+_HELD_OFF_S = 15.0
+"""A quota that a batch fits into lets it through within some 11 s."""
 _TELL_AGAIN_S = 30.0
 """How often the log repeats what a delivery waits for."""
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
@@ -118,7 +121,7 @@ class LoopState:
     last_turn_monotonic_s: float = field(default_factory=time.monotonic)
     """Moves with every poll and every retry."""
     waiting_for: str | None = None
-    """What a delivery waits for, if it does."""
+    """What a delivery waits for, or reading, if it does."""
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
     records: int = 0
     deleted_unread: int = 0
@@ -141,6 +144,8 @@ class ConsumerLoop(Generic[Result]):
         self._size = BatchSize(options.max_batch, options.batch_within_s)
         self._lag = Lag(settings)
         self._expired = Expired()
+        self._held_off = HeldOff()
+        self._told_held_off_s = float("-inf")
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
@@ -226,6 +231,7 @@ class ConsumerLoop(Generic[Result]):
             # What waits for its commit must not wait for records that may never come.
             batch = self._poll(consumer, timeout_ms=_GLANCE_MS if pending else 200)
             self._undone = batch
+            self._tell_if_held_off(consumer, batch)
             if rebalances.count != seen:
                 seen, ready = rebalances.count, False
                 if self._options.lease:
@@ -310,6 +316,18 @@ class ConsumerLoop(Generic[Result]):
             if record.unreadable:
                 log.error("%s can't be read: %s", record.place, record.unreadable)
         return batch
+
+    def _tell_if_held_off(self, consumer: KafkaConsumer, batch: Sequence[Incoming]) -> None:
+        held_off_s = self._held_off.for_s(consumer, bool(batch))
+        self.state.waiting_for = None
+        if held_off_s > _HELD_OFF_S:
+            self.state.waiting_for = (
+                f"Kafka holds client id {self._options.group} off by a quota, and has let nothing through for "
+                f"{held_off_s:.0f} s: 10 s of its consumer_byte_rate must hold the largest batch"
+            )
+            if time.monotonic() - self._told_held_off_s > _TELL_AGAIN_S:
+                self._told_held_off_s = time.monotonic()
+                log.warning("%s", self.state.waiting_for)
 
     def _delivered(
         self,

@@ -11,6 +11,7 @@ from kafka.errors import KafkaError
 
 from pipeline.kafka.connection import no_answer
 from pipeline.kafka.mends import bounds
+from pipeline.kafka.mends.held_off import is_held_off
 from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Lag:
         """(topic, partition) → records that wait. Asks the broker where the partitions end: the client hears it with
         what it fetches, and while it has records in store, thousands of small ones, it fetches no more."""
         ours = consumer.assignment()
-        if time.monotonic() - self._ends_at_s > _ENDS_AGE_S:
+        if time.monotonic() - self._ends_at_s > _ENDS_AGE_S and not is_held_off(consumer):
             try:
                 self._ends = bounds.ends(consumer, ours, _ENDS_TIMEOUT_MS)
                 self._tell_silence_at_s = time.monotonic() + _TELL_SILENCE_AFTER_S

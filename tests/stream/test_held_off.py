@@ -5,20 +5,21 @@ import time
 import pytest
 from kafka import KafkaAdminClient
 from kafka.protocol.admin.client_quotas import AlterClientQuotasRequest
-from support.stream import settings_for, wait_until
+from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
+from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 
 pytestmark = pytest.mark.services
 
 
-def give_quota(kafka_bootstrap: str, client_id: str, bytes_a_second: float) -> None:
+def give_quota(kafka_bootstrap: str, client_id: str, key: str, bytes_a_second: float) -> None:
     entry = AlterClientQuotasRequest.EntryData
     quota = entry(
         entity=[entry.EntityData(entity_type="client-id", entity_name=client_id)],
-        ops=[entry.OpData(key="producer_byte_rate", value=bytes_a_second, remove=False)],
+        ops=[entry.OpData(key=key, value=bytes_a_second, remove=False)],
     )
     admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
     admin._manager.run(admin._manager.send, AlterClientQuotasRequest(entries=[quota], validate_only=False))
@@ -28,7 +29,7 @@ def give_quota(kafka_bootstrap: str, client_id: str, bytes_a_second: float) -> N
 def test_a_producer_that_is_held_off_rests(kafka_bootstrap: str, unique: str) -> None:
     settings = settings_for(kafka_bootstrap, unique)
     ensure_topics(settings, [settings.topics.frames])
-    give_quota(kafka_bootstrap, unique, 10_000)
+    give_quota(kafka_bootstrap, unique, "producer_byte_rate", 10_000)
     publisher = Publisher(settings, unique)
     record = Outgoing(settings.topics.frames.name, b"k", b"x" * 150_000)
     publisher.publish([record])  # at once; then some 5 s of nothing
@@ -41,3 +42,21 @@ def test_a_producer_that_is_held_off_rests(kafka_bootstrap: str, unique: str) ->
     assert spent_s < 0.4
     wait_until(lambda: answers == [None])
     publisher.close()
+
+
+def test_a_consumer_whose_quota_holds_no_batch_says_so(kafka_bootstrap: str, unique: str) -> None:
+    """It read nothing, its lag was 0, it waited for nothing: whoever looked found a plant without frames."""
+    settings = settings_for(kafka_bootstrap, unique, frame_partitions=1)
+    topic = settings.topics.frames.name
+    ensure_topics(settings, [settings.topics.frames])
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(topic, b"k", b"x" * 300_000)])
+    publisher.close()
+    give_quota(kafka_bootstrap, unique, "consumer_byte_rate", 10_000)
+    step = Collect()
+    with running(settings, ConsumerOptions(unique, (topic,)), step) as loop:
+        wait_until(lambda: (loop.state.waiting_for or "").startswith(f"Kafka holds client id {unique} off by a quota"))
+        assert not step.seen
+        give_quota(kafka_bootstrap, unique, "consumer_byte_rate", 1e9)
+        wait_until(lambda: len(step.seen) == 1)
+        wait_until(lambda: loop.state.waiting_for is None)
