@@ -165,3 +165,13 @@ def test_what_a_worker_finds_at_its_start_is_told_of(promtool: Path, rules: Path
         assert fires(promtool, rules, alert, {series: "_x8 7x40"}, "4m"), alert
         assert not fires(promtool, rules, alert, {series: "_x8 0x40"}, "4m"), alert
         assert not fires(promtool, rules, alert, {series: "_x8 7x80"}, "20m"), alert
+
+
+def test_an_outage_of_prometheus_makes_no_old_counter_alert(promtool: Path, rules: Path) -> None:
+    """For as long as a rule looks back there was nothing, and so all that a counter had ever counted was new."""
+    for alert, name in [("AndonLateDefects", "andon_alerting_late_total"), ("AndonDeletedUnread", DELETED[0])]:
+        series = f'{name}{{{HERE}, pod="a"}}'
+        assert not fires(promtool, rules, alert, {series: "7x80 _x80 7x80"}, "42m"), alert
+        assert fires(promtool, rules, alert, {series: "7x80 _x80 9x80"}, "42m"), alert
+        assert fires(promtool, rules, alert, {series: "7x80 _x80 5x80"}, "42m"), f"{alert}: of a process begun anew"
+        assert fires(promtool, rules, alert, {series: "7x80 0x10 7x80"}, "26m"), f"{alert}: of one begun anew meanwhile"
