@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,14 @@ from pipeline.torn.jpeg import hold_back, is_torn
 from pipeline.torn.png import lacks_rows
 
 Mode = Literal["gray", "rgb"]
+
+_GRAY = frozenset({"1", "L", "LA", "I", "I;16"})
+
+OTHER_MODE: Mapping[Mode, str] = {
+    "gray": "sees gray alone: a stain as bright as the part around it escapes it",
+    "rgb": "was trained in colour: to it these are parts that lost theirs",
+}
+"""What a model of this mode makes of images that are stored in the other. They are brought to its own."""
 
 MAX_FRAME_PIXELS = 64 * 1024 * 1024
 """Decoded pixels. A small file may claim to hold far more; its header is read before any pixel is."""
@@ -74,6 +83,11 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error … on hostile bytes.
         raise FrameError(DeadReason.UNDECODABLE, f"not a whole PNG or JPEG: {error}") from error
+
+
+def stored_as(image: Image.Image) -> Mode:
+    """By its header."""
+    return "gray" if image.mode in _GRAY else "rgb"
 
 
 def _open(value: bytes) -> ImageFile.ImageFile:

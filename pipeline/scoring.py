@@ -27,6 +27,7 @@ from pipeline.events import (
 from pipeline.frames import DOUBTS_OF_FACTS, FrameError, decode, doubts_of_facts, doubts_of_pixels, to_gray
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapEntry, map_key, thumbnail
+from pipeline.replica.colours import Colours
 from pipeline.replica.known_good import KnownGood
 from pipeline.replica.ranks import rank
 from pipeline.replica.recipes import Catalog, LoadedRecipe
@@ -77,7 +78,8 @@ class _Opened:
 @dataclass
 class Scorer:
     """`score` is a function of the batch, but for `sightings`, which only ever turns a score into a dead letter, for
-    `shadows`, which may have no time to look, and for `known_good`, which only ever refuses a batch."""
+    `shadows`, which may have no time to look, and for `known_good`, which only ever refuses a batch. `colours` only
+    tells."""
 
     pool: Executor
     """Decodes in parallel: Pillow and numpy let go of the interpreter lock."""
@@ -85,6 +87,7 @@ class Scorer:
     sightings: Sightings = field(default_factory=Sightings)
     shadows: Shadows = field(default_factory=Shadows)
     known_good: KnownGood = field(default_factory=KnownGood)
+    colours: Colours = field(default_factory=Colours)
 
     def score(self, records: Sequence[Incoming], catalog: Catalog) -> Scored:
         """Raises ModelFailedError where the fault is the model's: no frame of the batch has an end then."""
@@ -98,6 +101,8 @@ class Scorer:
                 detail = f"frame id {outcome.frame.frame_id} was used before, by a frame of other bytes"
                 dead.append(Dead(outcome.record, DeadReason.DUPLICATE_SEQUENCE, detail))
             else:
+                info = outcome.recipe.detector.info
+                self.colours.look(outcome.frame.camera_id, outcome.record.value or b"", info.name, info.input.mode)
                 opened.append(outcome)
 
         scores: dict[int, Score] = {}

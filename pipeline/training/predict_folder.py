@@ -23,7 +23,7 @@ from pipeline.files.folders import files_below
 from pipeline.files.spreadsheet import cell
 from pipeline.replica.single import judge
 from pipeline.training.figures.shelf import MapShelf
-from pipeline.training.images.data import SUFFIXES, DataError, is_named, read_frame
+from pipeline.training.images.data import SUFFIXES, DataError, how_stored, is_named, read_frame
 from pipeline.training.track import Track, untracked
 
 MapFormat = Literal["png", "npy", "none"]
@@ -88,16 +88,20 @@ def predict_folder(
     maps: MapFormat = "png",
     overlays: bool = True,
     track: Track = untracked,
+    say: Callable[[str], None] = lambda note: None,
 ) -> list[Line]:
     """Writes results.csv and results.jsonl, maps/… and overlays/… with the images' own paths below `out`.
 
     The results grow line by line under their names with .part, which they lose with the last line: a large set takes
     hours, and whoever is stopped keeps what was found. Maps have the model's own grid: 16-bit PNG between the image's
-    own extremes, or the raw float32 as .npy. Overlays share one scale of colours. Raises DataError when there is
-    nothing to predict, AndonError where another process is writing there.
+    own extremes, or the raw float32 as .npy. Overlays share one scale of colours. say: is told what a person should
+    know of the images, before they are scored. Raises DataError when there is nothing to predict, AndonError where
+    another process is writing there.
     """
     # They may lie in the folder, with the pictures of last time.
     paths = images_below(folder, but_for=(out / _MAPS, out / _OVERLAYS))
+    for note in how_stored(paths).on_a_model(detector.info.input.mode):
+        say(f"note: {note}")
     lines: list[Line] = []
     with alone_in(out, "another `andon predict` writes its results"), MapShelf() as shelf:
         with _tables(out, detector) as write:  # first: what the pictures are of, should they fill the disk

@@ -482,3 +482,28 @@ def test_a_link_to_itself_is_named_and_costs_no_other_image(
     (tmp_path / "data" / "self.png").symlink_to("self.png")
     assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "data", "--out", tmp_path / "out") == 1
     assert "skipped 1 of 3 files" in capsys.readouterr().err
+
+
+def test_images_of_the_other_mode_are_told_of(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Brought to gray without a word, they hide stains from a model that was trained on gray."""
+    write_images(tmp_path / "in", normal_frames(41, seed=5))
+    Image.fromarray(normal_frames(1, seed=6)[0]).convert("RGB").save(tmp_path / "in" / "red.png")
+    told = "1 of 42 images stored in colour, and the model sees gray alone"
+    assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "in", "--out", tmp_path / "out") == 0
+    captured = capsys.readouterr()
+    assert (captured.out + captured.err).count(told) == 1
+    asked = ("--false-stops-per-shift", 500, "--fps", 1, "--k", 2, "--n", 3)
+    out = tmp_path / "new"
+    assert andon(monkeypatch, "calibrate", bundles["null"], "--data", tmp_path / "in", "--out", out, *asked) == 0
+    assert " ".join(capsys.readouterr().out.split()).count(told) == 1
+
+    write_images(tmp_path / "test" / "good", normal_frames(2))
+    write_images(tmp_path / "test" / "hole", normal_frames(2, seed=2) // 2)
+    info = read_info(bundles["null"])
+    in_colour = info.model_copy(update={"input": info.input.model_copy(update={"mode": "rgb"})})
+    save_bundle(tmp_path / "in-colour", in_colour, {})
+    assert andon(monkeypatch, "evaluate", tmp_path / "in-colour", "--data", tmp_path) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("4 of 4 images stored in gray, and the model was trained in colour") == 1

@@ -1,5 +1,6 @@
 """The pure step: every record comes out exactly once, as a score or as a dead letter."""
 
+import io
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from support.stream import frame, incoming, picture
 
 from pipeline.detectors.base import Prediction
@@ -74,6 +76,20 @@ def test_a_bad_record_dies_alone(record: Incoming, reason: DeadReason, scorer: S
 def test_a_frame_of_another_size_is_not_decidable_and_has_no_score(scorer: Scorer, catalog: Catalog) -> None:
     (score,) = scorer.score([incoming(frame(0), picture(size=(48, 32), seed=0))], catalog).scores
     assert (score.verdict, score.doubts, score.score) == (Verdict.NOT_DECIDABLE, (Doubt.WRONG_SIZE,), None)
+
+
+def test_a_camera_that_sends_colour_to_a_model_of_gray_is_told_of_once(
+    scorer: Scorer, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    colour = io.BytesIO()
+    Image.open(io.BytesIO(picture(seed=0))).convert("RGB").save(colour, "PNG")
+    batch = [incoming(frame(0), colour.getvalue(), 0), incoming(frame(1), colour.getvalue(), 1)]
+    batch.append(incoming(frame(2, camera="cam-2"), picture(seed=1), 2))
+    assert len(scorer.score(batch, catalog).scores) == 3
+    scorer.score(batch, catalog)
+    (told,) = [record.getMessage() for record in caplog.records if "colour" in record.getMessage()]
+    assert told.startswith("camera 'cam-1' sends images stored in colour, and bundle ")
+    assert "sees gray alone" in told
 
 
 def test_a_bundle_for_any_size_scores_frames_of_several_sizes_in_one_batch(scorer: Scorer, tmp_path: Path) -> None:

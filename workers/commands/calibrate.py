@@ -59,6 +59,7 @@ def calibrate(
     from pipeline.detectors.registry import load_detector
     from pipeline.errors import AndonError
     from pipeline.training.images.copies import said
+    from pipeline.training.images.data import how_stored
     from pipeline.training.threshold.false_stops import Target, stops_per_frame
     from pipeline.training.threshold.recalibrate import held_out_normals, recalibrate, write_recalibrated
 
@@ -79,6 +80,8 @@ def calibrate(
         console.print(f"left out {known} that the model was fitted on, of {normals.fitted + len(normals.paths)}")
     if normals.copies:
         console.print(f"note: {said(normals.copies)}", markup=False)
+    for note in how_stored(normals.paths).on_a_model(info.input.mode):
+        console.print(f"note: {note}", markup=False)
     if not normals.known:
         console.print("note: this bundle does not say what it was fitted on; make sure that it was not on these images")
     found = recalibrate(detector, normals.paths, target, bars_on(console), same_part)

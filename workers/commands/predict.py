@@ -58,7 +58,9 @@ def predict(
     ready_folder(out)
     detector = load_detector(bundle, device, runtime.value)
     try:
-        lines = predict_folder(detector, folder, out, maps.value, overlays, bars_on(console))
+        lines = predict_folder(
+            detector, folder, out, maps.value, overlays, bars_on(console), say=lambda note: typer.echo(note, err=True)
+        )
     except KeyboardInterrupt:
         if (found := draft_of(out / TABLE)).exists():
             typer.echo(f"\nstopped before the last image; what was found by then: {found}", err=True)

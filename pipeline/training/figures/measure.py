@@ -241,7 +241,8 @@ def _fault(image: TestImage, info: BundleInfo, marked: bool) -> str | None:
 
 
 def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[str]:
-    notes = [*how_stored([image.path for image in layout.test]).on_turned()]
+    stored = how_stored([image.path for image in layout.test])
+    notes = [*stored.on_turned(), *stored.on_a_model(info.input.mode)]
     if masks and not marked:
         notes.append("no masks of these images were found, so nothing is said about pixels")
     if marked:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from pipeline.counting import named
+from pipeline.counting import counted, named
 from pipeline.detectors.bundle import InputSpec
 from pipeline.errors import AndonError
-from pipeline.frames import MAX_FRAME_PIXELS, FrameError, Mode, decode
+from pipeline.frames import MAX_FRAME_PIXELS, OTHER_MODE, FrameError, Mode, decode, stored_as
 from pipeline.training.track import Track, untracked
 
 Frame = NDArray[np.uint8]
@@ -61,6 +61,15 @@ class Stored:
                 f"{named(path.name for path in self.turned)}"
             )
 
+    def on_a_model(self, mode: Mode) -> Iterator[str]:
+        """For a person, where a model of this mode looks at images of the other."""
+        other, stored = (self.colour, "in colour") if mode == "gray" else (self.gray, "in gray")
+        if other:
+            yield (
+                f"{len(other)} of {counted(len(self.gray) + len(self.colour), 'image')} stored {stored}, and the model "
+                f"{OTHER_MODE[mode]}. Train on images of this camera: {named(path.name for path in other)}"
+            )
+
     def _on_mixture(self) -> Iterator[str]:
         if not self.gray or not self.colour:
             return
@@ -80,7 +89,7 @@ def how_stored(paths: Sequence[Path]) -> Stored:
             with Image.open(path) as image:
                 # Of a PNG every pixel would be read for it.
                 turns = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
-                kinds[image.mode in ("1", "L", "LA", "I", "I;16")].append(path)
+                kinds[stored_as(image) == "gray"].append(path)
         except Exception:  # Pillow raises many kinds
             continue
         if turns:
