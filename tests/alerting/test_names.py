@@ -82,3 +82,23 @@ def test_a_plc_is_reached_by_its_name(tmp_path: Path) -> None:
         assert matches(hold, actuator.exchange(hold, lambda: None))
         actuator.close()
     assert ladder.stops == 1
+
+
+@pytest.mark.parametrize("protocol", ["mqtt", "webhook"])
+def test_a_name_is_looked_up_once_for_a_connection(
+    protocol: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was found in time was looked up again by the library, without a bound."""
+    asked: list[Any] = []
+    ask = socket.getaddrinfo
+
+    def counting(host: Any, *args: Any, **options: Any) -> Any:
+        asked.append(host)
+        return ask(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", counting)
+    actuator = open_actuator(LINE, named(protocol, tmp_path, "localhost"))
+    with pytest.raises(ActuatorError):  # nothing listens there
+        actuator.read()
+    actuator.close()
+    assert asked.count("localhost") == 1

@@ -7,6 +7,7 @@ the gateway at the line to answer with what it reads there.
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
 import time
 from typing import Any
@@ -25,6 +26,14 @@ KEEPALIVE_S = 10
 CONNECT_S = 3.0
 ONLINE_EVERY_S = KEEPALIVE_S
 """The will of a connection that died without a word comes up to 15 s later, over what its successor has said."""
+
+
+class _Client(paho.Client):
+    name: Name
+
+    def _create_socket_connection(self) -> socket.socket:
+        """There is no public way to give it an address, and the name that a certificate is asked for."""
+        return self.name.connected(self.port, self.connect_timeout)
 
 
 class MqttActuator:
@@ -97,14 +106,14 @@ class MqttActuator:
     def _connected(self) -> paho.Client:
         if self._client is None:
             config = self._config
-            self._name.addresses(config.timeout_s)
-            client = paho.Client(
+            client = _Client(
                 CallbackAPIVersion.VERSION2,
                 client_id=self._client_id,
                 clean_session=True,
                 reconnect_on_failure=False,  # we do, and who ends would wait for a look-up of its thread
             )
             client.connect_timeout = min(CONNECT_S, config.timeout_s)
+            client.name = self._name
             if config.user:
                 client.username_pw_set(config.user, self._password.as_of_now().decode() if self._password else None)
             if config.ca_file:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import threading
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from ipaddress import ip_address
 
 from workers.alerting.actuators.base import ActuatorError
@@ -32,6 +33,17 @@ class Name:
             return asked.result()
         except OSError as error:
             raise ActuatorError(f"the name {self._host} can't be found: {error.strerror or error}") from error
+
+    def connected(self, port: int, timeout_s: float) -> socket.socket:
+        """To the first address that takes a connection. By name it would be looked up once more, and unbounded.
+
+        timeout_s: for the look-up, and for each address. Raises ActuatorError as `addresses`; OSError.
+        """
+        *others, last = self.addresses(timeout_s)
+        for address in others:
+            with suppress(OSError):
+                return socket.create_connection((address, port), timeout_s)
+        return socket.create_connection((last, port), timeout_s)
 
 
 def _ask(host: str) -> Future[list[str]]:

@@ -44,7 +44,8 @@ class WebhookActuator:
         """`clock`: signs. Raises OSError when the secret can't be read or is empty."""
         self._line_id = line_id
         self._config = config
-        self._name = Name(urlsplit(config.url).hostname or "")
+        self._place = urlsplit(config.url)
+        self._name = Name(self._place.hostname or "")
         self._clock = clock
         self._secret = SecretFile(config.secret_file)
         if not self._secret.as_of_now():
@@ -65,13 +66,12 @@ class WebhookActuator:
         pass
 
     def _post(self, image: Image | None, guard: Guard) -> ReadBack:
-        self._name.addresses(self._config.timeout_s)
         ask, secret = secrets.token_hex(8), self._secret.as_of_now()
         body = to_message(self._line_id, image, ask)
         deadline_s = time.monotonic() + self._config.timeout_s
-        connection = self._connection()
+        connection = http.client.HTTPConnection(self._place.hostname or "", self._place.port)
         try:
-            connection.connect()
+            connection.sock = self._connected()
             connection.response_class = partial(_Answer, deadline_s=deadline_s)  # type: ignore[assignment]
             connection.sock.settimeout(_left_s(deadline_s))
             guard()
@@ -100,16 +100,18 @@ class WebhookActuator:
 
     @property
     def _path(self) -> str:
-        parts = urlsplit(self._config.url)
-        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return (self._place.path or "/") + (f"?{self._place.query}" if self._place.query else "")
 
-    def _connection(self) -> http.client.HTTPConnection:
-        parts, timeout_s = urlsplit(self._config.url), self._config.timeout_s
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            context = ssl.create_default_context()
-            return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
-        return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+    def _connected(self) -> socket.socket:
+        secure, timeout_s = self._place.scheme == "https", self._config.timeout_s
+        sock = self._name.connected(self._place.port or (443 if secure else 80), timeout_s)
+        if not secure:
+            return sock
+        try:
+            return ssl.create_default_context().wrap_socket(sock, server_hostname=self._place.hostname)
+        except BaseException:
+            sock.close()
+            raise
 
 
 class _Answer(http.client.HTTPResponse):
