@@ -17,7 +17,8 @@ from workers.local.server import LocalServer
 
 # What a company's proxy answers for 127.0.0.1 is nothing of ours, and `http_proxy` often comes without `no_proxy`.
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-SERVE_CONFIG = Path(__file__).parents[2] / "deploy" / "serve" / "local.yaml"
+SERVE_CONFIG = Path(__file__).with_name("serve.yaml")
+"""deploy/serve/local.yaml is a link to it: an installed package has no deploy/."""
 
 
 class Inference(LocalServer):
