@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from workers.plc.ladder import HOLD, REJECT, RUN, STOP, Inputs, Ladder
-from workers.plc.view import plc_view
+from workers.plc.view import plain, plc_view
 
 pytestmark = pytest.mark.unit
 
@@ -83,3 +83,14 @@ def test_the_view_tells_by_word_and_shape(ladder: Ladder) -> None:
     assert "■ HELD" in text
     assert "● RUNNING" in text
     assert "epoch 1: HOLD" in text
+
+
+def test_a_log_of_many_events_goes_on(ladder: Ladder) -> None:
+    """It fell silent after the 200 that are kept."""
+    printed: list[str] = []
+    seen = 0
+    for epoch in range(1, 301):
+        ladder.write(Inputs(epoch, 1, RUN))
+        new, seen = plain(ladder, seen)
+        printed += new
+    assert [line.split("epoch ")[1] for line in printed] == [f"{epoch}: RUN" for epoch in range(1, 301)]

@@ -67,9 +67,9 @@ def run(
             seen = dict.fromkeys(line, 0)
             while not ended.wait(0.1):
                 for ladder in ladders:
-                    for text in view.plain(ladder, seen[ladder.line_id]):
+                    new, seen[ladder.line_id] = view.plain(ladder, seen[ladder.line_id])
+                    for text in new:
                         print(text, flush=True)
-                    seen[ladder.line_id] = len(ladder.events)
             return
         with Live(console=console, refresh_per_second=5, auto_refresh=False, screen=False) as live:
             while not ended.wait(0.2):

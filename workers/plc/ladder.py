@@ -55,9 +55,11 @@ class Ladder:
     stops: int = 0
     """How often the master has stopped the line."""
     refused: int = 0
-    written: list[Inputs] = field(default_factory=list)
+    written: deque[Inputs] = field(default_factory=lambda: deque(maxlen=1000))
     """What was accepted, each change once. For tests."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=200))
+    told: int = 0
+    """Events ever, with those that have made room."""
     _beat_at_s: float | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -121,6 +123,11 @@ class Ladder:
                 self.running = True
                 self._tell("line started")
 
+    def history(self) -> tuple[list[Event], int]:
+        """The newest events, and how many there ever were."""
+        with self._lock:
+            return list(self.events), self.told
+
     def _hold(self) -> None:
         if not self.held and not self.stuck:
             self.held = True
@@ -128,3 +135,4 @@ class Ladder:
 
     def _tell(self, text: str) -> None:
         self.events.append(Event(self.clock(), text))
+        self.told += 1

@@ -46,9 +46,11 @@ def plc_view(ladders: Sequence[Ladder], served: Sequence[str]) -> RenderableType
     return Panel(Group(table, log), title="Simulated PLC", subtitle="  ".join(served), width=100)
 
 
-def plain(ladder: Ladder, seen: int) -> list[str]:
-    """What is new since `seen` events, for logs."""
-    return [f"{_wall(event.at_s)}  {ladder.line_id}  {event.text}" for event in list(ladder.events)[seen:]]
+def plain(ladder: Ladder, seen: int) -> tuple[list[str], int]:
+    """For logs: what is new since `seen` events, and how many there were by now."""
+    events, told = ladder.history()
+    new = events[-(told - seen) :] if told > seen else []
+    return [f"{_wall(event.at_s)}  {ladder.line_id}  {event.text}" for event in new], told
 
 
 def _wall(at_s: float) -> str:
