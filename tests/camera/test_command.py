@@ -17,7 +17,7 @@ from pipeline.kafka.reading import read_to_end
 from workers.local.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from workers.commands.camera import camera; camera()"]
+COMMAND = [sys.executable, "-c", "from workers.cli import main; main()", "camera"]
 
 
 def write_config(folder: Path, images: Path) -> Path:

@@ -16,7 +16,7 @@ from workers.local.redis_probe import redis_answers
 
 pytestmark = pytest.mark.services
 
-COMMAND = [sys.executable, "-c", "from workers.commands.local import local; local()"]
+COMMAND = [sys.executable, "-c", "from workers.cli import main; main()", "local"]
 ROOT = Path(__file__).parents[2]
 
 

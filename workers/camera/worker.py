@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 
+from pipeline.errors import AndonError
 from pipeline.events import BootEnd, now
 from pipeline.kafka.publisher import PublishError
 from pipeline.settings import Settings
@@ -36,7 +37,7 @@ _FLUSH_S = 10.0
 _HEARTBEATS_END_S = 6.0
 
 
-class WorkerError(RuntimeError):
+class WorkerError(AndonError):
     """A part of the worker broke: a bug. What was on disk stays there."""
 
 

@@ -33,14 +33,9 @@ def run(
     import signal
     import threading
 
-    from pipeline.files.config import ConfigError
-    from pipeline.kafka.admin import TopicError
-    from pipeline.settings import SettingsError, read_settings
+    from pipeline.settings import read_settings
     from workers.camera import worker
     from workers.camera.config import read_camera_config
-    from workers.camera.sources.base import SourceError
-    from workers.camera.spool.state import NewerSpoolError
-    from workers.camera.spool.store import SpoolInUseError
     from workers.printable import begin_logging
 
     begin_logging()
@@ -48,21 +43,14 @@ def run(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    try:
-        tallies = worker.run(
-            read_camera_config(config),
-            read_settings(),
-            stop,
-            frames_per_camera=frames,
-            seconds=seconds,
-            metrics_port=metrics_port,
-        )
-    except (ConfigError, SettingsError) as error:
-        typer.echo(f"andon camera: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (OSError, SourceError, SpoolInUseError, NewerSpoolError, TopicError, worker.WorkerError) as error:
-        typer.echo(f"andon camera: {error}", err=True)
-        raise typer.Exit(1) from error
+    tallies = worker.run(
+        read_camera_config(config),
+        read_settings(),
+        stop,
+        frames_per_camera=frames,
+        seconds=seconds,
+        metrics_port=metrics_port,
+    )
     _print_summary(tallies)
 
 
@@ -72,15 +60,10 @@ def check(config: ConfigFile) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.files.config import ConfigError
     from workers.camera.check import look_at_all, spool_fault
     from workers.camera.config import read_camera_config
 
-    try:
-        found = read_camera_config(config)
-    except ConfigError as error:
-        typer.echo(f"andon camera: {error}", err=True)
-        raise typer.Exit(2) from error
+    found = read_camera_config(config)
     table = Table("camera", "line", "station", "recipe", "source", "first image")
     faults = []
     for each, sight in zip(found.cameras, look_at_all([each.source for each in found.cameras]), strict=True):

@@ -2,8 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +31,7 @@ def up(home: Home = None, kafka_port: Port = None, redis_port: Port = None) -> N
     # A supervisor's SIGTERM and a closed terminal end the services as Ctrl-C does.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
-    with _plain_errors(), services(home, _say, Ports(kafka_port, redis_port)) as running:
+    with services(home, _say, Ports(kafka_port, redis_port)) as running:
         try:  # from the first line on: whoever reads it may end this at once
             for name, value in running.environment.items():
                 typer.echo(f"export {name}={value}")
@@ -64,8 +62,7 @@ def clean(home: Home = None) -> None:
     from workers.local.data_folder import DataFolder
 
     folder = DataFolder.at(home)
-    with _plain_errors():
-        removed = folder.clean()
+    removed = folder.clean()
     typer.echo(f"removed {folder.root}" if removed else f"nothing to remove: {folder.root} does not exist")
 
 
@@ -82,14 +79,3 @@ def _watch(running: "Services") -> None:
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    from workers.local.errors import ServiceError
-
-    try:
-        yield
-    except ServiceError as error:
-        typer.echo(f"andon local: {error}", err=True)
-        raise typer.Exit(2) from error

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from pipeline.errors import AndonError
+
 ContentType = Literal["image/png", "image/jpeg"]
 
 
-class SourceError(RuntimeError):
+class SourceError(AndonError):
     """The source can't be opened or broke off. The message says which, and what to do. It is tried again."""
 
 

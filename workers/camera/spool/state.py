@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.errors import AndonError
 from pipeline.events import BootEnd
 from workers.camera.ledger import Tally
 from workers.camera.parcel import Owner
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 _FILE = "state.json"
 
 
-class NewerSpoolError(RuntimeError):
+class NewerSpoolError(AndonError):
     """A later Andon left frames here. Read as damage, they would be deleted."""
 
 

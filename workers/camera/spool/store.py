@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pipeline.errors import AndonError
 from pipeline.files.durable import to_disk
 from workers.camera.ledger import Tally
 from workers.camera.parcel import Owner, Parcel
@@ -24,7 +25,7 @@ _HEAD_BYTES = PREFIX.size + 1024
 """What a record takes beside its image."""
 
 
-class SpoolInUseError(RuntimeError):
+class SpoolInUseError(AndonError):
     """Another process has this spool."""
 
 
