@@ -8,7 +8,7 @@ from alerting.factory import NOON, POLICY, Line, operation, score
 
 from pipeline.events import Act, Action, AlarmKind, AlarmState
 from workers.alerting.core.outbox import NOTHING, Published, post, settle
-from workers.alerting.core.state import LineState, StateError
+from workers.alerting.core.state import LineState, NewerStateError, StateError
 from workers.alerting.policy import Response
 
 pytestmark = pytest.mark.unit
@@ -91,6 +91,16 @@ def test_settling_twice_changes_nothing_more() -> None:
 def test_a_state_that_cannot_be_read_is_an_error_that_names_its_place() -> None:
     newer = Line().burst().state.to_json().replace(b'"schema_version":2', b'"schema_version":3', 1)
     with pytest.raises(StateError, match=r"line-state\[0\]@3.*newer Andon"):
+        LineState.from_json(newer, "line-state[0]@3")
+
+
+@pytest.mark.parametrize(
+    ("known", "word"), [('"kind":"defects"', '"kind":"door_open"'), ('"action":"HOLD"', '"action":"CREEP"')]
+)
+def test_a_state_with_a_word_of_a_newer_andon_is_not_called_damaged(known: str, word: str) -> None:
+    """After a rollback the advice was to put back an older state over it, latched alarms and stop forgotten."""
+    newer = Line().burst().state.to_json().replace(known.encode(), word.encode())
+    with pytest.raises(NewerStateError, match="newer Andon"):
         LineState.from_json(newer, "line-state[0]@3")
 
 

@@ -300,8 +300,9 @@ class LineState(_Stored):
 
 
 def _unreadable(error: ValidationError, place: str, line_id: str) -> StateError:
+    """Whole JSON with a word that this version does not have, as the kind of an alarm, is no damage."""
     first = error.errors(include_url=False)[0]
-    newer = first["loc"] == ("schema_version",) and isinstance(first["input"], int)
+    newer = first["type"] == "enum" or (first["loc"][-1:] == ("schema_version",) and isinstance(first["input"], int))
     advice = (
         "it was written by a newer Andon: run that version, so that no latched alarm is forgotten"
         if newer
