@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -60,12 +61,18 @@ class Rig:
         return [report.outcome for report in self.reports if isinstance(report, Answer)]
 
     def links(self) -> list[bool]:
-        return [report.up for report in self.reports if isinstance(report, Link)]
+        """Each change, however many reasons were told of it."""
+        return [up for up, _ in groupby(report.up for report in self.reports if isinstance(report, Link))]
 
-    def restart(self) -> None:
-        """The PLC loses its power, and with it all that was written."""
+    def faults(self) -> list[str]:
+        return [report.detail for report in self.reports if isinstance(report, Link) and not report.up]
+
+    def restart(self, inputs: Inputs | None = None) -> None:
+        """The PLC loses its power, and with it all that was written. `inputs`: what stands in it when it is back."""
         self.station.stop()
         self.ladder = Ladder("line-1", self.ladder.watchdog_s)
+        if inputs:
+            self.ladder.write(inputs)
         self.station = Station([self.ladder], modbus_port=self.port)
         self.station.start()
 
@@ -339,6 +346,33 @@ def test_a_plc_that_is_away_is_told_once_and_stopped_when_it_is_back_in_time(rig
     rig.restart()
     wait_for(lambda: rig.ladder.held and rig.links() == [False, True], "the hold")
     assert rig.outcomes() == [Outcome.ACCEPTED]
+
+
+def test_a_plc_that_comes_back_as_another_lines_says_so(rig: Rig) -> None:
+    """It was written to no more, no stop either, and its alarm went on to say that nothing answers there."""
+    rig.driver.order(order())
+    wait_for(lambda: rig.links() == [True], "the first contact")
+    rig.station.stop()
+    wait_for(lambda: rig.links() == [True, False], "the complaint")
+    rig.restart(Inputs(epoch=9))
+    told = "has taken epoch 9, this worker has 1: it writes nothing there, no stop either"
+    wait_for(lambda: any(told in fault for fault in rig.faults()), told)
+    time.sleep(0.5)
+    assert sum(told in fault for fault in rig.faults()) == 1
+
+
+def test_what_a_plc_in_fault_tells_anew_is_noted_on_its_alarm() -> None:
+    line = Line()
+
+    def told(detail: str) -> list[tuple[Act, str]]:
+        link = Link("line-1", 0, False, now(), detail)
+        line.state, events = reports.apply(line.state, link, now())
+        return [(event.act, event.reason) for event in events if isinstance(event, Alarm)]
+
+    assert told("nothing answers there") == [(Act.RAISE, "nothing answers there")]
+    assert told("nothing answers there") == []
+    assert told("it has taken epoch 9") == [(Act.NOTE, "it has taken epoch 9")]
+    assert line.standing == [AlarmKind.PLC]
 
 
 def test_a_plc_that_is_back_too_late_is_not_stopped(rig: Rig) -> None:

@@ -297,6 +297,9 @@ def test_a_line_with_a_pinned_certificate_believes_no_other_server(port: int, tm
         assert read().level == "RUN"  # whoever pins nothing believes this one, too
     finally:
         gateway.stop()
+    with pytest.raises(ActuatorError) as refused:
+        read(pinned)
+    assert "certificate" not in str(refused.value)  # nobody listens there
 
 
 @pytest.mark.parametrize(("kind", "most"), [("SByte", 127), ("Byte", 255), ("Int16", 32767), ("UInt16", 65535)])

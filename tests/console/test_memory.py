@@ -364,6 +364,16 @@ def test_a_lamp_tells_the_cause_and_not_what_a_person_said_of_it() -> None:
     assert next(light.words for light in view.lights if light.name == "Heartbeat") == "stands: its clock is behind"
 
 
+def test_a_plc_link_tells_how_its_fault_goes_on_and_not_how_it_began() -> None:
+    away = stopped().alarms[-1].model_copy(update={"kind": AlarmKind.PLC, "latching": False, "reason": "it is away"})
+    back = {"act": Act.NOTE, "revision": 2, "actor": "andon", "reason": "it has taken epoch 9"}
+    refused = {"act": Act.NOTE, "revision": 3, "actor": "ada", "reason": "reset refused"}
+    for more in ((back,), (back, refused)):
+        memory = memory_of(away, *(away.model_copy(update=change) for change in more))
+        view = lines.look(memory.line("line-1"), memory.standing(), [], HOLDS, CALM, now(), causes=memory.causes())
+        assert next(light.words for light in view.lights if light.name == "PLC link") == "it has taken epoch 9"
+
+
 def test_a_stopped_line_comes_before_all_others() -> None:
     memory = memory_of(alerting_score(0, camera="a", line_id="a-line"), *stopped().alarms, *stopped().commands)
     reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)

@@ -16,6 +16,7 @@ from pipeline.events import (
     Act,
     Action,
     Alarm,
+    AlarmKind,
     AlarmState,
     AuditEntry,
     CommandReply,
@@ -29,6 +30,7 @@ from pipeline.events import (
 from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.records import Incoming
 from pipeline.topics import Topics
+from workers.alerting.core.lifecycle import ANDON
 
 MAX_CAMERAS = 1024
 MAX_LINES = 256
@@ -41,6 +43,7 @@ PER_LINE = 50
 AUDIT = 2000
 DEAD = 300
 OUTCOMES = 1000
+_GO_ON = frozenset({AlarmKind.PLC, AlarmKind.NOT_STOPPED})
 CLOCKS_MAY_DIFFER = timedelta(minutes=1)
 """A frame of a clock that is further behind is late, and not inspected."""
 
@@ -92,7 +95,7 @@ class AlarmMemory:
     """By revision: what stood before this page began is learnt before its history."""
 
     cause: str = ""
-    """Why it was raised last; of one that was raised before this page's memory, the last word."""
+    """Why it was raised last, or how it goes on; of one that was raised before this page's memory, the last word."""
     _raised: int = 0
 
     @property
@@ -105,10 +108,16 @@ class AlarmMemory:
             self.changes.pop(min(self.changes))
         if alarm.revision >= self.latest.revision:
             self.latest = alarm
-        if alarm.act is Act.RAISE and alarm.revision > self._raised:
+        if _tells_why(alarm) and alarm.revision > self._raised:
             self.cause, self._raised = alarm.reason, alarm.revision
         elif not self._raised:
             self.cause = self.latest.reason
+
+
+def _tells_why(alarm: Alarm) -> bool:
+    """What Andon notes of a PLC is how its fault goes on: one that was away may have come back as another line's."""
+    goes_on = alarm.kind in _GO_ON and alarm.act is Act.NOTE and alarm.actor == ANDON
+    return alarm.act is Act.RAISE or goes_on
 
 
 @dataclass

@@ -93,9 +93,11 @@ def _place(address: str, signals: Sequence[str]) -> str:
 
 
 def _link(state: LineState, link: Link, now: datetime) -> Changed:
-    if not link.up:
-        return _tell_of_plc(state, link.detail, now)
     entry = state.standing(AlarmKind.PLC)
+    if not link.up:
+        if entry is None or not entry.life.active:
+            return _tell_of_plc(state, link.detail, now)
+        return register.note(state, entry, link.detail, now) if link.detail != entry.alarm.reason else (state, ())
     return register.clear(state, entry, "the PLC answers again", now) if entry else (state, ())
 
 

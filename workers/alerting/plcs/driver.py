@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,9 @@ HEARTBEATS = 1 << 16
 LOOK_FIRST_AFTER_S = 2.0
 TAKEN_AWAY_S = 60.0
 """For so long a stop has to stand again before the alarm that it was taken away at the line is over."""
+MOST_REASONS = 8
+"""Why a PLC can't be worked with is told so often, each reason once, until it can or the line is taken over."""
+_NUMBERS = re.compile(r"\d+")
 _GOOD = {Outcome.ACCEPTED, Outcome.DUPLICATE}
 
 
@@ -65,9 +69,11 @@ class Driver:
         self._answered: tuple[object, Outcome] | None = None
         self._attempts = 0
         self._failures = 0
-        self._link: tuple[int, bool, str] | None = None
-        """Epoch, whether it can be worked with, and why not: what an exchange tells that began before a takeover counts
-        for nothing, and has to be told again."""
+        self._link: tuple[int, bool] | None = None
+        """Epoch, and whether it can be worked with: what an exchange tells that began before a takeover counts for
+        nothing, and has to be told again."""
+        self._reasons: set[str] = set()
+        """Told of that link, without their numbers: those of a heartbeat or a time change with each exchange."""
         self._thread = threading.Thread(target=self._run, name=f"plc-{line_id}", daemon=True)
         self._thread.start()
 
@@ -192,8 +198,6 @@ class Driver:
             f"{self._actuator.address} has taken epoch {found.epoch}, this worker has {order.epoch}: it writes nothing "
             "there, no stop either. Where no other worker drives it, as after it was another line's: set its epoch to 0"
         )
-        if self._fenced_epoch != order.epoch:
-            log.error("line %s: %s", self.line_id, detail)
         self._fenced_epoch = order.epoch
         self._tell_link(order, False, detail)
 
@@ -268,12 +272,16 @@ class Driver:
         )
 
     def _tell_link(self, order: Order, up: bool, detail: str = "") -> None:
-        link = order.epoch, up, detail
+        """A PLC that comes back otherwise than it went, stopped by another or of a later epoch, has to say so: who only
+        heard that nothing answered would look for it in the network."""
+        link, reason = (order.epoch, up), _NUMBERS.sub("", detail)
         if self._link != link:
-            if self._link is None or self._link[:2] != link[:2]:
-                log.log(logging.INFO if up else logging.ERROR, "line %s: %s", self.line_id, detail or "the PLC answers")
-                self._report(Link(self.line_id, order.epoch, up, self._clock(), detail))
-            self._link = link
+            self._link, self._reasons = link, set()
+        elif reason in self._reasons or len(self._reasons) == MOST_REASONS:
+            return
+        self._reasons.add(reason)
+        log.log(logging.INFO if up else logging.ERROR, "line %s: %s", self.line_id, detail or "the PLC answers")
+        self._report(Link(self.line_id, order.epoch, up, self._clock(), detail))
 
 
 def _id(order: Order) -> object:
