@@ -260,6 +260,7 @@ class Inspector:
             await asyncio.to_thread(self._thread.join, 30)
 
     @http.get("/healthz")
+    @http.head("/healthz")  # as some balancers and probes ask
     async def healthz(self) -> dict[str, Any]:
         """200 when frames are taken; 503 with the reason otherwise."""
         try:
