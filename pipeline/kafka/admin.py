@@ -12,6 +12,7 @@ from kafka.errors import GroupIdNotFoundError, KafkaError, TopicAlreadyExistsErr
 
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
+from pipeline.kafka.mends.elsewhere import sent_elsewhere
 from pipeline.kafka.opening import open_admin_client
 from pipeline.kafka.rights import WHOSE, or_hidden, refusal
 from pipeline.settings import Settings
@@ -223,5 +224,7 @@ class _Admin:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._client.close()
         if isinstance(error, KafkaError):
+            if error.retriable and (where := sent_elsewhere(self._client._manager)):
+                raise KafkaUnavailableError(f"the Kafka broker at {self._settings.kafka_bootstrap} {where}") from error
             said = refusal(error, "Describe")
             raise KafkaUnavailableError(f"the broker at {self._settings.kafka_bootstrap} refused: {said}") from error

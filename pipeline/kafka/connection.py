@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.errors import AndonError
 from pipeline.kafka.handshake import tls_fault
+from pipeline.kafka.mends.elsewhere import sent_elsewhere
 from pipeline.kafka.rights import LOGIN
 from pipeline.settings import Settings
 
@@ -29,8 +30,13 @@ class KafkaUnavailableError(AndonError):
         return bool(getattr(self.__cause__, "retriable", False))
 
 
-def no_answer(settings: Settings, error: BaseException) -> KafkaUnavailableError:
-    """In one voice. The library tells whoever waits for a first connection nothing but that there was none."""
+def no_answer(settings: Settings, error: BaseException, manager: Any = None) -> KafkaUnavailableError:
+    """In one voice. The library tells whoever waits for a first connection nothing but that there was none.
+
+    manager: of the connections of a client that has come so far.
+    """
+    if manager and (where := sent_elsewhere(manager)):
+        return KafkaUnavailableError(f"the Kafka broker at {settings.kafka_bootstrap} {where}")
     if fault := tls_fault(settings):
         return KafkaUnavailableError(f"no Kafka broker answers at {settings.kafka_bootstrap}: {fault}")
     if refusals := getattr(error, "__notes__", ()):

@@ -14,6 +14,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from pipeline.events import to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.mends import bounds
+from pipeline.kafka.mends.elsewhere import sent_elsewhere
 from pipeline.kafka.mends.metadata import ask_for_partitions
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
@@ -227,6 +228,8 @@ class _Reader:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
         if isinstance(error, KafkaError):
+            if error.retriable and (where := sent_elsewhere(self._consumer._manager)):
+                raise KafkaUnavailableError(f"the Kafka broker at {self._bootstrap} {where}") from error
             raise KafkaUnavailableError(f"reading from {self._bootstrap} failed: {refusal(error, 'Read')}") from error
 
 
@@ -259,7 +262,7 @@ def _known_partitions(consumer: KafkaConsumer, settings: Settings, topics: Seque
             return ask_for_partitions(consumer, topics, timeout_s=8)
         except KafkaError as error:
             if not error.retriable or time.monotonic() > deadline:
-                raise no_answer(settings, error) from error
+                raise no_answer(settings, error, consumer._manager) from error
         time.sleep(0.2)
 
 
