@@ -507,3 +507,21 @@ def test_images_of_the_other_mode_are_told_of(
     assert andon(monkeypatch, "evaluate", tmp_path / "in-colour", "--data", tmp_path) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("4 of 4 images stored in gray, and the model was trained in colour") == 1
+
+
+@pytest.mark.parametrize("learnt", [True, False])
+def test_a_training_stopped_by_ctrl_c_tells_how_it_goes_on(
+    learnt: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended without a word, and nobody knew whether hours were lost."""
+
+    def stopped(*_: object, checkpoint: Path, **__: object) -> NoReturn:
+        if learnt:
+            (checkpoint / "state.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.training.radar.fit.train_radar", stopped)
+    assert andon(monkeypatch, "train", "radar", "--data", tmp_path, "--out", tmp_path / "out") == 130
+    said = " ".join(capsys.readouterr().err.split())
+    assert (f"what was learnt by then is in {tmp_path / 'out.checkpoint'}: the same command goes on" in said) is learnt
+    assert (tmp_path / "out.checkpoint").exists() is learnt

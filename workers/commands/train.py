@@ -237,7 +237,13 @@ def _checkpoint_beside(out: Path, resume: bool) -> "Iterator[Path]":
         if not resume:
             for found in folder.iterdir():
                 shutil.rmtree(found) if found.is_dir() else found.unlink()
-        yield folder
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            if any(folder.iterdir()):
+                said = f"\nstopped; what was learnt by then is in {folder}: the same command goes on there"
+                typer.echo(said, err=True)
+            raise
         shutil.rmtree(folder, ignore_errors=True)
 
 
