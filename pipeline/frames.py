@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from pipeline.detectors.bundle import QualityLimits
+from pipeline.detectors.bundle import BundleInfo, QualityLimits
 from pipeline.events import DeadReason, Doubt, Frame, to_ms
 from pipeline.topics import MAX_FRAME_BYTES
 from pipeline.torn.jpeg import hold_back, is_torn
@@ -163,6 +163,12 @@ def doubts_of_facts(frame: Frame, arrived_ms: int, limits: TimingLimits) -> list
     if frame.repeats >= limits.frozen_after:
         found.append(Doubt.FROZEN)
     return found
+
+
+def doubts_of_picture(pixels: NDArray[np.uint8], info: BundleInfo) -> list[Doubt]:
+    """What speaks against a bundle judging this frame, (H, W) or (H, W, 3): its size, and what the picture says."""
+    fits = info.input.accepts(*pixels.shape[:2])
+    return [*([] if fits else [Doubt.WRONG_SIZE]), *doubts_of_pixels(to_gray(pixels), info.calibration.quality)]
 
 
 def doubts_of_pixels(gray: NDArray[np.uint8], limits: QualityLimits) -> list[Doubt]:

@@ -21,10 +21,9 @@ from pipeline.events import (
     Frame,
     KafkaPosition,
     Score,
-    Verdict,
     now,
 )
-from pipeline.frames import DOUBTS_OF_FACTS, FrameError, decode, doubts_of_facts, doubts_of_pixels, to_gray
+from pipeline.frames import DOUBTS_OF_FACTS, FrameError, decode, doubts_of_facts, doubts_of_picture
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapEntry, map_key, thumbnail
 from pipeline.replica.colours import Colours
@@ -34,6 +33,7 @@ from pipeline.replica.recipes import Catalog, LoadedRecipe
 from pipeline.replica.shadow import Look, Shadows
 from pipeline.replica.sightings import Sightings
 from pipeline.tracing import child
+from pipeline.verdicts import verdict_of
 
 _DETAIL_CHARACTERS = 2000
 
@@ -162,10 +162,7 @@ class Scorer:
         frame, info = opened.frame, opened.recipe.detector.info
         value = None if prediction is None else float(prediction.scores[0])
         threshold = info.calibration.threshold
-        if opened.doubts or value is None:
-            verdict = Verdict.NOT_DECIDABLE
-        else:
-            verdict = Verdict.NOT_OK if value >= threshold else Verdict.OK
+        verdict = verdict_of(value, threshold, opened.doubts)
         key = map_key(frame.frame_id, info.model_hash)
         record = opened.record
         position = KafkaPosition(topic=record.topic, partition=record.partition, offset=record.offset)
@@ -227,10 +224,7 @@ def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:
         pixels = decode(record.value, info.input.mode)
     except FrameError as error:
         return Dead(record, error.reason, str(error))
-    doubts = doubts_of_facts(frame, record.timestamp_ms, recipe.recipe.timing)
-    if not info.input.accepts(*pixels.shape[:2]):
-        doubts.append(Doubt.WRONG_SIZE)
-    doubts += doubts_of_pixels(to_gray(pixels), info.calibration.quality)
+    doubts = doubts_of_facts(frame, record.timestamp_ms, recipe.recipe.timing) + doubts_of_picture(pixels, info)
     picture = thumbnail(pixels)
     return _Opened(record, frame, recipe, pixels, picture, tuple(doubts), (time.perf_counter() - begun) * 1000)
 

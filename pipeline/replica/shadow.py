@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detectors.base import Detector
-from pipeline.events import Doubt, ShadowScore, ShadowSkip, Verdict
-from pipeline.frames import doubts_of_pixels, to_gray
+from pipeline.events import Doubt, ShadowScore, ShadowSkip
+from pipeline.frames import doubts_of_picture
 from pipeline.replica.recipes import LoadedShadow
+from pipeline.verdicts import verdict_of
 
 log = logging.getLogger("ray.serve")
 
@@ -123,22 +124,14 @@ def _judge_all(looks: Sequence[Look]) -> list[ShadowScore]:
 
 
 def _judge(look: Look, detector: Detector, score: float | None) -> ShadowScore:
-    calibration = detector.info.calibration
-    doubts = (
-        *look.doubts,
-        *([Doubt.WRONG_SIZE] if score is None else []),
-        *doubts_of_pixels(to_gray(look.pixels), calibration.quality),
-    )
-    if doubts or score is None:
-        verdict = Verdict.NOT_DECIDABLE
-    else:
-        verdict = Verdict.NOT_OK if score >= calibration.threshold else Verdict.OK
+    threshold = detector.info.calibration.threshold
+    doubts = (*look.doubts, *doubts_of_picture(look.pixels, detector.info))
     return ShadowScore(
         bundle=look.shadow.bundle,
-        verdict=verdict,
+        verdict=verdict_of(score, threshold, doubts),
         doubts=doubts,
         score=score,
-        threshold=calibration.threshold,
+        threshold=threshold,
         model=look.shadow.model,
     )
 

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.detectors.base import Detector, Prediction
 from pipeline.events import Doubt, ModelRef, Verdict
-from pipeline.frames import decode, doubts_of_pixels, to_gray
+from pipeline.frames import decode, doubts_of_picture
 from pipeline.maps import encode_map
 from pipeline.replica.recipes import LoadedRecipe
+from pipeline.verdicts import verdict_of
 
 
 class SingleScore(BaseModel):
@@ -44,14 +45,10 @@ class Judged:
 def judge(pixels: NDArray[np.uint8], detector: Detector) -> Judged:
     """(H, W[, 3]) → the verdict that the stream would give, but for doubts about clocks and hung cameras."""
     info = detector.info
-    doubts = doubts_of_pixels(to_gray(pixels), info.calibration.quality)
-    if not info.input.accepts(*pixels.shape[:2]):
-        return Judged(Verdict.NOT_DECIDABLE, (*doubts, Doubt.WRONG_SIZE), None)
-    found = detector.predict(pixels[np.newaxis])
-    if doubts:
-        return Judged(Verdict.NOT_DECIDABLE, tuple(doubts), found)
-    verdict = Verdict.NOT_OK if found.scores[0] >= info.calibration.threshold else Verdict.OK
-    return Judged(verdict, (), found)
+    doubts = tuple(doubts_of_picture(pixels, info))
+    found = None if Doubt.WRONG_SIZE in doubts else detector.predict(pixels[np.newaxis])
+    score = None if found is None else float(found.scores[0])
+    return Judged(verdict_of(score, info.calibration.threshold, doubts), doubts, found)
 
 
 def score_image(value: bytes, recipe: LoadedRecipe) -> SingleScore:

@@ -19,11 +19,14 @@ from pipeline.detectors.bundle import save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.events import DeadReason, Doubt, Verdict, now
+from pipeline.frames import decode
 from pipeline.kafka.records import Incoming
 from pipeline.replica.inspection import DeadShare, TooManyDeadError
 from pipeline.replica.known_good import ModelFailedError
 from pipeline.replica.recipes import Catalog, LoadedRecipe, Recipe, load_catalog
+from pipeline.replica.single import judge
 from pipeline.scoring import Dead, Scored, Scorer
+from pipeline.verdicts import verdict_of
 
 pytestmark = pytest.mark.unit
 
@@ -305,3 +308,25 @@ def test_a_recipe_is_for_its_own_cameras(catalog: Catalog) -> None:
 def test_the_detector_is_of_the_registry(tmp_path: Path) -> None:
     make_null_bundle(tmp_path, 8, 8)
     assert load_detector(tmp_path).info.method == "null"
+
+
+def test_one_image_has_the_doubts_that_the_stream_has(scorer: Scorer, tmp_path: Path) -> None:
+    info = make_null_bundle(tmp_path, 32, 32)
+    quality = info.calibration.quality.model_copy(update={"bright_above": 100.0})
+    save_bundle(
+        tmp_path, info.model_copy(update={"calibration": info.calibration.model_copy(update={"quality": quality})}), {}
+    )
+    record = incoming(frame(0), picture(220, size=(48, 32), seed=0))
+    (streamed,) = scorer.score(
+        [record], load_catalog({"null": Recipe(bundle=str(tmp_path), cameras=("cam-*",))})
+    ).scores
+    alone = judge(decode(record.value, "gray"), load_detector(tmp_path))
+    assert (alone.verdict, alone.doubts) == (streamed.verdict, streamed.doubts)
+    assert alone.doubts == (Doubt.WRONG_SIZE, Doubt.BRIGHT)
+
+
+def test_a_score_at_the_threshold_is_not_ok_and_a_doubt_outweighs_it() -> None:
+    assert verdict_of(2.0, 2.0) is Verdict.NOT_OK
+    assert verdict_of(1.99, 2.0) is Verdict.OK
+    assert verdict_of(3.0, 2.0, (Doubt.DARK,)) is Verdict.NOT_DECIDABLE
+    assert verdict_of(None, 2.0) is Verdict.NOT_DECIDABLE

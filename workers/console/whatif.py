@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.events import Score, Verdict
+from pipeline.verdicts import verdict_of
 from workers.alerting.core.window import Window, add_part, count_bad
 
 
@@ -75,7 +76,7 @@ def try_threshold(shots: Sequence[Shot], threshold: float, k: int, n: int) -> Tr
         if one.score is None or one.verdict is Verdict.NOT_DECIDABLE:
             continue
         judged += 1
-        verdict = Verdict.NOT_OK if one.score >= threshold else Verdict.OK
+        verdict = verdict_of(one.score, threshold)
         bad += verdict is Verdict.NOT_OK
         # Only what the window looks at: building a whole Score for each of many thousands takes ten times as long.
         seen: dict[str, Any] = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.events import Action, AlarmKind, LineCommand, Score, ShadowScore, Verdict
+from pipeline.verdicts import verdict_of
 from workers.alerting.core import effects, triggers
 from workers.alerting.core.effects import Trigger
 from workers.alerting.core.state import Camera, LineState, Trial
@@ -113,8 +114,7 @@ def _opinions(score: Score, policy: LinePolicy) -> Iterator[_Opinion]:
 def _at(score: Score, threshold: float) -> Score:
     if score.score is None or score.verdict is Verdict.NOT_DECIDABLE:
         return score
-    verdict = Verdict.NOT_OK if score.score >= threshold else Verdict.OK
-    return score.model_copy(update={"verdict": verdict, "threshold": threshold})
+    return score.model_copy(update={"verdict": verdict_of(score.score, threshold), "threshold": threshold})
 
 
 def _as_shadow(score: Score, shadow: ShadowScore) -> Score | None:
