@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TextIO
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
     """UTF-8, written beside the file and put into its place at the end. What a file name holds that is no text is
-    written as an escape. Raises OSError that names the draft, of a full disk for instance; what stood there stays."""
+    written as an escape. mode: the new file's, less the process' umask. Raises OSError that names the draft, of a full
+    disk for instance; what stood there stays."""
     draft = draft_of(path)
     try:
-        with naming(draft):
-            draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        with naming(draft), open(draft, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
         _give_name(draft, path)
     except OSError:
         draft.unlink(missing_ok=True)

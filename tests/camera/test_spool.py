@@ -79,6 +79,23 @@ def test_segments_are_deleted_only_after_the_state_says_so(tmp_path: Path, parce
     spool.close()
 
 
+def test_the_states_name_is_on_the_disk_before_segments_are_deleted(
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut the state before would miss them, and count their frames as lost."""
+    spool = Spool(tmp_path, ROOMY)
+    spool.append(parcel(0))
+    spool.read()
+    spool.release()
+    before = [tmp_path / "lock", *segments(tmp_path), tmp_path / "state.json"]
+    there: dict[int, list[Path]] = {}
+    monkeypatch.setattr(os, "fsync", lambda opened: there.update({os.fstat(opened).st_ino: sorted(tmp_path.iterdir())}))
+    spool.checkpoint({})
+    assert there[tmp_path.stat().st_ino] == sorted(before)
+    assert segments(tmp_path) == []
+    spool.close()
+
+
 def test_new_frames_queue_behind_those_of_a_former_process(tmp_path: Path, parcel: MakeParcel) -> None:
     former = Spool(tmp_path, ROOMY)
     former.append(parcel(7))

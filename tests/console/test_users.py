@@ -1,6 +1,9 @@
 import errno
+import os
 import stat
 from pathlib import Path
+from threading import Thread
+from unittest.mock import Mock
 
 import pytest
 from argon2 import PasswordHasher
@@ -194,13 +197,34 @@ def test_a_whole_shift_may_log_in_from_one_address() -> None:
         limits.succeeded(f"user-{number}", "terminal")
 
 
+def test_users_outlast_a_power_cut_and_a_disk_that_fails(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda opened: synced.append(os.fstat(opened).st_ino))
+        users.add("grace", Role.VIEWER, PASSWORD)
+    assert synced == [users.path.stat().st_ino, users.path.parent.stat().st_ino]
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(UsersError, match="Input/output"):
+        users.remove("grace")
+    assert list(users.path.parent.iterdir()) == [users.path], "a draft is left"
+    assert set(users.all) == {"ada", "grace"}
+
+
+def test_passwords_that_are_changed_at_once_are_all_changed(users: Users) -> None:
+    names = [f"user-{number}" for number in range(12)]
+    adding = [Thread(target=users.add, args=(name, Role.VIEWER, PASSWORD)) for name in names]
+    for one in adding:
+        one.start()
+    for one in adding:
+        one.join()
+    assert set(users.all) == {"ada", *names}
+
+
 def test_a_users_file_that_is_mounted_read_only_is_changed_where_it_is_kept(
     users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: object) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr("tempfile.mkstemp", refuse)  # as the folder of a mounted Secret does
+    refused = OSError(errno.EROFS, "Read-only file system")  # as the folder of a mounted Secret does
+    monkeypatch.setattr("workers.console.users.write_whole", Mock(side_effect=refused))
     with pytest.raises(UsersError, match="change users where it is kept"):
         users.change_password("ada", PASSWORD + "2")
     assert users.check("ada", PASSWORD)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import AndonError
+from pipeline.files.durable import write_whole
 from workers.alerting.core.lifecycle import ANDON
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
@@ -84,6 +83,7 @@ class Users:
         self.path = path
         self._hasher = hasher or PasswordHasher()
         self._hashing = BoundedSemaphore(_AT_ONCE)
+        self._writing = Lock()
         self._read: tuple[tuple[int, int, int] | None, _File] = (None, _File())
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
 
@@ -129,7 +129,8 @@ class Users:
             raise UsersError(f"there is a user {name!r} already; --replace gives a new role and password")
         with self._turn():
             hashed = self._hasher.hash(password)
-        self._write({**self.all, name: User(role=role, password=hashed, must_change=must_change)})
+        with self._writing:
+            self._write({**self.all, name: User(role=role, password=hashed, must_change=must_change)})
 
     def change_password(self, name: str, password: str) -> None:
         user = self.find(name)
@@ -140,7 +141,8 @@ class Users:
     def remove(self, name: str) -> None:
         if name not in self.all:
             raise UsersError(f"there is no user {name!r}")
-        self._write({other: user for other, user in self.all.items() if other != name})
+        with self._writing:
+            self._write({other: user for other, user in self.all.items() if other != name})
 
     def bootstrap(self) -> OneTime | None:
         """Where nobody can log in yet: an engineer with a password for one login."""
@@ -160,13 +162,10 @@ class Users:
             self._hashing.release()
 
     def _write(self, users: Mapping[str, User]) -> None:
-        """By rename: a reader sees the old file or the new one. For its owner alone."""
+        """A reader sees the old file or the new one. For its owner alone."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=".users-")  # made with mode 0600
-            with os.fdopen(handle, "wb") as file:
-                file.write(_File(users=users).model_dump_json(indent=2).encode() + b"\n")
-            os.replace(draft, self.path)
+            write_whole(self.path, _File(users=users).model_dump_json(indent=2) + "\n", mode=0o600)
         except OSError as error:
             # A mounted Secret, for instance: it is changed where it comes from.
             raise UsersError(

@@ -1,7 +1,6 @@
 """What the spool remembers beside the frames: how far Kafka has acknowledged, and every boot's tally."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import AndonError
 from pipeline.events import BootEnd
+from pipeline.files.durable import write_whole
 from workers.camera.ledger import Tally
 from workers.camera.parcel import Owner
 
@@ -59,12 +59,7 @@ def save_state(folder: Path, position: Position, tallies: Mapping[Owner, Tally])
         )
         for owner, tally in tallies.items()
     ]
-    fresh = folder / f"{_FILE}.new"
-    with fresh.open("wb") as file:
-        file.write(_State(position=position, boots=boots).model_dump_json().encode())
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(folder / _FILE)
+    write_whole(folder / _FILE, _State(position=position, boots=boots).model_dump_json())
 
 
 def load_state(folder: Path) -> tuple[Position, dict[Owner, Tally]]:
