@@ -316,6 +316,15 @@ class AlarmState(StrEnum):
     SHELVED = "SHELVED"
     SUPPRESSED = "SUPPRESSED"
 
+    @property
+    def active(self) -> bool:
+        """Whether its cause is there now."""
+        return self in (AlarmState.UNACK_ACTIVE, AlarmState.ACK_ACTIVE)
+
+    @property
+    def unacknowledged(self) -> bool:
+        return self in (AlarmState.UNACK_ACTIVE, AlarmState.UNACK_RTN, AlarmState.UNACK_LATCHED)
+
 
 class AlarmKind(StrEnum):
     DEFECTS = "defects"
@@ -387,6 +396,11 @@ class Alarm(_Contract):
     model: ModelRef | None
     traceparent: str | None = None
     """Of the decision to raise it, where one frame led to it."""
+
+    @property
+    def underneath(self) -> AlarmState:
+        """How it stands but for what hides it: never SHELVED, never SUPPRESSED."""
+        return self.beneath or self.state
 
 
 class Action(StrEnum):

@@ -14,7 +14,6 @@ from workers.console.gauges import Gauges
 from workers.console.memory import LineMemory, by_number
 from workers.console.tiles import Tile, TileState
 
-UNACKNOWLEDGED = frozenset({AlarmState.UNACK_ACTIVE, AlarmState.UNACK_RTN, AlarmState.UNACK_LATCHED})
 _HIDDEN = frozenset({AlarmState.SHELVED, AlarmState.SUPPRESSED})
 _OF_ONE_CAMERA = frozenset({AlarmKind.CAMERA_SILENT, AlarmKind.DRIFT})
 SILENT_AFTER_S = 30.0
@@ -37,7 +36,6 @@ _RANK = (
 
 CONFIRMED = frozenset({Outcome.ACCEPTED, Outcome.DUPLICATE})
 """What a PLC answers once the line stands as asked."""
-_ACTIVE = frozenset({AlarmState.UNACK_ACTIVE, AlarmState.ACK_ACTIVE})
 
 
 class Mood(StrEnum):
@@ -144,8 +142,8 @@ def look(
         groups=_grouped(alarms),
         lights=lights,
         modes=_modes(line, alarms, policy),
-        acknowledge=any((alarm.beneath or alarm.state) in UNACKNOWLEDGED for alarm in alarms),
-        reset=bool(latched) and all((alarm.beneath or alarm.state) not in UNACKNOWLEDGED for alarm in latched),
+        acknowledge=any(alarm.underneath.unacknowledged for alarm in alarms),
+        reset=bool(latched) and all(not alarm.underneath.unacknowledged for alarm in latched),
         causes=causes or {},
     )
 
@@ -155,7 +153,7 @@ def _why_unwatched(alarms: Sequence[Alarm], tiles: Sequence[Tile], lights: Seque
     its cameras have all ended in good order, and where a person has put that very alarm aside."""
     if tiles and all(tile.state is TileState.ENDED for tile in tiles):
         return ""
-    if any(alarm.kind is AlarmKind.CAMERA_SILENT and (alarm.beneath or alarm.state) in _ACTIVE for alarm in alarms):
+    if any(alarm.kind is AlarmKind.CAMERA_SILENT and alarm.underneath.active for alarm in alarms):
         return ""
     bad = {light.name: light.words for light in lights if light.lamp is Lamp.BAD}
     return bad.get("Judging") or bad.get("Heartbeat", "")
@@ -195,7 +193,7 @@ def _proof(line: LineMemory, policy: LinePolicy | None, alarms: Sequence[Alarm],
     if command is None:
         return ""
     if reply is not None:
-        lost = any(alarm.kind is AlarmKind.PLC and (alarm.beneath or alarm.state) in _ACTIVE for alarm in alarms)
+        lost = any(alarm.kind is AlarmKind.PLC and alarm.underneath.active for alarm in alarms)
         unknown = lost and reply.outcome in CONFIRMED and line.level is not None
         return _reply_words(reply) + ("; NOT KNOWN NOW, since its PLC is at fault. Look at the line" if unknown else "")
     if policy is not None and policy.actuator is None:
@@ -226,7 +224,7 @@ def _lights(
     line: LineMemory, alarms: Sequence[Alarm], tiles: Sequence[Tile], policy: LinePolicy | None, gauges: Gauges,
     now: datetime, reading_fault: str | None, causes: Mapping[UUID, str],
 ) -> tuple[Light, ...]:  # fmt: skip
-    active = [alarm for alarm in alarms if (alarm.beneath or alarm.state) in _ACTIVE]
+    active = [alarm for alarm in alarms if alarm.underneath.active]
     kinds = {alarm.kind: causes.get(alarm.alarm_id, alarm.reason) for alarm in active}
     if AlarmKind.PLC in kinds:
         link = Light("PLC link", Lamp.BAD, kinds[AlarmKind.PLC])

@@ -13,7 +13,7 @@ from pipeline.events import now
 from workers.alerting.policy import LinePolicy
 from workers.console import lines, tiles
 from workers.console.gauges import GaugeReader
-from workers.console.lines import LOUDEST_FIRST, UNACKNOWLEDGED, LineView
+from workers.console.lines import LOUDEST_FIRST, LineView
 from workers.console.memory import Memory, by_number
 from workers.console.reader import Reader
 from workers.console.tiles import Tile
@@ -112,7 +112,7 @@ class Live:
             at=at,
             tiles=found,
             lines=views,
-            unacknowledged=sum(alarm.state in UNACKNOWLEDGED for alarm in standing),
+            unacknowledged=sum(alarm.state.unacknowledged for alarm in standing),
             alarm_changes=memory.alarm_changes,
             fault=self._reader.fault or self._reader.standing_fault or self._reader.behind,
             untold=memory.untold,

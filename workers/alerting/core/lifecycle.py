@@ -33,7 +33,6 @@ _ACKNOWLEDGED = {
     AlarmState.UNACK_LATCHED: AlarmState.ACK_LATCHED,
     AlarmState.UNACK_RTN: AlarmState.NORMAL,
 }
-_UNACKNOWLEDGED = frozenset({AlarmState.UNACK_ACTIVE, AlarmState.UNACK_RTN, AlarmState.UNACK_LATCHED})
 
 
 class ActRefusedError(ValueError):
@@ -68,11 +67,11 @@ class Life:
 
     @property
     def unacknowledged(self) -> bool:
-        return self.state in _UNACKNOWLEDGED
+        return self.state.unacknowledged
 
     @property
     def active(self) -> bool:
-        return self.state in (AlarmState.UNACK_ACTIVE, AlarmState.ACK_ACTIVE)
+        return self.state.active
 
     @property
     def over(self) -> bool:

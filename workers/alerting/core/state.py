@@ -142,7 +142,7 @@ class Standing(_Stored):
     @property
     def life(self) -> Life:
         alarm = self.alarm
-        return Life(alarm.beneath or alarm.state, alarm.latching, alarm.shelved_until, self.suppressed)
+        return Life(alarm.underneath, alarm.latching, alarm.shelved_until, self.suppressed)
 
 
 class Episode(_Stored):

@@ -9,7 +9,6 @@ from fastapi.responses import Response
 
 from pipeline.events import Alarm, AlarmKind, AlarmState
 from workers.console.desk import Desk
-from workers.console.lines import UNACKNOWLEDGED
 from workers.console.pages.common import Refused, Someone, TheDesk, page
 
 router = APIRouter()
@@ -36,7 +35,6 @@ def alarms(
         kind=kind,
         lines=desk.memory.lines(),
         kinds=list(AlarmKind),
-        unacknowledged=UNACKNOWLEDGED,
         causes=desk.memory.causes(),
     )
 
@@ -55,7 +53,6 @@ def one(request: Request, who: Someone, desk: TheDesk, alarm_id: uuid.UUID) -> R
         cause=desk.memory.causes().get(alarm_id, alarm.reason),
         history=history,
         episode=episode,
-        unacknowledged=UNACKNOWLEDGED,
     )
 
 
@@ -65,10 +62,10 @@ def _found(desk: Desk, show: str, line: str, kind: str) -> list[Alarm]:
         case "all":
             wanted = desk.memory.alarms()
         case "unacknowledged":
-            wanted = [alarm for alarm in desk.memory.standing() if alarm.state in UNACKNOWLEDGED]
+            wanted = [alarm for alarm in desk.memory.standing() if alarm.state.unacknowledged]
         case "shelved":
             wanted = [alarm for alarm in desk.memory.standing() if alarm.state is AlarmState.SHELVED]
         case _:
             wanted = desk.memory.standing()
     kept = [alarm for alarm in wanted if line in ("", alarm.line_id) and kind in ("", alarm.kind.value)]
-    return sorted(kept, key=lambda alarm: (alarm.state not in UNACKNOWLEDGED, -alarm.changed_at.timestamp()))
+    return sorted(kept, key=lambda alarm: (not alarm.state.unacknowledged, -alarm.changed_at.timestamp()))
