@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from pipeline.detectors.bundle import read_info
+from workers.alerting.policy import MAX_WINDOW
 from workers.console.desk import Desk
 from workers.console.pages.common import (
     Engineer,
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 
 HOURS = (1.0, 2.0, 8.0, 24.0)
 DEFAULT_K_N = (3, 8)
-MAX_N = 100
 _STOPS_SHOWN = 30
 _threads = CapacityLimiter(8)
 """Each may wait for Kafka, one after the other, and so does every page that somebody loads again meanwhile."""
@@ -67,6 +67,7 @@ def model(
         line=line,
         hours=hours,
         hours_offered=HOURS,
+        max_window=MAX_WINDOW,
         chosen=chosen,
         models=newest,
         history=history,
@@ -131,7 +132,7 @@ def _hours(hours: float) -> float:
 def _k_n(desk: Desk, line: str, k: int | None, n: int | None) -> tuple[int, int]:
     policy = desk.options.policy(line)
     own = (policy.k, policy.n) if policy else DEFAULT_K_N
-    n = min(MAX_N, max(1, n if n is not None else own[1]))
+    n = min(MAX_WINDOW, max(1, n if n is not None else own[1]))
     return min(n, max(1, k if k is not None else own[0])), n
 
 
