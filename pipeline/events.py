@@ -483,13 +483,16 @@ class CommandReply(_Contract):
     traceparent: str | None = None
 
 
+PersonsAct = Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE]
+
+
 class Operation(_Contract):
     """An act that a person asks for. The alerting worker that holds the line carries it out."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     operation_id: uuid.UUID
     line_id: Name
-    act: Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE]
+    act: PersonsAct
     alarm_id: uuid.UUID | None = None
     """Only this alarm; by default all of the line that the act can move."""
     actor: str = Field(min_length=1, max_length=128, pattern=r"\S")

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from pipeline.events import (
     Act,
@@ -18,6 +18,7 @@ from pipeline.events import (
     LineCommand,
     ModelRef,
     Operation,
+    PersonsAct,
     Score,
     Verdict,
     to_ms,
@@ -68,7 +69,7 @@ def score(
 
 
 def operation(
-    act: Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE],
+    act: PersonsAct,
     *,
     actor: str = "ada",
     line: str = "line-1",

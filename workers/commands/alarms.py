@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.events import Act
+    from pipeline.events import PersonsAct
 
 alarms = typer.Typer(name="alarms", help="See, acknowledge, reset and shelve alarms.", no_args_is_help=True)
 
@@ -121,7 +121,7 @@ def unshelve(line: Line, actor: Actor = None, reason: Reason = "", kind: Kind = 
 
 def _ask(
     line: str,
-    act: Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE],
+    act: PersonsAct,
     actor: str | None,
     reason: str,
     timeout_s: float,

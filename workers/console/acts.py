@@ -8,33 +8,21 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
+from typing import get_args
 
-from pydantic import ValidationError
-
-from pipeline.errors import AndonError
-from pipeline.events import Act, Operation
-from pipeline.kafka.publisher import Publisher, PublishError
+from pipeline.events import Operation, PersonsAct
+from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
+from workers.alerting.people.asking import NotAskedError, in_words
 from workers.console.identity import Identity
 from workers.console.memory import Memory, Outcome
 
-PersonsAct = Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE]
-PERSONS_ACTS: dict[str, PersonsAct] = {
-    "acknowledge": Act.ACKNOWLEDGE,
-    "reset": Act.RESET,
-    "shelve": Act.SHELVE,
-    "unshelve": Act.UNSHELVE,
-}
+PERSONS_ACTS: dict[str, PersonsAct] = {act.value: act for act in get_args(PersonsAct)}
 PUBLISH_TIMEOUT_S = 10.0
 ANSWER_S = 4.0
 """So long an act waits for its outcome before the page goes on without it."""
 _REMEMBERED = 2000
-
-
-class ActError(AndonError):
-    """Nothing was asked. The message says why."""
 
 
 class Acts:
@@ -62,10 +50,10 @@ class Acts:
         """`shown_at`: when the person saw how things stood; an alarm that came later is not meant.
 
         Publishes an Operation and waits for the broker. The same id twice (a double click, a page sent again) is
-        asked once. Raises ActError."""
+        asked once. Raises NotAskedError."""
         if not reason.strip():
-            raise ActError("say why: the reason is kept with the alarm")
-        try:
+            raise NotAskedError("say why: the reason is kept with the alarm")
+        with in_words():
             operation = Operation(
                 operation_id=operation_id,
                 line_id=line_id,
@@ -77,22 +65,20 @@ class Acts:
                 shelve_for_s=shelve_for_s,
                 asked_at=shown_at,
             )
-        except ValidationError as error:
-            raise ActError("; ".join(fault["msg"] for fault in error.errors(include_url=False))) from error
         with self._lock:
             if operation_id in self._asked:
                 return
             self._asked[operation_id] = None
             while len(self._asked) > _REMEMBERED:
                 self._asked.popitem(last=False)
+        record = Outgoing(self._topic, line_id.encode(), operation.to_json())
         try:
-            self._publisher.publish(
-                [Outgoing(self._topic, line_id.encode(), operation.to_json())], timeout_s=PUBLISH_TIMEOUT_S
-            )
-        except PublishError as error:
+            with in_words():
+                self._publisher.publish([record], timeout_s=PUBLISH_TIMEOUT_S)
+        except NotAskedError:
             with self._lock:
                 self._asked.pop(operation_id, None)
-            raise ActError(f"Kafka did not take the request, so try again: {error}") from error
+            raise
 
     def await_outcome(
         self, operation_id: uuid.UUID, timeout_s: float = ANSWER_S, sleep: Callable[[float], None] = time.sleep

@@ -44,7 +44,8 @@ AUDIT = 2000
 DEAD = 300
 OUTCOMES = 1000
 _GO_ON = frozenset({AlarmKind.PLC, AlarmKind.NOT_STOPPED})
-CLOCKS_MAY_DIFFER = timedelta(minutes=1)
+"""Kinds whose fault may turn into another while they stand."""
+_BEHIND = timedelta(minutes=1)
 """A frame of a clock that is further behind is late, and not inspected."""
 
 STATE_WORDS = {
@@ -412,7 +413,7 @@ def _goes_over(command: LineCommand, known: LineCommand) -> bool:
 
 def _heard_at(beat: Heartbeat, arrived_at: datetime) -> datetime:
     """What has lain in Kafka proves no life; a clock that is a little behind is no sign of death."""
-    return beat.sent_at if arrived_at - beat.sent_at > CLOCKS_MAY_DIFFER else arrived_at
+    return beat.sent_at if arrived_at - beat.sent_at > _BEHIND else arrived_at
 
 
 def _forget_oldest(alarms: OrderedDict[UUID, AlarmMemory]) -> None:

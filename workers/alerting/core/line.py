@@ -1,22 +1,19 @@
 """The pure core: one line's state, one record, and what follows from it. No clock, no Kafka."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from pipeline.events import AlarmKind, LineCommand, Operation, Score, from_ms
 from workers.alerting.core import candidates, drift, effects, register, triggers
 from workers.alerting.core.effects import Effect, Trigger
-from workers.alerting.core.operations import carry_out
+from workers.alerting.core.operations import CLOCKS_MAY_DIFFER, carry_out
 from workers.alerting.core.outbox import without_void
 from workers.alerting.core.register import Changed
 from workers.alerting.core.state import Camera, Episode, LineState
 from workers.alerting.core.stops import decide
 from workers.alerting.core.window import add_frame, add_part
 from workers.alerting.policy import LinePolicy
-
-CLOCKS_MAY_DIFFER = timedelta(minutes=1)
-"""Who asks takes the time of an alarm's clock where that is ahead of theirs, by no more than this."""
 
 
 class Skip(StrEnum):

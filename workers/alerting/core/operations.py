@@ -15,6 +15,8 @@ from workers.alerting.core.state import LineState, Standing
 RESET_VALID = timedelta(minutes=5)
 """A reset that waited longer, since no worker was running say, is of a line that nobody has looked at since. Long
 enough for clocks that differ."""
+CLOCKS_MAY_DIFFER = timedelta(minutes=1)
+"""Who asks takes the time of an alarm's clock where that is ahead of theirs, by no more than this."""
 
 
 def carry_out(state: LineState, operation: Operation, now: datetime) -> Changed:

@@ -3,28 +3,38 @@
 import getpass
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import datetime
 
 from pydantic import ValidationError
 
 from pipeline.errors import AndonError
-from pipeline.events import Act, Alarm, ContractError, Operation, now
+from pipeline.events import Act, Alarm, ContractError, Operation, PersonsAct, now
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
+from workers.alerting.core.operations import CLOCKS_MAY_DIFFER
 from workers.alerting.recovery import StoredLine, read_states
 
 POLL_S = 0.2
-CLOCKS_MAY_DIFFER = timedelta(minutes=1)
 
 
 class NotAskedError(AndonError):
     """Nothing was asked. The message says why."""
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """An Operation that can't be, or that Kafka did not take, is a NotAskedError."""
+    try:
+        yield
+    except ValidationError as error:
+        raise NotAskedError("; ".join(fault["msg"] for fault in error.errors(include_url=False))) from error
+    except PublishError as error:
+        raise NotAskedError(f"Kafka did not take the request, so try again: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Answer:
 def ask(
     settings: Settings,
     line_id: str,
-    act: Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE],
+    act: PersonsAct,
     *,
     actor: str,
     reason: str,
@@ -63,7 +73,7 @@ def ask(
         )
     if kind is not None:
         alarm_id = _alarm_of(line, kind)
-    try:
+    with in_words():
         operation = Operation(
             operation_id=uuid.uuid4(),
             line_id=line_id,
@@ -74,9 +84,7 @@ def ask(
             shelve_for_s=shelve_for_s,
             asked_at=_shown_at(line),
         )
-    except ValidationError as error:
-        raise NotAskedError("; ".join(fault["msg"] for fault in error.errors(include_url=False))) from error
-    _publish(settings, operation, timeout_s)
+        _publish(settings, operation, timeout_s)
     changes: list[Alarm] = []
     while not changes and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
@@ -115,8 +123,6 @@ def _publish(settings: Settings, operation: Operation, timeout_s: float) -> None
     try:
         topic = settings.topics.operations.name
         publisher.publish([Outgoing(topic, operation.line_id.encode(), operation.to_json())], timeout_s=timeout_s)
-    except PublishError as error:
-        raise NotAskedError(f"Kafka did not take the request, so try again: {error}") from error
     finally:
         publisher.close(flush_timeout_s=1)
 

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from pipeline.events import from_ms, now, to_ms
+from workers.alerting.core.operations import CLOCKS_MAY_DIFFER
 from workers.console.acts import PERSONS_ACTS
-from workers.console.memory import CLOCKS_MAY_DIFFER
 from workers.console.pages.common import (
     Form,
     Operator,
