@@ -201,10 +201,12 @@ class MapStore:
         )
 
     def keys_of(self, frame_id: str) -> list[str]:
-        """The keys of a frame, one for each model that scored it. A scan: for people, not for the stream."""
+        """The keys of a frame, one for each model that scored it, the newest last. A scan: for people, not for the
+        stream."""
         own = map_key(_PATTERN.sub(r"\\\g<0>", frame_id), "*")
         try:
-            return sorted(key.decode() for key in self._redis.scan_iter(match=own, count=1000))
+            keys = set(self._redis.scan_iter(match=own, count=1000))
+            return [key.decode() for key in sorted(keys, key=self._redis.pttl)]
         except redis.RedisError as error:
             raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
 

@@ -41,6 +41,7 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
     """
     wanted = list(wanted)
     with _Admin(settings) as admin:
+        there = set(admin.list_topics())
         missing = {
             topic.name: {
                 "num_partitions": topic.partitions,
@@ -48,7 +49,7 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
                 "configs": topic.config,
             }
             for topic in wanted
-            if topic.name not in set(admin.list_topics())
+            if topic.name not in there
         }
         if missing:
             # The client's own error would tell request and answer in full: of ten topics, 10 kB.

@@ -388,7 +388,9 @@ class ConsumerLoop(Generic[Result]):
 
     def _keep_lease(self, consumer: KafkaConsumer) -> bool:
         """A commit is a request that the broker takes from a living member only; this one repeats the last. False where
-        it says that we are none."""
+        it says that we are none. Getting ready, which may take minutes where Kafka is slow, asks for it again and
+        again: a loop that does has not stopped."""
+        self.state.turned()
         lease = self._options.lease
         if lease and lease.due:
             try:

@@ -37,6 +37,7 @@ from workers.console.lines import Lamp, Mood
 from workers.console.live import Live
 from workers.console.memory import MAX_CAMERAS, SCORES_PER_CAMERA, Memory
 from workers.console.pages.events import drawn_lines
+from workers.console.pages.health import Running
 from workers.console.tiles import TileState, bar_share, tile
 
 pytestmark = pytest.mark.unit
@@ -247,6 +248,19 @@ def test_the_boot_that_runs_is_not_forgotten_for_its_earlier_clock() -> None:
     assert camera
     assert camera.beat
     assert (camera.beat.boot_id, camera.scored["b1"], len(camera.beats)) == ("b1", 1, 4)
+
+
+def test_dead_letters_of_a_boot_before_hide_no_frame_of_this_one() -> None:
+    """After a camera's restart "in flight" was too low by all that had died before it."""
+    memory = memory_of(score(0), beat(captured=9))
+    for offset, boot in enumerate((b"b-before", b"b-before", BOOT.encode())):
+        headers = (("camera_id", b"cam-1"), ("boot_id", boot), ("dead.reason", b"undecodable"))
+        memory.read(Incoming(TOPICS.frames_dead.name, 0, offset, 0, b"cam-1", b"?", headers))
+    camera = memory.camera("cam-1")
+    assert camera
+    assert camera.beat
+    shown = Running.of(camera, camera.beat)
+    assert (shown.dead, shown.in_flight) == ({"undecodable": 1}, 7)
 
 
 def test_the_bar_has_its_threshold_in_the_middle() -> None:

@@ -1,5 +1,8 @@
 """Where maps are kept, against a real server."""
 
+import dataclasses
+import time
+
 import numpy as np
 import pytest
 import redis
@@ -97,3 +100,13 @@ def test_tls_that_fails_is_told_with_where_to_look(own_redis: Valkey) -> None:
 def test_an_option_that_there_is_not_is_named() -> None:
     with pytest.raises(MapStoreError, match=r"REDIS_URL has an option that there is not: .*'ssl_cafile'"):
         MapStore("rediss://127.0.0.1:1/0?ssl_cafile=ca.crt")
+
+
+def test_of_several_maps_of_a_frame_the_newest_is_last(own_redis: Valkey) -> None:
+    """`andon map` drew the one of the model whose hash came last in the alphabet."""
+    store = MapStore(own_redis.url)
+    for model in ("h2", "h1"):
+        store.put([dataclasses.replace(entry(), key=f"andon:map:c:b:1:{model}")])
+        time.sleep(0.01)
+    assert store.keys_of("c:b:1") == ["andon:map:c:b:1:h2", "andon:map:c:b:1:h1"]
+    store.close()

@@ -41,7 +41,7 @@ class Depot:
         self._begun_at_s = 0.0
         self._wait: Callable[[], None] = lambda: None
         self.report: Report = (now(), {})
-        """What may be reported: all of it is on disk."""
+        """What may be reported: all of it is on disk, as far as the disk takes it."""
 
     @property
     def has_unsent(self) -> bool:

@@ -77,7 +77,8 @@ class CameraMemory:
     counted_to: dict[str, int] = field(default_factory=dict)
     watched_from: dict[str, int] = field(default_factory=dict)
     """Boot → the first sequence that this page saw scored."""
-    dead: Counter[str] = field(default_factory=Counter)
+    dead: dict[str, Counter[str]] = field(default_factory=dict)
+    """Boot → its dead letters by reason."""
 
     @property
     def last(self) -> Score | None:
@@ -360,7 +361,10 @@ class Memory:
         with self._lock:
             self.dead_by_reason[reason] += 1
             if camera_id in self._cameras:
-                self._cameras[camera_id].dead[reason] += 1
+                dead = self._cameras[camera_id].dead
+                dead.setdefault(headers.get("boot_id", b"?").decode(errors="replace")[:64], Counter())[reason] += 1
+                while len(dead) > MAX_BOOTS:
+                    dead.pop(next(iter(dead)))
             self._dead.append(
                 DeadFrame(
                     (record.partition, record.offset),

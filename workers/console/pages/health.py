@@ -40,7 +40,7 @@ class Running:
     @classmethod
     def of(cls, camera: CameraMemory, beat: Heartbeat) -> Running:
         first = camera.watched_from.get(beat.boot_id)
-        scored, dead = camera.scored.get(beat.boot_id, 0), dict(camera.dead)
+        scored, dead = camera.scored.get(beat.boot_id, 0), dict(camera.dead.get(beat.boot_id, {}))
         from_start = first == 0 or (first is None and beat.captured == 0)
         rest = beat.captured - scored - sum(beat.dropped.values()) - sum(dead.values())
         return cls(
