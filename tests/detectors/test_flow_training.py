@@ -30,6 +30,7 @@ from pipeline.training.images.data import load_frames, read_frame
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import split_by_number
 from pipeline.training.threshold.calibrate import CalibrationError
+from pipeline.training.told import Told
 
 pytestmark = pytest.mark.unit
 
@@ -72,10 +73,16 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
     held_out = fibres(seed=1)
     whole, _ = train_flow(fibres(), held_out, AS_THEY_ARE, TINY_CFLOW, PLAN)
     with pytest.raises(Killed):
-        train_flow(fibres(), held_out, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, on_step=kill)
+        train_flow(fibres(), held_out, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, told=Told(reached=kill))
     seen: list[int] = []
     resumed, _ = train_flow(
-        fibres(), held_out, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, on_step=lambda progress: seen.append(progress.step)
+        fibres(),
+        held_out,
+        AS_THEY_ARE,
+        TINY_CFLOW,
+        PLAN,
+        tmp_path,
+        told=Told(reached=lambda progress: seen.append(progress.step)),
     )
     assert seen == [5, 6]  # step 5 was killed before it was saved
     for name, weights in whole.state_dict().items():
@@ -86,7 +93,13 @@ def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
     train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path)
     seen: list[int] = []
     train_flow(
-        fibres(), None, AS_THEY_ARE, TINY_CFLOW, replace(PLAN, seed=1), tmp_path, on_step=lambda p: seen.append(p.step)
+        fibres(),
+        None,
+        AS_THEY_ARE,
+        TINY_CFLOW,
+        replace(PLAN, seed=1),
+        tmp_path,
+        told=Told(reached=lambda p: seen.append(p.step)),
     )
     assert seen[0] == 1
 
@@ -96,7 +109,7 @@ def test_a_checkpoint_of_another_release_is_not_continued(tmp_path: Path, monkey
     train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path)
     monkeypatch.undo()
     said: list[str] = []
-    train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, say=said.append)
+    train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, told=Told(say=said.append))
     assert ["of another release" in one for one in said] == [True]
 
 
@@ -106,7 +119,13 @@ def test_a_checkpoint_is_not_continued_with_other_normals_held_out(tmp_path: Pat
     whole, _ = train_flow(fibres(), fibres(seed=2), AS_THEY_ARE, TINY_CFLOW, PLAN)
     steps: list[int] = []
     again, _ = train_flow(
-        fibres(), fibres(seed=2), AS_THEY_ARE, TINY_CFLOW, PLAN, tmp_path, on_step=lambda p: steps.append(p.step)
+        fibres(),
+        fibres(seed=2),
+        AS_THEY_ARE,
+        TINY_CFLOW,
+        PLAN,
+        tmp_path,
+        told=Told(reached=lambda p: steps.append(p.step)),
     )
     assert steps[:1] == [1]
     for name, weights in whole.state_dict().items():
@@ -234,8 +253,7 @@ def test_progress_counts_up_to_the_announced_steps(normals_folder: Path, tmp_pat
         "x",
         replace(TINY_CFLOW_PLAN, flow=replace(TINY_CFLOW_PLAN.flow, patience=99)),
         CPU,
-        on_start=announced.append,
-        on_step=lambda progress: seen.append(progress.step),
+        told=Told(total=announced.append, reached=lambda progress: seen.append(progress.step)),
     )
     assert seen == list(range(1, announced[0] + 1))
     assert json.loads((tmp_path / "out" / "bundle.json").read_text())["training"]["steps"] == info.training["steps"]

@@ -30,6 +30,7 @@ from pipeline.training.radar.feature_front import as_many_as_fit
 from pipeline.training.radar.fit import fit_gain, train_radar
 from pipeline.training.radar.noise_training import NoisePlan, draw_patches, train_noise_predictor
 from pipeline.training.threshold.calibrate import CalibrationError
+from pipeline.training.told import Told
 
 pytestmark = pytest.mark.unit
 
@@ -55,10 +56,10 @@ def images() -> list[torch.Tensor]:
 def test_a_resumed_run_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
     whole, _ = train_noise_predictor(images(), TINY_CONFIG, PLAN)
     with pytest.raises(Killed):
-        train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, on_step=kill_after(4))
+        train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, told=Told(reached=kill_after(4)))
     seen: list[int] = []
     resumed, _ = train_noise_predictor(
-        images(), TINY_CONFIG, PLAN, tmp_path, on_step=lambda progress: seen.append(progress.step)
+        images(), TINY_CONFIG, PLAN, tmp_path, told=Told(reached=lambda progress: seen.append(progress.step))
     )
     assert seen == [4, 5, 6]  # step 4 was killed before it was saved
     for name, weights in whole.state_dict().items():
@@ -71,7 +72,11 @@ def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
     said: list[str] = []
     other = replace(PLAN, seed=1)
     train_noise_predictor(
-        images(), TINY_CONFIG, other, tmp_path, on_step=lambda progress: seen.append(progress.step), say=said.append
+        images(),
+        TINY_CONFIG,
+        other,
+        tmp_path,
+        told=Told(reached=lambda progress: seen.append(progress.step), say=said.append),
     )
     assert seen[0] == 1
     assert [f"the checkpoint in {tmp_path}, of 6 steps, is of a training with other" in one for one in said] == [True]
@@ -83,14 +88,14 @@ def test_a_checkpoint_of_another_release_is_not_continued(tmp_path: Path, monkey
     train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
     monkeypatch.undo()
     said: list[str] = []
-    train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, say=said.append)
+    train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, told=Told(say=said.append))
     assert ["of another release" in one for one in said] == [True]
 
 
 def test_nothing_is_said_of_a_checkpoint_that_is_not_there_or_goes_on(tmp_path: Path) -> None:
     said: list[str] = []
     for _ in range(2):
-        train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, say=said.append)
+        train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, told=Told(say=said.append))
     assert said == []
 
 
@@ -98,7 +103,7 @@ def test_a_torn_checkpoint_is_a_fresh_start(tmp_path: Path) -> None:
     said: list[str] = []
     train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path)
     (tmp_path / "state.json").write_text('{"step": 3')
-    _, progress = train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, say=said.append)
+    _, progress = train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, told=Told(say=said.append))
     assert progress.step == 6
     assert said == [f"note: the checkpoint in {tmp_path} cannot be read: training begins anew"]
 
@@ -111,7 +116,7 @@ def test_a_time_limit_ends_the_training() -> None:
 def test_the_loss_falls() -> None:
     losses: list[float] = []
     plan = NoisePlan(steps=60, batch=4, warmup_steps=5)
-    train_noise_predictor(images(), TINY_CONFIG, plan, on_step=lambda progress: losses.append(progress.loss))
+    train_noise_predictor(images(), TINY_CONFIG, plan, told=Told(reached=lambda progress: losses.append(progress.loss)))
     assert losses[-1] < 0.95 * losses[0]  # a running mean: it forgets the start slowly
 
 
@@ -159,9 +164,11 @@ def test_every_loop_over_images_is_shown_from_its_start_to_its_end(tmp_path: Pat
         "x",
         replace(TINY_PLAN, config=TINY_FEATURES),
         torch.device("cpu"),
-        track=track,
+        told=Told(track=track),
     )
-    train_cflow(tmp_path / "data", tmp_path / "cflow", "x", TINY_CFLOW_PLAN, torch.device("cpu"), track=track)
+    train_cflow(
+        tmp_path / "data", tmp_path / "cflow", "x", TINY_CFLOW_PLAN, torch.device("cpu"), told=Told(track=track)
+    )
     assert {"encoding normals", "looking where damage shows", "setting the threshold"} <= set(counted)
     assert all(shown == known for shown, known in counted.values())
 

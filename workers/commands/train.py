@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from pipeline.training.checkpoint import Progress as Reached
+    from pipeline.training.told import Told
 
 train = typer.Typer(
     help="Learn what normal looks like from images of good parts alone, and write a model bundle.", no_args_is_help=True
@@ -129,7 +130,7 @@ def radar(
     # A mirrored feature map is not the feature map of a mirrored frame: flips belong to pixels.
     noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed, flips=space is Space.PIXELS)
     whole = ready_folder(out)
-    with _checkpoint_beside(whole, resume) as checkpoint, _TrainingBar(steps) as bar:
+    with _checkpoint_beside(whole, resume) as checkpoint, _TrainingBar() as bar:
         info = train_radar(
             data,
             out,
@@ -144,9 +145,7 @@ def radar(
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
             checkpoint=checkpoint,
-            on_step=bar.reached,
-            say=bar.say,
-            track=bar.track,
+            told=bar.told,
         )
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
     _say_what_is_next(out, data)
@@ -201,7 +200,7 @@ def cflow(
     flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=minutes * 60 / levels or None, seed=seed)
     config = CflowConfig(encoder=encoder)
     whole = ready_folder(out)
-    with _checkpoint_beside(whole, resume) as checkpoint, _TrainingBar(None) as bar:
+    with _checkpoint_beside(whole, resume) as checkpoint, _TrainingBar() as bar:
         info = train_cflow(
             data,
             out,
@@ -216,10 +215,7 @@ def cflow(
             torch_device(device),
             command=shlex.join(["andon", *sys.argv[1:]]),
             checkpoint=checkpoint,
-            on_start=bar.total,
-            on_step=bar.reached,
-            say=bar.say,
-            track=bar.track,
+            told=bar.told,
         )
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
     _say_what_is_next(out, data)
@@ -255,12 +251,12 @@ def _say_what_is_next(out: Path, data: Path) -> None:
 class _TrainingBar:
     """Steps, loss and the time left, for any method; and what comes before and after, each with a bar of its own."""
 
-    def __init__(self, steps: int | None) -> None:
+    def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         doing, loss = TextColumn("{task.description}"), TextColumn("{task.fields[loss]}")
         self._bar = Progress(doing, BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
-        self._steps = steps
+        self._steps: int | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
@@ -270,17 +266,23 @@ class _TrainingBar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def total(self, steps: int) -> None:
+    @property
+    def told(self) -> "Told":
+        from pipeline.training.told import Told
+
+        return Told(self._total, self._reached, self._say, self._track)
+
+    def _total(self, steps: int) -> None:
         self._steps = steps
 
-    def reached(self, progress: "Reached") -> None:
+    def _reached(self, progress: "Reached") -> None:
         if self._task is None:
             self._task = self._bar.add_task("training", total=self._steps, loss="")
         self._bar.update(self._task, completed=progress.step, loss=f"loss {progress.loss:.4f}")
 
-    def say(self, sentence: str) -> None:
+    def _say(self, sentence: str) -> None:
         self._bar.console.print(sentence, markup=False)
 
-    def track(self, numbers: range, doing: str) -> "Iterable[int]":
+    def _track(self, numbers: range, doing: str) -> "Iterable[int]":
         task = self._bar.add_task(doing, total=len(numbers), loss="")
         return self._bar.track(numbers, task_id=task)

@@ -1,7 +1,7 @@
 """Fits CFLOW from a folder of normals and writes its bundle: flows, level maxima and threshold, on normals apart."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,19 +19,19 @@ from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference
 from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
-from pipeline.training.cflow.flow_training import FlowPlan, OnStep, fit_reference, gather_fibres, steps_of, train_flow
-from pipeline.training.checkpoint import Progress, Say, unsaid
+from pipeline.training.cflow.flow_training import FlowPlan, fit_reference, gather_fibres, steps_of, train_flow
+from pipeline.training.checkpoint import Progress
 from pipeline.training.images.data import DataError
 from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
 from pipeline.training.threshold.calibrate import Light, calibrate, noting_light
+from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "timm", "numpy")
 _HELD_OUT_FIBRES = 20_000
 _FEWEST = 4
 """Images in all. With fewer a single one sets the threshold."""
-OnStart = Callable[[int], None]
 Frame = NDArray[np.uint8]
 
 
@@ -58,35 +58,30 @@ def train_cflow(
     device: torch.device,
     command: str = "",
     checkpoint: Path | None = None,
-    on_start: OnStart = lambda steps: None,
-    on_step: OnStep | None = None,
-    say: Say = unsaid,
-    track: Track = untracked,
+    told: Told = NOBODY,
 ) -> BundleInfo:
-    """data: see `find_layout`. on_start is told how many steps there are at most, over all levels.
+    """data: see `find_layout`. The steps are those of all levels.
 
     Raises DataError, CalibrationError or AndonError (no encoder weights), all before the first training step.
     """
     started = time.monotonic()
-    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part, track)
+    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part, told.track)
     parts, mode = normals.parts, normals.mode
     if not parts["fit"] or sum(map(len, parts.values())) < _FEWEST:
         raise DataError(f"{normals}: too few for flows and threshold; give at least {_FEWEST}")
-    say(str(normals))
+    told.say(str(normals))
     for note in normals.notes:
-        say(f"note: {note}")
+        told.say(f"note: {note}")
 
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
-    model, reached = fit_model(
-        encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, on_start, on_step, track, say
-    )
+    model, reached = fit_model(encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, told)
     apart = parts["calibration"]
     if plan.config.merge == "likelihood":  # nothing else reads them, and they take a look at every image
-        model = with_highest(model, apart, track)
+        model = with_highest(model, apart, told.track)
     # What the bundle will hold, so that the threshold is of the model that will be loaded, to the bit.
     model = CflowModel.from_tensors(model.config, mode, model.tensors()).to(device)
     scorer = CflowScorer(model)
-    shown = track(range(len(apart)), "setting the threshold")
+    shown = told.track(range(len(apart)), "setting the threshold")
     lights: list[Light] = []
     frames = noting_light((apart[number] for number in shown), lights)
     scores = np.concatenate([scorer.measure(frame[None]).scores for frame in frames])
@@ -122,33 +117,30 @@ def fit_model(
     plan: CflowPlan,
     device: torch.device,
     checkpoint: Path | None = None,
-    on_start: OnStart = lambda steps: None,
-    on_step: OnStep | None = None,
-    track: Track = untracked,
-    say: Say = unsaid,
+    told: Told = NOBODY,
 ) -> tuple[CflowModel, list[Progress]]:
     """One flow a level, taught on the frames `fit`; without frames for validation the last weights stay. What is normal
     at a place is taken from both. The level maxima are NaN until `with_highest`."""
     config = plan.config
     # Half precision, as the bundle will store it: the flows must see in training what they will see in service.
     encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
-    fibres = gather_fibres(encoder, fit, mode, config, plan.flow, track)
+    fibres = gather_fibres(encoder, fit, mode, config, plan.flow, told.track)
     few = replace(plan.flow, rotations=0, fibres_per_level=_HELD_OUT_FIBRES)
-    held_out = gather_fibres(encoder, validation, mode, config, few, track) if validation else [None] * len(fibres)
+    held_out = gather_fibres(encoder, validation, mode, config, few, told.track) if validation else [None] * len(fibres)
     whitenings = [fit_whitening(level.values.float(), config.channels) for level in fibres]
-    on_start(sum(steps_of(level, plan.flow) for level in fibres))
+    told.total(sum(steps_of(level, plan.flow) for level in fibres))
     flows: list[ConditionalFlow] = []
     references: list[Reference] = []
     reached: list[Progress] = []
     for level, taught, tested, whitening in zip(config.levels, fibres, held_out, whitenings, strict=True):
         before = sum(steps_of(earlier, plan.flow) for earlier in fibres[: len(flows)])
 
-        def show(progress: Progress, before: int = before) -> None:
-            if on_step:
-                on_step(replace(progress, step=before + progress.step))
+        def reached_in_all(progress: Progress, before: int = before) -> None:
+            told.reached(replace(progress, step=before + progress.step))
 
+        of_level = replace(told, reached=reached_in_all)
         folder = checkpoint / f"level{level}" if checkpoint else None
-        flow, progress = train_flow(taught, tested, whitening, config, plan.flow, folder, device, show, say)
+        flow, progress = train_flow(taught, tested, whitening, config, plan.flow, folder, device, of_level)
         references.append(fit_reference(flow, [taught, *([tested] if tested else [])], whitening, config, device))
         flows.append(flow)
         reached.append(progress)

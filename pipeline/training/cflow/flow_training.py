@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,16 +23,14 @@ from pipeline.detectors.cflow.position import bins, encode, places
 from pipeline.detectors.encoder import Encoder
 from pipeline.training.checkpoint import (
     Progress,
-    Say,
     load_checkpoint,
     optimiser_tensors,
     restore_optimiser,
     save_checkpoint,
-    unsaid,
 )
+from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
 
-OnStep = Callable[[Progress], None]
 Frame = NDArray[np.uint8]
 _CHUNK = 8192
 _PRIOR_FIBRES = 20.0
@@ -124,8 +122,7 @@ def train_flow(
     plan: FlowPlan,
     checkpoint: Path | None = None,
     device: torch.device | None = None,
-    on_step: OnStep | None = None,
-    say: Say = unsaid,
+    told: Told = NOBODY,
 ) -> tuple[ConditionalFlow, Progress]:
     """One level's flow. held_out: normals that decide when to stop and which weights stay; None keeps the last.
 
@@ -156,7 +153,7 @@ def train_flow(
             }
             save_checkpoint(checkpoint, progress, groups)
 
-    found = load_checkpoint(checkpoint, progress.fingerprint, say) if checkpoint else None
+    found = load_checkpoint(checkpoint, progress.fingerprint, told.say) if checkpoint else None
     if found:
         progress, groups = found
         flow.load_state_dict(groups["flow"])
@@ -187,8 +184,7 @@ def train_flow(
             if now < best_at[1]:
                 best = {name: value.detach().clone() for name, value in flow.state_dict().items()}
                 best_at = torch.tensor([epoch + 1.0, now], dtype=torch.float64)
-        if on_step:
-            on_step(progress)
+        told.reached(progress)
         if time.monotonic() - saved_at > plan.checkpoint_every_s:
             save()
             saved_at = time.monotonic()

@@ -21,7 +21,6 @@ from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatur
 from pipeline.detectors.radar.front import Front, PixelFront
 from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
-from pipeline.training.checkpoint import Say, unsaid
 from pipeline.training.drawn.synthetic import drawn_defects
 from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.images.data import DataError, Frame
@@ -29,8 +28,9 @@ from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
 from pipeline.training.radar.feature_front import as_many_as_fit, fit_feature_front
 from pipeline.training.radar.forest import fit_judgement
-from pipeline.training.radar.noise_training import NoisePlan, OnStep, train_noise_predictor
+from pipeline.training.radar.noise_training import NoisePlan, train_noise_predictor
 from pipeline.training.threshold.calibrate import Light, calibrate, noting_light
+from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
 
 _PACKAGES = ("torch", "timm", "scikit-learn", "numpy")
@@ -67,24 +67,25 @@ def train_radar(
     device: torch.device,
     command: str = "",
     checkpoint: Path | None = None,
-    on_step: OnStep | None = None,
-    say: Say = unsaid,
-    track: Track = untracked,
+    told: Told = NOBODY,
 ) -> BundleInfo:
     """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
     started = time.monotonic()
-    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part, track)
+    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part, told.track)
     parts = normals.parts
     if len(parts["fit"]) < 2 or len(parts["forest"]) < 2:
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
-    say(str(normals))
+    told.say(str(normals))
     for note in normals.notes:
-        say(f"note: {note}")
+        told.say(f"note: {note}")
 
-    config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device, track)
+    config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device, told.track)
     if len(images) < len(parts["fit"]):
-        say(f"looked at {len(images)} of the {len(parts['fit'])} images to fit on: memory would not hold all at once")
-    taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, on_step, say)
+        told.say(
+            f"looked at {len(images)} of the {len(parts['fit'])} images to fit on: memory would not hold all at once"
+        )
+    told.total(plan.noise.steps)
+    taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, told)
     # What the bundle will hold, so that all that is fitted to it is of the model that will be loaded, to the bit.
     weights = {key: tensor.half().cpu().numpy() for key, tensor in taught.state_dict().items()}
     network = NoisePredictor(config, front.channels)
@@ -92,7 +93,7 @@ def train_radar(
     extractor = RadarFeatures(front, network, config, device)
 
     def features(frames: Iterable[Frame], count: int, doing: str) -> NDArray[np.float64]:
-        shown = zip(track(range(count), doing), frames, strict=True)
+        shown = zip(told.track(range(count), doing), frames, strict=True)
         return np.concatenate([extractor.measure(frame[None])[0] for _, frame in shown])
 
     def score(frames: Iterable[Frame], count: int, doing: str) -> NDArray[np.float64]:
@@ -100,7 +101,7 @@ def train_radar(
 
     held_out = parts["forest"]
     usual = as_many_as_fit(held_out, config.scale, _MOST_PLACES)
-    extractor.fit_usual(usual[number] for number in track(range(len(usual)), "learning what is usual where"))
+    extractor.fit_usual(usual[number] for number in told.track(range(len(usual)), "learning what is usual where"))
     measured = features(held_out, len(held_out), "fitting the forest")
     judgement = fit_judgement(measured, plan.trees, plan.noise.seed)
     apart = parts["calibration"]

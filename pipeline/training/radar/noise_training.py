@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,15 +17,13 @@ from pipeline.detectors.radar.config import METHOD_VERSION, SCORING_ONLY, RadarC
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas
 from pipeline.training.checkpoint import (
     Progress,
-    Say,
     load_checkpoint,
     optimiser_tensors,
     restore_optimiser,
     save_checkpoint,
-    unsaid,
 )
+from pipeline.training.told import NOBODY, Told
 
-OnStep = Callable[[Progress], None]
 STEPS_IN_PIXELS = 900
 """A frame's gray levels are far from white, and what they have to do with each other takes longer to learn."""
 
@@ -54,8 +52,7 @@ def train_noise_predictor(
     plan: NoisePlan,
     checkpoint: Path | None = None,
     device: torch.device | None = None,
-    on_step: OnStep | None = None,
-    say: Say = unsaid,
+    told: Told = NOBODY,
 ) -> tuple[NoisePredictor, Progress]:
     """images: normals (C, h, w) as the front sees them; sizes may differ. Returns the averaged (EMA) network.
 
@@ -75,7 +72,7 @@ def train_noise_predictor(
             groups = {"network": network.state_dict(), "average": average, "optimiser": optimiser_tensors(optimiser)}
             save_checkpoint(checkpoint, progress, groups)
 
-    found = load_checkpoint(checkpoint, progress.fingerprint, say) if checkpoint else None
+    found = load_checkpoint(checkpoint, progress.fingerprint, told.say) if checkpoint else None
     if found:
         progress, groups = found
         network.load_state_dict(groups["network"])
@@ -98,8 +95,7 @@ def train_noise_predictor(
             average[name].lerp_(value, 1 - decay)
         smooth = loss.item() if math.isnan(progress.loss) else 0.98 * progress.loss + 0.02 * loss.item()
         progress = Progress(progress.fingerprint, progress.step + 1, time.monotonic() - started, smooth)
-        if on_step:
-            on_step(progress)
+        told.reached(progress)
         if time.monotonic() - saved_at > plan.checkpoint_every_s:
             save()
             saved_at = time.monotonic()
