@@ -128,6 +128,9 @@ class Publisher:
         except KafkaError as error:
             self._discard_if_dead(producer, error)
             raise _publish_error(record, error) from error
+        except ValueError as error:  # of a partition that is gone: the topic was made anew, with fewer
+            self._partitions = {}
+            raise PublishError(f"topic {record.topic!r} has other partitions now: {error}", retriable=True) from error
         future.add_errback(on_error)
         receipt: Receipt = future
         return receipt

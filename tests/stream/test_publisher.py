@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 from kafka.future import Future as KafkaFuture
 from kafka.record.default_records import DefaultRecordBatchBuilder
-from support.stream import lose_the_end, settings_for, wait_until
+from support.stream import lose_the_end, make_anew, settings_for, wait_until
 
 from pipeline.kafka.admin import TopicError, await_topics, check_topics, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
@@ -261,4 +261,28 @@ def test_a_producer_whose_records_expired_is_replaced(monkeypatch: pytest.Monkey
     publisher.publish([Outgoing("scores", b"k", b"v")])
     assert len(built) == 2
     assert built[0].closed.wait(10)
+    publisher.close()
+
+
+def test_a_topic_that_was_made_anew_with_fewer_partitions_ends_no_publishing(kafka_bootstrap: str, unique: str) -> None:
+    """A camera worker ended by a ValueError, and what it held in memory was gone."""
+    settings, fewer = (settings_for(kafka_bootstrap, unique, frame_partitions=count) for count in (4, 1))
+    topic = settings.topics.frames
+    ensure_topics(settings, [topic])
+    publisher = Publisher(settings, "test")
+    keys = [b"k%d" % number for number in range(20)]  # of all four partitions
+    refused: list[PublishError] = []
+
+    def arrived() -> bool:
+        try:
+            for key in keys:
+                publisher.hand_over(Outgoing(topic.name, key, b"x", []), lambda error: None)
+        except PublishError as error:
+            refused.append(error)
+        return bool(refused) and {record.key for record in read_to_end(settings, [topic.name])} == set(keys)
+
+    publisher.publish(Outgoing(topic.name, key, b"x") for key in keys)
+    make_anew(fewer, fewer.topics.frames)
+    wait_until(arrived)
+    assert all(error.retriable for error in refused)
     publisher.close()
