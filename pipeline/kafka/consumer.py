@@ -50,6 +50,9 @@ Result = TypeVar("Result")
 _OPEN_AGAIN_S = 2.0
 _METADATA_TIMEOUT_S = 60.0
 _METADATA_AGE_MS = 10_000
+_MAX_BATCH_BYTES = 64 * 1024 * 1024
+_MAX_WORK_MS = 120_000
+"""A batch that takes longer loses its partitions."""
 _GLANCE_MS = 20
 """Not 0: kafka-python does its network work within `poll`."""
 _SLOW_S = 5.0
@@ -90,11 +93,8 @@ class ConsumerOptions:
     """Records a poll, at most. One poll is one batch and one commit."""
     batch_within_s: float = 10
     """Fewer are taken where work on so many would take longer."""
-    max_batch_bytes: int = 64 * 1024 * 1024
     session_timeout_s: float = 10
     """How long the group waits for a member that died before others take its partitions."""
-    max_work_s: float = 120
-    """A batch that takes longer loses its partitions."""
     overlap: bool = False
     """Work on a batch while the one before it is delivered. Only for a step whose work depends on no delivery."""
     ticks: bool = False
@@ -198,10 +198,10 @@ class ConsumerLoop(Generic[Result]):
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             heartbeat_interval_ms=int(options.session_timeout_s * 1000 / 4),
-            fetch_max_bytes=options.max_batch_bytes,
+            fetch_max_bytes=_MAX_BATCH_BYTES,
             fetch_max_wait_ms=200,
-            max_partition_fetch_bytes=min(8 * 1024 * 1024, options.max_batch_bytes),
-            max_poll_interval_ms=int(options.max_work_s * 1000),
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+            max_poll_interval_ms=_MAX_WORK_MS,
             max_poll_records=options.max_batch,
             # Partitions that were added are read before a sender, who looks every five minutes, finds them.
             metadata_max_age_ms=_METADATA_AGE_MS,

@@ -65,9 +65,7 @@ class Publisher:
     """Thread-safe. Holds no bound on bytes in flight: `publish` waits for what it sent, and whoever uses `send`
     counts its own bytes (the client library would buffer without end)."""
 
-    def __init__(
-        self, settings: Settings, client_id: str, *, delivery_timeout_s: float = 30, linger_ms: int = 0
-    ) -> None:
+    def __init__(self, settings: Settings, client_id: str, *, delivery_timeout_s: float = 30) -> None:
         """delivery_timeout_s: then the client gives a record up. More than one request's time-out (15 s).
 
         Raises ValueError otherwise.
@@ -86,7 +84,7 @@ class Publisher:
             "batch_size": 2 * 1024 * 1024,
             "delivery_timeout_ms": int(delivery_timeout_s * 1000),
             "enable_idempotence": True,
-            "linger_ms": linger_ms,
+            "linger_ms": 0,
             "max_block_ms": 15_000,
             "max_request_size": MAX_DEAD_RECORD_BYTES,
         }

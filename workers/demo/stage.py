@@ -17,6 +17,8 @@ BURST_CAMERA = 0
 """The camera of each line that sees the burst of defective cells."""
 BURST_STARTS_AT = 0.55
 """Of the way through that camera's frames."""
+BURST = 12
+"""Defective cells in a row, for each line."""
 MAX_AGE_S = 60
 """On a laptop that also trains or compiles, scoring may lag; the demo shall still stop its lines."""
 _SEED = 20261122
@@ -32,8 +34,6 @@ class Options:
     """Per line."""
     fps: float | None = None
     """Per camera; None: what the machine can judge."""
-    burst: int = 12
-    """Defective cells in a row, for each line."""
     console: bool = True
     """Show the operator's page while it runs."""
     stay: bool = False
@@ -96,7 +96,7 @@ def set_stage(folder: Path, options: Options, plc: PlcPorts) -> Stage:
             burst = range(0)
             if number == BURST_CAMERA:
                 start = int(options.frames_per_camera * BURST_STARTS_AT)
-                burst = range(start, min(start + options.burst, options.frames_per_camera))
+                burst = range(start, min(start + BURST, options.frames_per_camera))
             for i in range(options.frames_per_camera):
                 bad = i in burst
                 cell = defective[i % len(defective)] if bad else good[(i * options.cameras + number) % len(good)]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from workers.demo.run import Run
-from workers.demo.stage import LINES, MAX_AGE_S, is_planted
+from workers.demo.stage import BURST, LINES, MAX_AGE_S, is_planted
 from workers.demo.view import percentile
 
 
@@ -66,7 +66,7 @@ def failings(run: Run, summary: Summary) -> list[str]:
             f"machine is slow or busy now; --fps {run.fps / 2:.2g} offers it half"
         )
         return found
-    whole = options.burst * len(LINES)
+    whole = BURST * len(LINES)
     if running and summary.planted < whole:
         found.append(
             f"--frames {options.frames} leaves room for {summary.planted} of {whole} defective cells, of which some "
