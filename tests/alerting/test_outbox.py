@@ -1,12 +1,11 @@
 """What was decided goes out, once, and never when it is too late."""
 
-import json
 from datetime import timedelta
 
 import pytest
 from alerting.factory import NOON, POLICY, Line, operation, score
 
-from pipeline.events import Act, Action, AlarmKind, AlarmState
+from pipeline.events import Act, Action, AlarmKind
 from workers.alerting.core.outbox import NOTHING, Published, post, settle
 from workers.alerting.core.state import LineState, NewerStateError, StateError
 from workers.alerting.policy import Response
@@ -102,21 +101,6 @@ def test_a_state_with_a_word_of_a_newer_andon_is_not_called_damaged(known: str, 
     newer = Line().burst().state.to_json().replace(known.encode(), word.encode())
     with pytest.raises(NewerStateError, match="newer Andon"):
         LineState.from_json(newer, "line-state[0]@3")
-
-
-def test_a_state_of_the_first_version_keeps_its_latched_alarm_and_its_hold() -> None:
-    line = Line().burst()
-    now = json.loads(line.state.to_json())
-    alarm = now["alarms"][0]["alarm"] | {"state": "UNACK_LATCHED"}
-    first = {
-        "schema_version": 1,
-        "line_id": "line-1",
-        "latched": [{"alarm": alarm, "cameras": ["cam-1"]}],
-        "episode": {"episode_id": now["episode"]["episode_id"], "hold": now["episode"]["command"]},
-    }
-    state = LineState.from_json(json.dumps(first).encode(), "here")
-    assert state.level is Action.HOLD
-    assert [entry.alarm.state for entry in state.latched] == [AlarmState.UNACK_LATCHED]
 
 
 def test_every_change_is_in_the_audit_log_with_a_number_who_and_why() -> None:

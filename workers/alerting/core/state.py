@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import AndonError
 from pipeline.events import (
@@ -224,22 +224,6 @@ class LineState(_Stored):
     """Number of the last audit entry."""
     applied: Applied = Applied()
     outbox: Outbox = Outbox()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_first_version(cls, content: Any) -> Any:
-        """Version 1 knew latched alarms only, and one HOLD an episode."""
-        if not isinstance(content, dict) or content.get("schema_version") != 1:
-            return content
-        episode = content.get("episode")
-        if episode:
-            episode = {"episode_id": episode["episode_id"], "command": episode.get("hold")}
-        return content | {
-            "schema_version": 2,
-            "alarms": content.get("latched", ()),
-            "episode": episode,
-            "last_command": episode and episode["command"],
-        }
 
     def standing(self, kind: AlarmKind, camera_id: str | None = None) -> Standing | None:
         """By kind; with `camera_id`, the one that speaks of this camera."""
