@@ -10,7 +10,7 @@ from alerting.running import POLICIES
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
-from workers.alerting.service import run_with
+from workers.alerting.service import run
 
 
 class DoomedPublisher(Publisher):
@@ -22,4 +22,4 @@ class DoomedPublisher(Publisher):
 
 
 settings = Settings()
-run_with(DoomedPublisher(settings, "doomed"), settings, POLICIES, threading.Event())
+run(settings, POLICIES, threading.Event(), publisher=DoomedPublisher(settings, "doomed"))

@@ -23,7 +23,7 @@ from workers.alerting.people.asking import ask
 from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import read_states
-from workers.alerting.service import run_with
+from workers.alerting.service import run
 from workers.alerting.upkeep.restoring import restore
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, RUN, Ladder
@@ -200,7 +200,7 @@ def test_a_stop_whose_events_come_out_late_is_told_and_can_be_reset(
     ladder, port = plc
     late, stop = EventsLate(settings), threading.Event()
     lines = policies(port, max_age_s=3)
-    thread = threading.Thread(target=run_with, args=(late, settings, lines, stop))
+    thread = threading.Thread(target=run, args=(settings, lines, stop), kwargs={"publisher": late})
     thread.start()
     try:
         publish(settings, burst(count=1, verdict=Verdict.OK))

@@ -18,6 +18,11 @@ from workers.camera.uplink import Uplink
 from workers.camera.window import Window
 
 
+def balanced(tally: Tally) -> bool:
+    """Every frame that was captured is somewhere."""
+    return tally.captured == tally.published + sum(tally.dropped.values()) + tally.waiting
+
+
 class PlayedReceipt:
     def __init__(self, on_error: Callable[[BaseException], None]) -> None:
         self.is_done = False

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from camera.rig import Rig
+from camera.rig import Rig, balanced
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -129,7 +129,7 @@ class Factory(RuleBasedStateMachine):
 
     @invariant()
     def every_frame_is_somewhere(self) -> None:
-        assert all(tally.balanced for tally in self.rig.ledger.snapshot().values())
+        assert all(balanced(tally) for tally in self.rig.ledger.snapshot().values())
 
     @invariant()
     def no_frame_overtakes_another(self) -> None:

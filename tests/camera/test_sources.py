@@ -22,8 +22,8 @@ from workers.camera import check as check_module
 from workers.camera import feeder as feeder_module
 from workers.camera.backoff import Backoff
 from workers.camera.buffer import Buffer, WhenFull
-from workers.camera.check import look, look_at_all
-from workers.camera.config import Camera, FolderSource, VideoSource
+from workers.camera.check import Sight, look_at_all
+from workers.camera.config import Camera, FolderSource, Source, VideoSource
 from workers.camera.feeder import Feeder
 from workers.camera.ledger import Ledger, Tally
 from workers.camera.sources import open_source
@@ -32,6 +32,11 @@ from workers.camera.sources.folder import FolderReplay
 from workers.camera.sources.pace import Pace
 
 pytestmark = pytest.mark.unit
+
+
+def look(source: Source) -> Sight:
+    (sight,) = look_at_all([source])
+    return sight
 
 
 def replay(folder: Path, frames: int | None = None, **settings: object) -> list[Image]:
@@ -340,7 +345,7 @@ def test_a_login_that_is_no_text_is_a_fault_of_the_source(tmp_path: Path) -> Non
     pytest.importorskip("av")
     for name in ("username", "password"):
         (tmp_path / name).write_bytes(b"\xff\xfe")
-    sight = look(VideoSource(type="video", url="rtsp://127.0.0.1:1/line", login=tmp_path), threading.Event())
+    sight = look(VideoSource(type="video", url="rtsp://127.0.0.1:1/line", login=tmp_path))
     assert not sight.usable
 
 
@@ -353,7 +358,7 @@ def test_a_check_finds_unusable_what_no_replica_takes(tmp_path: Path, pixels: in
     (tmp_path / "a.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     )
-    sight = look(FolderSource(type="folder", path=tmp_path), threading.Event())
+    sight = look(FolderSource(type="folder", path=tmp_path))
     assert not sight.usable
     assert why in sight.description
 
@@ -361,7 +366,7 @@ def test_a_check_finds_unusable_what_no_replica_takes(tmp_path: Path, pixels: in
 def test_a_check_finds_unusable_what_is_torn_and_names_the_file(images: Path) -> None:
     first = min(images.iterdir())
     first.write_bytes(first.read_bytes()[: first.stat().st_size // 2])
-    sight = look(FolderSource(type="folder", path=images), threading.Event())
+    sight = look(FolderSource(type="folder", path=images))
     assert not sight.usable
     assert repr(first.stem) in sight.description
 
@@ -390,14 +395,13 @@ def test_a_check_waits_for_no_source_that_hangs_and_looks_at_the_others_meanwhil
 
 
 def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: Path) -> None:
-    stop = threading.Event()
-    sight = look(FolderSource(type="folder", path=images), stop)
+    sight = look(FolderSource(type="folder", path=images))
     assert sight.usable
     assert "32 × 32, image/png" in sight.description
-    assert "64 × 48" in look(VideoSource(type="video", url=str(video)), stop).description
+    assert "64 × 48" in look(VideoSource(type="video", url=str(video))).description
     (images / "a.png").write_bytes(b"no image")
-    assert not look(FolderSource(type="folder", path=images), stop).usable
-    assert "does not exist" in look(FolderSource(type="folder", path=tmp_path / "none"), stop).description
+    assert not look(FolderSource(type="folder", path=images)).usable
+    assert "does not exist" in look(FolderSource(type="folder", path=tmp_path / "none")).description
 
 
 def test_a_video_login_comes_from_files_and_is_quoted(tmp_path: Path) -> None:

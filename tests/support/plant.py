@@ -1,7 +1,9 @@
 """A whole plant for tests: Kafka, Valkey, a Ray Serve replica and an alerting worker, all real."""
 
 import json
+import os
 import secrets
+import subprocess
 import sys
 import time
 import urllib.request
@@ -23,10 +25,34 @@ from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
 from workers.local.inference import Inference
 from workers.local.kafka_broker import KafkaBroker
+from workers.local.ports import LOOPBACK, free_ports
 from workers.local.process import ChildProcess
 from workers.local.valkey import Valkey
 
 OK_LEVEL, NOT_OK_LEVEL = 60, 220
+
+
+class WithDashboard(Inference):
+    """Can be changed while it runs, as an application on a cluster can."""
+
+    def _launch(self) -> ChildProcess:
+        (self._dashboard_port,) = free_ports(1)
+        arguments = [str(self._config), str(self._dashboard_port)]
+        command = [sys.executable, "-m", "workers.local.serve_process", *arguments]
+        return ChildProcess(self.name, command, self.log, Path.cwd(), self._environment)
+
+    def reconfigure(self, changes: Mapping[str, Any]) -> None:
+        """`serve deploy` of the same application with other options."""
+        self._write_config(changes)
+        serve = str(Path(sys.executable).with_name("serve"))
+        address = f"http://{LOOPBACK}:{self._dashboard_port}"
+        subprocess.run(
+            [serve, "deploy", "-a", address, str(self._config)],
+            # A local Ray takes only requests that carry the token of ~/.ray.
+            env={**os.environ, **self._environment, "RAY_AUTH_MODE": "token"},
+            timeout=180,  # a second or two; on a machine that is busy with other things, over 60
+            check=True,
+        )
 
 
 @dataclass
@@ -35,7 +61,7 @@ class Plant:
     settings: Settings
     broker: KafkaBroker
     valkey: Valkey
-    inference: Inference
+    inference: WithDashboard
     environment: dict[str, str]
 
     def health(self) -> dict[str, Any]:
@@ -125,7 +151,7 @@ def running_plant(folder: Path) -> Iterator[Plant]:
             "ANDON_FRAME_PARTITIONS": "2",
             "ANDON_LINE_PARTITIONS": "2",
         }
-        with Inference(folder, folder / "serve.log", environment, changes, with_dashboard=True) as inference:
+        with WithDashboard(folder, folder / "serve.log", environment, changes) as inference:
             plant = Plant(folder, settings, broker, valkey, inference, environment)
             alerting = plant.worker("alerting", "alerting", "run", "--policies", str(policies))
             try:

@@ -33,27 +33,17 @@ DELIVERY_TIMEOUT_S = 20
 """Then the client gives a record up, and the step looks whether it got out all the same."""
 
 
-def run(settings: Settings, policies: Policies, stop: threading.Event, *, metrics_port: int | None = None) -> None:
-    """Returns after `stop`. Raises TopicError, KafkaUnavailableError, StateError, PublishError,
-    ActuatorSetupError."""
-    run_with(
-        Publisher(settings, groups.ALERTING, delivery_timeout_s=DELIVERY_TIMEOUT_S),
-        settings,
-        policies,
-        stop,
-        metrics_port=metrics_port,
-    )
-
-
-def run_with(
-    publisher: Publisher,
+def run(
     settings: Settings,
     policies: Policies,
     stop: threading.Event,
     *,
+    publisher: Publisher | None = None,
     metrics_port: int | None = None,
 ) -> None:
-    """As `run`, with a publisher of the caller's. Closes it."""
+    """Returns after `stop`. publisher: one of the caller's; it is closed. Raises TopicError, KafkaUnavailableError,
+    StateError, PublishError, ActuatorSetupError."""
+    publisher = publisher or Publisher(settings, groups.ALERTING, delivery_timeout_s=DELIVERY_TIMEOUT_S)
     with ExitStack() as ends:
         ends.callback(publisher.close)
         metrics = Metrics()

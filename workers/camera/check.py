@@ -24,7 +24,8 @@ _PATIENCE_S = 20.0
 
 
 def look_at_all(sources: Sequence[Source]) -> list[Sight]:
-    """At once: two hundred cameras that are away would take half an hour, and one on a share that hangs for ever."""
+    """What the first image of each is, or why there is none. At once: two hundred cameras that are away would take half
+    an hour, and one on a share that hangs for ever."""
     found: dict[int, Image | str] = {}
     stop = threading.Event()
 
@@ -41,11 +42,6 @@ def look_at_all(sources: Sequence[Source]) -> list[Sight]:
         _describe(found.get(number, f"the source gave nothing in {_patience_s(source):g} s"))
         for number, source in enumerate(sources)
     ]
-
-
-def look(source: Source, stop: threading.Event) -> Sight:
-    """What the first image is, or why there is none."""
-    return _describe(_first_image(source, stop))
 
 
 def spool_fault(folder: Path) -> str | None:

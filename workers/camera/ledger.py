@@ -57,10 +57,6 @@ class Tally:
     def waiting(self) -> int:
         return self.buffered + self.spooled
 
-    @property
-    def balanced(self) -> bool:
-        return self.captured == self.published + sum(self.dropped.values()) + self.waiting
-
 
 @dataclass
 class _Account:

@@ -108,13 +108,12 @@ class Window:
         self._sent = max(0, self._sent - 1)
         return entry
 
-    def rewind(self) -> int:
-        """Everything not settled waits to be sent again, in the old order. Returns how many that are."""
-        unsettled = [entry for entry in self._entries if not entry.settled]
-        for entry in unsettled:
-            entry.again()
+    def rewind(self) -> None:
+        """Everything not settled waits to be sent again, in the old order."""
+        for entry in self._entries:
+            if not entry.settled:
+                entry.again()
         self._sent = 0
-        return len(unsettled)
 
     def newest_in_memory_only(self) -> list[Entry]:
         """Those unsettled that could go to the end of the spool without overtaking an older frame that is there."""

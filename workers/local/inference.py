@@ -1,7 +1,6 @@
 """Ray and the Serve application on this machine."""
 
 import os
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Mapping
@@ -35,13 +34,10 @@ class Inference(LocalServer):
         log: Path,
         environment: Mapping[str, str],
         changes: Mapping[str, Any] | None = None,
-        with_dashboard: bool = False,
     ) -> None:
-        """folder: where the derived Serve config is written. changes: of the deployment's options.
-        with_dashboard: needed for `reconfigure`."""
+        """folder: where the derived Serve config is written. changes: of the deployment's options."""
         super().__init__()
-        self.port, self._dashboard_port = free_ports(2)
-        self._with_dashboard = with_dashboard
+        (self.port,) = free_ports(1)
         self.log = log
         self._environment = environment
         self._config = folder / "serve.yaml"
@@ -68,23 +64,6 @@ class Inference(LocalServer):
         except OSError as error:
             raise ServiceError(f"{request.full_url} does not answer: {error}; see {self.log}") from error
 
-    def reconfigure(self, changes: Mapping[str, Any]) -> None:
-        """`serve deploy` of the same application with other options, while it runs. Raises ServiceError."""
-        self._write_config(changes)
-        serve = str(Path(sys.executable).with_name("serve"))
-        address = f"http://{LOOPBACK}:{self._dashboard_port}"
-        done = subprocess.run(
-            [serve, "deploy", "-a", address, str(self._config)],
-            # A local Ray takes only requests that carry the token of ~/.ray.
-            env={**os.environ, **self._environment, "RAY_AUTH_MODE": "token"},
-            capture_output=True,
-            text=True,
-            timeout=180,  # a second or two; on a machine that is busy with other things, over 60
-            check=False,
-        )
-        if done.returncode:
-            raise ServiceError(f"`serve deploy` failed: {done.stderr or done.stdout}")
-
     def _write_config(self, changes: Mapping[str, Any]) -> None:
         config = yaml.safe_load(SERVE_CONFIG.read_text(encoding="utf-8"))
         config["http_options"] = {"host": LOOPBACK, "port": self.port}
@@ -93,8 +72,6 @@ class Inference(LocalServer):
 
     def _launch(self) -> ChildProcess:
         command = [sys.executable, "-m", "workers.local.serve_process", str(self._config)]
-        if self._with_dashboard:
-            command.append(str(self._dashboard_port))
         return ChildProcess(self.name, command, self.log, Path.cwd(), self._environment)
 
     def _answers(self, timeout_s: float) -> bool:
