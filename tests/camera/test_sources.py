@@ -2,6 +2,7 @@
 
 import io
 import random
+import socket
 import struct
 import threading
 import time
@@ -329,6 +330,16 @@ def test_a_stream_that_does_not_answer_is_named_without_its_password() -> None:
     with pytest.raises(SourceError, match=r"rtsp://…@127\.0\.0\.1:1/line") as refused:
         next(source.images(threading.Event()))
     assert "secret" not in str(refused.value)
+
+
+def test_a_camera_that_hangs_amid_its_greeting_is_told_of_as_one() -> None:
+    """FFmpeg's words were "Invalid data found when processing input": people looked at the codec."""
+    pytest.importorskip("av")
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        url = f"rtsp://127.0.0.1:{hangs.getsockname()[1]}/line"
+        source = open_source(VideoSource(type="video", url=url, open_timeout_s=1))
+        with pytest.raises(SourceError, match=r"no answer in 1 s \(open_timeout_s\)"):
+            next(source.images(threading.Event()))
 
 
 def test_a_torn_picture_of_a_stream_is_no_picture() -> None:

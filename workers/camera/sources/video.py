@@ -3,6 +3,7 @@
 import io
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,8 @@ _LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECAS
 _GATHERED = re.compile(r"^(rtsp|rtsps|rtmp|udp|srt)://", re.IGNORECASE)
 """Of these FFmpeg needs many pictures before it knows the stream; of JPEG over HTTP one or two."""
 
+_NEVER = float("inf")
+
 
 class VideoCapture:
     def __init__(self, config: VideoSource) -> None:
@@ -30,14 +33,15 @@ class VideoCapture:
 
     def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
         waited = f"no answer in {self._config.open_timeout_s:g} s (open_timeout_s)"
+        open_by_s = time.monotonic() + self._config.open_timeout_s
         try:
             with self._open() as container:
-                waited = f"no picture for {self._config.read_timeout_s:g} s (read_timeout_s)"
+                waited, open_by_s = f"no picture for {self._config.read_timeout_s:g} s (read_timeout_s)", _NEVER
                 yield from self._decode(container, stop)
-        except ExitError as error:  # how FFmpeg calls what PyAV's time-outs do
-            raise SourceError(f"video {self._shown}: {waited}") from error
         except (FFmpegError, OSError) as error:
-            raise SourceError(f"video {self._shown}: {error.strerror or error}") from error
+            # What PyAV's time-outs do FFmpeg calls an exit, but amid the greetings of RTSP "invalid data".
+            hung = isinstance(error, ExitError) or time.monotonic() >= open_by_s
+            raise SourceError(f"video {self._shown}: {waited if hung else error.strerror or error}") from error
         except UnicodeDecodeError as error:
             raise SourceError(f"video {self._shown}: what lies in {self._config.login} is no text") from error
         if self._live and not stop.is_set():
