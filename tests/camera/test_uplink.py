@@ -1,5 +1,6 @@
 """Whatever Kafka does, each camera's frames arrive in order, and each one is accounted for."""
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from kafka.errors import TopicAuthorizationFailedError
 from workers.camera import uplink as uplink_module
 from workers.camera.ledger import Tally
 from workers.camera.parcel import Owner, Parcel
+from workers.camera.spool import store
 
 pytestmark = pytest.mark.unit
 
@@ -235,6 +237,30 @@ def test_a_right_that_is_missing_is_no_fault_of_the_frames(
     rig.connect()
     rig.settle()
     assert rig.tally(owner) == Tally(captured=4, published=4)
+
+
+def test_a_disk_that_synchronises_nothing_is_told_of_once(
+    tmp_path: Path,
+    parcel: MakeParcel,
+    owner: Owner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A memory card at its end takes frames and refuses to synchronise them: each second was a line of the log."""
+    rig = Rig(tmp_path)
+
+    def refuse(*_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "to_disk", refuse)
+        for _ in range(5):
+            capture(rig, parcel, owner, 1)
+            rig.uplink.step()
+            rig.uplink.tick()
+    rig.uplink.tick()
+    assert rig.tally(owner) == Tally(captured=5, spooled=5)
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == ["the spool's state cannot be written"]
 
 
 def test_a_producer_that_was_closed_under_it_is_no_fault_of_the_frame(parcel: MakeParcel, owner: Owner) -> None:

@@ -36,7 +36,8 @@ class Depot:
         self._ledger = ledger
         self._window = window
         self._apart = apart
-        self._failing = False
+        self._appends = self._checkpoints = True
+        """Whether the last one worked. A disk may take frames and synchronise none."""
         self._written = True
         self._begun_at_s = 0.0
         self._wait: Callable[[], None] = lambda: None
@@ -57,7 +58,8 @@ class Depot:
         try:
             self._append(parcel)
         except OSError as error:
-            self._complain("frames cannot be spooled and wait in memory, as far as there is room", error)
+            self._complain(self._appends, "frames cannot be spooled and wait in memory, as far as there is room", error)
+            self._appends = False
             return DropReason.SPOOL_FULL if isinstance(error, SpoolFullError) else DropReason.SPOOL_FAILED
         self._ledger.move(parcel.owner, Place.BUFFERED, Place.SPOOLED)
         return None
@@ -67,7 +69,8 @@ class Depot:
         try:
             entry.segment = self._append(entry.parcel, handed_out=True)
         except OSError as error:
-            self._complain("frames on their way stay in memory only", error)
+            self._complain(self._appends, "frames on their way stay in memory only", error)
+            self._appends = False
             return False
         self._ledger.move(entry.parcel.owner, Place.BUFFERED, Place.SPOOLED)
         return True
@@ -96,7 +99,8 @@ class Depot:
         if not self._written:
             if time.monotonic() - self._begun_at_s > _SLOW_DISK_S:
                 why = f"the spool's disk has not answered for {_SLOW_DISK_S:g} s"
-                self._complain("heartbeats tell only what held before", why)
+                self._complain(self._checkpoints, "heartbeats tell only what held before", why)
+                self._checkpoints = False
             return
         report = now(), self._ledger.snapshot()
         write = self._spool.begin_checkpoint(report[1])
@@ -104,8 +108,11 @@ class Depot:
         def work() -> None:
             try:
                 write()
+                self._checkpoints = True
             except OSError as error:
-                self._complain("the spool's state cannot be written; a crash now would cost its exact counts", error)
+                what = "the spool's state cannot be written; a crash now would cost its exact counts"
+                self._complain(self._checkpoints, what, error)
+                self._checkpoints = False
             self.report = report
             self._written = True
 
@@ -122,7 +129,7 @@ class Depot:
         while True:
             try:
                 segment = self._spool.append(parcel, handed_out=handed_out)
-                self._failing = False
+                self._appends = True
                 return segment
             except SpoolFullError:
                 if not self._spool.file_bytes:
@@ -141,11 +148,10 @@ class Depot:
         self.checkpoint()
         self._spool.free_disk()  # even where the state could not be written: the disk may be full
 
-    def _complain(self, what: str, why: OSError | str) -> None:
-        """Once until the disk works again: a log line for every frame would fill what is left of it."""
-        if not self._failing:
+    def _complain(self, worked: bool, what: str, why: OSError | str) -> None:
+        """Once until it works again: a log line for every frame would fill what is left of the disk."""
+        if worked:
             log.error("%s: %s", what, why)
-        self._failing = True
 
 
 def adopt_former_boots(spool: Spool, ledger: Ledger) -> None:
