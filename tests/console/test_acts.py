@@ -132,6 +132,22 @@ def test_two_browsers_see_the_same_and_the_second_act_is_refused_with_its_reason
     second.locator("#outcome").filter(has_text="REFUSED").filter(has_text="already acknowledged").wait_for()
 
 
+def test_an_act_on_the_list_of_all_lines_leaves_it_the_list_of_all_lines(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    """It was the list of that line from then on: the alarms of all others were gone from sight."""
+    page = login()
+    stopped(plant, page, line)
+    other = f"{line}-other"
+    stopped(plant, page, other)
+    page.goto("/alarms")
+    page.get_by_role("button", name=f"Acknowledge Defects of line {line}", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Acknowledge", exact=True).click()
+    page.locator("#outcome").filter(has_text="done").wait_for()
+    page.get_by_role("button", name=f"Acknowledge Defects of line {other}", exact=True).wait_for()
+    assert page.locator("select[name=line]").input_value() == ""
+
+
 def test_an_alarm_that_came_while_the_form_was_open_is_not_acknowledged_unseen(
     plant: Plant, login: Callable[..., Any], line: str
 ) -> None:

@@ -82,7 +82,7 @@ def ask(request: Request, who: Operator, desk: TheDesk, line_id: str, act: str, 
     desk.acts.await_outcome(operation_id)
     target = urlsplit(safe_next(text(form, "next")))
     query = [target.query] if target.query and "operation=" not in target.query else []
-    asked = urlencode({"operation": operation_id, "act": act, "line": line_id})
+    asked = urlencode({"operation": operation_id, "act": act, "of": line_id})  # `line` narrows the list of alarms
     return RedirectResponse(f"{target.path}?{'&'.join([*query, asked])}", 303)
 
 

@@ -6,8 +6,7 @@ document.addEventListener("click", async (event) => {
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   const here = new URL(location.href);
-  for (const name of ["operation", "act"]) here.searchParams.delete(name);
-  if (location.pathname !== "/alarms" && location.pathname !== "/model") here.searchParams.delete("line");
+  for (const name of ["operation", "act", "of"]) here.searchParams.delete(name);
   const target = new URL(link.href);
   target.searchParams.set("next", here.pathname + here.search);
   target.searchParams.set("fragment", "true");
