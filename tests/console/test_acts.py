@@ -1,5 +1,6 @@
 """What a person does on the page, judged by a real alerting worker."""
 
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -146,6 +147,19 @@ def test_an_act_on_the_list_of_all_lines_leaves_it_the_list_of_all_lines(
     page.locator("#outcome").filter(has_text="done").wait_for()
     page.get_by_role("button", name=f"Acknowledge Defects of line {other}", exact=True).wait_for()
     assert page.locator("select[name=line]").input_value() == ""
+
+
+def test_what_became_of_an_act_is_dated_and_no_news_later(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    """It said "reset: done, defects: over" for hours above the line that a new burst had stopped."""
+    page = login()
+    page.clock.install()
+    banner = stopped(plant, page, line)
+    act(page, banner, "Acknowledge", "on my way")
+    outcome = page.locator("#outcome")
+    outcome.filter(has_text=re.compile(r"done at \d\d:\d\d:\d\d UTC – defects: acknowledged")).wait_for()
+    page.wait_for_url(page.url.split("?")[0])  # or it would be told anew whenever the page is loaded
+    page.clock.run_for(61_000)
+    outcome.wait_for(state="hidden")
 
 
 def test_an_alarm_that_came_while_the_form_was_open_is_not_acknowledged_unseen(

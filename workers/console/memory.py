@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
 from uuid import UUID
@@ -153,6 +153,7 @@ class Outcome:
 
     done: bool
     words: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -294,7 +295,7 @@ class Memory:
             if alarm.operation_id is not None:
                 refused = alarm.act is Act.NOTE
                 words = alarm.reason if refused else f"{alarm.kind.value.replace('_', ' ')}: {STATE_WORDS[alarm.state]}"
-                self._settle(alarm.operation_id, Outcome(not refused, words))
+                self._settle(alarm.operation_id, Outcome(not refused, words, alarm.changed_at))
             if len(self._alarms) > MAX_ALARMS:
                 _forget_oldest(self._alarms)
 
@@ -320,7 +321,7 @@ class Memory:
         with self._lock:
             self._audit.append(entry)
             if entry.operation_id is not None and entry.act == "refuse":
-                self._settle(entry.operation_id, Outcome(False, f"{entry.subject} refused: {entry.reason}"))
+                self._settle(entry.operation_id, Outcome(False, f"{entry.subject} refused: {entry.reason}", entry.at))
 
     def _score(self, score: Score) -> None:
         if score.line_id == CHECK:
@@ -393,7 +394,7 @@ class Memory:
         """One act may move several alarms: what was done goes before what was refused on the way."""
         known = self._outcomes.get(operation_id)
         if known is not None and known.done and outcome.done and outcome.words not in known.words:
-            self._outcomes[operation_id] = Outcome(True, f"{known.words}; {outcome.words}"[:500])
+            self._outcomes[operation_id] = replace(known, words=f"{known.words}; {outcome.words}"[:500])
         elif known is None or not known.done:
             self._outcomes[operation_id] = outcome
         while len(self._outcomes) > OUTCOMES:

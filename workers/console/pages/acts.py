@@ -21,6 +21,7 @@ from workers.console.pages.common import (
     page,
     safe_next,
     text,
+    told,
 )
 
 router = APIRouter()
@@ -91,7 +92,7 @@ def outcome(who: Someone, desk: TheDesk, operation_id: uuid.UUID) -> Response:
     found = desk.memory.outcome(operation_id)
     if found is None:
         return JSONResponse({"state": "waiting"})
-    return JSONResponse({"state": "done" if found.done else "refused", "words": found.words})
+    return JSONResponse({"state": "done" if found.done else "refused", "words": told(found, desk.options)})
 
 
 def _known(act: str) -> None:

@@ -140,7 +140,8 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         "now_ms": to_ms(now()),
         **clock_facts(desk.options),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-        "outcome": _outcome(request, desk),
+        "outcome": (outcome := _outcome(request, desk)),
+        "outcome_words": told(outcome, desk.options) if outcome else "waiting for the alerting worker …",
         "snapshot": desk.live.snapshot() if who and not who.must_change else None,
     }
     return templates.TemplateResponse(request, template, everywhere | context, status_code=status)
@@ -165,6 +166,12 @@ def message(request: Request, title: str, words: str, status: int) -> Response:
 def clock_facts(options: Options) -> dict[str, Any]:
     """What a template needs to tell a time."""
     return {"zone": options.zone, "zone_name": now().astimezone(options.zone).tzname()}
+
+
+def told(outcome: Outcome, options: Options) -> str:
+    """With its time: the page may stand open for hours, and its line be stopped anew."""
+    at = f"{outcome.at.astimezone(options.zone):%H:%M:%S %Z}"
+    return f"{'done' if outcome.done else 'REFUSED'} at {at} – {outcome.words}"
 
 
 def short(moment: datetime, zone: tzinfo | None) -> str:

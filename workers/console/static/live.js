@@ -3,6 +3,7 @@ const WAIT_MS = 6000;
 const ANEW_MS = 12000; // silent for so long, and the connection may have died without a word, as where the radio changes
 const ANSWER_MS = 3000;
 const AT_ONCE = 5; // so many connections a browser keeps beside the stream's
+const TOLD_MS = 60000; // what was done is no news by then
 const PRESS_MS = 2000; // no press holds news up for longer: something may lie on a tablet
 const body = document.body;
 const wall = body.classList.contains("wall");
@@ -98,7 +99,11 @@ if (outcome) {
       const found = answer.ok ? await answer.json() : { state: "waiting" };
       if (found.state !== "waiting") {
         outcome.classList.add(found.state);
-        words.textContent = `${found.state === "done" ? "done" : "REFUSED"} – ${found.words}`;
+        words.textContent = found.words;
+        const here = new URL(location.href); // loaded anew in an hour, the page must not tell it as news
+        for (const name of ["operation", "act", "of"]) here.searchParams.delete(name);
+        history.replaceState(null, "", here);
+        if (found.state === "done") setTimeout(() => { outcome.hidden = true; }, TOLD_MS); // the line tells it, too
         return;
       }
     } catch { /* the server is away; asked again */ }
