@@ -525,3 +525,22 @@ def test_a_training_stopped_by_ctrl_c_tells_how_it_goes_on(
     said = " ".join(capsys.readouterr().err.split())
     assert (f"what was learnt by then is in {tmp_path / 'out.checkpoint'}: the same command goes on" in said) is learnt
     assert (tmp_path / "out.checkpoint").exists() is learnt
+
+
+def test_figures_are_told_though_the_report_finds_no_room(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report came first, and what an hour of scoring had found was gone with it."""
+    write_images(tmp_path / "test" / "good", normal_frames(2))
+    write_images(tmp_path / "test" / "hole", normal_frames(2, seed=2) // 2)
+
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device", "index.html.part")
+
+    monkeypatch.setattr("pipeline.training.figures.report.write_report", full)
+    asked = ("--json", tmp_path / "figures.json", "--report", tmp_path / "report")
+    assert andon(monkeypatch, "evaluate", bundles["null"], "--data", tmp_path, *asked) == 2
+    captured = capsys.readouterr()
+    assert "at the threshold: " in captured.out
+    assert "No space left on device" in captured.err
+    assert json.loads((tmp_path / "figures.json").read_text())["defective"] == 2

@@ -70,14 +70,14 @@ def evaluate(
     detector = load_detector(bundle, device, runtime.value)
     with MapShelf() as shelf:
         found = measure(detector, data, machine_facts(device), shelf, bars_on(console), masks, same_part)
+        _print(console, detector.info.name, found)  # first: what is written may not find room
+        if json:
+            figures = {"model": detector.info.model_hash, **found.as_dict()}
+            write_whole(json, json_format.dumps(figures, indent=2) + "\n")
+        if card:
+            write_whole(bundle / CARD, model_card(detector.info, found))
         if report:
             console.print(f"report: {write_report(detector.info, found, shelf, report)}", markup=False)
-    _print(console, detector.info.name, found)
-    if json:
-        figures = {"model": detector.info.model_hash, **found.as_dict()}
-        write_whole(json, json_format.dumps(figures, indent=2) + "\n")
-    if card:
-        write_whole(bundle / CARD, model_card(detector.info, found))
 
 
 def _print(console: "Console", name: str, found: "Evaluation") -> None:
