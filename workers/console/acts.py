@@ -16,7 +16,7 @@ from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.people.asking import NotAskedError, in_words
 from workers.console.identity import Identity
-from workers.console.memory import Memory, Outcome
+from workers.console.memory import ActOutcome, Memory
 
 PERSONS_ACTS: dict[str, PersonsAct] = {act.value: act for act in get_args(PersonsAct)}
 PUBLISH_TIMEOUT_S = 10.0
@@ -82,7 +82,7 @@ class Acts:
 
     def await_outcome(
         self, operation_id: uuid.UUID, timeout_s: float = ANSWER_S, sleep: Callable[[float], None] = time.sleep
-    ) -> Outcome | None:
+    ) -> ActOutcome | None:
         deadline_s = time.monotonic() + timeout_s
         while (found := self._memory.outcome(operation_id)) is None and time.monotonic() < deadline_s:
             sleep(0.05)

@@ -148,7 +148,7 @@ class LineMemory:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ActOutcome:
     """What became of an operation that a person asked for."""
 
     done: bool
@@ -177,7 +177,7 @@ class Memory:
         self._lines: dict[str, LineMemory] = {}
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT)
         self._dead: deque[DeadFrame] = deque(maxlen=DEAD)
-        self._outcomes: OrderedDict[UUID, Outcome] = OrderedDict()
+        self._outcomes: OrderedDict[UUID, ActOutcome] = OrderedDict()
         self.dead_by_reason: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
         self._of_lines = (topics.alarms.name, topics.line_commands.name, topics.command_replies.name)
@@ -278,7 +278,7 @@ class Memory:
         with self._lock:
             return sorted(self._dead, key=lambda frame: frame.died_at, reverse=True)
 
-    def outcome(self, operation_id: UUID) -> Outcome | None:
+    def outcome(self, operation_id: UUID) -> ActOutcome | None:
         with self._lock:
             return self._outcomes.get(operation_id)
 
@@ -295,7 +295,7 @@ class Memory:
             if alarm.operation_id is not None:
                 refused = alarm.act is Act.NOTE
                 words = alarm.reason if refused else f"{alarm.kind.value.replace('_', ' ')}: {STATE_WORDS[alarm.state]}"
-                self._settle(alarm.operation_id, Outcome(not refused, words, alarm.changed_at))
+                self._settle(alarm.operation_id, ActOutcome(not refused, words, alarm.changed_at))
             if len(self._alarms) > MAX_ALARMS:
                 _forget_oldest(self._alarms)
 
@@ -321,7 +321,7 @@ class Memory:
         with self._lock:
             self._audit.append(entry)
             if entry.operation_id is not None and entry.act == "refuse":
-                self._settle(entry.operation_id, Outcome(False, f"{entry.subject} refused: {entry.reason}", entry.at))
+                self._settle(entry.operation_id, ActOutcome(False, f"{entry.subject} refused: {entry.reason}", entry.at))
 
     def _score(self, score: Score) -> None:
         if score.line_id == CHECK:
@@ -390,7 +390,7 @@ class Memory:
             self._lines.pop(next(iter(self._lines)))
         return self._lines.setdefault(line_id, LineMemory(line_id))
 
-    def _settle(self, operation_id: UUID, outcome: Outcome) -> None:
+    def _settle(self, operation_id: UUID, outcome: ActOutcome) -> None:
         """One act may move several alarms: what was done goes before what was refused on the way."""
         known = self._outcomes.get(operation_id)
         if known is not None and known.done and outcome.done and outcome.words not in known.words:

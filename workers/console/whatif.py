@@ -55,7 +55,7 @@ class WouldStop:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedThreshold:
     threshold: float
     judged: int
     not_ok: int
@@ -66,7 +66,7 @@ class Trial:
         return self.not_ok / self.judged if self.judged else 0.0
 
 
-def try_threshold(shots: Sequence[Shot], threshold: float, k: int, n: int) -> Trial:
+def try_threshold(shots: Sequence[Shot], threshold: float, k: int, n: int) -> TriedThreshold:
     """`shots` in the order of each camera. Stops: k of the last n parts of one camera at or above the threshold."""
     windows: dict[str, Window] = {}
     full: set[str] = set()
@@ -92,7 +92,7 @@ def try_threshold(shots: Sequence[Shot], threshold: float, k: int, n: int) -> Tr
         elif verdict is Verdict.NOT_OK and one.camera_id not in full:
             full.add(one.camera_id)
             stops.append(WouldStop(one.camera_id, one.captured_at, one.frame_id))
-    return Trial(threshold, judged, bad, tuple(stops))
+    return TriedThreshold(threshold, judged, bad, tuple(stops))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _TWO_WORKERS = (
 )
 RECENT_BEATS = 8
 """So many heartbeats back it is looked for a second worker."""
-MAX_BOOTS = 64
+_BOOTS_TOLD_OF = 64
 """Per camera, of which it is remembered that heartbeats told of them."""
 
 
@@ -69,8 +69,8 @@ def hear(pulse: Pulse | None, beat: Heartbeat, read_at: datetime | None = None) 
     if pulse is None:
         return Pulse(beat, beat.sent_at, (beat.boot_id,), clean, runs, read_at)
     recent = (*pulse.recent, *runs)[-RECENT_BEATS:]
-    boots = (*(boot for boot in pulse.boots if boot != beat.boot_id), beat.boot_id)[-MAX_BOOTS:]
-    ended = (*(boot for boot in pulse.ended if boot != beat.boot_id), *clean)[-MAX_BOOTS:]
+    boots = (*(boot for boot in pulse.boots if boot != beat.boot_id), beat.boot_id)[-_BOOTS_TOLD_OF:]
+    ended = (*(boot for boot in pulse.ended if boot != beat.boot_id), *clean)[-_BOOTS_TOLD_OF:]
     if not succeeds(beat, pulse.beat):
         return replace(pulse, boots=boots, ended=ended, recent=recent)
     since = pulse.since if beat.boot_id == pulse.beat.boot_id else beat.sent_at

@@ -38,7 +38,7 @@ def in_words() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ActAnswer:
     changes: Sequence[Alarm]
     """Empty: nobody answered in time."""
 
@@ -58,7 +58,7 @@ def ask(
     kind: str | None = None,
     shelve_for_s: float | None = None,
     timeout_s: float = 10,
-) -> Answer:
+) -> ActAnswer:
     """Publishes an Operation, on the alarm of this id or kind where one is given.
 
     Raises NotAskedError, KafkaUnavailableError, StateError.
@@ -89,7 +89,7 @@ def ask(
     while not changes and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
         changes = _answers(settings, line, operation, max(1.0, deadline_s - time.monotonic()))
-    return Answer(changes)
+    return ActAnswer(changes)
 
 
 def _shown_at(line: StoredLine) -> datetime:

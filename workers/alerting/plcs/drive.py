@@ -80,7 +80,7 @@ def _is_a_dead_word_of_ours(order: Order, found: ReadBack) -> bool:
     return found.epoch == order.epoch and bool(shown) and not any(shown)
 
 
-class Verdict(Enum):
+class Proof(Enum):
     PROVED = auto()
     WRONG = auto()
     """The PLC answered, and stands otherwise."""
@@ -88,7 +88,7 @@ class Verdict(Enum):
     """A later epoch has written: this worker is no longer the line's."""
 
 
-def judge(wanted: Image, found: ReadBack) -> Verdict:
+def judge(wanted: Image, found: ReadBack) -> Proof:
     if found.is_ahead_of(wanted.epoch):
-        return Verdict.FENCED
-    return Verdict.PROVED if matches(wanted, found) else Verdict.WRONG
+        return Proof.FENCED
+    return Proof.PROVED if matches(wanted, found) else Proof.WRONG

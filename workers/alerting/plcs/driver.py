@@ -14,7 +14,7 @@ from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators.base import Actuator, ActuatorError, GaveWayError, LeaseLostError, ReadBack
 from workers.alerting.core.reports import Answer, Link, Report
 from workers.alerting.plcs import drive
-from workers.alerting.plcs.drive import Order, Verdict
+from workers.alerting.plcs.drive import Order, Proof
 
 log = logging.getLogger(__name__)
 
@@ -173,14 +173,14 @@ class Driver:
         self._exchanged(self.line_id, self._took_s, True)
         self._found, self._heard_at_s = found, boot_time_s()
         match drive.judge(wanted, found):
-            case Verdict.PROVED:
+            case Proof.PROVED:
                 if boot_time_s() - self._taken_away_at_s > TAKEN_AWAY_S:
                     self._tell_link(order, True)
                 self._answer(order, Outcome.DUPLICATE if order.proved else Outcome.ACCEPTED, found, at)
-            case Verdict.WRONG:
+            case Proof.WRONG:
                 self._answer(order, Outcome.REJECTED, found, at, f"wanted {wanted.level}, read {found}")
                 self._tell_link(order, False, f"{self._actuator.address} stands otherwise than written: {found}")
-            case Verdict.FENCED:
+            case Proof.FENCED:
                 self._fence(order, found)
 
     def _look_whether_it_stands(self, order: Order) -> None:

@@ -24,7 +24,7 @@ from pipeline.events import now, to_ms
 from workers.console import lines
 from workers.console.desk import Desk, Options
 from workers.console.identity import Identity
-from workers.console.memory import STATE_WORDS, Outcome
+from workers.console.memory import STATE_WORDS, ActOutcome
 from workers.console.users import Role
 
 templates = Jinja2Templates(directory=Path(__file__).parents[1] / "templates")
@@ -147,7 +147,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
     return templates.TemplateResponse(request, template, everywhere | context, status_code=status)
 
 
-def _outcome(request: Request, desk: Desk) -> Outcome | None:
+def _outcome(request: Request, desk: Desk) -> ActOutcome | None:
     """Of the act that led here, where the page can't ask for it itself: without JavaScript."""
     try:
         return desk.memory.outcome(uuid.UUID(request.query_params.get("operation", "")))

@@ -27,7 +27,7 @@ from workers.console.pages.common import (
     text,
 )
 from workers.console.versions import find_bundle, write_version
-from workers.console.whatif import Shot, Trial, histogram, try_threshold
+from workers.console.whatif import Shot, TriedThreshold, histogram, try_threshold
 
 router = APIRouter(prefix="/model")
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def _k_n(desk: Desk, line: str, k: int | None, n: int | None) -> tuple[int, int]
     return min(n, max(1, k if k is not None else own[0])), n
 
 
-def _told(tried: Trial, zone: tzinfo | None) -> dict[str, object]:
+def _told(tried: TriedThreshold, zone: tzinfo | None) -> dict[str, object]:
     return {
         "threshold": tried.threshold,
         "judged": tried.judged,
