@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from workers.commands.since import HELP, moment
+from workers.commands.wide_console import wide_console
 
 alerting = typer.Typer(name="alerting", help="Turn scores into alarms and line commands.", no_args_is_help=True)
 
@@ -123,7 +124,6 @@ def shadows(
     from pipeline.kafka.reading import read_to_end
     from pipeline.settings import read_settings
     from workers.alerting.people.beside import beside, table
-    from workers.commands.audit import wide_console
 
     begins, settings, commands = moment(since), read_settings(), []
     topics = [settings.topics.line_commands.name, settings.topics.shadow_commands.name]

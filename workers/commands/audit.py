@@ -10,9 +10,9 @@ import typer
 
 from workers.commands.places import ready_file
 from workers.commands.since import HELP, moment
+from workers.commands.wide_console import wide_console
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -65,14 +65,6 @@ def run(
         )
         raise typer.Exit(1)
     console.print("[green]Every frame is accounted for.")
-
-
-def wide_console() -> "Console":
-    """For tables: rich takes a pipe or a log file for 80 columns wide, and would cut them."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
 
 
 def account_table(accounts: "Sequence[CameraAccount]") -> "Table":

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from workers.commands.places import ready_file
+from workers.commands.wide_console import wide_console
 
 dead = typer.Typer(help="Look at frames that could not be scored, and why.", no_args_is_help=True)
 
@@ -30,7 +31,6 @@ def list_(
     from pipeline.kafka.dead_letters import cause_of_death
     from pipeline.kafka.reading import read_to_end
     from pipeline.settings import read_settings
-    from workers.commands.audit import wide_console
     from workers.printable import printable
 
     settings = read_settings()

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.wide_console import wide_console
+
 
 def demo(
     frames: Annotated[int, typer.Option(min=8, help="Frames of all cameras together.")] = 400,
@@ -36,7 +38,7 @@ def demo(
     """
     import signal
 
-    from workers.commands.audit import account_table, wide_console
+    from workers.commands.audit import account_table
     from workers.demo.demo import demo_run
     from workers.demo.stage import Options
     from workers.demo.summary import failings, summarise

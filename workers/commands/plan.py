@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.wide_console import wide_console
+
 
 def plan(
     cameras: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many cameras.")],
@@ -55,7 +57,6 @@ def plan(
             typer.echo(f"andon: {warning}", err=True)
         typer.echo(chart_values(work, made), nl=False)
         return
-    from workers.commands.audit import wide_console
     from workers.planning import limits_table, needs_table
 
     console = wide_console()

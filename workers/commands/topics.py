@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.wide_console import wide_console
+
 topics = typer.Typer(help="Create and check the Kafka topics.", no_args_is_help=True)
 
 
@@ -37,7 +39,6 @@ def show() -> None:
     from rich.table import Column, Table
 
     from pipeline.settings import read_settings
-    from workers.commands.audit import wide_console
 
     name = Column("topic", no_wrap=True, overflow="fold")
     table = Table(name, "key", "partitions", "largest record", "kept for", "clean-up")
