@@ -24,9 +24,9 @@ from starlette.concurrency import run_in_threadpool
 from pipeline.autoscaling import Activity, Timed
 from pipeline.frames import FrameError
 from pipeline.groups import INSPECTION
-from pipeline.kafka.admin import await_topics
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, LoopState
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.waiting import await_topics
 from pipeline.maps import MapStore
 from pipeline.replica.inspection import Inspection
 from pipeline.replica.recipes import Catalog, Recipe, load_catalog

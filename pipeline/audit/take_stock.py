@@ -8,7 +8,7 @@ from typing import TypeVar
 from pipeline.audit.accounting import CameraAccount, Ledger
 from pipeline.audit.deleted import Deleted
 from pipeline.groups import INSPECTION
-from pipeline.kafka.admin import committed_offsets
+from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.reading import Place, begins_of, places_at, read_each, read_to_end
 from pipeline.settings import Settings
 

@@ -1,14 +1,11 @@
 """Creates the topics, and checks at start that they keep what `pipeline.topics` promises."""
 
-import logging
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import GroupIdNotFoundError, KafkaError, TopicAlreadyExistsError, for_code
+from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
@@ -17,12 +14,6 @@ from pipeline.kafka.opening import open_admin_client
 from pipeline.kafka.rights import WHOSE, or_hidden, refusal
 from pipeline.settings import Settings
 from pipeline.topics import Topic
-
-log = logging.getLogger(__name__)
-
-_COORDINATOR_TIMEOUT_S = 10.0
-_ASK_AGAIN_S = 2.0
-_TELL_AGAIN_S = 30.0
 
 
 class TopicError(AndonError):
@@ -40,7 +31,7 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
     Raises TopicError, KafkaUnavailableError.
     """
     wanted = list(wanted)
-    with _Admin(settings) as admin:
+    with Admin(settings) as admin:
         there = set(admin.list_topics())
         missing = {
             topic.name: {
@@ -79,81 +70,18 @@ def check_topics(settings: Settings, wanted: Iterable[Topic], *, with_clocks: bo
     with_clocks: whether it carries the broker's time, too. A process asks that of `frames` alone, or none could start
     while its topics, which an earlier Andon had made, still carry their senders'.
     """
-    with _Admin(settings) as admin:
+    with Admin(settings) as admin:
         _check(admin, list(wanted), settings, with_clocks=with_clocks)
-
-
-def await_topics(
-    settings: Settings,
-    wanted: Iterable[Topic],
-    stop: threading.Event,
-    turned: Callable[[], None] = lambda: None,
-) -> bool:
-    """As `check_topics`, but waits as `await_kafka` does. Raises TopicError, and KafkaUnavailableError for what no
-    waiting mends."""
-    wanted = list(wanted)
-    return await_kafka(lambda: check_topics(settings, wanted), stop, turned)
-
-
-def await_kafka(look: Callable[[], None], stop: threading.Event, turned: Callable[[], None] = lambda: None) -> bool:
-    """Looks again, until `stop` is set, while a broker does not answer or topics are not there yet: after a power
-    cut Kafka comes last, and at a first start its topics. Kubernetes makes who gives up wait five minutes more, and
-    Ray Serve tries three times and then never again.
-
-    turned: called at each look. Returns False where `stop` came before a look went well. Raises what `look` raises
-    otherwise, and KafkaUnavailableError for what no waiting mends.
-    """
-    told_s = float("-inf")
-    while True:
-        turned()
-        try:
-            look()
-            return True
-        except (KafkaUnavailableError, MissingTopicsError) as error:
-            if isinstance(error, KafkaUnavailableError) and not error.may_pass:
-                raise
-            if time.monotonic() - told_s > _TELL_AGAIN_S:
-                told_s = time.monotonic()
-                log.warning("waiting for Kafka: %s", error)
-        if stop.wait(_ASK_AGAIN_S):
-            return False
 
 
 def delete_topics(settings: Settings, prefix: str) -> None:
     """Deletes every topic whose name begins so, with all its records. The prefix must not be empty."""
     if not prefix:
         raise ValueError("an empty prefix would delete every topic of the broker")
-    with _Admin(settings) as admin:
+    with Admin(settings) as admin:
         doomed = [name for name in admin.list_topics() if name.startswith(prefix)]
         if doomed:
             admin.delete_topics(doomed, timeout_ms=15_000)
-
-
-def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
-    """(topic, partition) → the next offset that the group will read."""
-    found = _ask_of_group(settings, lambda admin: admin.list_group_offsets(group)).get(group, {})
-    return {(at.topic, at.partition): offset.offset for at, offset in found.items() if offset.offset >= 0}
-
-
-def members(settings: Settings, group: str) -> int:
-    """How many the group has now. Who was killed counts until its session is over. Raises KafkaUnavailableError."""
-    (found,) = _ask_of_group(settings, lambda admin: admin.describe_groups([group])).values()
-    if found["error"] and GroupIdNotFoundError.__name__ not in found["error"]:  # the library raises neither
-        raise KafkaUnavailableError(f"Kafka does not tell who is in group {group!r}: {found['error']}")
-    return len(found["members"])
-
-
-def _ask_of_group(settings: Settings, ask: Callable[[KafkaAdminClient], Any]) -> Any:
-    deadline = time.monotonic() + _COORDINATOR_TIMEOUT_S
-    with _Admin(settings) as admin:
-        while True:
-            try:
-                return ask(admin)
-            except KafkaError as error:
-                # Just after its start a broker answers for its topics already, but not for its groups.
-                if not error.retriable or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
 
 
 def _check(admin: KafkaAdminClient, wanted: list[Topic], settings: Settings, *, with_clocks: bool) -> None:
@@ -211,7 +139,9 @@ def topic_faults(
     return faults
 
 
-class _Admin:
+class Admin:
+    """The client, connected. Raises KafkaUnavailableError, also for what the broker refuses within."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 

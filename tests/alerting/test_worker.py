@@ -27,8 +27,9 @@ from support.stream import settings_for, wait_until
 
 from pipeline import groups
 from pipeline.events import CHECK, Act, Action, AlarmKind, AlarmState, Verdict, now
-from pipeline.kafka.admin import committed_offsets, ensure_topics
+from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
+from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings

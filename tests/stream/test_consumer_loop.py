@@ -13,9 +13,10 @@ from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka import consumer, lag
-from pipeline.kafka.admin import committed_offsets, ensure_topics
+from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure, ConsumerOptions
+from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.mends import bounds
 from pipeline.kafka.opening import open_consumer

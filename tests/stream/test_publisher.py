@@ -13,11 +13,12 @@ from kafka.future import Future as KafkaFuture
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from support.stream import lose_the_end, make_anew, settings_for, wait_until
 
-from pipeline.kafka.admin import TopicError, await_topics, check_topics, ensure_topics
+from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
+from pipeline.kafka.waiting import await_topics
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.local.kafka_broker import KafkaBroker
 

@@ -20,9 +20,10 @@ from pipeline.audit.accounting import UNKNOWN
 from pipeline.audit.take_stock import take_stock
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import now
-from pipeline.kafka.admin import committed_offsets, ensure_topics
+from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import connection
 from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.publisher import Publisher

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline import groups
 from pipeline.errors import AndonError
-from pipeline.kafka.admin import committed_offsets
+from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.reading import ends_of
 from pipeline.settings import Settings
 

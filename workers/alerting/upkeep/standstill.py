@@ -1,7 +1,7 @@
 """What writes over the states of lines must do it alone: a worker that runs has them in memory, and stores them."""
 
 from pipeline import groups
-from pipeline.kafka.admin import members
+from pipeline.kafka.consumer_groups import members
 from pipeline.settings import Settings
 from workers.alerting.core.state import StateError
 

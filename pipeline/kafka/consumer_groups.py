@@ -1,0 +1,41 @@
+"""What a group has read, and who is in it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.errors import GroupIdNotFoundError, KafkaError
+
+from pipeline.kafka.admin import Admin
+from pipeline.kafka.connection import KafkaUnavailableError
+from pipeline.settings import Settings
+
+_COORDINATOR_TIMEOUT_S = 10.0
+
+
+def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
+    """(topic, partition) → the next offset that the group will read."""
+    found = _ask_of_group(settings, lambda admin: admin.list_group_offsets(group)).get(group, {})
+    return {(at.topic, at.partition): offset.offset for at, offset in found.items() if offset.offset >= 0}
+
+
+def members(settings: Settings, group: str) -> int:
+    """How many the group has now. Who was killed counts until its session is over. Raises KafkaUnavailableError."""
+    (found,) = _ask_of_group(settings, lambda admin: admin.describe_groups([group])).values()
+    if found["error"] and GroupIdNotFoundError.__name__ not in found["error"]:  # the library raises neither
+        raise KafkaUnavailableError(f"Kafka does not tell who is in group {group!r}: {found['error']}")
+    return len(found["members"])
+
+
+def _ask_of_group(settings: Settings, ask: Callable[[KafkaAdminClient], Any]) -> Any:
+    deadline = time.monotonic() + _COORDINATOR_TIMEOUT_S
+    with Admin(settings) as admin:
+        while True:
+            try:
+                return ask(admin)
+            except KafkaError as error:
+                # Just after its start a broker answers for its topics already, but not for its groups.
+                if not error.retriable or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
