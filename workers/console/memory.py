@@ -321,7 +321,9 @@ class Memory:
         with self._lock:
             self._audit.append(entry)
             if entry.operation_id is not None and entry.act == "refuse":
-                self._settle(entry.operation_id, ActOutcome(False, f"{entry.subject} refused: {entry.reason}", entry.at))
+                self._settle(
+                    entry.operation_id, ActOutcome(False, f"{entry.subject} refused: {entry.reason}", entry.at)
+                )
 
     def _score(self, score: Score) -> None:
         if score.line_id == CHECK:

@@ -168,7 +168,7 @@ def clock_facts(options: Options) -> dict[str, Any]:
     return {"zone": options.zone, "zone_name": now().astimezone(options.zone).tzname()}
 
 
-def told(outcome: Outcome, options: Options) -> str:
+def told(outcome: ActOutcome, options: Options) -> str:
     """With its time: the page may stand open for hours, and its line be stopped anew."""
     at = f"{outcome.at.astimezone(options.zone):%H:%M:%S %Z}"
     return f"{'done' if outcome.done else 'REFUSED'} at {at} – {outcome.words}"
