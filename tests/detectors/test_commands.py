@@ -344,7 +344,7 @@ STOPS = ("--false-stops-per-shift",)
         (("calibrate", "bundle", "--data", "data", "--out", "file/below"), "cannot be made"),
         (
             ("calibrate", "bundle", "--data", "data", "--out", "out", *STOPS, "1e-300"),
-            "fewer than any number of images",
+            "that few no number of images can show",
         ),
         (("export", "bundle", "--to", "onnx", "--out", "file/below"), "cannot be made"),
         (("export", "bundle", "--to", "onnx", "--data", "small"), "none of the images in small is of a size"),
