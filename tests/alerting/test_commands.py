@@ -241,6 +241,12 @@ def test_a_simulated_plc_that_nobody_can_reach_is_refused() -> None:
     assert "give --modbus-port" in str(told.exception)
 
 
+def test_two_lines_of_one_name_are_no_simulated_plc() -> None:
+    (port,) = free_ports(1)
+    told = CliRunner().invoke(app, ["plc", "run", "--line", "a", "--line", "a", "--modbus-port", str(port)])
+    assert "--line a is there twice" in str(told.exception)
+
+
 def test_since_takes_spans_and_times() -> None:
     assert 5399 < (now() - moment("90m")).total_seconds() < 5410
     assert moment("2026-11-22T06:00").isoformat() == "2026-11-22T06:00:00+00:00"

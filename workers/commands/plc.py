@@ -51,6 +51,8 @@ def run(
 
     if not (modbus_port or opcua_port or mqtt or webhook_port):
         raise AndonError("nobody could reach this PLC: give --modbus-port, --opcua-port, --mqtt or --webhook-port")
+    if twice := sorted({name for name in line if line.count(name) > 1}):
+        raise AndonError(f"--line {', '.join(twice)} is there twice: the lines of a PLC are known by their names")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
