@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from console.conftest import ConsoleProcess
-from console.plant import MODEL, Plant
+from console.plant import BOOT, MODEL, Plant
 from support.stream import frame, incoming, wait_until
 
 from pipeline.detectors.bundle import read_info
@@ -212,7 +212,7 @@ def test_health_counts_frames_and_shows_dead_letters_and_what_is_in_them(
     camera = f"{line}-a"
     plant.shoot(line, camera, "....")
     plant.beat(line, camera, captured=7, published=6, buffered=1, dropped={"spool_full": 2})
-    facts = frame(99, camera=camera, line_id=line)
+    facts = frame(99, camera=camera, line_id=line, boot_id=BOOT)
     letter = dead_letter(
         incoming(facts, b"not a picture at all"),
         plant.settings.topics.frames_dead.name,
