@@ -323,7 +323,8 @@ class ConsumerLoop(Generic[Result]):
         if held_off_s > _HELD_OFF_S:
             self.state.waiting_for = (
                 f"Kafka holds client id {self._options.group} off by a quota, and has let nothing through for "
-                f"{held_off_s:.0f} s: 10 s of its consumer_byte_rate must hold the largest batch"
+                f"{held_off_s:.0f} s: 10 s of its consumer_byte_rate must hold the largest batch; or its "
+                "request_percentage is too small"
             )
             if time.monotonic() - self._told_held_off_s > _TELL_AGAIN_S:
                 self._told_held_off_s = time.monotonic()
