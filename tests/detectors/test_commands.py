@@ -544,3 +544,23 @@ def test_figures_are_told_though_the_report_finds_no_room(
     assert "at the threshold: " in captured.out
     assert "No space left on device" in captured.err
     assert json.loads((tmp_path / "figures.json").read_text())["defective"] == 2
+
+
+@pytest.mark.parametrize("unlike", [True, False])
+def test_calibrate_tells_of_parts_that_the_model_does_not_know(
+    unlike: bool,
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of another product's good parts three in four were NOT_OK, and the threshold rose above them without a word."""
+    frames = normal_frames(40, seed=5)
+    write_images(tmp_path / "more", np.minimum(frames, 210) + np.uint8(45) if unlike else frames)
+    info = read_info(bundles["null"])
+    scores = load_detector(bundles["null"]).predict(frames).scores
+    known = info.calibration.model_copy(update={"threshold": float(scores.max()) + 0.01})
+    save_bundle(tmp_path / "known", info.model_copy(update={"calibration": known}), {})
+    asked = ("--false-stops-per-shift", 500, "--fps", 1, "--k", 2, "--n", 3, "--out", tmp_path / "new")
+    assert andon(monkeypatch, "calibrate", tmp_path / "known", "--data", tmp_path / "more", *asked) == 0
+    assert ("unlike those that the model learnt" in " ".join(capsys.readouterr().out.split())) is unlike

@@ -9,6 +9,9 @@ from workers.commands.options import Device, Runtime, SamePart
 from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
 
+_UNLIKE, _UNLIKE_TIMES = 0.1, 5
+"""More of the good parts than this share, and so many times the rate that was asked for, are no chance."""
+
 
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
@@ -90,6 +93,13 @@ def calibrate(
             f"note: these parts score like the one before (rank correlation {found.likeness:.2f}), but the promise "
             "takes them to be independent: it will fail more often than it says. Where several pictures show one part, "
             "give --same-part; where light or product drift, give images of more days"
+        )
+    if found.called_before > max(_UNLIKE, _UNLIKE_TIMES * info.calibration.false_alarm_rate):
+        console.print(
+            f"note: the old threshold calls {found.called_before:.0%} of these good parts NOT_OK, where "
+            f"{info.calibration.false_alarm_rate:.1%} were to be: they are unlike those that the model learnt, "
+            "and a threshold above all of them may let defects through. Better train on parts like these, or look at "
+            "the new bundle with andon evaluate"
         )
     command = shlex.join(["andon", *sys.argv[1:]])
     written = write_recalibrated(
