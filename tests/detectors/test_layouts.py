@@ -129,10 +129,11 @@ def test_an_empty_folder_is_refused(tmp_path: Path, folder: str) -> None:
         find_layout(tmp_path)
 
 
-def test_formats_that_cameras_do_not_send_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["scan.tif", "phone.HEIC", "camera.pgm", "browser.jfif"])
+def test_formats_that_cameras_do_not_send_are_named(name: str, tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(1))
-    (tmp_path / "scan.tif").write_bytes(b"II")
-    with pytest.raises(DataError, match=r"scan.tif: only PNG and JPEG are read"):
+    (tmp_path / name).write_bytes(b"II")
+    with pytest.raises(DataError, match=f"{name}: only PNG and JPEG are read"):
         find_layout(tmp_path)
 
 

@@ -20,7 +20,9 @@ Frame = NDArray[np.uint8]
 """(H, W) gray or (H, W, 3) RGB."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """What cameras may send is what one may train on."""
-OTHER_PICTURES = frozenset({".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2"})
+OTHER_PICTURES = frozenset(
+    {".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".jfif", ".heic", ".avif", ".pgm", ".ppm", ".pnm", ".dng"}
+)
 _FILES_NAMED = 10
 _NUMBERED = 32
 _DIM = 64
