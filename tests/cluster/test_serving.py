@@ -58,6 +58,13 @@ def test_what_cannot_be_scored_says_why(plant: Plant, recipe: str, body: bytes, 
     assert says in found[1]["detail"]
 
 
+def test_a_replica_is_asked_for_its_health_by_head_too(plant: Plant) -> None:
+    """It answered 405, and whoever asked so took it for ill."""
+    asked = urllib.request.Request(f"{plant.inference.url}/healthz", method="HEAD")
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        assert answer.status == 200
+
+
 def test_health_names_the_models(plant: Plant) -> None:
     health = plant.health()
     assert health["recipes"]["null"]["method"] == "null"

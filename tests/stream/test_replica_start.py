@@ -12,7 +12,7 @@ from support.stream import settings_for
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.kafka.admin import ensure_topics
-from pipeline.serving import Inspector, http
+from pipeline.serving import Inspector
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
@@ -26,11 +26,6 @@ def test_a_replica_without_a_configuration_is_not_well() -> None:
     """Serve called it RUNNING and /healthz answered 200, while no frame was ever taken."""
     with pytest.raises(RuntimeError, match="no user_config"):
         new_replica().check_health()
-
-
-def test_a_replica_is_asked_for_its_health_by_get_and_by_head() -> None:
-    """Asked by HEAD it answered 405, and whoever asked so took it for ill."""
-    assert set(http.openapi()["paths"]["/healthz"]) == {"get", "head"}
 
 
 def test_a_replica_waits_for_kafka_and_then_takes_frames(
