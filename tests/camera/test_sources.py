@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image as Pillow
@@ -140,12 +141,20 @@ def test_a_folder_without_images_is_named(tmp_path: Path, folder: str) -> None:
         replay(tmp_path / folder)
 
 
-def test_pace_does_not_drift_when_the_work_takes_time() -> None:
-    pace, stop, started = Pace(50), threading.Event(), time.monotonic()
+def test_pace_does_not_drift_when_the_work_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_s = [0.0]
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            clock_s[0] += timeout or 0
+            return False
+
+    monkeypatch.setattr("workers.camera.sources.pace.time", SimpleNamespace(monotonic=lambda: clock_s[0]))
+    pace, stop = Pace(50), Stop()
     for _ in range(21):
         assert pace.wait(stop)
-        time.sleep(0.01)
-    assert time.monotonic() - started == pytest.approx(20 / 50 + 0.01, abs=0.05)
+        clock_s[0] += 0.01
+    assert clock_s[0] == pytest.approx(20 / 50 + 0.01)
 
 
 def test_pace_ends_at_once_when_told_to() -> None:
