@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-_CAPTION_PX = 22
 _LETTERS_PX = 14
+_GAP_PX = 4
+_LONGEST_PX = 65_000
+"""JPEG counts a picture's pixels in 16 bits."""
 _REACH = 4.0
 
 # Anchor colours of "inferno": it grows evenly in brightness, so it also reads in gray and for the colour-blind.
@@ -75,21 +77,40 @@ def side_by_side(
     opacity: float = 0.5,
     scale: tuple[float, float] | None = None,
 ) -> Image.Image:
-    """Frame, heat map and overlay in a row, below a caption that may be wider than they are. `scale`: the map's values
-    for black and for pale yellow; its own extremes if none is given."""
+    """Frame, heat map and overlay beside each other (see `arranged`), below a caption that may be wider than they are
+    and can be read when a large sheet is shrunk to a screen. `scale`: the map's values for black and for pale yellow;
+    its own extremes if none is given."""
     frame = Image.fromarray(pixels).convert("RGB")
     panels = [frame]
     if anomaly_map is not None:
         low, high = scale or (float(anomaly_map.min()), float(anomaly_map.max()))
         panels += [heat(anomaly_map, frame.size, low, high), overlay(pixels, anomaly_map, opacity, low, high)]
-    width, height = frame.size
-    caption, font = _caption(facts), ImageFont.load_default(_LETTERS_PX)
-    drawn, worded = width * len(panels) + 4 * (len(panels) - 1), math.ceil(font.getlength(caption)) + 8
-    sheet = Image.new("RGB", (max(drawn, worded), height + _CAPTION_PX), "white")
-    for i, panel in enumerate(panels):
-        sheet.paste(panel, (i * (width + 4), _CAPTION_PX))
+    drawn = arranged(panels, _GAP_PX)
+    drawn.thumbnail((_LONGEST_PX, _LONGEST_PX))
+    letters_px = max(_LETTERS_PX, min(drawn.width // 100, drawn.height // 8))
+    caption, font, above_px = _caption(facts), ImageFont.load_default(letters_px), math.ceil(1.5 * letters_px) + 1
+    sheet = Image.new(
+        "RGB", (max(drawn.width, math.ceil(font.getlength(caption)) + 8), drawn.height + above_px), "white"
+    )
+    sheet.paste(drawn, (0, above_px))
     ImageDraw.Draw(sheet).text((4, 3), caption, fill="black", font=font)
     return sheet
+
+
+def arranged(panels: Sequence[Image.Image], gap_px: int) -> Image.Image:
+    """Pictures of one size in a row; one below the other where they are far wider than high, as line cameras send
+    them."""
+    width, height = panels[0].size
+    across, down = (0, height + gap_px) if is_strip(width, height) else (width + gap_px, 0)
+    last = len(panels) - 1
+    sheet = Image.new("RGB", (last * across + width, last * down + height), "white")
+    for i, panel in enumerate(panels):
+        sheet.paste(panel, (i * across, i * down))
+    return sheet
+
+
+def is_strip(width: int, height: int) -> bool:
+    return width > 2 * height
 
 
 def _caption(facts: Mapping[str, str]) -> str:

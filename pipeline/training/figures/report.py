@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.detectors.bundle import BundleInfo
-from pipeline.drawing import colour_scale, heat, outlined, overlay
+from pipeline.drawing import arranged, colour_scale, heat, is_strip, outlined, overlay
 from pipeline.files.durable import write_whole
 from pipeline.training.figures.measure import Evaluation
 from pipeline.training.figures.shelf import MapShelf
@@ -103,21 +103,15 @@ def _strip(
     anomaly_map: NDArray[np.float32],
     scale: tuple[float, float],
 ) -> Image.Image:
-    """Side by side; one below the other where frames are far wider than high, as line cameras send them."""
     height, width = pixels.shape[:2]
-    stacked = width > 2 * height
-    widest, highest = (3 * _PANEL_PX, _PANEL_PX) if stacked else (_PANEL_PX, 3 * _PANEL_PX)
+    widest, highest = (3 * _PANEL_PX, _PANEL_PX) if is_strip(width, height) else (_PANEL_PX, 3 * _PANEL_PX)
     shrink = min(1.0, widest / width, highest / height)
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     # Shrunk before the outline is drawn, which would shrink to nothing with a large frame; of a mask every mark stays.
     frame = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     marked = None if mask is None else np.asarray(Image.fromarray(mask * 255.0).resize(size, Image.Resampling.BOX)) > 0
     panels = [outlined(frame, marked), heat(anomaly_map, size, *scale), overlay(frame, anomaly_map, 0.6, *scale)]
-    across, down = (0, size[1] + _GAP_PX) if stacked else (size[0] + _GAP_PX, 0)
-    strip = Image.new("RGB", (2 * across + size[0], 2 * down + size[1]), "white")
-    for i, panel in enumerate(panels):
-        strip.paste(panel, (i * across, i * down))
-    return strip
+    return arranged(panels, _GAP_PX)
 
 
 def _data_uri(picture: Image.Image) -> str:
