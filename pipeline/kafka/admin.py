@@ -8,8 +8,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from pipeline.errors import AndonError
-from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
-from pipeline.kafka.mends.elsewhere import sent_elsewhere
+from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
 from pipeline.kafka.opening import open_admin_client
 from pipeline.kafka.rights import WHOSE, or_hidden, refusal
 from pipeline.settings import Settings
@@ -155,7 +154,7 @@ class Admin:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._client.close()
         if isinstance(error, KafkaError):
-            if error.retriable and (where := sent_elsewhere(self._client._manager)):
-                raise KafkaUnavailableError(f"the Kafka broker at {self._settings.kafka_bootstrap} {where}") from error
+            if error.retriable and (found := led_astray(self._settings, self._client)):
+                raise found from error
             said = refusal(error, "Describe")
             raise KafkaUnavailableError(f"the broker at {self._settings.kafka_bootstrap} refused: {said}") from error

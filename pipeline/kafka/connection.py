@@ -4,6 +4,8 @@ import importlib.util
 import logging
 from typing import Any
 
+from kafka import KafkaAdminClient, KafkaConsumer
+
 from pipeline.errors import AndonError
 from pipeline.kafka.handshake import tls_fault
 from pipeline.kafka.mends.elsewhere import sent_elsewhere
@@ -30,13 +32,19 @@ class KafkaUnavailableError(AndonError):
         return bool(getattr(self.__cause__, "retriable", False))
 
 
-def no_answer(settings: Settings, error: BaseException, manager: Any = None) -> KafkaUnavailableError:
+def led_astray(settings: Settings, client: KafkaConsumer | KafkaAdminClient) -> KafkaUnavailableError | None:
+    """Where its broker answers, and sends it to where nobody is."""
+    where = sent_elsewhere(client)
+    return KafkaUnavailableError(f"the Kafka broker at {settings.kafka_bootstrap} {where}") if where else None
+
+
+def no_answer(settings: Settings, error: BaseException, client: KafkaConsumer | None = None) -> KafkaUnavailableError:
     """In one voice. The library tells whoever waits for a first connection nothing but that there was none.
 
-    manager: of the connections of a client that has come so far.
+    client: one that has come further.
     """
-    if manager and (where := sent_elsewhere(manager)):
-        return KafkaUnavailableError(f"the Kafka broker at {settings.kafka_bootstrap} {where}")
+    if client and (found := led_astray(settings, client)):
+        return found
     if fault := tls_fault(settings):
         return KafkaUnavailableError(f"no Kafka broker answers at {settings.kafka_bootstrap}: {fault}")
     if refusals := getattr(error, "__notes__", ()):

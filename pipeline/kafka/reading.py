@@ -12,9 +12,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from pipeline.events import to_ms
-from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
+from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
 from pipeline.kafka.mends import bounds
-from pipeline.kafka.mends.elsewhere import sent_elsewhere
 from pipeline.kafka.mends.metadata import ask_for_partitions
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
@@ -195,7 +194,7 @@ def follow(
                     raise
                 if not told and time.monotonic() - answered_s > _AWAY_AFTER_S:
                     told = True
-                    away(str(no_answer(settings, error)))
+                    away(str(no_answer(settings, error, consumer)))
                 stop.wait(0.5)
                 continue
             answered_s = time.monotonic()
@@ -209,7 +208,7 @@ def follow(
 
 class _Reader:
     def __init__(self, settings: Settings) -> None:
-        self._bootstrap = settings.kafka_bootstrap
+        self._settings = settings
         try:
             self._consumer = open_consumer(
                 **connection(settings, "andon-reader"),
@@ -228,9 +227,10 @@ class _Reader:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
         if isinstance(error, KafkaError):
-            if error.retriable and (where := sent_elsewhere(self._consumer._manager)):
-                raise KafkaUnavailableError(f"the Kafka broker at {self._bootstrap} {where}") from error
-            raise KafkaUnavailableError(f"reading from {self._bootstrap} failed: {refusal(error, 'Read')}") from error
+            if error.retriable and (found := led_astray(self._settings, self._consumer)):
+                raise found from error
+            said = refusal(error, "Read")
+            raise KafkaUnavailableError(f"reading from {self._settings.kafka_bootstrap} failed: {said}") from error
 
 
 def _places(
@@ -262,7 +262,7 @@ def _known_partitions(consumer: KafkaConsumer, settings: Settings, topics: Seque
             return ask_for_partitions(consumer, topics, timeout_s=8)
         except KafkaError as error:
             if not error.retriable or time.monotonic() > deadline:
-                raise no_answer(settings, error, consumer._manager) from error
+                raise no_answer(settings, error, consumer) from error
         time.sleep(0.2)
 
 

@@ -509,6 +509,16 @@ def test_a_stop_that_stands_at_a_plc_that_the_policy_has_replaced_is_told(change
     assert len([alarm for alarm in line.alarms if alarm.kind is AlarmKind.PLC]) == len(told)
 
 
+def test_a_stop_that_was_left_behind_is_told_although_the_plc_has_an_alarm_already() -> None:
+    """It was swallowed: the reset did not free the old PLC, and nobody knew."""
+    line = Line().burst()
+    answered(line, Outcome.ACCEPTED, by="modbus://old")
+    line.state, _ = reports.apply(line.state, Link("line-1", line.state.epoch, False, now(), "nothing answers"), now())
+    answered(line, Outcome.DUPLICATE, by="modbus://new")
+    told = line.alarms[-1]
+    assert (told.kind, told.act, "modbus://old has confirmed" in told.reason) == (AlarmKind.PLC, Act.NOTE, True)
+
+
 def test_a_stop_that_stands_on_signals_that_the_policy_names_no_more_is_told() -> None:
     """One server has the nodes of many lines, so the address may stay."""
     line = Line().burst()

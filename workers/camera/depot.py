@@ -29,6 +29,21 @@ def _on_a_thread(work: Callable[[], None]) -> Callable[[], None]:
     return thread.join
 
 
+class _Complaint:
+    """Told once until it is over: a log line for every frame would fill what is left of the disk."""
+
+    def __init__(self) -> None:
+        self._stands = False
+
+    def tell(self, what: str, why: OSError | str) -> None:
+        if not self._stands:
+            log.error("%s: %s", what, why)
+        self._stands = True
+
+    def over(self) -> None:
+        self._stands = False
+
+
 class Depot:
     def __init__(self, spool: Spool, ledger: Ledger, window: Window, apart: Apart = _on_a_thread) -> None:
         """apart: where the disk is waited for."""
@@ -36,8 +51,8 @@ class Depot:
         self._ledger = ledger
         self._window = window
         self._apart = apart
-        self._appends = self._checkpoints = True
-        """Whether the last one worked. A disk may take frames and synchronise none."""
+        # Two, since a disk may take frames and synchronise none.
+        self._appends, self._checkpoints = _Complaint(), _Complaint()
         self._written = True
         self._begun_at_s = 0.0
         self._wait: Callable[[], None] = lambda: None
@@ -58,8 +73,7 @@ class Depot:
         try:
             self._append(parcel)
         except OSError as error:
-            self._complain(self._appends, "frames cannot be spooled and wait in memory, as far as there is room", error)
-            self._appends = False
+            self._appends.tell("frames cannot be spooled and wait in memory, as far as there is room", error)
             return DropReason.SPOOL_FULL if isinstance(error, SpoolFullError) else DropReason.SPOOL_FAILED
         self._ledger.move(parcel.owner, Place.BUFFERED, Place.SPOOLED)
         return None
@@ -69,8 +83,7 @@ class Depot:
         try:
             entry.segment = self._append(entry.parcel, handed_out=True)
         except OSError as error:
-            self._complain(self._appends, "frames on their way stay in memory only", error)
-            self._appends = False
+            self._appends.tell("frames on their way stay in memory only", error)
             return False
         self._ledger.move(entry.parcel.owner, Place.BUFFERED, Place.SPOOLED)
         return True
@@ -99,8 +112,7 @@ class Depot:
         if not self._written:
             if time.monotonic() - self._begun_at_s > _SLOW_DISK_S:
                 why = f"the spool's disk has not answered for {_SLOW_DISK_S:g} s"
-                self._complain(self._checkpoints, "heartbeats tell only what held before", why)
-                self._checkpoints = False
+                self._checkpoints.tell("heartbeats tell only what held before", why)
             return
         report = now(), self._ledger.snapshot()
         write = self._spool.begin_checkpoint(report[1])
@@ -108,11 +120,10 @@ class Depot:
         def work() -> None:
             try:
                 write()
-                self._checkpoints = True
+                self._checkpoints.over()
             except OSError as error:
                 what = "the spool's state cannot be written; a crash now would cost its exact counts"
-                self._complain(self._checkpoints, what, error)
-                self._checkpoints = False
+                self._checkpoints.tell(what, error)
             self.report = report
             self._written = True
 
@@ -129,7 +140,7 @@ class Depot:
         while True:
             try:
                 segment = self._spool.append(parcel, handed_out=handed_out)
-                self._appends = True
+                self._appends.over()
                 return segment
             except SpoolFullError:
                 if not self._spool.file_bytes:
@@ -147,11 +158,6 @@ class Depot:
         log.warning("the spool is full: its oldest segment was given up, and %d frames with it", lost.total())
         self.checkpoint()
         self._spool.free_disk()  # even where the state could not be written: the disk may be full
-
-    def _complain(self, worked: bool, what: str, why: OSError | str) -> None:
-        """Once until it works again: a log line for every frame would fill what is left of the disk."""
-        if worked:
-            log.error("%s: %s", what, why)
 
 
 def adopt_former_boots(spool: Spool, ledger: Ledger) -> None:

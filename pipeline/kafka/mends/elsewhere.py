@@ -6,15 +6,16 @@ time-out, and not where: people looked at KAFKA_BOOTSTRAP, which was right.
 
 import socket
 import time
-from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer
 
 _WITHIN_S = 3.0
 """With all of them together: somebody waits for the answer."""
 
 
-def sent_elsewhere(manager: Any) -> str | None:
-    """What comes after "the broker". Of a client's connections; there is no public way to ask."""
-    cluster = manager.cluster
+def sent_elsewhere(client: KafkaConsumer | KafkaAdminClient) -> str | None:
+    """What comes after "the broker". There is no public way to ask a client."""
+    cluster = client._manager.cluster
     named = {(broker.host, broker.port) for broker in cluster.bootstrap_brokers()}
     ends = time.monotonic() + _WITHIN_S
     for broker in cluster.brokers():

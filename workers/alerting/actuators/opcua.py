@@ -114,9 +114,8 @@ class OpcUaActuator:
                 why = (
                     f"the server offers no such connection ({why}): compare its security with `security` in the policy"
                 )
-            elif (
-                connecting and self._config.security and not isinstance(error, ConnectionRefusedError)
-            ):  # a server that can't read us says nothing
+            elif connecting and self._config.security and not isinstance(error, ConnectionRefusedError):
+                # A server that can't read us says nothing.
                 why += "; has it the certificate that `security` names last, and does it trust ours?"
                 why = "; ".join([why, *remarks(self._config, now())])
             raise ActuatorError(why) from error

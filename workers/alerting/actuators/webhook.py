@@ -104,14 +104,9 @@ class WebhookActuator:
 
     def _connected(self) -> socket.socket:
         secure, timeout_s = self._place.scheme == "https", self._config.timeout_s
+        context = ssl.create_default_context() if secure else None
         sock = self._name.connected(self._place.port or (443 if secure else 80), timeout_s)
-        if not secure:
-            return sock
-        try:
-            return ssl.create_default_context().wrap_socket(sock, server_hostname=self._place.hostname)
-        except BaseException:
-            sock.close()
-            raise
+        return context.wrap_socket(sock, server_hostname=self._place.hostname) if context else sock
 
 
 class _Answer(http.client.HTTPResponse):

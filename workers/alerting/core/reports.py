@@ -58,6 +58,8 @@ def without_plc(state: LineState, now: datetime) -> Changed:
     reset does not free it."""
     entry = state.standing(AlarmKind.PLC)
     if state.proved and state.level is not None:
+        if entry and entry.life.active:
+            return state, ()
         reason = (
             f"{state.level} stands at {state.stands_at or 'a PLC'}, a PLC that the policy does not name any more, so a "
             "reset will not take it back there: name the PLC again before you reset, or free the line at the PLC itself"
@@ -77,11 +79,12 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
         f"the policy names {place or 'no PLC'} for this line, where it named {was}: what was written there last stands "
         "there, a run permit among it. If a machine still listens to it, take the permit back by hand"
     )
-    entry = state.standing(AlarmKind.PLC)
-    if entry is not None and entry.life.active:
-        return register.note(state, entry, reason, now)
+    before = state.standing(AlarmKind.PLC)
     state, events = _tell_of_plc(state, reason, now)
-    if entry := state.standing(AlarmKind.PLC):  # over at once, so that what the new PLC has to tell is an alarm, too
+    entry = state.standing(AlarmKind.PLC)
+    if entry and not (
+        before and before.life.active
+    ):  # over at once, so that what the new PLC has to tell is an alarm, too
         state, more = register.clear(state, entry, "told once; it waits for who sees it", now)
         events = (*events, *more)
     return state, events
@@ -93,11 +96,9 @@ def _place(address: str, signals: Sequence[str]) -> str:
 
 
 def _link(state: LineState, link: Link, now: datetime) -> Changed:
-    entry = state.standing(AlarmKind.PLC)
     if not link.up:
-        if entry is None or not entry.life.active:
-            return _tell_of_plc(state, link.detail, now)
-        return register.note(state, entry, link.detail, now) if link.detail != entry.alarm.reason else (state, ())
+        return _tell_of_plc(state, link.detail, now)
+    entry = state.standing(AlarmKind.PLC)
     return register.clear(state, entry, "the PLC answers again", now) if entry else (state, ())
 
 
@@ -124,10 +125,13 @@ def _moved(state: LineState, action: Action, address: str, orders: tuple[str, ..
 
 
 def _tell_of_plc(state: LineState, reason: str, now: datetime) -> Changed:
+    """On the alarm that stands, if one does: a PLC in fault may have more than one to tell of."""
     entry = state.standing(AlarmKind.PLC)
     if entry is None:
         return register.add(state, effects.condition(state, AlarmKind.PLC, "plc", reason, now))
-    return (state, ()) if entry.life.active else register.again(state, entry, reason, now)
+    if not entry.life.active:
+        return register.again(state, entry, reason, now)
+    return register.note(state, entry, reason, now) if reason != entry.alarm.reason else (state, ())
 
 
 def _answer(state: LineState, answer: Answer, orders: tuple[str, ...], now: datetime) -> Changed:
