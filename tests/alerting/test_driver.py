@@ -264,6 +264,38 @@ def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:
     assert not rig.ladder.running
 
 
+def test_a_line_that_its_plc_holds_by_itself_is_told_until_it_is_reset_there(rig: Rig) -> None:
+    """Its watchdog, where nobody watched it for a while: the line stood, and no alarm said so."""
+    rig.driver.order(order())
+    rig.driver.alive(0.5)
+    wait_for(lambda: rig.links() == [True], "the link")
+    wait_for(lambda: rig.links() == [True, False], "the complaint")
+    assert "holds the line by its own program" in rig.faults()[0]
+    rig.driver.alive(30)
+    wait_for(lambda: not rig.ladder.watchdog_lost, "the watchdog's return")
+    time.sleep(0.3)
+    assert rig.links() == [True, False]
+    rig.ladder.press_reset()
+    wait_for(lambda: rig.links() == [True, False, True], "the end of it")
+
+
+def test_a_hold_that_is_left_of_a_stop_of_ours_is_no_news(rig: Rig) -> None:
+    command = stop_command()
+    rig.driver.alive(30)
+    rig.driver.order(order(command))
+    wait_for(lambda: rig.outcomes() == [Outcome.ACCEPTED], "the proof")
+    released = effects.release(command, 1, now())
+    rig.driver.order(order(released))
+    wait_for(lambda: rig.outcomes() == [Outcome.ACCEPTED, Outcome.ACCEPTED], "the release")
+    rig.driver.order(order(released, proved=True))
+    time.sleep(0.4)
+    assert (rig.ladder.held, rig.links()) == (True, [True])
+    rig.ladder.press_reset()
+    time.sleep(0.3)
+    rig.ladder.held = True
+    wait_for(lambda: rig.links() == [True, False], "the hold that is not ours")
+
+
 def test_a_takeover_moves_no_heartbeat_of_a_line_that_nobody_watches(rig: Rig) -> None:
     """A successor that began at 0 gave a PLC whose watchdog had tripped 3 s of a line that seems watched."""
     rig.ladder.write(Inputs(epoch=0, heartbeat=7))

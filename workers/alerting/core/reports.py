@@ -31,7 +31,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Link:
-    """Whether the PLC can be worked with. `detail` says why not."""
+    """Whether the PLC can be worked with, and its line runs unless Andon asks otherwise. `detail` says why not."""
 
     line_id: str
     epoch: int
@@ -99,7 +99,7 @@ def _link(state: LineState, link: Link, now: datetime) -> Changed:
     if not link.up:
         return _tell_of_plc(state, link.detail, now)
     entry = state.standing(AlarmKind.PLC)
-    return register.clear(state, entry, "the PLC answers again", now) if entry else (state, ())
+    return register.clear(state, entry, "the PLC answers, and stands as asked", now) if entry else (state, ())
 
 
 def _moved(state: LineState, action: Action, address: str, orders: tuple[str, ...], now: datetime) -> Changed:

@@ -26,6 +26,10 @@ HEARTBEATS = 1 << 16
 LOOK_FIRST_AFTER_S = 2.0
 TAKEN_AWAY_S = 60.0
 """For so long a stop has to stand again before the alarm that it was taken away at the line is over."""
+HOLDS_ITSELF = (
+    "holds the line by its own program, and for no stop that stands: its watchdog, where nobody watched the line for a "
+    "while, or a stop that was taken back and not reset there since. Look why, and reset it there"
+)
 MOST_REASONS = 8
 """Why a PLC can't be worked with is told so often, each reason once, until it can or the line is taken over."""
 _NUMBERS = re.compile(r"\d+")
@@ -65,6 +69,8 @@ class Driver:
         self._heard_at_s = 0.0
         self._took_s = 0.0
         self._taken_away_at_s = float("-inf")
+        self._held_for_us = False
+        """Whether the hold that was read last is of a stop of ours, or what is left of one until somebody resets it."""
         self._fenced_epoch = -1
         self._answered: tuple[object, Outcome] | None = None
         self._attempts = 0
@@ -174,7 +180,10 @@ class Driver:
         self._found, self._heard_at_s = found, boot_time_s()
         match drive.judge(wanted, found):
             case Proof.PROVED:
-                if boot_time_s() - self._taken_away_at_s > TAKEN_AWAY_S:
+                self._held_for_us = bool(found.held) and (self._held_for_us or order.stops or order.may_release)
+                if found.held and not self._held_for_us:
+                    self._tell_link(order, False, f"{self._actuator.address} {HOLDS_ITSELF}")
+                elif boot_time_s() - self._taken_away_at_s > TAKEN_AWAY_S:
                     self._tell_link(order, True)
                 self._answer(order, Outcome.DUPLICATE if order.proved else Outcome.ACCEPTED, found, at)
             case Proof.WRONG:
