@@ -11,7 +11,7 @@ from typing import TypeVar
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from pipeline.events import to_ms
+from pipeline.events import ContractError, Frame, KafkaPosition, to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
 from pipeline.kafka.mends import bounds
 from pipeline.kafka.mends.metadata import ask_for_partitions
@@ -117,6 +117,16 @@ def read_one(settings: Settings, topic: str, partition: int, offset: int, timeou
     """The record at exactly this place, or None when it has expired. Raises KafkaUnavailableError."""
     with closing(read_each(settings, [(topic, partition, offset)], timeout_s)) as found:
         return next(found)
+
+
+def read_frame(settings: Settings, at: KafkaPosition, frame_id: str) -> Incoming | None:
+    """The record of this frame, or None when it has expired, or another frame has its place by now: in a topic that was
+    made anew, or after a power cut that took the end of a log. Raises KafkaUnavailableError."""
+    record = read_one(settings, at.topic, at.partition, at.offset)
+    try:
+        return record if record and Frame.from_headers(record.headers).frame_id == frame_id else None
+    except ContractError:
+        return None
 
 
 def read_each(

@@ -6,16 +6,17 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from statistics import median
 
 import pytest
 from console.conftest import ConsoleProcess
-from console.plant import BOOT, MODEL
-from support.stream import settings_for
+from console.plant import BOOT, MODEL, Plant
+from support.stream import make_anew, settings_for
 
 from pipeline.kafka.admin import ensure_topics
+from pipeline.settings import Settings
 from workers.console.sessions import COOKIE, Sessions, new_session, read_secret
 from workers.console.users import Users
 from workers.local.valkey import Valkey
@@ -28,22 +29,53 @@ CONNECTIONS = 6
 
 
 @pytest.fixture
-def page(kafka_bootstrap: str, own_redis: Valkey, tmp_path: Path) -> Iterator[ConsoleProcess]:
+def settings(kafka_bootstrap: str, own_redis: Valkey) -> Settings:
     settings = settings_for(kafka_bootstrap, f"pictures-{uuid.uuid4().hex[:8]}.", own_redis.url)
     ensure_topics(settings, settings.topics)
+    return settings
+
+
+@pytest.fixture
+def page(settings: Settings, tmp_path: Path) -> Iterator[ConsoleProcess]:
     process = ConsoleProcess(settings, tmp_path / "console")
     yield process
     process.stop()
 
 
-def test_a_redis_that_hangs_holds_up_no_page(page: ConsoleProcess, own_redis: Valkey) -> None:
+def logged_in(page: ConsoleProcess) -> dict[str, str]:
+    """The headers of who is."""
     user = Users(page.folder / "users.json").all["operator-1"]
     session = new_session("operator-1", user.fingerprint)
-    cookie = f"{COOKIE}={Sessions(read_secret(page.folder / 'session.key')).seal(session)}"
+    return {"cookie": f"{COOKIE}={Sessions(read_secret(page.folder / 'session.key')).seal(session)}"}
+
+
+def test_a_frame_that_took_the_place_of_another_is_not_shown_for_it(settings: Settings, page: ConsoleProcess) -> None:
+    """In a topic of frames that was made anew, or after a power cut that took the end of its log."""
+    with closing(Plant(settings)) as plant:
+        (first,) = plant.shoot("line-1", "cam-1", "x")
+
+        def shown() -> bytes:
+            request = urllib.request.Request(f"{page.url}/pictures/{first.frame_id}/whole", headers=logged_in(page))
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                found: bytes = answer.read()
+                return found
+
+        sent = shown()
+        make_anew(settings, settings.topics.frames)
+        (other,) = plant.shoot("line-1", "cam-1", ".")
+        assert other.position == first.position
+        stored = plant.maps.get(first.map_key or "")
+        assert stored is not None
+        assert sent != stored.thumbnail
+        assert shown() == stored.thumbnail
+
+
+def test_a_redis_that_hangs_holds_up_no_page(page: ConsoleProcess, own_redis: Valkey) -> None:
+    headers = logged_in(page)
 
     def ask(path: str) -> float:
         begun = time.monotonic()
-        request = urllib.request.Request(page.url + path, headers={"cookie": cookie})
+        request = urllib.request.Request(page.url + path, headers=headers)
         with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
         return time.monotonic() - begun

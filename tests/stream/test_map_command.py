@@ -18,7 +18,7 @@ GRID = np.ones((4, 4), np.float32)
 @pytest.fixture
 def frame_id(redis_url: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setattr("pipeline.kafka.reading.read_one", lambda *_: None)  # Kafka has it no longer
+    monkeypatch.setattr("pipeline.kafka.reading.read_frame", lambda *_: None)  # Kafka has it no longer
     frame_id = f"{unique}:boot:1"
     picture = thumbnail(np.full((30, 40), 90, np.uint8))
     facts = {"verdict": "OK", "score": "0.25", "threshold": "0.5"}

@@ -22,7 +22,7 @@ def map_command(
     from pipeline.errors import AndonError
     from pipeline.files.durable import write_or_remove
     from pipeline.frames import FrameError, decode
-    from pipeline.kafka.reading import read_one
+    from pipeline.kafka.reading import read_frame
     from pipeline.maps import MapStore
     from pipeline.settings import read_settings
 
@@ -38,7 +38,7 @@ def map_command(
         )
     value: bytes | None = stored.thumbnail
     try:
-        record = read_one(settings, stored.position.topic, stored.position.partition, stored.position.offset)
+        record = read_frame(settings, stored.position, frame_id)
         value = record.value if record else value
     except AndonError as error:
         typer.echo(f"drawing the thumbnail: {error}", err=True)

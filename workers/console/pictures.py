@@ -17,7 +17,7 @@ from PIL import Image
 from pipeline.drawing import colour_scale, heat
 from pipeline.events import KafkaPosition
 from pipeline.frames import MAX_FRAME_PIXELS
-from pipeline.kafka.reading import read_one
+from pipeline.kafka.reading import read_frame
 from pipeline.maps import MapStore, MapStoreError, StoredMap
 from pipeline.settings import Settings
 from pipeline.topics import MAX_FRAME_BYTES
@@ -82,11 +82,11 @@ class Pictures:
         low, high = self._scales.scale(key.rsplit(":", 1)[-1], grid)
         return heat_png(grid, low, high)
 
-    def whole(self, at: KafkaPosition) -> tuple[bytes, str] | None:
-        """The frame as the camera sent it, with its content type; None once Kafka has forgotten it, or where it is
-        no picture. Raises KafkaUnavailableError."""
+    def whole(self, at: KafkaPosition, frame_id: str) -> tuple[bytes, str] | None:
+        """The frame as the camera sent it, with its content type; None once Kafka has it no longer, or where it is no
+        picture. Raises KafkaUnavailableError."""
         with self._reading:
-            record = read_one(self._settings, at.topic, at.partition, at.offset)
+            record = read_frame(self._settings, at, frame_id)
         return as_picture(record.value) if record else None
 
     @contextmanager

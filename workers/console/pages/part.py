@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from pipeline.errors import AndonError
 from pipeline.events import ContractError, Frame, Score, from_ms
-from pipeline.kafka.reading import read_one
+from pipeline.kafka.reading import read_frame
 from workers.console.desk import Desk
 from workers.console.feedback import FeedbackError, Judgement, fitting
 from workers.console.pages.common import FRAME_ID, Form, Operator, Refused, Someone, TheDesk, in_threads, page, text
@@ -52,7 +52,7 @@ def judge(request: Request, who: Operator, desk: TheDesk, frame_id: str, form: F
     except ValueError as error:
         raise Refused("Not kept", "Say whether the verdict is right.", 400) from error
     at = place_of(desk, frame_id)
-    image = desk.pictures.whole(at) if at else None
+    image = desk.pictures.whole(at, frame_id) if at else None
     if image is None:
         raise FeedbackError("Kafka has forgotten this frame, so there is nothing to train from")
     desk.feedback.add(score, judgement, who.name, who.role.value, text(form, "note"), image)
@@ -67,7 +67,7 @@ def find(desk: Desk, frame_id: str) -> Score:
     at = None if score else place_of(desk, frame_id)
     if at is not None:
         try:
-            record = read_one(desk.settings, at.topic, at.partition, at.offset)
+            record = read_frame(desk.settings, at, frame_id)
             if record is not None:
                 frame = Frame.from_headers(record.headers)
                 score = desk.histories.find(frame_id, frame.line_id, from_ms(record.timestamp_ms))

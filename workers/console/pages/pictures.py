@@ -41,7 +41,7 @@ def thumbnail(who: Someone, desk: TheDesk, frame_id: str, model: str, stand_in: 
         return _picture(found, "image/jpeg")
     with suppress(AndonError):
         score = desk.memory.score_of(frame_id)
-        if score and _is_ours(desk, score.position) and (frame := desk.pictures.whole(score.position)):
+        if score and _is_ours(desk, score.position) and (frame := desk.pictures.whole(score.position, frame_id)):
             return _picture(*frame)
     return _drawn(_NOT_KEPT)
 
@@ -63,7 +63,7 @@ def whole(who: Someone, desk: TheDesk, frame_id: str) -> Response:
     if not FRAME_ID.fullmatch(frame_id):
         raise Refused("There is no such picture", frame_id[:200], 404)
     at = place_of(desk, frame_id)
-    found = desk.pictures.whole(at) if at else None
+    found = desk.pictures.whole(at, frame_id) if at else None
     if found is None:
         keys = desk.pictures.keys_of(frame_id)
         return _picture(desk.pictures.thumbnail(keys[-1]) if keys else None, "image/jpeg")
