@@ -125,7 +125,8 @@ class BundleInfo(_Frozen):
     """bundle.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    name: str
+    name: str = Field(pattern=r"^[^/\x00]+$")
+    """A folder's name: of versions of this bundle, folders are named after it."""
     method: str
     """A key of the registry, for instance 'radar'."""
     method_version: int

@@ -395,10 +395,9 @@ def test_two_trainings_into_one_place_are_one_too_many(
     checkpoint = tmp_path / "out.checkpoint"
     arguments = ("train", "radar", "--fresh", "--data", tmp_path / "data", "--out", tmp_path / "out")
     with alone_in(checkpoint, "this test is"):
-        (checkpoint / "state.json").touch()
-        assert andon(monkeypatch, *arguments) == 2
-        assert "another training keeps its checkpoint" in capsys.readouterr().err
-        assert (checkpoint / "state.json").exists()
+        for _ in range(2):
+            assert andon(monkeypatch, *arguments) == 2
+            assert "another training keeps its checkpoint" in capsys.readouterr().err
     assert andon(monkeypatch, *arguments) == 2
     assert "normals 1 remain for the threshold" in capsys.readouterr().err
     assert not checkpoint.exists()
@@ -411,6 +410,7 @@ def test_two_exports_into_one_place_are_one_too_many(
     out = tmp_path / "out"
     with alone_in(out, "this test is"):
         assert andon(monkeypatch, "export", bundles["radar in pixels"], "--to", "onnx", "--out", out) == 2
+        assert out.is_dir()
     assert f"another `andon export` writes its graphs in {out}: wait for it" in capsys.readouterr().err
 
 
@@ -449,10 +449,10 @@ def test_names_are_no_markup(
     write_images(tmp_path / "test" / "good", normal_frames(2))
     write_images(tmp_path / "test" / "x[red]y", normal_frames(2) // 2)
     info = make_null_bundle(tmp_path / "bundle", 48, 56)
-    save_bundle(tmp_path / "bundle", info.model_copy(update={"name": "lens [/b] A"}), {})
+    save_bundle(tmp_path / "bundle", info.model_copy(update={"name": "lens [b] A"}), {})
     assert andon(monkeypatch, "evaluate", tmp_path / "bundle", "--data", tmp_path) == 0
     told = capsys.readouterr().out
-    assert "lens [/b] A" in told
+    assert "lens [b] A" in told
     assert "x[red]y" in told
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
@@ -224,15 +224,12 @@ def cflow(
 @contextmanager
 def _checkpoint_beside(out: Path, resume: bool) -> "Iterator[Path]":
     """The folder of the checkpoint, for this training alone: gone once the bundle is written, else kept."""
-    import shutil
-
     from pipeline.files.alone import alone_in
 
     folder = out.with_name(out.name + ".checkpoint")
     with alone_in(folder, "another training keeps its checkpoint"):
         if not resume:
-            for found in folder.iterdir():
-                shutil.rmtree(found) if found.is_dir() else found.unlink()
+            _empty(folder)
         try:
             yield folder
         except KeyboardInterrupt:
@@ -240,7 +237,16 @@ def _checkpoint_beside(out: Path, resume: bool) -> "Iterator[Path]":
                 said = f"\nstopped; what was learnt by then is in {folder}: the same command goes on there"
                 typer.echo(said, err=True)
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            _empty(folder)
+
+
+def _empty(folder: Path) -> None:
+    """The folder itself stays, so that it can be held while it is emptied."""
+    import shutil
+
+    for found in folder.iterdir():
+        shutil.rmtree(found) if found.is_dir() else found.unlink()
 
 
 def _say_what_is_next(out: Path, data: Path) -> None:
