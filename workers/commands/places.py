@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import AndonError
@@ -45,5 +46,5 @@ def ready_file(path: Path) -> None:
     ready_folder(path.parent).mkdir(parents=True, exist_ok=True)
     if path.exists() and not os.access(path, os.W_OK):
         raise AndonError(f"{path} cannot be written: it is not this user's to change; give another file")
-    draft_of(path).touch()
-    draft_of(path).unlink()
+    with suppress(FileNotFoundError):
+        os.lstat(draft_of(path))  # raises where its name is too long
