@@ -100,6 +100,16 @@ def ends_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) ->
         return {(at.topic, at.partition): offset for at, offset in ends.items()}
 
 
+def kept_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, range]:
+    """The offsets that each partition holds now: the first that has not expired, up to its end. Raises
+    KafkaUnavailableError."""
+    timeout_ms = int(timeout_s * 1000)
+    with _Reader(settings) as consumer:
+        places = _places(consumer, settings, topics, None)
+        begins, ends = (ask(consumer, places, timeout_ms) for ask in (bounds.begins, bounds.ends))
+        return {(at.topic, at.partition): range(begins[at], ends[at]) for at in places}
+
+
 def places_at(settings: Settings, topics: Sequence[str], since: datetime, timeout_s: float = 30) -> dict[Place, int]:
     """The first offset of each partition at or after a moment; its end where nothing is so new.
 

@@ -13,6 +13,7 @@ from console.plant import score
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
+from pipeline.events import KafkaPosition
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming
@@ -104,6 +105,15 @@ def test_nothing_is_shown_to_who_is_not_logged_in(client: TestClient) -> None:
         sent_on = client.get(path, headers={"accept": "text/html"})
         assert sent_on.status_code == 303, path
         assert sent_on.headers["location"].startswith("/login?next="), path
+
+
+def test_a_part_is_not_called_expired_while_kafka_is_away(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(client, "engineer")
+    place = KafkaPosition(topic=AWAY.topics.frames.name, partition=0, offset=0)
+    monkeypatch.setattr("workers.console.pages.part.place_of", lambda desk, frame_id: place)
+    assert client.get("/parts/cam:b1:1").status_code == 503
 
 
 def test_no_act_without_its_token_and_none_from_another_site(client: TestClient) -> None:

@@ -35,7 +35,7 @@ from workers.console.desk import Options
 from workers.console.gauges import Backlog, Gauges
 from workers.console.lines import Lamp, Mood
 from workers.console.live import Live
-from workers.console.memory import MAX_CAMERAS, SCORES_PER_CAMERA, Memory
+from workers.console.memory import MAX_CAMERAS, MAX_LINES, SCORES_PER_CAMERA, Memory
 from workers.console.pages.events import drawn_lines
 from workers.console.pages.health import Running
 from workers.console.tiles import TileState, bar_share, tile
@@ -82,6 +82,28 @@ def test_a_frame_that_was_scored_twice_counts_once_and_what_is_kept_is_bounded()
     for number in range(MAX_CAMERAS + 10):
         tell(memory, score(0, camera=f"other-{number}"))
     assert len(memory.cameras()) == MAX_CAMERAS
+
+
+def test_a_line_that_stands_keeps_its_order_however_many_lines_there_are() -> None:
+    (command,) = stopped().commands
+    released = [
+        command.model_copy(update={"line_id": f"other-{number}", "action": Action.UNHOLD_PERMITTED})
+        for number in range(MAX_LINES)
+    ]
+    assert memory_of(command, *released).line("line-1").command == command
+
+
+def test_what_was_asked_of_a_line_does_not_change_under_who_asked() -> None:
+    """Pages went over the replies while others came in, and ended in 'deque mutated during iteration'."""
+    line = stopped()
+    (command,) = line.commands
+    answer = Answer("line-1", line.state.epoch, command.command_id, Outcome.ACCEPTED, "modbus://plc", "1", 1, now())
+    _, told = apply(line.state, answer, now())
+    (reply,) = (one for one in told if isinstance(one, CommandReply))
+    memory = memory_of(command)
+    asked = memory.line("line-1")
+    tell(memory, reply)
+    assert (list(asked.replies), memory.line("line-1").reply) == ([], reply)
 
 
 def test_a_record_against_its_contract_is_counted_and_harms_nothing() -> None:

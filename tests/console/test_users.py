@@ -91,6 +91,12 @@ def test_a_users_file_that_is_broken_lets_nobody_in(users: Users) -> None:
         users.check("ada", PASSWORD)
 
 
+def test_a_users_file_that_cannot_be_looked_for_lets_nobody_in(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsersError, match=r"users\.json"):
+        Users(tmp_path / "file" / "users.json").check("ada", PASSWORD)
+
+
 def test_a_session_survives_a_restart_and_no_forgery(tmp_path: Path) -> None:
     before, after = (Sessions(read_secret(tmp_path / "key")) for _ in range(2))
     sealed = before.seal(new_session("ada", "print"))
@@ -249,6 +255,13 @@ def test_a_session_key_that_could_be_guessed_is_refused(tmp_path: Path, content:
 def test_a_session_key_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SessionKeyError, match="can't be read"):
         given_secret(tmp_path / "none")
+
+
+def test_a_password_file_that_is_empty_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    arguments = ("user", "add", "ada", "--role", "engineer", "--password-file", str(tmp_path / "empty"))
+    told = CliRunner().invoke(console, [*arguments, "--data", str(tmp_path)])
+    assert isinstance(told.exception, UsersError)
 
 
 def test_a_list_of_nobody_says_so(tmp_path: Path) -> None:

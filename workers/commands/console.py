@@ -168,7 +168,7 @@ def add(
     elif str(password_file) == "-":
         password = sys.stdin.readline().rstrip("\r\n")
     else:
-        password = password_file.read_text(encoding="utf-8").splitlines()[0]
+        password = next(iter(password_file.read_text(encoding="utf-8").splitlines()), "")
     store = Users(users or _data(data) / "users.json")
     store.add(name, Role(role), password, replace=replace)
     typer.echo(f"{store.path}: {name} is {role}")

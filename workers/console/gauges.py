@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline import groups
 from pipeline.errors import AndonError
 from pipeline.kafka.consumer_groups import committed_offsets
-from pipeline.kafka.reading import ends_of
+from pipeline.kafka.reading import kept_of
 from pipeline.settings import Settings
 
 EVERY_S = 5.0
@@ -62,7 +62,7 @@ class GaugeReader:
 
     def _look(self) -> Gauges:
         topics = self._settings.topics
-        ends = ends_of(self._settings, [topics.frames.name, topics.scores.name, topics.operations.name])
+        kept = kept_of(self._settings, [topics.frames.name, topics.scores.name, topics.operations.name])
         backlogs: dict[str, Backlog] = {}
         for group, names in (
             (groups.INSPECTION, (topics.frames.name,)),
@@ -71,7 +71,9 @@ class GaugeReader:
             done = committed_offsets(self._settings, self._settings.group(group))
             read = sum(offset for (name, _), offset in done.items() if name in names)
             # A partition without a commit is not read yet; what has expired from it is not waiting for anybody.
-            waiting = sum(max(0, end - done.get(at, 0)) for at, end in ends.items() if at[0] in names)
+            waiting = sum(
+                max(0, held.stop - max(held.start, done.get(at, 0))) for at, held in kept.items() if at[0] in names
+            )
             at_s = time.monotonic()
             before, since_s = self._moved.get(group, (-1, at_s))
             if read != before or waiting == 0:

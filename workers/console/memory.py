@@ -239,8 +239,12 @@ class Memory:
             return sorted(cameras | alarms | set(self._lines), key=by_number)
 
     def line(self, line_id: str) -> LineMemory:
+        """As it stands now."""
         with self._lock:
-            return self._lines.get(line_id) or LineMemory(line_id)
+            known = self._lines.get(line_id) or LineMemory(line_id)
+            return replace(
+                known, commands=known.commands.copy(), replies=known.replies.copy(), shadows=known.shadows.copy()
+            )
 
     def standing(self, line_id: str | None = None) -> list[Alarm]:
         """Oldest first."""
@@ -346,12 +350,13 @@ class Memory:
             return
         with self._lock:
             camera = self._camera(beat.camera_id, beat.line_id)
-            if camera.beat is None or succeeds(beat, camera.beat):
+            before = camera.beat
+            camera.beats[beat.boot_id] = beat  # first: whoever looks meanwhile finds the beat of the current boot
+            camera.beats.move_to_end(beat.boot_id)
+            if before is None or succeeds(beat, before):
                 camera.current = beat.boot_id
             if beat.boot_id == camera.current:
                 camera.heard_at = _heard_at(beat, now())
-            camera.beats[beat.boot_id] = beat
-            camera.beats.move_to_end(beat.boot_id)
             kept = {camera.current, camera.last and camera.last.boot_id}
             while len(camera.beats) > MAX_BOOTS:
                 camera.beats.pop(next(boot for boot in camera.beats if boot not in kept))
@@ -389,7 +394,8 @@ class Memory:
 
     def _line(self, line_id: str) -> LineMemory:
         if line_id not in self._lines and len(self._lines) >= MAX_LINES:
-            self._lines.pop(next(iter(self._lines)))
+            free = (known for known, line in self._lines.items() if line.level is None)
+            self._lines.pop(next(free, next(iter(self._lines))))  # one that stands keeps its order
         return self._lines.setdefault(line_id, LineMemory(line_id))
 
     def _settle(self, operation_id: UUID, outcome: ActOutcome) -> None:

@@ -94,15 +94,18 @@ class Users:
             facts = self.path.stat()
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise self._unreadable() from error
         stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
         if self._read[0] != stamp:
             try:
                 self._read = (stamp, _File.model_validate_json(self.path.read_bytes()))
             except (OSError, ValidationError) as error:
-                raise UsersError(
-                    f"the users file {self.path} can't be read: mend it, or remove it and start anew"
-                ) from error
+                raise self._unreadable() from error
         return self._read[1].users
+
+    def _unreadable(self) -> UsersError:
+        return UsersError(f"the users file {self.path} can't be read: mend it, or remove it and start anew")
 
     def find(self, name: str) -> User | None:
         return self.all.get(name)

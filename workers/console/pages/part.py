@@ -6,7 +6,6 @@ from anyio import CapacityLimiter
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from pipeline.errors import AndonError
 from pipeline.events import ContractError, Frame, Score, from_ms
 from pipeline.kafka.reading import read_frame
 from workers.console.desk import Desk
@@ -71,7 +70,7 @@ def find(desk: Desk, frame_id: str) -> Score:
             if record is not None:
                 frame = Frame.from_headers(record.headers)
                 score = desk.histories.find(frame_id, frame.line_id, from_ms(record.timestamp_ms))
-        except (AndonError, ContractError):
+        except ContractError:
             score = None
     if score is None:
         raise Refused(
