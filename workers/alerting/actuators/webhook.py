@@ -50,6 +50,8 @@ class WebhookActuator:
         self._secret = SecretFile(config.secret_file)
         if not self._secret.as_of_now():
             raise OSError(f"{config.secret_file} is empty")
+        # Once: it reads the authorities of the whole system, which takes longer than an exchange.
+        self._trust = ssl.create_default_context() if self._place.scheme == "https" else None
 
     @property
     def address(self) -> str:
@@ -103,10 +105,8 @@ class WebhookActuator:
         return (self._place.path or "/") + (f"?{self._place.query}" if self._place.query else "")
 
     def _connected(self) -> socket.socket:
-        secure, timeout_s = self._place.scheme == "https", self._config.timeout_s
-        context = ssl.create_default_context() if secure else None
-        sock = self._name.connected(self._place.port or (443 if secure else 80), timeout_s)
-        return context.wrap_socket(sock, server_hostname=self._place.hostname) if context else sock
+        sock = self._name.connected(self._place.port or (443 if self._trust else 80), self._config.timeout_s)
+        return self._trust.wrap_socket(sock, server_hostname=self._place.hostname) if self._trust else sock
 
 
 class _Answer(http.client.HTTPResponse):
