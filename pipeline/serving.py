@@ -127,7 +127,7 @@ def _authorise(request: Request) -> None:
         raise HTTPException(401, "wrong or missing bearer token")
 
 
-http = FastAPI(title="Andon", docs_url=None, redoc_url=None)
+http = FastAPI(title="Andon", openapi_url=None)
 
 
 @serve.deployment(

@@ -10,6 +10,7 @@ import pytest
 from alerting.running import alarms, andon, burst, commands, publish, wait_for_commands, worker
 from kafka import KafkaAdminClient
 from support.stream import make_anew, settings_for, wait_until
+from typer import BadParameter
 from typer.testing import CliRunner
 
 from pipeline.events import Action, AuditEntry, ModelRef, ShadowScore, Verdict, now
@@ -249,6 +250,8 @@ def test_two_lines_of_one_name_are_no_simulated_plc() -> None:
 
 def test_since_takes_spans_and_times() -> None:
     assert 5399 < (now() - moment("90m")).total_seconds() < 5410
+    with pytest.raises(BadParameter, match="before any record"):
+        moment("0001-01-01")
     assert moment("2026-11-22T06:00").isoformat() == "2026-11-22T06:00:00+00:00"
 
 

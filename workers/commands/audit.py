@@ -37,6 +37,7 @@ def run(
     from rich.text import Text
 
     from pipeline.audit.take_stock import take_stock
+    from pipeline.files.durable import write_whole
     from pipeline.settings import read_settings
 
     if json_file:
@@ -48,7 +49,7 @@ def run(
             read_settings(), on_record=lambda: progress.advance(task), since=moment(since) if since else None
         )
     if json_file:
-        json_file.write_text(json.dumps([asdict(account) for account in accounts], indent=2) + "\n", encoding="utf-8")
+        write_whole(json_file, json.dumps([asdict(account) for account in accounts], indent=2) + "\n")
     console.print(account_table(accounts))
     for account in accounts:
         for contradiction in account.contradictions:

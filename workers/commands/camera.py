@@ -58,6 +58,7 @@ def run(
 def check(config: ConfigFile) -> None:
     """Open every source once, look at the spool's folder, and say what was found."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from workers.camera.check import look_at_all, spool_fault
@@ -69,7 +70,7 @@ def check(config: ConfigFile) -> None:
     for each, sight in zip(found.cameras, look_at_all([each.source for each in found.cameras]), strict=True):
         if not sight.usable:
             faults.append(f"{each.camera_id}: {sight.description}")
-        first = sight.description if sight.usable else "[red]none, see below[/red]"
+        first = escape(sight.description) if sight.usable else "[red]none, see below[/red]"
         table.add_row(each.camera_id, each.line_id, each.station_id, each.recipe, each.source.type, first)
     if found.spool and (fault := spool_fault(found.spool.folder)):
         faults.append(f"frames can't be spooled: {fault}")

@@ -38,7 +38,9 @@ def demo(
     """
     import signal
 
+    from pipeline.files.durable import write_whole
     from workers.commands.audit import account_table
+    from workers.commands.places import ready_file
     from workers.demo.demo import demo_run
     from workers.demo.stage import Options
     from workers.demo.summary import failings, summarise
@@ -46,6 +48,8 @@ def demo(
     # A supervisor's SIGTERM and a closed terminal end everything in order, as Ctrl-C does.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
+    if json_file:
+        ready_file(json_file)
     console = wide_console()
     with demo_run(Options(frames, seconds, cameras, fps, console=console_page, stay=stay), home, console) as run:
         from workers.demo.report import write_report  # it brings matplotlib, which should not delay the start
@@ -53,7 +57,7 @@ def demo(
         summary = summarise(run)
         page = write_report(run, summary, report)
         if json_file:
-            json_file.write_text(json.dumps(summary.to_dict(), indent=2) + "\n", encoding="utf-8")
+            write_whole(json_file, json.dumps(summary.to_dict(), indent=2) + "\n")
         console.print(account_table(run.accounts))
         console.print(
             f"{summary.planted_found} of {summary.planted} planted defects found, {summary.false_alarms} false alarms; "

@@ -31,7 +31,7 @@ def export(
     stay as they are. Refuses when scores or maps differ by more than rounding, or when frames change their rank. A
     recipe with `runtime: onnx` or `runtime: openvino` then runs them, on the CPU.
 
-    Needs more packages: pip install "andon\\[runtimes]".
+    Needs more packages: pip install '.\\[runtimes]' in Andon's checkout.
 
     Example: andon export mono-radar --to openvino --data cells/mono/test/good
     """

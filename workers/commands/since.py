@@ -22,4 +22,7 @@ def moment(text: str) -> datetime:
         named = datetime.fromisoformat(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is neither an age such as 15m nor a time", param_hint="--since") from error
-    return named if named.tzinfo else named.replace(tzinfo=UTC)
+    named = named if named.tzinfo else named.replace(tzinfo=UTC)
+    if named.year < 1970:  # Kafka counts from then on
+        raise typer.BadParameter(f"{text!r} is before any record", param_hint="--since")
+    return named
