@@ -210,6 +210,35 @@ def test_a_stop_that_is_not_ours_is_not_taken_away(rig: Rig) -> None:
     assert rig.ladder.stop
 
 
+def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(tmp_path: Path) -> None:
+    """As at first contact: the next heartbeat wrote RUN over a HOLD that a person had set at the PLC."""
+    (port,) = free_ports(1)
+    ladder = Ladder("line-1")
+    with (
+        Station([ladder], modbus_port=port),
+        driven(open_actuator("line-1", config("modbus", port, tmp_path)), cycle_s=0.4) as (driver, told),
+    ):
+
+        def faults() -> list[str]:
+            return [report.detail for report in told if isinstance(report, Link) and not report.up]
+
+        driver.alive(60)
+        driver.order(order())
+        wait_for(lambda: ladder.inputs.heartbeat > 1, "heartbeats")
+        time.sleep(0.1)  # no exchange is under way then
+        ladder.write(replace(ladder.inputs, command=HOLD))
+        wait_for(lambda: bool(faults()), "the complaint")
+        assert "not by an order that Andon knows" in faults()[0]
+        beats = ladder.inputs.heartbeat
+        time.sleep(1)
+        assert (ladder.stop, ladder.inputs.heartbeat) == (True, beats)
+        ladder.write(replace(ladder.inputs, command=RUN))
+        wait_for(lambda: ladder.inputs.heartbeat > beats, "heartbeats again")
+        command = stop_command()
+        driver.order(order(command))
+        wait_for(lambda: any(isinstance(report, Answer) for report in told), "the stop's answer")
+
+
 def test_a_plc_that_lost_its_power_is_stopped_again_and_it_is_told(rig: Rig) -> None:
     command = stop_command(valid_s=2)
     rig.driver.order(order(command))
@@ -348,7 +377,7 @@ class Gated:
     def __init__(self) -> None:
         self.gate, self.stopping = threading.Event(), threading.Event()
 
-    def read(self) -> ReadBack:
+    def read(self, gives_way: GivesWay = never) -> ReadBack:
         return ReadBack(stop=False)
 
     def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
@@ -686,7 +715,7 @@ def test_at_first_contact_a_plc_is_read_once_before_it_is_written(tmp_path: Path
     class Counting:
         address = "a slow one"
 
-        def read(self) -> ReadBack:
+        def read(self, gives_way: GivesWay = never) -> ReadBack:
             calls.append("read")
             return ReadBack(level="RUN", stop=False, run_permit=True, epoch=0)
 
@@ -711,7 +740,7 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_heartbeat() -> None:
     class Slow:
         address = "a slow one"
 
-        def read(self) -> ReadBack:
+        def read(self, gives_way: GivesWay = never) -> ReadBack:
             calls.append("read")
             return ReadBack(level="RUN", stop=False, epoch=1)
 
@@ -744,7 +773,7 @@ def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path)
         address = "a limited one"
         stopped = False
 
-        def read(self) -> ReadBack:
+        def read(self, gives_way: GivesWay = never) -> ReadBack:
             return self._take("read")
 
         def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:

@@ -23,7 +23,7 @@ class Hung:
     def __init__(self, asked: list[str], line_id: str, over: threading.Event) -> None:
         self._asked, self._line_id, self._over = asked, line_id, over
 
-    def read(self) -> ReadBack:
+    def read(self, gives_way: GivesWay = never) -> ReadBack:
         self._asked.append(self._line_id)
         self._over.wait(60)
         raise ActuatorError("it hung")

@@ -108,12 +108,12 @@ class Actuator(Protocol):
     def address(self) -> str:
         """Protocol and place, without secrets."""
 
-    def read(self) -> ReadBack:
-        """Raises ActuatorError."""
+    def read(self, gives_way: GivesWay = never) -> ReadBack:
+        """One that takes many requests asks `gives_way` before each. Raises ActuatorError, GaveWayError."""
 
     def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
-        """Writes the image and reads back. One that takes many requests asks `gives_way` before each. Raises
-        ActuatorError, LeaseLostError, GaveWayError."""
+        """Writes the image and reads back; `gives_way` as in `read`. Raises ActuatorError, LeaseLostError,
+        GaveWayError."""
 
     def close(self) -> None:
         """Leaves the signals as they are. Never raises."""

@@ -58,8 +58,8 @@ class ModbusActuator:
     def address(self) -> str:
         return self._config.address
 
-    def read(self) -> ReadBack:
-        return self._guarded(self._read)
+    def read(self, gives_way: GivesWay = never) -> ReadBack:
+        return self._guarded(self._read, gives_way)
 
     def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
         def write_and_read() -> ReadBack:
@@ -68,11 +68,7 @@ class ModbusActuator:
             self._write(image, guard)
             return read_until(self._read, image, self._config.timeout_s)
 
-        self._gives_way = gives_way
-        try:
-            return self._guarded(write_and_read)
-        finally:
-            self._gives_way = never
+        return self._guarded(write_and_read, gives_way)
 
     def close(self) -> None:
         self._hang_up()
@@ -138,7 +134,8 @@ class ModbusActuator:
         time.sleep(KNOCK_AGAIN_S)
         return True
 
-    def _guarded(self, do: Callable[[], ReadBack]) -> ReadBack:
+    def _guarded(self, do: Callable[[], ReadBack], gives_way: GivesWay) -> ReadBack:
+        self._gives_way = gives_way
         try:
             return do()
         except (ModbusException, OSError) as error:
@@ -147,6 +144,8 @@ class ModbusActuator:
         except ActuatorError:
             self.close()
             raise
+        finally:
+            self._gives_way = never
 
     def _told(self, error: Exception) -> str:
         """pymodbus speaks of its retries, and calls an answer of another unit none."""

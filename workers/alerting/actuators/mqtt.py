@@ -58,7 +58,7 @@ class MqttActuator:
     def address(self) -> str:
         return self._config.address
 
-    def read(self) -> ReadBack:
+    def read(self, gives_way: GivesWay = never) -> ReadBack:
         return self._ask(None, lambda: None)
 
     def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:

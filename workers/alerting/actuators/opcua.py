@@ -70,7 +70,7 @@ class OpcUaActuator:
     def address(self) -> str:
         return self._config.address
 
-    def read(self) -> ReadBack:
+    def read(self, gives_way: GivesWay = never) -> ReadBack:
         return self._run(self._read())
 
     def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:

@@ -159,9 +159,18 @@ class Driver:
                 self._heartbeat = seen.heartbeat % HEARTBEATS
             # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
             self._heard_at_s = boot_time_s()
-        elif order.stops and order.proved and not self._failures and self._took_s < self._cycle_s:
+        elif not self._failures and self._took_s < self._cycle_s:
             # Not of a PLC that is slow, or bears few requests: there the write goes before.
-            self._look_whether_it_stands(order)
+            if order.stops and order.proved:
+                self._look_whether_it_stands(order)
+            elif order.action is None and not order.may_release and self._found is not None:
+                seen = self._actuator.read(lambda: self._stop_waits(order))
+                if seen.is_ahead_of(order.epoch):
+                    self._fence(order, seen)
+                    return
+                if seen.stands_stopped and not self._found.stands_stopped:
+                    self._look(order, seen)  # set by another since: the heartbeat would write RUN over it
+                    return
         if drive.may_write(order, self._found, self._clock()) or self._look(order, seen):
             self._write(order)
 
