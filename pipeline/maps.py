@@ -6,6 +6,7 @@ PNG with the values of black and white beside it (or losslessly as float16). A f
 
 import io
 import re
+import ssl
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from pipeline.events import KafkaPosition, now
 THUMBNAIL_PX = 160
 _PATTERN = re.compile(r"[*?\[\]\\]")
 """What Redis would take for a pattern, and for other frames'."""
+
+
+_OF_TLS = (ssl.SSLError, FileNotFoundError, PermissionError)
 
 
 class MapStoreError(AndonError):
@@ -217,7 +221,7 @@ class MapStore:
                 return f"{said}. Look at REDIS_USERNAME and REDIS_PASSWORD"
             case redis.exceptions.NoPermissionError():
                 return f"{said}. Its ACL must give that user ~andon:* and +@read +@write +@connection"
-            case redis.ConnectionError() if self._over_tls and "refused" not in said:
+            case redis.ConnectionError() if self._over_tls and isinstance(error.__context__, _OF_TLS):
                 return (
                     f"{said}. Look at the certificates that REDIS_URL names (ssl_ca_certs; ssl_certfile and "
                     "ssl_keyfile where Redis wants one of ours), and at the dates of Redis' own"

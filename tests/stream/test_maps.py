@@ -97,6 +97,14 @@ def test_tls_that_fails_is_told_with_where_to_look(own_redis: Valkey) -> None:
         store.get("andon:map:c:b:1:h")
 
 
+def test_no_certificate_is_blamed_for_what_tls_has_no_part_in() -> None:
+    """Of a name that nobody knows, or a Redis that loads its data after a restart, the operator heard of dates."""
+    store = MapStore("rediss://nowhere.invalid:6379/0")
+    with pytest.raises(MapStoreError, match=r"Is it running, and is REDIS_URL right\?") as told:
+        store.get("andon:map:c:b:1:h")
+    assert "certificate" not in str(told.value)
+
+
 def test_an_option_that_there_is_not_is_named() -> None:
     with pytest.raises(MapStoreError, match=r"REDIS_URL has an option that there is not: .*'ssl_cafile'"):
         MapStore("rediss://127.0.0.1:1/0?ssl_cafile=ca.crt")
