@@ -3,9 +3,10 @@
 No Ray and no sockets here. Every record of the batch comes out exactly once: as a `Score` or as a dead letter.
 """
 
+import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +14,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.detectors.base import Prediction
+from pipeline.detectors.base import Detector, Prediction
 from pipeline.events import (
     ContractError,
     DeadReason,
@@ -35,7 +36,14 @@ from pipeline.replica.sightings import Sightings
 from pipeline.tracing import child
 from pipeline.verdicts import verdict_of
 
+log = logging.getLogger(__name__)
+
 _DETAIL_CHARACTERS = 2000
+_TELL_AGAIN_S = 60.0
+"""How often the log repeats that a model can take no batch."""
+
+Pixels = Mapping[int, NDArray[np.uint8]]
+"""Frames of one size, by their number in the batch."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class Scorer:
     shadows: Shadows = field(default_factory=Shadows)
     known_good: KnownGood = field(default_factory=KnownGood)
     colours: Colours = field(default_factory=Colours)
+    _told_of_batches_s: float = field(default=float("-inf"), init=False)
 
     def score(self, records: Sequence[Incoming], catalog: Catalog) -> Scored:
         """Raises ModelFailedError where the fault is the model's: no frame of the batch has an end then."""
@@ -108,16 +117,10 @@ class Scorer:
         scores: dict[int, Score] = {}
         maps: dict[int, MapEntry] = {}
         for recipe, group in _by_recipe_and_size(opened):
-            judged = [i for i in group if Doubt.WRONG_SIZE not in opened[i].doubts]
+            judged = {i: opened[i].pixels for i in group if Doubt.WRONG_SIZE not in opened[i].doubts}
             begun = time.perf_counter()
-            predictions, failed = _predict(recipe, [opened[i] for i in judged])
+            found, failures = self._predict(recipe.detector, judged)
             infer_ms = (time.perf_counter() - begun) * 1000
-            failures = {judged[at]: error for at, error in failed.items()}
-            found = dict(zip([i for i in judged if i not in failures], predictions, strict=True))
-            if found:
-                self.known_good.keep(recipe.detector, opened[max(found)].pixels)
-            if failures:
-                self.known_good.check(recipe.detector, next(iter(failures.values())))
             for i in group:
                 if i in failures:
                     dead.append(Dead(opened[i].record, DeadReason.SCORING_FAILED, failures[i]))
@@ -138,6 +141,38 @@ class Scorer:
             tuple(dead),
             tuple(opened[i].frame.traceparent for i in in_order),
         )
+
+    def _predict(self, detector: Detector, frames: Pixels) -> tuple[dict[int, Prediction], dict[int, str]]:
+        """One pass for all; when it raises, one by one, so that a single frame can't take its neighbours along. One
+        that fails then, too, is tried once more after the model has shown that it works: a GPU may have been short of
+        memory for a moment.
+
+        Returns predictions, and the errors of those that have none. Raises ModelFailedError.
+        """
+        found, failures = _pass(detector, frames)
+        if failures and len(frames) > 1:
+            error = next(iter(failures.values()))
+            found, failures = _one_by_one(detector, frames)
+            if not failures:
+                self._tell_of_batches(detector, len(frames), error)
+        if found:
+            self.known_good.keep(detector, frames[max(found)])
+        if failures:
+            self.known_good.check(detector, next(iter(failures.values())))
+            well, failures = _one_by_one(detector, {i: frames[i] for i in failures})
+            found |= well
+        return found, failures
+
+    def _tell_of_batches(self, detector: Detector, frames: int, error: str) -> None:
+        if time.monotonic() - self._told_of_batches_s > _TELL_AGAIN_S:
+            self._told_of_batches_s = time.monotonic()
+            log.warning(
+                "model %r failed on %d frames at once (%s), and scored them one by one, which takes longer: if a GPU "
+                "is short of memory, look who else fills it, or lower max_batch",
+                detector.info.name,
+                frames,
+                error,
+            )
 
     def _add_shadows(self, opened: Sequence[_Opened], scores: dict[int, Score]) -> None:
         """Last: every live verdict of the batch stands by now."""
@@ -237,26 +272,24 @@ def _by_recipe_and_size(opened: Sequence[_Opened]) -> list[tuple[LoadedRecipe, l
     return [(opened[group[0]].recipe, group) for group in groups.values()]
 
 
-def _predict(recipe: LoadedRecipe, frames: Sequence[_Opened]) -> tuple[list[Prediction], dict[int, str]]:
-    """One pass for all; when it raises, one by one, so that a single frame can't take its neighbours along.
-
-    Returns the predictions of those that went well, in order, and index → error of the others.
-    """
+def _pass(detector: Detector, frames: Pixels) -> tuple[dict[int, Prediction], dict[int, str]]:
+    """All of them, or none."""
     if not frames:
-        return [], {}
+        return {}, {}
     try:
-        return _split(recipe.detector.predict(np.stack([frame.pixels for frame in frames]))), {}
+        return dict(zip(frames, _split(detector.predict(np.stack(list(frames.values())))), strict=True)), {}
     except Exception as error:
-        if len(frames) == 1:
-            return [], {0: f"{type(error).__name__}: {error}"}
-    predictions: list[Prediction] = []
-    failed: dict[int, str] = {}
-    for i, frame in enumerate(frames):
-        one, failure = _predict(recipe, [frame])
-        predictions += one
-        if failure:
-            failed[i] = failure[0]
-    return predictions, failed
+        return {}, dict.fromkeys(frames, f"{type(error).__name__}: {error}")
+
+
+def _one_by_one(detector: Detector, frames: Pixels) -> tuple[dict[int, Prediction], dict[int, str]]:
+    found: dict[int, Prediction] = {}
+    failures: dict[int, str] = {}
+    for i, pixels in frames.items():
+        well, badly = _pass(detector, {i: pixels})
+        found |= well
+        failures |= badly
+    return found, failures
 
 
 def _split(batch: Prediction) -> list[Prediction]:

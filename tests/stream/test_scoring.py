@@ -229,6 +229,35 @@ def test_a_model_that_breaks_takes_no_frame_along(
         scorer.score(list(records), breaking)
 
 
+def test_a_model_that_fails_for_a_moment_buries_no_frame(
+    scorer: Scorer, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a GPU whose memory somebody else fills. The frames went to the dead letters, and were good."""
+    null = catalog.recipes["null"]
+    batch, first_alone = 2, 3
+    passes = set(range(1, 12)) - {batch, first_alone}
+    breaking = Catalog({"null": LoadedRecipe("null", null.recipe, Breaking(null, passes))})
+    scorer.score([incoming(frame(0), picture(40, seed=0), 0)], breaking)
+    scored = scorer.score([incoming(frame(i), picture(40, seed=i), i) for i in range(1, 4)], breaking)
+    assert [s.sequence for s in scored.scores] == [1, 2, 3]
+    assert scored.dead == ()
+    assert "failed on a frame: RuntimeError: CUDA error" in caplog.text
+
+
+def test_a_model_that_can_take_no_batch_is_told_of_now_and_then(
+    scorer: Scorer, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its frames are scored one by one, and nobody heard why they wait in Kafka."""
+    null = catalog.recipes["null"]
+    breaking = Catalog({"null": LoadedRecipe("null", null.recipe, Breaking(null, {2, 3, 5, 6}))})
+    for first in (0, 2):
+        batch = [incoming(frame(i), picture(40, seed=i), i) for i in range(first, first + 2)]
+        assert len(scorer.score(batch, breaking).scores) == 2
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "failed on 2 frames at once (RuntimeError: CUDA error" in told
+    assert "max_batch" in told
+
+
 def test_what_is_said_of_a_death_is_short_whatever_the_sender_wrote(scorer: Scorer, catalog: Catalog) -> None:
     """It goes into a header and a log."""
     facts = incoming(frame(0), picture())
