@@ -12,23 +12,23 @@ _MOST_REMEMBERED = 1000
 
 
 class Colours:
-    """Tells of each camera and model once, by the first frame. Nothing else would: its frames are scored as any."""
+    """Tells of each camera and model once. Nothing else would: its frames are scored as any."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def look(self, camera_id: str, value: bytes, bundle: str, mode: Mode) -> None:
         """value: a frame of this camera that can be decoded. mode: of the model in this bundle."""
-        if (camera_id, bundle) in self._seen:
+        if (camera_id, bundle) in self._told:
             return
-        if len(self._seen) >= _MOST_REMEMBERED:  # whoever sends may make up names without end
-            self._seen.clear()
-        self._seen.add((camera_id, bundle))
         with Image.open(io.BytesIO(value)) as image:
             stored = stored_as(image)
         if stored != mode:
+            if len(self._told) >= _MOST_REMEMBERED:  # whoever sends may make up names without end
+                self._told.clear()
+            self._told.add((camera_id, bundle))
             log.warning(
-                "camera %r sends images stored in %s, and bundle %r %s. Train on images of this camera",
+                "camera %r sends images stored in %s, and bundle %r %s. Set it back, or train on its images",
                 camera_id,
                 "colour" if stored == "rgb" else "gray",
                 bundle,

@@ -95,6 +95,18 @@ def test_a_camera_that_sends_colour_to_a_model_of_gray_is_told_of_once(
     assert "sees gray alone" in told
 
 
+def test_a_camera_that_begins_to_send_colour_is_told_of(
+    scorer: Scorer, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one does that goes over to its night mode, or lost its settings: its first frame alone was looked at."""
+    colour = io.BytesIO()
+    Image.open(io.BytesIO(picture(seed=1))).convert("RGB").save(colour, "PNG")
+    scorer.score([incoming(frame(0), picture(seed=0), 0)], catalog)
+    assert "colour" not in caplog.text
+    scorer.score([incoming(frame(1), colour.getvalue(), 1)], catalog)
+    assert "camera 'cam-1' sends images stored in colour" in caplog.text
+
+
 def test_a_bundle_for_any_size_scores_frames_of_several_sizes_in_one_batch(scorer: Scorer, tmp_path: Path) -> None:
     info = make_null_bundle(tmp_path, 32, 32)
     save_bundle(tmp_path, info.model_copy(update={"input": info.input.model_copy(update={"min_side_px": 24})}), {})
