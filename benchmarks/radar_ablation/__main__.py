@@ -28,7 +28,7 @@ from benchmarks.radar_ablation.trainings import ablate_training
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.network import NoisePredictor
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.drawn.synthetic import Defect, synthetic_defects
+from pipeline.training.drawn.synthetic import Defect, drawn_defects
 from pipeline.training.images.data import Frame, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import Shares, split_by_number
@@ -101,7 +101,7 @@ def main() -> None:
     split = split_by_number(find_layout(asked.data).normals, SHARES)
     parts = {role: load_frames(paths, "gray") for role, paths in vars(split).items() if paths}
     parts["validation"], parts["forest"] = parts["validation"][::EVERY], parts["forest"][::EVERY]
-    defects = synthetic_defects(parts["validation"], DEFECTS_PER_NORMAL, seed=0)
+    defects = list(drawn_defects(parts["validation"], DEFECTS_PER_NORMAL, seed=0))
     print(f"{ {role: len(part) for role, part in parts.items()} } and {len(defects)} synthetic defects", flush=True)
     rows: list[Row] = []
     for space in asked.spaces.split(","):

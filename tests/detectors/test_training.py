@@ -20,7 +20,7 @@ from pipeline.detectors.radar.preprocess import normalise
 from pipeline.frames import Mode, decode
 from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.checkpoint import Progress
-from pipeline.training.drawn.synthetic import KINDS, synthetic_defects, with_defect
+from pipeline.training.drawn.synthetic import KINDS, drawn_defects, with_defect
 from pipeline.training.images import data
 from pipeline.training.images.data import DataError, load_frames
 from pipeline.training.images.layouts import find_layout
@@ -301,7 +301,7 @@ def test_a_synthetic_defect_changes_a_part_of_the_frame_and_says_which(kind: str
 
 def test_synthetic_defects_repeat_themselves_and_take_turns() -> None:
     frames = list(normal_frames(4, 100, 120))
-    first, again = (synthetic_defects(frames, 2, seed=5) for _ in range(2))
+    first, again = (list(drawn_defects(frames, 2, seed=5)) for _ in range(2))
     assert [defect.kind for defect in first] == [*KINDS, next(iter(KINDS))]
     for one, other in zip(first, again, strict=True):
         assert_array_equal(one.frame, other.frame)

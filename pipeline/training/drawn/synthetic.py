@@ -131,11 +131,6 @@ def with_defect(frame: Frame, donor: Frame, kind: str, random: Random) -> Defect
     return Defect(np.clip(np.round(damaged), 0, 255).astype(np.uint8), strength > _MARKED, kind)
 
 
-def synthetic_defects(normals: Sequence[Frame], per_normal: int, seed: int) -> list[Defect]:
-    """`drawn_defects`, all at once."""
-    return list(drawn_defects(normals, per_normal, seed))
-
-
 def drawn_defects(normals: Sequence[Frame], per_normal: int, seed: int) -> Iterator[Defect]:
     """`per_normal` copies of each gray (H, W) normal with one defect each, the kinds in turn. A function of its
     arguments alone."""
