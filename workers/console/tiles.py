@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from pipeline.events import BootEnd, Doubt, Score, Verdict, to_ms
 from workers.alerting.core.state import FORGOTTEN_AFTER
@@ -50,19 +49,11 @@ class Tile:
     frame_id: str | None
     model: str | None
     """Hash; with the frame id it names the pictures."""
-    part_id: str | None
     captured_ms: int | None
     score: str
     threshold: str
     share: float
     """Of the score bar: the threshold lies in its middle."""
-
-    @property
-    def greyed(self) -> bool:
-        return self.state in (TileState.STALE, TileState.OFFLINE, TileState.ENDED, TileState.WAITING)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"greyed": self.greyed}
 
 
 def tile(
@@ -80,7 +71,6 @@ def tile(
         words=words,
         frame_id=last.frame_id if last else None,
         model=last.model.hash if last and last.map_key else None,
-        part_id=last.part_id if last else None,
         captured_ms=to_ms(_seen_at(last)) if last else None,
         score="–" if last is None or last.score is None else f"{last.score:.4g}",
         threshold=f"{last.threshold:.4g}" if last else "–",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -65,7 +66,7 @@ async def _stream(request: Request, desk: Desk, with_tiles: bool) -> AsyncIterat
                 gone = [name for name in sent if name not in snapshot.tiles]
                 if changed or gone:
                     sent = dict(snapshot.tiles)
-                    yield _event("tiles", {"tiles": [tile.to_dict() for tile in changed], "gone": gone})
+                    yield _event("tiles", {"tiles": [asdict(tile) for tile in changed], "gone": gone})
             if turn % BEAT_EVERY == 0:
                 yield _event("beat", {"now_ms": to_ms(snapshot.at), "fault": snapshot.fault})
             await asyncio.sleep(EVERY_S)
