@@ -20,7 +20,8 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from starlette.datastructures import FormData
 
-from pipeline.events import now, to_ms
+from pipeline.events import Evidence, now, to_ms
+from pipeline.maps import map_key
 from workers.console import lines
 from workers.console.desk import Desk, Options
 from workers.console.identity import Identity
@@ -198,5 +199,14 @@ def pictures_of(frame_id: str, map_key: str | None) -> str | None:
     return f"/pictures/{frame_id}/{model}" if MODEL.fullmatch(model) and FRAME_ID.fullmatch(frame_id) else None
 
 
-templates.env.filters |= {"clock": _clock, "short": _short, "figure": _figure, "ms": to_ms}
+def _with_pictures(evidence: Evidence) -> list[tuple[str, str | None]]:
+    """Each frame, and the folder of its pictures. Keys are compared whole: `…:1` is in the key of `…:12`, too, whose
+    model may be another."""
+    keys = {key.rpartition(":")[0] + ":": key for key in evidence.map_keys}
+    return [(frame_id, pictures_of(frame_id, keys.get(map_key(frame_id, "")))) for frame_id in evidence.frame_ids]
+
+
+templates.env.filters |= {
+    "clock": _clock, "short": _short, "figure": _figure, "ms": to_ms, "with_pictures": _with_pictures,
+}  # fmt: skip
 templates.env.globals |= {"kind_words": lines.words, "state_words": STATE_WORDS, "pictures_of": pictures_of}
