@@ -157,12 +157,17 @@ def _give_up(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+_KINDS = {"unit", "services", "cluster", "browser", "slow"}
 _TOGETHER = ("detectors", "cluster", "console")
 """Folders whose tests share what is dear to start: trained models, a Ray, a browser with a whole plant."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, what stays together begins first: begun last, it would go on alone beside an idle core."""
+    """Refuses a test that no `-m` would ever pick. With several workers, what stays together begins first: begun last,
+    it would go on alone beside an idle core."""
+    unmarked = {item.nodeid for item in items if not any(mark.name in _KINDS for mark in item.iter_markers())}
+    if unmarked:
+        raise pytest.UsageError(f"tests without one of the marks {', '.join(sorted(_KINDS))}: {sorted(unmarked)}")
     if "PYTEST_XDIST_WORKER" in os.environ:
         order = {name: number for number, name in enumerate(_TOGETHER)}
         items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))

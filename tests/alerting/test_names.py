@@ -21,6 +21,7 @@ from workers.local.ports import free_ports
 from workers.plc.ladder import Ladder
 from workers.plc.station import Station
 
+pytestmark = pytest.mark.services
 HUNG_S = 60
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
+import pytest
 from alerting.plc_peers import wait_for
 
 from pipeline.kafka.lease import Lease, boot_time_s
@@ -14,6 +15,7 @@ from workers.alerting.core.state import LineState
 from workers.alerting.plcs.plant import JOIN_S, Plant
 from workers.alerting.policy import Policies
 
+pytestmark = pytest.mark.unit
 LINES = [f"line-{number}" for number in range(8)]
 
 
