@@ -1,5 +1,7 @@
 """A command that can't write its file says so before its work, not after it."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from typer.testing import CliRunner
 
 from pipeline.errors import AndonError
 from workers.cli import app
+from workers.commands.places import ready_file, write_json
 
 pytestmark = pytest.mark.unit
 
@@ -23,3 +26,30 @@ def test_a_file_that_cannot_be_written_is_told_before_kafka_is_asked(
         error = CliRunner().invoke(app, [*command.split(), str(out)]).exception
         assert isinstance(error, AndonError)
         assert says in str(error)
+
+
+def test_what_is_asked_for_on_the_standard_output_goes_there() -> None:
+    """Root's `--json /dev/stdout` made a file of /dev/stdout, for every process of the machine."""
+    reads, writes = os.pipe()
+    place = Path(f"/dev/fd/{writes}")
+    ready_file(place)
+    write_json(place, {"image_auroc": 0.5})
+    os.close(writes)
+    with os.fdopen(reads) as told:
+        assert json.load(told) == {"image_auroc": 0.5}
+
+
+def test_a_link_goes_on_to_lead_to_the_file_that_is_written(tmp_path: Path) -> None:
+    link = tmp_path / "latest.json"
+    link.symlink_to("of-today.json")
+    ready_file(link)
+    write_json(link, [1])
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "of-today.json").read_text()) == [1]
+
+
+def test_a_draft_of_the_same_name_is_left_to_whoever_writes_it(tmp_path: Path) -> None:
+    draft = tmp_path / "figures.json.part"
+    draft.write_text("of another command")
+    ready_file(tmp_path / "figures.json")
+    assert draft.read_text() == "of another command"

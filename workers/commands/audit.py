@@ -1,6 +1,5 @@
 """`andon audit`: is every frame accounted for?"""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.commands.places import ready_file
+from workers.commands.places import ready_file, write_json
 from workers.commands.since import HELP, moment
 from workers.commands.wide_console import wide_console
 
@@ -37,7 +36,6 @@ def run(
     from rich.text import Text
 
     from pipeline.audit.take_stock import take_stock
-    from pipeline.files.durable import write_whole
     from pipeline.settings import read_settings
 
     if json_file:
@@ -48,9 +46,9 @@ def run(
         accounts = take_stock(
             read_settings(), on_record=lambda: progress.advance(task), since=moment(since) if since else None
         )
-    if json_file:
-        write_whole(json_file, json.dumps([asdict(account) for account in accounts], indent=2) + "\n")
     console.print(account_table(accounts))
+    if json_file:
+        write_json(json_file, [asdict(account) for account in accounts])
     for account in accounts:
         for contradiction in account.contradictions:
             console.print(Text(contradiction, "red"))

@@ -1,11 +1,11 @@
 """`andon demo`: the whole factory on this machine."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from workers.commands.places import ready_file, write_json
 from workers.commands.wide_console import wide_console
 
 
@@ -38,9 +38,7 @@ def demo(
     """
     import signal
 
-    from pipeline.files.durable import write_whole
     from workers.commands.audit import account_table
-    from workers.commands.places import ready_file
     from workers.demo.demo import demo_run
     from workers.demo.stage import Options
     from workers.demo.summary import failings, summarise
@@ -57,7 +55,7 @@ def demo(
         summary = summarise(run)
         page = write_report(run, summary, report)
         if json_file:
-            write_whole(json_file, json.dumps(summary.to_dict(), indent=2) + "\n")
+            write_json(json_file, summary.to_dict())
         console.print(account_table(run.accounts))
         console.print(
             f"{summary.planted_found} of {summary.planted} planted defects found, {summary.false_alarms} false alarms; "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workers.commands.options import Device, Runtime, SamePart
-from workers.commands.places import ready_file, ready_folder
+from workers.commands.places import ready_file, ready_folder, write_json
 from workers.commands.progress import bars_on
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ def evaluate(
 
     Example: andon evaluate mono-radar --data cells/mono --json figures.json --report report
     """
-    import json as json_format
-
     from rich.console import Console
 
     from pipeline.detectors.bundle import CARD
@@ -72,8 +70,7 @@ def evaluate(
         found = measure(detector, data, machine_facts(device), shelf, bars_on(console), masks, same_part)
         _print(console, detector.info.name, found)  # first: what is written may not find room
         if json:
-            figures = {"model": detector.info.model_hash, **found.as_dict()}
-            write_whole(json, json_format.dumps(figures, indent=2) + "\n")
+            write_json(json, {"model": detector.info.model_hash, **found.as_dict()})
         if card:
             write_whole(bundle / CARD, model_card(detector.info, found))
         if report:
