@@ -216,14 +216,29 @@ def test_users_outlast_a_power_cut_and_a_disk_that_fails(users: Users, monkeypat
     assert set(users.all) == {"ada", "grace"}
 
 
-def test_passwords_that_are_changed_at_once_are_all_changed(users: Users) -> None:
+@pytest.mark.parametrize("by_processes", [False, True])
+def test_users_that_are_added_at_once_are_all_added(users: Users, by_processes: bool) -> None:
+    """Of two `andon console user add` at once, one could be lost, and both said that all was well."""
     names = [f"user-{number}" for number in range(12)]
-    adding = [Thread(target=users.add, args=(name, Role.VIEWER, PASSWORD)) for name in names]
+    adders = {name: Users(users.path, QUICK) if by_processes else users for name in names}
+    adding = [Thread(target=adders[name].add, args=(name, Role.VIEWER, PASSWORD)) for name in names]
     for one in adding:
         one.start()
     for one in adding:
         one.join()
     assert set(users.all) == {"ada", *names}
+
+
+def test_who_is_removed_while_they_choose_a_password_stays_removed(users: Users) -> None:
+    def hash_slowly(password: str) -> str:
+        users.remove("ada")
+        return QUICK.hash(password)
+
+    page = Users(users.path, slow := Mock(wraps=QUICK))
+    slow.hash.side_effect = hash_slowly
+    with pytest.raises(UsersError, match="no user 'ada'"):
+        page.change_password("ada", PASSWORD + "2")
+    assert set(users.all) == set()
 
 
 def test_a_users_file_that_is_mounted_read_only_is_changed_where_it_is_kept(

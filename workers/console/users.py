@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -126,26 +128,21 @@ class Users:
 
         if not re.fullmatch(NAME, name) or name.lower() == ANDON:
             raise UsersError(f"{name!r} is no name for a user: letters, digits, '_', '.', '@', '-', and not 'andon'")
-        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-            raise UsersError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
-        if name in self.all and not replace:
-            raise UsersError(f"there is a user {name!r} already; --replace gives a new role and password")
-        with self._turn():
-            hashed = self._hasher.hash(password)
-        with self._writing:
-            self._write({**self.all, name: User(role=role, password=hashed, must_change=must_change)})
+        hashed = self._hash(password)
+        with self._changing() as users:
+            if name in users and not replace:
+                raise UsersError(f"there is a user {name!r} already; --replace gives a new role and password")
+            users[name] = User(role=role, password=hashed, must_change=must_change)
 
     def change_password(self, name: str, password: str) -> None:
-        user = self.find(name)
-        if user is None:
-            raise UsersError(f"there is no user {name!r}")
-        self.add(name, user.role, password, replace=True)
+        hashed = self._hash(password)
+        with self._changing() as users:
+            users[name] = User(role=_there(users, name).role, password=hashed)
 
     def remove(self, name: str) -> None:
-        if name not in self.all:
-            raise UsersError(f"there is no user {name!r}")
-        with self._writing:
-            self._write({other: user for other, user in self.all.items() if other != name})
+        with self._changing() as users:
+            _there(users, name)
+            del users[name]
 
     def bootstrap(self) -> OneTime | None:
         """Where nobody can log in yet: an engineer with a password for one login."""
@@ -164,13 +161,42 @@ class Users:
         finally:
             self._hashing.release()
 
-    def _write(self, users: Mapping[str, User]) -> None:
-        """A reader sees the old file or the new one. For its owner alone."""
+    def _hash(self, password: str) -> str:
+        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+            raise UsersError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        with self._turn():
+            return self._hasher.hash(password)
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, User]]:
+        """What the file holds, and is to hold then. One at a time, of all processes: what another wrote between the
+        reading and the writing would be lost, and somebody who was removed would be back."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, _File(users=users).model_dump_json(indent=2) + "\n", mode=0o600)
+            with self._writing, _locked(self.path.parent):
+                users = dict(self.all)
+                yield users
+                # A reader sees the old file or the new one. For its owner alone.
+                write_whole(self.path, _File(users=users).model_dump_json(indent=2) + "\n", mode=0o600)
         except OSError as error:
             # A mounted Secret, for instance: it is changed where it comes from.
             raise UsersError(
                 f"the users file {self.path} can't be written ({error.strerror}): change users where it is kept"
             ) from error
+
+
+def _there(users: Mapping[str, User], name: str) -> User:
+    if name not in users:
+        raise UsersError(f"there is no user {name!r}")
+    return users[name]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # file systems that cannot lock a folder
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
