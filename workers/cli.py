@@ -1,6 +1,7 @@
 """`andon …`: one command, whose parts live in workers/commands and load what they need only when they run."""
 
 import errno
+import io
 import platform
 import shutil
 import sys
@@ -145,6 +146,9 @@ def _parts(part: Any) -> Iterator[Any]:
 
 
 def main() -> None:
+    # Names of files need be no text, and where locales are strict one of them ended a command in a trace.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command()()
     except ModuleNotFoundError as error:

@@ -184,7 +184,18 @@ def copy_bundle(source: Path, folder: Path, info: BundleInfo) -> None:
 
 
 def _manifest(info: BundleInfo) -> bytes:
-    return (info.model_dump_json(indent=2) + "\n").encode()
+    own = {"name": _as_text(info.name), "training": _as_text(info.training)}
+    return (info.model_copy(update=own).model_dump_json(indent=2) + "\n").encode()
+
+
+def _as_text(said: Any) -> Any:
+    """Folders have names, and commands tell of folders, whose bytes are no UTF-8: a ZIP from Windows unpacks to such.
+    JSON has no place for these bytes, so they are escaped."""
+    if isinstance(said, str):
+        return said.encode("utf-8", "backslashreplace").decode()
+    if isinstance(said, Mapping):
+        return {key: _as_text(value) for key, value in said.items()}
+    return said
 
 
 def _write(folder: Path, files: Mapping[str, bytes | Path]) -> None:

@@ -456,6 +456,27 @@ def test_names_are_no_markup(
     assert "x[red]y" in told
 
 
+def test_names_of_other_systems_end_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A ZIP from Windows unpacks to folders whose names are no UTF-8. The figures of a test with such a class were
+    lost after all was scored, and of a training or a calibration in such a folder nothing was left but a trace."""
+    data, bundle, tuned = (tmp_path / name for name in ("gr\udcfcn", "b\udcfc", "c\udcfc"))
+    info = make_null_bundle(bundle, 48, 56)
+    save_bundle(bundle, info.model_copy(update={"name": bundle.name, "training": {"data": str(data)}}), {})
+    write_images(data / "train" / "good", normal_frames(12))
+    write_images(data / "test" / "good", normal_frames(3, seed=1))
+    write_images(data / "test" / "L\udcf6cher", normal_frames(3, seed=2) // 2)
+    asked = ("--k", 4, "--n", 4, "--fps", 0.01)
+    assert andon(monkeypatch, "calibrate", bundle, "--data", data, *asked, "--out", tuned) == 0
+    assert andon(monkeypatch, "evaluate", tuned, "--data", data, "--json", data / "figures.json") == 0
+    assert "L\\udcf6cher" in capsys.readouterr().out
+    assert json.loads((data / "figures.json").read_text())["defective"] == 3
+    was, now = read_info(bundle), read_info(tuned)
+    assert (was.name, now.name) == ("b\\udcfc", "c\\udcfc")
+    assert was.training["data"] == now.training["calibrated"]["data"] == str(tmp_path / "gr\\udcfcn")
+
+
 def test_links_whose_files_are_gone_are_named_and_not_left_out(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
