@@ -108,6 +108,24 @@ def test_every_pod_is_covered_by_a_policy_of_its_own_beside_default_deny(factory
     assert not {"ingress", "egress"} & set(deny["spec"])
 
 
+def test_what_runs_before_an_upgrade_brings_the_policy_that_lets_it_out(renders: dict[Mode, Render]) -> None:
+    """Until then those of the former values hold, which know another address of Kafka."""
+    found = renders[Mode("factory", "passwords")]
+    job = found.one("Job", "-topics")
+    events = job["metadata"]["annotations"]["helm.sh/hook"]
+    assert {"pre-install", "pre-upgrade"} == set(events.split(","))
+    labels = job["spec"]["template"]["metadata"]["labels"].items()
+    (policy,) = (
+        each
+        for each in found.of_kind("NetworkPolicy")
+        if each["spec"]["podSelector"]["matchLabels"].items() <= labels and each["spec"].get("egress")
+    )
+    annotations = policy["metadata"]["annotations"]
+    assert annotations["helm.sh/hook"] == events
+    assert int(annotations["helm.sh/hook-weight"]) < int(job["metadata"]["annotations"].get("helm.sh/hook-weight", 0))
+    assert {53, 9094, 9095} <= {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+
+
 def test_rays_job_interface_is_for_ray_and_its_operator_alone(plant: Render) -> None:
     policy = plant.one("NetworkPolicy", "inference-head")
     for rule in policy["spec"]["ingress"]:
