@@ -139,7 +139,9 @@ def test_the_shipped_configurations_are_what_serve_expects() -> None:
 
     from pipeline.serving import ServingConfig
 
-    for path in Path("deploy/serve").glob("*.yaml"):
+    shipped = list((Path(__file__).parents[2] / "deploy" / "serve").glob("*.yaml"))
+    assert shipped
+    for path in shipped:
         schema = ServeDeploySchema.model_validate(yaml.safe_load(path.read_text()))
         for deployment in schema.applications[0].deployments:
             ServingConfig.model_validate(deployment.user_config)

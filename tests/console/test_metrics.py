@@ -1,5 +1,6 @@
 """What the page tells Prometheus, over HTTP."""
 
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_a_page_that_reads_nothing_says_so_and_the_backlog_is_the_brokers(tmp_pa
         samples(port)
 
 
-def test_without_a_port_nothing_listens(tmp_path: Path) -> None:
-    with exporting(desk_at(tmp_path), LOOPBACK, None):
-        pass
+@pytest.mark.parametrize("wanted", [True, False])
+def test_without_a_port_nothing_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+    listening: list[int] = []
+
+    class Seen(socket.socket):
+        def listen(self, *backlog: int) -> None:
+            super().listen(*backlog)
+            listening.append(self.getsockname()[1])
+
+    (port,) = free_ports(1)
+    monkeypatch.setattr(socket, "socket", Seen)
+    with exporting(desk_at(tmp_path), LOOPBACK, port if wanted else None):
+        assert listening == ([port] if wanted else [])

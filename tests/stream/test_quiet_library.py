@@ -58,4 +58,4 @@ def test_a_broker_that_is_away_fills_no_log(
         time.sleep(8)
         said = [record for record in caplog.records if record.levelno >= logging.WARNING]
         own_kafka.start()
-    assert len(said) < 30
+    assert 0 < len(said) < 30
