@@ -1,7 +1,7 @@
 """Anomaly maps and thumbnails in Redis: one hash a frame, everything with an expiry.
 
 Written by the replicas, read by the console and by `andon map`. The map is kept on the model's own grid, as an 8-bit
-PNG with the values of black and white beside it (or losslessly as float16). A frame scored twice overwrites itself.
+PNG with the values of black and white beside it (or in half precision). A frame scored twice overwrites itself.
 """
 
 import io
@@ -80,9 +80,9 @@ def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def encode_map(grid: NDArray[np.float32], *, lossless: bool) -> dict[str, bytes]:
-    """The hash fields of a map."""
-    if lossless:
+def encode_map(grid: NDArray[np.float32], *, half_precision: bool) -> dict[str, bytes]:
+    """The hash fields of a map. What half precision would make infinite is kept as 8-bit all the same."""
+    if half_precision and np.abs(grid).max() <= np.finfo(np.float16).max:
         shape = ",".join(map(str, grid.shape)).encode()
         return {"map_f16": zlib.compress(grid.astype("<f2").tobytes(), 1), "shape": shape}
     low, high = float(grid.min()), float(grid.max())
@@ -119,7 +119,7 @@ class _Asked(redis.CredentialProvider):
 
 
 class MapStore:
-    """One connection pool to Redis; thread-safe. `ttl_s` and `lossless` may be set while it is used."""
+    """One connection pool to Redis; thread-safe. `ttl_s` and `half_precision` may be set while it is used."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class MapStore:
         *,
         login: Login = lambda: None,
         ttl_s: int = 3600,
-        lossless: bool = False,
+        half_precision: bool = False,
         timeout_s: float = 2.0,
     ) -> None:
         """login: asked at each connection, since a password may be changed meanwhile. None: as the url says.
@@ -149,7 +149,7 @@ class MapStore:
         except TypeError as error:
             raise MapStoreError(f"REDIS_URL has an option that there is not: {str(error).split('() ')[-1]}") from error
         self.ttl_s = ttl_s
-        self.lossless = lossless
+        self.half_precision = half_precision
 
     def expires_at(self) -> datetime:
         return now() + timedelta(seconds=self.ttl_s)
@@ -167,7 +167,7 @@ class MapStore:
                 **{f"fact.{name}": value for name, value in entry.facts.items()},
             }
             if entry.anomaly_map is not None:
-                fields |= encode_map(entry.anomaly_map, lossless=self.lossless)
+                fields |= encode_map(entry.anomaly_map, half_precision=self.half_precision)
             pipe.hset(entry.key, mapping=fields)
             pipe.expire(entry.key, self.ttl_s)
         try:

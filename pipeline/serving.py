@@ -53,7 +53,7 @@ class ServingConfig(BaseModel):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0 …")
     max_batch: int = Field(default=16, ge=1, le=1024, description="Frames a poll.")
     map_ttl_s: int = Field(default=3600, ge=1, description="How long maps and thumbnails stay in Redis.")
-    lossless_maps: bool = Field(default=False, description="float16 instead of 8-bit maps.")
+    lossless_maps: bool = Field(default=False, description="Maps in half precision instead of 8-bit; not to the bit.")
     shadow_within_ms: int = Field(
         default=250, ge=1, le=10_000, description="The longest that a batch waits for its shadow bundle."
     )
@@ -184,14 +184,14 @@ class Inspector:
                 self._start(config)
         elif self._loop and self._store:
             self._loop.resize(config.max_batch, config.stuck_after_s / _BATCHES_BEFORE_STUCK)
-            self._store.ttl_s, self._store.lossless = config.map_ttl_s, config.lossless_maps
+            self._store.ttl_s, self._store.half_precision = config.map_ttl_s, config.lossless_maps
 
     def _start(self, config: ServingConfig) -> None:
         store = MapStore(
             self._settings.redis_address,
             login=self._settings.redis_login,
             ttl_s=config.map_ttl_s,
-            lossless=config.lossless_maps,
+            half_precision=config.lossless_maps,
         )
         publisher = Publisher(self._settings, INSPECTION)
         topics = self._settings.topics

@@ -56,7 +56,7 @@ def score_image(value: bytes, recipe: LoadedRecipe) -> SingleScore:
     info = recipe.detector.info
     judged = judge(decode(value, info.input.mode), recipe.detector)
     found = judged.prediction
-    encoded = None if found is None else encode_map(found.maps[0], lossless=False)
+    encoded = None if found is None else encode_map(found.maps[0], half_precision=False)
     return SingleScore(
         verdict=judged.verdict,
         doubts=judged.doubts,

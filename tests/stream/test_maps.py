@@ -15,6 +15,20 @@ from workers.local.valkey import Valkey
 pytestmark = pytest.mark.services
 
 
+@pytest.mark.parametrize(("highest", "step"), [(40.0, 40 / 2**11), (70_000.0, 70_000 / 255)])
+def test_a_map_that_half_precision_can_not_hold_is_kept_all_the_same(
+    own_redis: Valkey, highest: float, step: float
+) -> None:
+    """From 65,520 on its values came back as infinity."""
+    grid = np.linspace(-1, highest, 12, dtype=np.float32).reshape(3, 4)
+    store = MapStore(own_redis.url, half_precision=True)
+    store.put([dataclasses.replace(entry(), anomaly_map=grid)])
+    stored = store.get(entry().key)
+    assert stored
+    np.testing.assert_allclose(stored.anomaly_map, grid, rtol=0, atol=step)
+    store.close()
+
+
 def entry() -> MapEntry:
     grid = np.ones((4, 4), np.float32)
     position = KafkaPosition(topic="frames", partition=0, offset=7)

@@ -82,7 +82,7 @@ def test_a_frame_in_redis_takes_what_the_formula_says(redis_url: str, unique: st
     client: Any = redis.Redis.from_url(redis_url)
     used = sum(client.memory_usage(entry.key, samples=0) for entry in entries)  # by default it guesses from five fields
     client.close()
-    blobs = sum(map(len, encode_map(grid, lossless=False).values())) + len(thumbnail(pixels))
+    blobs = sum(map(len, encode_map(grid, half_precision=False).values())) + len(thumbnail(pixels))
     assert used / len(entries) == pytest.approx(blobs + MAP_ENTRY_OVERHEAD_BYTES, rel=0.25)
 
 
@@ -168,7 +168,7 @@ def test_large_maps_take_as_much_redis_as_they_do() -> None:
     """Of 2000 × 2000 px one has 250 × 250 cells: the plan took each for 9 kB."""
     noise = np.random.default_rng(1).normal(size=(38, 38)).astype("float32")
     smooth = np.asarray(Image.fromarray(noise).resize((250, 250), Image.Resampling.BICUBIC))
-    kb = sum(map(len, encode_map(smooth, lossless=False).values())) / 1000
+    kb = sum(map(len, encode_map(smooth, half_precision=False).values())) / 1000
     assert 30 < kb < 60
     options = ["plan", "--cameras=10", "--fps=10", "--frame-kb=1500", "--model-ms=50", f"--map-kb={kb}"]
     told = CliRunner().invoke(app, options).stdout
