@@ -94,6 +94,7 @@ def pin(
 
     from pipeline.errors import AndonError
     from pipeline.extras import install
+    from pipeline.files.durable import write_or_remove
 
     try:
         from workers.alerting.actuators.base import ActuatorError
@@ -105,7 +106,7 @@ def pin(
     except ActuatorError as error:
         raise AndonError(str(error)) from error
     pem = out.suffix.lower() == ".pem"  # by which asyncua tells what a file holds
-    out.write_bytes(ssl.DER_cert_to_PEM_cert(certificate).encode() if pem else certificate)
+    write_or_remove(out, ssl.DER_cert_to_PEM_cert(certificate).encode() if pem else certificate)
     typer.echo(f"{out}: SHA-256 {hashlib.sha256(certificate).hexdigest()}")
 
 

@@ -98,7 +98,7 @@ class Guard:
             # Another name that leads here is how a foreign page would read this one (DNS rebinding).
             return PlainTextResponse("This page does not answer to that host name.", 421)
         length = headers.get("content-length", "0")
-        if "transfer-encoding" in headers or not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        if "transfer-encoding" in headers or not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             return PlainTextResponse(f"At most {MAX_BODY_BYTES} bytes, with their length told.", 413)
         if method not in _SAFE and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return PlainTextResponse("An act must come from this page.", 403)

@@ -64,7 +64,7 @@ class OpcUaActuator:
         self._types: dict[str, ua.VariantType] = {}
         self._dates_told_s: float | None = None
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="opcua", daemon=True).start()
+        threading.Thread(target=self._spin, name="opcua", daemon=True).start()
 
     @property
     def address(self) -> str:
@@ -83,7 +83,12 @@ class OpcUaActuator:
         with suppress(Exception):
             if self._farewell:
                 self._farewell.result(HANG_UP_S * 2)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with suppress(RuntimeError):  # closed already
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _spin(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()  # or its descriptors stay open, for each takeover of a line
 
     def _tell_dates(self) -> None:
         """Each day anew: what only a start tells is forgotten in a year without one."""
