@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from alerting.plc_peers import LINE, config
 from asyncua import Server, ua
+from asyncua.common.utils import ServiceError
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.crypto.validator import CertificateValidator
+from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from typer.testing import CliRunner
 
@@ -40,10 +43,17 @@ class Gateway:
     """Where there is one, nobody gets in without it."""
 
     def __init__(
-        self, port: int, identity: Path | None = None, namespaces: Sequence[str] = ("urn:a-gateway",), **kinds: str
+        self,
+        port: int,
+        identity: Path | None = None,
+        namespaces: Sequence[str] = ("urn:a-gateway",),
+        refuses: int | None = None,
+        **kinds: str,
     ) -> None:
         """`identity`: folder with its certificate and key, where it asks for security. `namespaces`: from 2 on, each
-        with the same nodes. `kinds`: of the nodes that are written, where they are not the usual."""
+        with the same nodes. `refuses`: with this status, whoever shows a certificate; else it looks whether that names
+        the application. `kinds`: of the nodes that are written, where they are not the usual."""
+        self._refuses = refuses
         self._kinds = _KINDS | kinds
         self._identity = identity
         self._namespaces = namespaces
@@ -79,10 +89,16 @@ class Gateway:
             policies = [ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt]
             await self._server.load_certificate(self._identity / "cert.der")
             await self._server.load_private_key(self._identity / "key.pem")
+            self._server.set_certificate_validator(self._validate)
         self._server.set_security_policy(policies)
         for uri in self._namespaces:
             await self._add(await self._server.register_namespace(uri))
         await self._server.start()
+
+    async def _validate(self, certificate: Certificate, application: ua.ApplicationDescription) -> None:
+        if self._refuses:
+            raise ServiceError(self._refuses)
+        await CertificateValidator()(certificate, application)
 
     async def _add(self, namespace: int) -> None:
         for name, kind in (self._kinds | dict.fromkeys(_SHOWN, "Boolean")).items():
@@ -300,6 +316,32 @@ def test_a_line_with_a_pinned_certificate_believes_no_other_server(port: int, tm
     with pytest.raises(ActuatorError) as refused:
         read(pinned)
     assert "certificate" not in str(refused.value)  # nobody listens there
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (ua.StatusCodes.BadCertificateTimeInvalid, "it goes by its own clock: look at that"),
+        (ua.StatusCodes.BadCertificateUriInvalid, "our own certificate has to name an application URI"),
+        (ua.StatusCodes.BadCertificateUntrusted, "does it trust ours"),
+    ],
+)
+def test_why_a_server_refuses_our_certificate_is_said_in_words(
+    status: int, told: str, port: int, tmp_path: Path
+) -> None:
+    """A PLC whose battery is dead begins in 1970, and calls every certificate not yet valid: people were sent to look
+    which one it trusts."""
+    theirs, own = (identity(tmp_path / name) for name in ("theirs", "own"))
+    gateway = Gateway(port, theirs, refuses=status)
+    named = own / "cert.der", own / "key.pem", theirs / "cert.der"
+    security = ",".join(["Basic256Sha256,SignAndEncrypt", *map(str, named)])
+    actuator = open_actuator(LINE, config("opcua", port, tmp_path, 5).model_copy(update={"security": security}))
+    try:
+        with pytest.raises(ActuatorError, match=told):
+            actuator.read()
+    finally:
+        actuator.close()
+        gateway.stop()
 
 
 @pytest.mark.parametrize(("kind", "most"), [("SByte", 127), ("Byte", 255), ("Int16", 32767), ("UInt16", 65535)])

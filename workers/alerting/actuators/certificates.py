@@ -28,6 +28,8 @@ class Validity:
     file: Path
     begins: datetime
     ends: datetime
+    uri: str | None
+    """The application that it names."""
 
     def remark(self, at: datetime) -> str | None:
         """What a person should know of it; None while it holds for long."""
@@ -60,13 +62,29 @@ def validities(config: OpcUaConfig) -> list[Validity]:
             except (OSError, ValueError):
                 continue
             span = read.not_valid_before_utc, read.not_valid_after_utc
-            found.append(Validity(whose, Path(parts[place]), *span))
+            found.append(Validity(whose, Path(parts[place]), *span, _uri(read)))
     return found
+
+
+def application_uri(config: OpcUaConfig) -> str | None:
+    """As which we have to introduce ourselves: a server refuses who calls itself otherwise than its certificate does,
+    and asyncua has one name for all."""
+    return next((one.uri for one in validities(config) if one.whose == "own"), None)
 
 
 def remarks(config: OpcUaConfig, at: datetime) -> list[str]:
     told = [validity.remark(at) for validity in validities(config)]
     return [remark for remark in told if remark]
+
+
+def _uri(certificate: Certificate) -> str | None:
+    from cryptography import x509
+
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return None
+    return next(iter(names.get_values_for_type(x509.UniformResourceIdentifier)), None)
 
 
 def _read(file: Path) -> Certificate:

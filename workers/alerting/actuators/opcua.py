@@ -27,7 +27,7 @@ from workers.alerting.actuators.base import (
     on_wire,
     read_until,
 )
-from workers.alerting.actuators.certificates import remarks
+from workers.alerting.actuators.certificates import application_uri, remarks
 from workers.alerting.actuators.config import OpcUaConfig
 from workers.alerting.actuators.secret_file import SecretFile
 
@@ -43,6 +43,12 @@ REQUESTS = 2
 CONNECTING_REQUESTS = 9
 """So many times the time-out of one request. To connect takes six, and more where the server asks for security."""
 TELL_DATES_EVERY_S = 86_400.0
+_REFUSALS = {
+    "BadCertificateTimeInvalid": "it goes by its own clock: look at that, too",
+    "BadCertificateUriInvalid": "our own certificate has to name an application URI: subjectAltName=URI:urn:…",
+}
+_SAYS_NOTHING = "has it the certificate that `security` names last, and does it trust ours?"
+"""A server that can't read us."""
 _WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
 _MOST = {ua.VariantType.SByte: 0x7F, ua.VariantType.Byte: 0xFF, ua.VariantType.Int16: 0x7FFF}
 """What nodes hold that are narrower than the 16 bits of a heartbeat or a code: an INT of a PLC is, by its sign."""
@@ -120,9 +126,8 @@ class OpcUaActuator:
                     f"the server offers no such connection ({why}): compare its security with `security` in the policy"
                 )
             elif connecting and self._config.security and not isinstance(error, ConnectionRefusedError):
-                # A server that can't read us says nothing.
-                why += "; has it the certificate that `security` names last, and does it trust ours?"
-                why = "; ".join([why, *remarks(self._config, now())])
+                hint = next((said for code, said in _REFUSALS.items() if code in why), _SAYS_NOTHING)
+                why = "; ".join([why, hint, *remarks(self._config, now())])
             raise ActuatorError(why) from error
 
     async def _connected(self) -> Client:
@@ -135,6 +140,7 @@ class OpcUaActuator:
                 client.set_user(config.user)
                 client.set_password(self._password.as_of_now().decode() if self._password else "")
             if config.security:
+                client.application_uri = application_uri(config) or client.application_uri
                 await client.set_security_string(config.security)
             try:
                 await client.connect()
