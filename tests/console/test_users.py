@@ -1,6 +1,7 @@
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 from threading import Thread
 from unittest.mock import Mock
@@ -15,6 +16,7 @@ from workers.console.limits import PER_NAME_AND_PEER, PER_PEER, WINDOW_S, LoginL
 from workers.console.logouts import Ended
 from workers.console.sessions import (
     MAX_AGE_S,
+    VIEWER_AGE_S,
     Session,
     SessionKeyError,
     Sessions,
@@ -124,7 +126,7 @@ def test_a_logout_outlives_a_restart_and_is_kept_no_longer_than_the_session(tmp_
     sealed = before.seal(session)
     before.end(session)
     assert Sessions(b"key", Ended(file)).open(sealed) is None
-    at += MAX_AGE_S + 1
+    at += VIEWER_AGE_S + 1
     before.end(new_session("ben", "print"))
     assert session.sid not in file.read_text()
 
@@ -149,6 +151,29 @@ def test_a_session_ends_with_its_user_or_password(users: Users) -> None:
     users.add("ada", Role.OPERATOR, "something else 1", replace=True)
     assert of_session(session, users) is None
     assert of_session(Session("sid"), users) is None
+
+
+def test_a_wall_display_stays_logged_in_longer_than_who_may_act(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each morning it showed the login, and nobody stood there to type a password."""
+    users.add("wall", Role.VIEWER, PASSWORD)
+    sessions, at_s = Sessions(b"key"), time.time()
+    sealed = {name: sessions.seal(new_session(name, user.fingerprint)) for name, user in users.all.items()}
+
+    def still_in() -> set[str]:
+        opened = [sessions.open(cookie) for cookie in sealed.values()]
+        known = [of_session(session, users) for session in opened if session]
+        return {identity.name for identity in known if identity}
+
+    assert still_in() == {"ada", "wall"}
+    monkeypatch.setattr("time.time", lambda: at_s + MAX_AGE_S + 60)
+    assert still_in() == {"wall"}
+    text = users.path.read_text()
+    users.path.write_text(text.replace('"viewer"', '"engineer"'))
+    assert still_in() == set()
+    users.path.write_text(text)
+    assert still_in() == {"wall"}
+    monkeypatch.setattr("time.time", lambda: at_s + VIEWER_AGE_S + 60)
+    assert still_in() == set()
 
 
 def test_only_the_named_proxy_is_believed(users: Users) -> None:

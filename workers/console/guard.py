@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workers.console.identity import Identity, TrustedProxy, of_session
-from workers.console.sessions import COOKIE, MAX_AGE_S, Session, Sessions, new_session
+from workers.console.sessions import COOKIE, VIEWER_AGE_S, Session, Sessions, new_session
 from workers.console.users import Users, UsersError
 
 MAX_BODY_BYTES = 64 * 1024
@@ -117,7 +117,7 @@ class Guard:
     def _cookie_for(self, session: Session) -> str:
         secure = "; Secure" if self._secure else ""
         sealed = self._sessions.seal(session)
-        return f"{COOKIE}={sealed}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}"
+        return f"{COOKIE}={sealed}; Path=/; Max-Age={VIEWER_AGE_S}; HttpOnly; SameSite=Lax{secure}"
 
 
 def _cookie(headers: Headers) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from pipeline.errors import AndonError
-from workers.console.sessions import Session
+from workers.console.sessions import MAX_AGE_S, Session
 from workers.console.users import Role, Users
 
 
@@ -72,5 +72,7 @@ def of_session(session: Session, users: Users) -> Identity | None:
     """As the users file has it now: who was removed, or has another password, is out at once."""
     user = users.find(session.user) if session.user else None
     if session.user is None or user is None or user.fingerprint != session.fingerprint:
+        return None
+    if session.age_s > MAX_AGE_S and user.role is not Role.VIEWER:
         return None
     return Identity(session.user, user.role, user.must_change)

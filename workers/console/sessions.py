@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from workers.console.logouts import Ended
 COOKIE = "andon_session"
 MAX_AGE_S = 12 * 3600
 """A long shift. Then one logs in again."""
+VIEWER_AGE_S = 90 * 24 * 3600
+"""Of who may only look: nobody stands at a wall display to log it in each day."""
 MIN_KEY_BYTES = 32
 
 
@@ -31,6 +34,7 @@ class Session:
     user: str | None = None
     fingerprint: str = ""
     """Of the password that it was opened with."""
+    age_s: float = field(default=0.0, compare=False)
 
 
 def new_session(user: str | None = None, fingerprint: str = "") -> Session:
@@ -47,18 +51,18 @@ class Sessions:
         return self._signer.dumps([session.sid, session.user, session.fingerprint])
 
     def open(self, cookie: str | None) -> Session | None:
-        """None for a cookie that is missing, forged, too old or logged out."""
+        """None for a cookie that is missing, forged, logged out, or too old for anybody."""
         if not cookie:
             return None
         try:
-            sid, user, fingerprint = self._signer.loads(cookie, max_age=MAX_AGE_S)
+            (sid, user, fingerprint), sealed_at = self._signer.loads(cookie, VIEWER_AGE_S, return_timestamp=True)
         except (BadData, ValueError, TypeError):
             return None
-        return None if sid in self._ended else Session(sid, user, fingerprint)
+        return None if sid in self._ended else Session(sid, user, fingerprint, time.time() - sealed_at.timestamp())
 
     def end(self, session: Session) -> None:
         """Wherever its cookie lies: clearing it in one browser says nothing of a copy."""
-        self._ended.add(session.sid, MAX_AGE_S)
+        self._ended.add(session.sid, VIEWER_AGE_S)
 
     def csrf_token(self, session: Session) -> str:
         """What every act must bring along. Another site can send the cookie, but can't know this."""
