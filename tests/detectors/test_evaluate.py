@@ -102,7 +102,7 @@ def test_images_that_viewers_turn_are_told(tmp_path: Path) -> None:
     with MapShelf() as shelf:
         (note,) = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf, masks=False).notes
     assert note.startswith("1 of 5 images are to be turned when they are shown (EXIF)")
-    assert note.endswith(": phone.jpg")
+    assert note.endswith(": hole/phone.jpg")
     assert how_stored([tmp_path / "test" / "hole" / "phone.jpg"]).notes == (note.replace("1 of 5", "1 of 1"),)
 
 
@@ -304,6 +304,6 @@ def test_masks_that_hardly_mean_what_they_say_are_told(tmp_path: Path) -> None:
         found = measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
     (wide,) = [note for note in found.notes if "more than half of the image" in note]
     assert wide.startswith("1 of 3 masks")
-    assert wide.endswith(": part0001.png")
+    assert wide.endswith(": hole/part0001.png")
     (empty,) = [note for note in found.notes if "without a mark, which is what is 128 or brighter" in note]
-    assert empty.endswith(": part0002.png")
+    assert empty.endswith(": hole/part0002.png")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counting import counted, named
+from pipeline.counting import counted
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.events import Doubt
@@ -27,7 +27,16 @@ from pipeline.training.figures.pixels import (
 )
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.copies import without_copies
-from pipeline.training.images.data import DataError, fingerprint, how_stored, read_frame, read_mask, refuse, size_text
+from pipeline.training.images.data import (
+    DataError,
+    fingerprint,
+    how_stored,
+    listed,
+    read_frame,
+    read_mask,
+    refuse,
+    size_text,
+)
 from pipeline.training.images.layouts import GOOD, Layout, TestImage, find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.track import Track, untracked
@@ -248,8 +257,9 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
     if marked:
         notes.extend(_notes_on_masks(layout.test))
     if copies := without_copies([image.path for image in layout.test])[1]:
-        names = named(f"{path.parent.name}/{path.name}" for path in copies)
-        notes.append(f"{counted(len(copies), 'test image')} counted though copies of others, byte for byte: {names}")
+        notes.append(
+            f"{counted(len(copies), 'test image')} counted though copies of others, byte for byte: {listed(copies)}"
+        )
     hashes = [fingerprint(path) for path in layout.test_normals]
     defects = {path: fingerprint(path) for path in layout.test_defects}
     for role, seen_for, of_good in (
@@ -260,10 +270,9 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
         if seen := len(known.intersection(hashes)):
             notes.append(f"{seen} of {len(hashes)} good test images are images {seen_for}")
         if taken := [path for path, own in defects.items() if own in known]:
-            names = named(f"{path.parent.name}/{path.name}" for path in taken)
             notes.append(
                 f"{len(taken)} of {len(defects)} defective test images {of_good}, as images of good parts: take them "
-                f"out there and train anew, or out of the test: {names}"
+                f"out there and train anew, or out of the test: {listed(taken)}"
             )
     return notes
 
@@ -271,15 +280,15 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
 def _notes_on_masks(images: Sequence[TestImage]) -> Iterator[str]:
     """Masks that hardly mean what they say."""
     marks = [(image.path, read_mask(image.mask).mean()) for image in images if image.mask]
-    if empty := [path.name for path, share in marks if not share]:
+    if empty := [path for path, share in marks if not share]:
         yield (
             f"{counted(len(empty), 'mask')} of defective images without a mark, which is what is 128 or brighter: "
-            f"{named(empty)}"
+            f"{listed(empty)}"
         )
-    if wide := [path.name for path, share in marks if share > 0.5]:
+    if wide := [path for path, share in marks if share > 0.5]:
         yield (
             f"{len(wide)} of {counted(len(marks), 'mask')} call more than half of the image defective; invert them if "
-            f"they mark the defect in black: {named(wide)}"
+            f"they mark the defect in black: {listed(wide)}"
         )
 
 
@@ -297,10 +306,9 @@ def _notes_on_doubts(images: Sequence[TestImage], doubts: Sequence[Sequence[Doub
         doubted = [(image, found) for image, found in own if found]
         if doubted:
             reasons = ", ".join(dict.fromkeys(doubt.value for _, found in doubted for doubt in found))
-            names = named(f"{image.path.parent.name}/{image.path.name}" for image, _ in doubted)
             yield (
                 f"{len(doubted)} of {len(own)} {kind} images are beyond the bundle's quality limits ({reasons}): the "
-                f"stream calls them NOT_DECIDABLE, whatever they score: {names}"
+                f"stream calls them NOT_DECIDABLE, whatever they score: {listed(image.path for image, _ in doubted)}"
             )
 
 

@@ -1,7 +1,7 @@
 """Images on disk → arrays. Everything that is wrong with them is said at once, file by file."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -60,7 +60,7 @@ class Stored:
             yield (
                 f"{len(self.turned)} of {len(self.gray) + len(self.colour)} images are to be turned when they are "
                 "shown (EXIF), and are taken as they are stored, here and in the stream: masks must fit that, too: "
-                f"{named(path.name for path in self.turned)}"
+                f"{listed(self.turned)}"
             )
 
     def on_a_model(self, mode: Mode) -> Iterator[str]:
@@ -69,7 +69,7 @@ class Stored:
         if other:
             yield (
                 f"{len(other)} of {counted(len(self.gray) + len(self.colour), 'image')} stored {stored}, and the model "
-                f"{OTHER_MODE[mode]}. Train on images of this camera: {named(path.name for path in other)}"
+                f"{OTHER_MODE[mode]}. Train on images of this camera: {listed(other)}"
             )
 
     def _on_mixture(self) -> Iterator[str]:
@@ -78,8 +78,12 @@ class Stored:
         some, what = (self.gray, "gray") if len(self.gray) <= len(self.colour) else (self.colour, "in colour")
         of = len(self.gray) + len(self.colour)
         are = f"{len(some)} of {of} images {'is' if len(some) == 1 else 'are'} {what}"
-        names = named(path.name for path in some)
-        yield f"{are}; the model is trained in colour. Take them out if the camera sends none such: {names}"
+        yield f"{are}; the model is trained in colour. Take them out if the camera sends none such: {listed(some)}"
+
+
+def listed(paths: Iterable[Path]) -> str:
+    """The first of them, each with its folder: in most data sets every class has a 000.png."""
+    return named(f"{path.parent.name}/{path.name}" for path in paths)
 
 
 def how_stored(paths: Sequence[Path]) -> Stored:
