@@ -17,7 +17,10 @@ from typing import Any, NoReturn
 
 import hypothesis
 import pytest
+from support.stream import settings_for
 
+from pipeline.kafka.admin import ensure_topics
+from pipeline.settings import Settings
 from workers.local.errors import ServiceError
 from workers.local.kafka_broker import KafkaBroker
 from workers.local.services import check, named_services
@@ -55,6 +58,14 @@ def unique(request: pytest.FixtureRequest) -> str:
     """A prefix that no other test uses, fit for topics, groups and keys."""
     test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:40].strip("-").lower()
     return f"{test}-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def settings(kafka_bootstrap: str, unique: str) -> Settings:
+    """A factory of the test's own on the broker that all share; its topics are there."""
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    return settings
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,6 @@
 import socket
 
 import pytest
-from support.stream import settings_for
-
-from pipeline.kafka.admin import ensure_topics
-from pipeline.settings import Settings
-
-
-@pytest.fixture
-def settings(kafka_bootstrap: str, unique: str) -> Settings:
-    settings = settings_for(kafka_bootstrap, unique)
-    ensure_topics(settings, settings.topics)
-    return settings
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import MemberToRemove
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
-from support.stream import Collect, running, settings_for, wait_until
+from support.stream import Collect, running, wait_until
 
 from pipeline.kafka import consumer, lag
-from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure, ConsumerOptions
 from pipeline.kafka.consumer_groups import committed_offsets
@@ -25,13 +24,6 @@ from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.services
-
-
-@pytest.fixture
-def settings(kafka_bootstrap: str, unique: str) -> Settings:
-    settings = settings_for(kafka_bootstrap, unique)
-    ensure_topics(settings, settings.topics)
-    return settings
 
 
 @pytest.fixture
