@@ -170,9 +170,6 @@ class LinePolicy(Section):
             raise ValueError("actuator: REJECT needs a signal for it: coils.reject, or block")
         return self
 
-    def with_candidate(self, candidate: Candidate) -> tuple[int, int]:
-        return candidate.k or self.k, candidate.n or self.n
-
 
 class Policies(Section):
     """The policy file: `defaults` for every line, and per line only what differs."""

@@ -14,7 +14,7 @@ from workers.alerting.core.silence import Pulse, Pulses, hear
 log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
-MAX_CAMERAS = 10_000
+MAX_PULSES = 10_000
 
 
 class PulseReader:
@@ -74,7 +74,7 @@ class PulseReader:
         except ContractError:
             pass
         else:
-            if beat.camera_id not in self._newest and len(self._newest) >= MAX_CAMERAS:
+            if beat.camera_id not in self._newest and len(self._newest) >= MAX_PULSES:
                 del self._newest[min(self._newest, key=lambda name: self._newest[name].beat.sent_at)]
             self._newest[beat.camera_id] = hear(self._newest.get(beat.camera_id), beat, self._clock())
         self._places[record.topic, record.partition] = record.offset + 1

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from workers.demo.watch import LineView, Watch
+from workers.demo.watch import Watch, WatchedLine
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -56,7 +56,7 @@ def one_line(watch: Watch, expected_frames: int) -> str:
     )
 
 
-def _line(line_id: str, line: LineView) -> Text:
+def _line(line_id: str, line: WatchedLine) -> Text:
     if line.holds:
         hold = line.holds[0]
         evidence = f"{hold.evidence.k} of {hold.evidence.n} parts NOT_OK at {hold.camera_id}"

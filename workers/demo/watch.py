@@ -62,7 +62,7 @@ class CameraView:
 
 
 @dataclass
-class LineView:
+class WatchedLine:
     alarms: dict[str, Alarm] = field(default_factory=dict)
     """Alarm id → its newest state."""
     holds: list[LineCommand] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         self.cameras: dict[str, CameraView] = {}
-        self.lines: dict[str, LineView] = {}
+        self.lines: dict[str, WatchedLine] = {}
         self.seen: list[Seen] = []
         self.dead: Counter[str] = Counter()
         self._first_results: set[str] = set()
@@ -131,7 +131,7 @@ class Watch:
                 continue  # `andon audit` judges; this only looks
 
     def _camera(self, camera_id: str, line_id: str) -> CameraView:
-        self.lines.setdefault(line_id, LineView())
+        self.lines.setdefault(line_id, WatchedLine())
         return self.cameras.setdefault(camera_id, CameraView(line_id))
 
     def _score(self, record: Incoming) -> None:
@@ -169,13 +169,13 @@ class Watch:
 
     def _alarm(self, record: Incoming) -> None:
         alarm = Alarm.from_json(record.value)
-        self.lines.setdefault(alarm.line_id, LineView()).alarms[str(alarm.alarm_id)] = alarm
+        self.lines.setdefault(alarm.line_id, WatchedLine()).alarms[str(alarm.alarm_id)] = alarm
 
     def _reply(self, record: Incoming) -> None:
         reply = CommandReply.from_json(record.value)
-        self.lines.setdefault(reply.line_id, LineView()).replies.append(reply)
+        self.lines.setdefault(reply.line_id, WatchedLine()).replies.append(reply)
 
     def _command(self, record: Incoming) -> None:
         command = LineCommand.from_json(record.value)
         if command.action is Action.HOLD:
-            self.lines.setdefault(command.line_id, LineView()).holds.append(command)
+            self.lines.setdefault(command.line_id, WatchedLine()).holds.append(command)

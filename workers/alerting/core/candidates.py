@@ -98,8 +98,8 @@ def _command(opinion: _Opinion, trigger: Trigger, epoch: int, now: datetime) -> 
 
 def _opinions(score: Score, policy: LinePolicy) -> Iterator[_Opinion]:
     for name, candidate in policy.candidates.items():
-        k, n = policy.with_candidate(candidate)
-        yield _Opinion(name, _at(score, candidate.threshold), policy.model_copy(update={"k": k, "n": n}))
+        own = policy.model_copy(update={"k": candidate.k or policy.k, "n": candidate.n or policy.n})
+        yield _Opinion(name, _at(score, candidate.threshold), own)
     shadow = score.shadow
     if shadow is not None and shadow.model is not None:
         yield _Opinion(
