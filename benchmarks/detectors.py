@@ -137,7 +137,8 @@ def main(
         "not_run": LEFT_OUT,
     }
     out.mkdir(parents=True, exist_ok=True)
-    target = out / f"detectors-{datetime.now(UTC):%Y-%m-%d}-{this_machine().short_id}{'-quick' if quick else ''}.json"
+    name = f"detectors-{datetime.now(UTC):%Y-%m-%dT%H%M}-{this_machine().short_id}{'-quick' if quick else ''}.json"
+    target = out / name
     target.write_text(json.dumps(found, indent=1) + "\n")
     console.print(f"{this_machine().line} → {target}")
 

@@ -28,8 +28,8 @@ class Run:
 
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        day = self.started_at.strftime("%Y-%m-%d")
-        path = folder / f"{day}-{self.machine.short_id}{'-quick' if self.quick else ''}.json"
+        minute = self.started_at.strftime("%Y-%m-%dT%H%M")  # what is measured twice a day stands twice
+        path = folder / f"{minute}-{self.machine.short_id}{'-quick' if self.quick else ''}.json"
         content = {
             "started_at": self.started_at.isoformat(timespec="seconds"),
             "ended_at": self.ended_at.isoformat(timespec="seconds"),
