@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 from pymodbus import ModbusException
@@ -19,7 +20,6 @@ from workers.plc.modbus_side import RESET_BUTTON, START_BUTTON
 
 log = logging.getLogger(__name__)
 
-_END_S = 10.0
 _ASK_AGAIN_S = 1.0
 """A bad part between acknowledgement and reset, and the reset is refused: then both are asked for again."""
 
@@ -37,19 +37,20 @@ class Attendant:
         self._stop = threading.Event()
         self._asked_at_s: dict[str, float] = {}
         """Line that stands → when its reset was asked for last."""
-        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._ask_again)]
+        self._pool = ThreadPoolExecutor(2, "attendant")
+        self._at_work: list[Future[None]] = []
 
     def __enter__(self) -> "Attendant":
-        for thread in self._threads:
-            thread.start()
+        self._at_work = [self._pool.submit(run) for run in (self._run, self._ask_again)]
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: object, *_: object) -> None:
         self._stop.set()
-        for thread in self._threads:
-            thread.join(_END_S)
+        self._pool.shutdown()
         self._publisher.close()
         self._client.close()
+        for done in self._at_work if failed is None else ():
+            done.result()  # without it lines stood for good, gave no more samples, and the goal was met
 
     def _run(self) -> None:
         topic = self._settings.topics.command_replies.name

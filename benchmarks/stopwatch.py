@@ -1,6 +1,10 @@
 """Times whole turns of a loop: from the moment a batch is there to the moment the next one is."""
 
 import time
+from collections.abc import Iterable
+
+_ONE_BATCH_MS = 20
+"""Frames of one batch are stamped within milliseconds."""
 
 
 class Stopwatch:
@@ -27,3 +31,13 @@ class Stopwatch:
             raise RuntimeError(f"only {self._seen} of {self._frames} frames came, in {len(self._marks)} batches")
         (begun, _), (ended, finished) = self._marks[0], self._marks[-1]
         return finished / (ended - begun)
+
+
+def rate_after_first_batch(moments_ms: Iterable[float]) -> float:
+    """Frames/s of frames that were scored at these moments. The first batch only starts the clock. Raises RuntimeError
+    when no other came."""
+    moments = sorted(moments_ms)
+    later = sum(at - moments[0] >= _ONE_BATCH_MS for at in moments)
+    if not later:
+        raise RuntimeError(f"{len(moments)} frames, all in one batch, tell no rate: let more wait")
+    return later / (moments[-1] - moments[0]) * 1000

@@ -1,9 +1,16 @@
-"""How the benchmark calls a plant to which cameras are added."""
+"""How the benchmark calls a plant to which cameras are added, and what it must not take for a measurement."""
+
+from collections.abc import Iterator
 
 import pytest
 
+from benchmarks import attendant
 from benchmarks.sections.cameras_until_it_breaks import Step, Tier, _findings, _tier
 from benchmarks.stops import Stops, percentile
+from benchmarks.stopwatch import rate_after_first_batch
+from pipeline.kafka.connection import KafkaUnavailableError
+from pipeline.kafka.records import Incoming
+from pipeline.settings import Settings
 
 pytestmark = pytest.mark.unit
 LIMIT_MS, BATCH_MS = 2500.0, 800.0
@@ -44,3 +51,21 @@ def test_a_frame_that_the_audit_misses_is_told() -> None:
 def test_a_percentile_of_a_hundred_is_one_of_them() -> None:
     assert percentile(list(range(100)), 0.99) == 99
     assert percentile([5.0], 0.5) == 5.0
+
+
+def test_a_rate_begins_with_the_second_batch_and_one_batch_tells_none() -> None:
+    assert rate_after_first_batch([0, 1, 2, 500, 501, 1000]) == 3.0
+    for too_few in ([], [5.0], [0.0, 3.0]):
+        with pytest.raises(RuntimeError, match="let more wait"):
+            rate_after_first_batch(too_few)
+
+
+def test_an_attendant_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that nobody freed gave no more samples, and the goal was met."""
+
+    def broken(*args: object, **options: object) -> Iterator[Incoming]:
+        raise KafkaUnavailableError("no Kafka broker answers")
+
+    monkeypatch.setattr(attendant, "follow", broken)
+    with pytest.raises(KafkaUnavailableError), attendant.Attendant(Settings(), 1, ["line-1"]):
+        pass

@@ -8,6 +8,7 @@ from benchmarks.replica import POLL_SIZE
 from benchmarks.sections.pipeline_over_detector import BUNDLE, RECIPE
 from benchmarks.stage import Stage
 from benchmarks.stops import Stops, stops_of
+from benchmarks.stopwatch import rate_after_first_batch
 from benchmarks.whole_plant import LINES, REPLICA_CPUS, WholePlant, whole_plant
 from pipeline.events import to_ms
 from pipeline.replica.recipes import Recipe, load_catalog
@@ -55,11 +56,9 @@ def capacity_of(plant: WholePlant, stage: Stage, say: Say) -> float:
     say(f"capacity: {frames} frames at once")
     shift = plant.shift(CAMERAS, None, None, limit=frames // CAMERAS)
     scores = plant.scores(shift.began)
-    # Frames of one batch are stamped within milliseconds; the first batches end while cameras still send.
-    sent_ms = max(to_ms(score.captured_at) for score in scores)
-    moments = sorted(at_ms for score in scores if (at_ms := to_ms(score.scored_at)) > sent_ms)
-    first_batch = sum(at_ms - moments[0] < 20 for at_ms in moments)
-    return (len(moments) - first_batch) / (moments[-1] - moments[0]) * 1000
+    sent_ms = max((to_ms(score.captured_at) for score in scores), default=0)
+    # The first batches end while cameras still send.
+    return rate_after_first_batch(at_ms for score in scores if (at_ms := to_ms(score.scored_at)) > sent_ms)
 
 
 def _finding(load: str, stops: Stops, limit_ms: float | None, bare_ms: dict[int, float], capacity: float) -> Finding:

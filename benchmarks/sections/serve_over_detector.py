@@ -15,6 +15,7 @@ from benchmarks.pictures import solar_cells
 from benchmarks.replica import POLL_SIZE
 from benchmarks.sections.pipeline_over_detector import BUNDLE, GOAL, RECIPE, detector_rate
 from benchmarks.stage import Stage, environment
+from benchmarks.stopwatch import rate_after_first_batch
 from pipeline.events import Score, to_ms
 from pipeline.kafka.reading import read_to_end
 from pipeline.replica.recipes import Recipe, load_catalog
@@ -69,12 +70,8 @@ class _Served:
         feed(self._settings, self._pictures, self._frames, RECIPE, boot_id)
         fed_ms = time.time() * 1000
         self._await_records(self._rounds * self._frames)
-        moments = sorted(
-            at_ms for score in self._scores() if score.boot_id == boot_id and (at_ms := to_ms(score.scored_at)) > fed_ms
-        )
-        # Frames of one batch are stamped within milliseconds; the first batch ends before the clock starts.
-        first_batch = sum(at_ms - moments[0] < 20 for at_ms in moments)
-        return (len(moments) - first_batch) / (moments[-1] - moments[0]) * 1000
+        own = [to_ms(score.scored_at) for score in self._scores() if score.boot_id == boot_id]
+        return rate_after_first_batch(at_ms for at_ms in own if at_ms > fed_ms)
 
     def _scores(self) -> list[Score]:
         records = read_to_end(self._settings, [self._settings.topics.scores.name])

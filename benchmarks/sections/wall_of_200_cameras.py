@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -169,13 +170,15 @@ def _crowd(stage: Stage, settings: Settings) -> Iterator[None]:
             publisher.publish(Outgoing(topic, score.line_id.encode(), score.to_json()) for score in scores)
             number += 1
 
-    thread = threading.Thread(target=run, name="crowd", daemon=True)
-    thread.start()
     try:
-        yield
+        with ThreadPoolExecutor(1, "crowd") as pool:
+            crowd = pool.submit(run)
+            try:
+                yield
+            finally:
+                stop.set()
+        crowd.result()  # of one that died the wall showed nothing new, and stayed smooth
     finally:
-        stop.set()
-        thread.join(20)
         publisher.close()
         store.close()
 
