@@ -116,7 +116,13 @@ def _openvino(path: Path, threads: int) -> Callable[[Sequence[NDArray[Any]]], Ar
     import openvino
 
     # Single precision by name: by default OpenVINO rounds to bfloat16 where the processor can, and scores move.
-    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        # Else it reads on in the file, and whoever copies another bundle over this one changes the running model.
+        "ENABLE_MMAP": False,
+    }
     model = openvino.Core().compile_model(str(path), "CPU", settings)
     count = len(model.inputs)
     # A request holds one frame's tensors. The stream, a shadow and whoever posts an image may look through one network

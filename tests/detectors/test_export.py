@@ -1,6 +1,7 @@
 """Other engines say what torch says, or the export refuses; a recipe runs them."""
 
 import errno
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,21 @@ def test_who_looks_at_once_through_an_engine_sees_own_frames(
 ) -> None:
     """The stream and a posted image do: OpenVINO's requests hold one frame each, and one was shared."""
     assert_each_thread_gets_its_own(load_detector(exported(method, runtime), "cpu", runtime))
+
+
+@pytest.mark.parametrize(("method", "runtime"), CASES)
+def test_a_bundle_that_is_copied_over_changes_no_running_model(
+    method: str, runtime: GraphRuntime, exported: Callable[[str, GraphRuntime], Path], tmp_path: Path
+) -> None:
+    """OpenVINO read on in the file: scores of other weights went out under the old model's hash."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(exported(method, runtime), folder)
+    engine, frames = load_detector(folder, "cpu", runtime), normal_frames(2)
+    before = engine.predict(frames)
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        with path.open("r+b") as file:
+            file.write(b"\x55" * path.stat().st_size)
+    assert_array_equal(engine.predict(frames).scores, before.scores)
 
 
 @pytest.mark.slow
