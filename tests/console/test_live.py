@@ -24,6 +24,8 @@ class Way:
         self._port = port
         self._ends: list[socket.socket] = []
         self._silent: set[socket.socket] = set()
+        self.dams = False
+        """As a proxy or a virus scanner that hands an answer on once it has all of it: a stream has no end."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -49,6 +51,8 @@ class Way:
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while content := one.recv(65536):
+                if self.dams and content.startswith(b"GET /events"):
+                    self._silent.add(other)
                 if one not in self._silent:
                     other.sendall(content)
             if one not in self._silent:
@@ -123,6 +127,25 @@ def test_a_connection_that_died_without_a_word_is_replaced(
     plant.shoot(line, f"{line}-a", "xxx")
     shown.filter(has_text="HOLD").wait_for(timeout=40_000)
     page.locator("#connection").wait_for(state="hidden")
+    other.close()
+
+
+def test_a_page_whose_stream_does_not_come_through_says_so_and_is_loaded_anew(
+    plant: Plant, login: Callable[..., Any], way: Way, line: str
+) -> None:
+    """It said for ever that there was no connection, while everything else of it worked."""
+    plant.shoot(line, f"{line}-a", ".")
+    context = login().context
+    way.dams = True
+    other = context.browser.new_context(base_url=way.url)
+    other.add_cookies(context.cookies())
+    page = other.new_page()
+    page.goto("/")
+    shown = page.locator(f'.line[data-line="{line}"]')
+    shown.wait_for()
+    plant.shoot(line, f"{line}-a", "xxx")
+    page.locator("#connection").filter(has_text="holds its stream back").wait_for(timeout=60_000)
+    shown.filter(has_text="HOLD").wait_for(timeout=60_000)
     other.close()
 
 

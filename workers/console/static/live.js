@@ -16,6 +16,7 @@ let pressed = null, pressedAt = 0;
 addEventListener("pointerdown", (event) => { pressed = event.target; pressedAt = performance.now(); }, true);
 for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = null; setTimeout(showHeld); }, true);
 let heardAt = performance.now(), triedAt = heardAt, source = null, comingBack = false, trying = false;
+let answered = 0; // so often did the server answer while its stream said nothing
 let fault = connection.textContent;
 export const clock = { offset: Number(body.dataset.now) - Date.now() };
 
@@ -36,7 +37,8 @@ function showHeld() {
 function showConnection() {
   const lost = performance.now() - heardAt > WAIT_MS;
   body.classList.toggle("lost", lost || Boolean(fault));
-  const words = lost ? "NO CONNECTION to this page's server: what you see is old." : fault ? `WHAT YOU SEE MAY BE OLD: ${fault}` : "";
+  const why = answered < 2 ? "NO CONNECTION to this page's server" : "NOTHING NEW COMES THROUGH, although this page's server answers. Perhaps a proxy or a virus scanner holds its stream back";
+  const words = lost ? `${why}: what you see is old.` : fault ? `WHAT YOU SEE MAY BE OLD: ${fault}` : "";
   if (connection.textContent !== words) connection.textContent = words;
   connection.hidden = !words;
 }
@@ -45,7 +47,7 @@ function connect() {
   source?.close();
   triedAt = performance.now();
   source = new EventSource(wall ? "/events?tiles=true" : "/events");
-  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); act(JSON.parse(event.data)); showConnection(); });
+  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); answered = 0; act(JSON.parse(event.data)); showConnection(); });
   heard("beat", ({ now_ms, fault: why }) => { clock.offset = now_ms - Date.now(); fault = why; });
   heard("lines", ({ html, said: words, unacknowledged }) => {
     swap(holder, html);
@@ -74,7 +76,9 @@ async function connectAnew() {
   trying = true;
   try {
     const ask = () => fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-    if ((await Promise.any(Array.from({ length: AT_ONCE }, ask))).ok) connect();
+    if ((await Promise.any(Array.from({ length: AT_ONCE }, ask))).ok) {
+      if (++answered > 2) { comingBack = true; comeBack(); } else connect();
+    }
   } catch { /* still away */ }
   trying = false;
 }
