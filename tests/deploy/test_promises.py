@@ -528,6 +528,15 @@ def test_keda_owns_the_number_that_it_scales(renders: dict[Mode, Render]) -> Non
     assert name in [entry["name"] for entry in target["spec"]["template"]["spec"]["containers"][0]["env"]]
 
 
+def test_alerting_workers_stay_a_while_before_they_are_too_many(renders: dict[Mode, Render]) -> None:
+    """Above one worker the autoscaler of Kubernetes decides, and KEDA's cooldownPeriod is for the way to none alone."""
+    scaled = renders[Mode("factory", "passwords")].one("ScaledObject")["spec"]
+    assert scaled["minReplicaCount"] >= 1
+    assert "cooldownPeriod" not in scaled
+    behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior == {"scaleDown": {"stabilizationWindowSeconds": 600}}
+
+
 def test_the_spool_fits_onto_its_volume(factory: Render) -> None:
     for claim in factory.of_kind("PersistentVolumeClaim"):
         if claim["metadata"]["name"].endswith("-console"):
