@@ -114,6 +114,18 @@ def test_a_certificate_of_a_plc_is_told_of_before_it_ends(promtool: Path, rules:
     assert not fires(promtool, rules, "AndonPlcCertificateEnds", ends(15), "5m")
 
 
+def test_a_plc_that_missed_one_exchange_is_not_away(promtool: Path, rules: Path) -> None:
+    """As one that takes a single connection misses when its line moves to another worker: it answered half a second
+    later, and a minute later everybody was told that no stop would get through."""
+
+    def failures(values: str) -> dict[str, str]:
+        return {f'andon_alerting_plc_exchange_failures_total{{{HERE}, pod="p", line="l"}}': values}
+
+    for minutes in range(2, 8):
+        assert not fires(promtool, rules, "AndonPlcAway", failures("0x8 1x40"), f"{minutes}m30s")
+    assert fires(promtool, rules, "AndonPlcAway", failures("0x8 8+8x40"), "5m")
+
+
 def test_workers_with_other_policies_are_told_of_unless_a_roll_out_has_just_begun(promtool: Path, rules: Path) -> None:
     def digests(*found: str) -> dict[str, str]:
         return {f'andon_alerting_policy_info{{{HERE}, pod="{n}", digest="{d}"}}': "1x80" for n, d in enumerate(found)}
