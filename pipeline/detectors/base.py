@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.errors import AndonError
+
+Runtime = Literal["torch", "onnx", "openvino"]
+"""What runs a detector's networks."""
 
 
 class BrokenModelError(AndonError):

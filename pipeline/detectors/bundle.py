@@ -263,3 +263,8 @@ def load_bundle(folder: Path) -> tuple[BundleInfo, dict[str, NDArray[Any]]]:
         return info, load(blob)
     except Exception as error:  # safetensors has a kind of its own
         raise BundleError(f"{folder / WEIGHTS} holds no weights: {error}. Copy the bundle again.") from error
+
+
+def below(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """One network's tensors, under the names that it gives them."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

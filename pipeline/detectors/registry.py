@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.detectors.base import Detector
+from pipeline.detectors.base import Detector, Runtime
 from pipeline.detectors.bundle import BundleError, BundleInfo, load_bundle
 from pipeline.errors import AndonError
 
 if TYPE_CHECKING:
     import torch
-
-    from pipeline.detectors.runtimes import Runtime
 
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -51,7 +49,7 @@ _KINDS = ("cpu", "cuda")
 _MOST_TRIED_PX, _MID_GRAY = 512, 128
 
 
-def load_detector(folder: Path, device: str = "auto", runtime: "Runtime" = "torch") -> Detector:
+def load_detector(folder: Path, device: str = "auto", runtime: Runtime = "torch") -> Detector:
     """Reads a bundle and builds its detector.
 
     device: 'auto' (a GPU when there is one), 'cpu', 'cuda' or 'cuda:1'. Other runtimes than torch run on the CPU.

@@ -21,7 +21,6 @@ from pipeline.detectors.bundle import BundleError, BundleInfo
 from pipeline.errors import AndonError
 from pipeline.extras import install
 
-Runtime = Literal["torch", "onnx", "openvino"]
 GraphRuntime = Literal["onnx", "openvino"]
 EXPORT = "export.json"
 SUFFIX: Final[Mapping[str, str]] = {"onnx": ".onnx", "openvino": ".xml"}

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.detectors.base import Detector
+from pipeline.detectors.base import Detector, Runtime
 from pipeline.detectors.bundle import BundleError, read_info
 from pipeline.detectors.registry import load_detector
 from pipeline.events import MAX_LABEL, ModelRef
@@ -19,9 +18,6 @@ from pipeline.frames import TimingLimits
 log = logging.getLogger(__name__)
 
 SHIPPED_BUNDLES = Path(__file__).parents[1] / "bundles"
-
-
-Runtime = Literal["torch", "onnx", "openvino"]
 
 
 class _WithBundle(BaseModel):

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.detectors.bundle import below
 from pipeline.detectors.cflow.config import CflowConfig
 from pipeline.detectors.cflow.features import (
     Whitening,
@@ -95,13 +96,13 @@ class CflowModel:
     @classmethod
     def from_tensors(cls, config: CflowConfig, mode: str, tensors: Mapping[str, NDArray[Any]]) -> "CflowModel":
         """Undoes `tensors`. Raises KeyError or RuntimeError when one is missing or of another shape."""
-        encoder = encoder_from_tensors(config.encoder, _below(_ENCODER, tensors), config.levels)
+        encoder = encoder_from_tensors(config.encoder, below(_ENCODER, tensors), config.levels)
         whitenings = [whitening_from_tensors(level, tensors) for level in config.levels]
         flows = []
         for level, whitening in zip(config.levels, whitenings, strict=True):
             flow = ConditionalFlow(whitening.matrix.shape[1], config.condition, config.blocks, config.clamp)
             flow.load_state_dict(
-                {name: torch.from_numpy(value) for name, value in _below(f"flow.{level}.", tensors).items()}
+                {name: torch.from_numpy(value) for name, value in below(f"flow.{level}.", tensors).items()}
             )
             flows.append(flow.requires_grad_(False).eval())
         references = [
@@ -114,7 +115,3 @@ class CflowModel:
 @lru_cache(maxsize=_GRIDS_KEPT)
 def _axis(cells: int, stride_px: int, position: Any, length: int, device: torch.device) -> Tensor:
     return encode(places(cells, stride_px, position), length).to(device)
-
-
-def _below(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

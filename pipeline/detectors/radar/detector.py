@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.detectors.base import Prediction
-from pipeline.detectors.bundle import BundleError, BundleInfo
+from pipeline.detectors.bundle import BundleError, BundleInfo, below
 from pipeline.detectors.fused import fused
 from pipeline.detectors.images import check_batch
 from pipeline.detectors.passes import passes
@@ -121,14 +121,10 @@ def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: t
         config = RadarConfig.model_validate(info.config)
         front = front_from_tensors(config, channels, tensors)
         network = NoisePredictor(config, front.channels)
-        load_weights(network, _without_prefix(tensors, NETWORK_PREFIX))
+        load_weights(network, below(NETWORK_PREFIX, tensors))
         judgement = Judgement.from_tensors(tensors)
         extractor = RadarFeatures(front, network, config, device)
         extractor.usual = torch.from_numpy(tensors[USUAL])
     except (ValueError, KeyError, RuntimeError) as error:
         raise BundleError(f"it does not hold a whole radar model: {error}") from error
     return RadarDetector(info, extractor, judgement)
-
-
-def _without_prefix(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.detectors.bundle import below
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import STRIDE_PX, RadarConfig
@@ -110,6 +111,5 @@ def front_from_tensors(config: RadarConfig, image_channels: int, tensors: Mappin
     """Raises KeyError or RuntimeError when a tensor is missing."""
     if config.space == "pixels":
         return PixelFront(config, image_channels)
-    own = {name.removeprefix(_ENCODER): array for name, array in tensors.items() if name.startswith(_ENCODER)}
-    encoder = encoder_from_tensors(config.encoder, own)
+    encoder = encoder_from_tensors(config.encoder, below(_ENCODER, tensors))
     return FeatureFront(encoder, config, image_channels, Projection.from_tensors(config, tensors))
