@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.detectors.base import Detector, Prediction
@@ -30,6 +29,7 @@ from pipeline.detectors.runtimes import (
 from pipeline.errors import AndonError
 from pipeline.extras import install
 from pipeline.files.durable import names_to_disk, naming, to_disk, write_whole
+from pipeline.training.images.data import Frame
 from pipeline.training.track import Track, untracked
 
 OPSET = 20
@@ -42,8 +42,6 @@ _SYNTHETIC = 8
 _RECORDED = 3
 """So many frames show which axes of a network vary."""
 _DRAFT = ".export"
-
-Frame = NDArray[np.uint8]
 
 
 class ExportError(AndonError):

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pipeline.detectors.bundle import BundleInfo, save_bundle
 from pipeline.detectors.cflow.config import METHOD, METHOD_VERSION, CflowConfig
@@ -21,7 +20,7 @@ from pipeline.detectors.cflow.model import CflowModel
 from pipeline.detectors.encoder import Encoder, encoder_from_tensors, encoder_tensors, pretrained_encoder
 from pipeline.training.cflow.flow_training import FlowPlan, fit_reference, gather_fibres, steps_of, train_flow
 from pipeline.training.checkpoint import Progress
-from pipeline.training.images.data import DataError
+from pipeline.training.images.data import DataError, Frame
 from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
 from pipeline.training.threshold.calibrate import Light, calibrate, noting_light
@@ -32,7 +31,6 @@ _PACKAGES = ("torch", "timm", "numpy")
 _HELD_OUT_FIBRES = 20_000
 _FEWEST = 4
 """Images in all. With fewer a single one sets the threshold."""
-Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

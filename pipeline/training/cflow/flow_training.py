@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -28,10 +27,10 @@ from pipeline.training.checkpoint import (
     restore_optimiser,
     save_checkpoint,
 )
+from pipeline.training.images.data import Frame
 from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
 
-Frame = NDArray[np.uint8]
 _CHUNK = 8192
 _PRIOR_FIBRES = 20.0
 """The mean of all normals weighs as much as so many fibres of the place itself."""

@@ -9,6 +9,7 @@ def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
     """Markdown."""
     facts = info.training
     found = evaluation.detector
+    recall = as_percent(found.recall)
     calibration = info.calibration
     rows = [_row(f"**{info.method} (this bundle)**", found)]
     rows += [_row(f"{info.method}, {name} alone", metrics) for name, metrics in evaluation.features.items()]
@@ -40,8 +41,8 @@ def model_card(info: BundleInfo, evaluation: Evaluation) -> str:
             *rows,
             "",
             f"The threshold, {calibration.threshold:.4f}, was set for {100 * calibration.false_alarm_rate:.3g}% false",
-            f"alarms on {calibration.normals} held-out normals. With it {_percent(found.recall)} of the defective and",
-            f"{_percent(found.false_alarm_rate)} of the good test images are NOT_OK; F1 {_number(found.f1)}.",
+            f"alarms on {calibration.normals} held-out normals. With it {recall} of the defective and",
+            f"{as_percent(found.false_alarm_rate)} of the good test images are NOT_OK; F1 {as_number(found.f1)}.",
             "",
             *_classes(evaluation),
             *(f"Note: {_text(note)}." for note in evaluation.notes),
@@ -82,7 +83,7 @@ def _classes(evaluation: Evaluation) -> list[str]:
 def _class_row(kind: str, figures: ClassFigures) -> str:
     image, pixel = figures.image, figures.pixel
     pixels = f"{pixel.auroc:.3f} | {pixel.aupro:.3f}" if pixel else "— | —"
-    return f"| {kind} | {image.defects} | {_auroc(image)} | {_percent(image.recall)} | {pixels} |"
+    return f"| {kind} | {image.defects} | {_auroc(image)} | {as_percent(image.recall)} | {pixels} |"
 
 
 def _text(given: str) -> str:
@@ -90,9 +91,9 @@ def _text(given: str) -> str:
     return " ".join(given.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _percent(share: float | None) -> str:
+def as_percent(share: float | None) -> str:
     return "—" if share is None else f"{share:.1%}"
 
 
-def _number(value: float | None) -> str:
+def as_number(value: float | None) -> str:
     return "—" if value is None else f"{value:.3f}"

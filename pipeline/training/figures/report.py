@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.detectors.bundle import BundleInfo
 from pipeline.drawing import arranged, colour_scale, heat, is_strip, outlined, overlay
 from pipeline.files.durable import write_whole
+from pipeline.training.figures.card import as_number, as_percent
 from pipeline.training.figures.measure import Evaluation
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import read_frame, read_mask
@@ -78,8 +79,8 @@ def write_report(
         alarms=[mistake(i, bool(found.scores[i] >= threshold)) for i in alarms],
         missed=int((found.scores[is_defect] < threshold).sum()),
         alarmed=int((found.scores[~is_defect] >= threshold).sum()),
-        percent=_percent,
-        number=_number,
+        percent=as_percent,
+        number=as_number,
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
@@ -158,11 +159,3 @@ def histogram(good: NDArray[np.float64], bad: NDArray[np.float64], threshold: fl
         "</svg>",
     ]
     return "\n".join(parts)
-
-
-def _percent(share: float | None) -> str:
-    return "—" if share is None else f"{share:.1%}"
-
-
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.3f}"
