@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from pipeline.audit.accounting import CameraAccount, Ledger
 from pipeline.audit.deleted import Deleted
 from pipeline.groups import INSPECTION
 from pipeline.kafka.consumer_groups import committed_offsets
-from pipeline.kafka.reading import Place, begins_of, places_at, read_each, read_to_end
+from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, Place, begins_of, places_at, read_each, read_to_end
 from pipeline.settings import Settings
 
-_CLOCKS_MAY_DIFFER = timedelta(minutes=2)
 _T = TypeVar("_T")
 
 
@@ -29,7 +28,7 @@ def take_stock(
     if since is not None:
         # A result is never older than its frame, but for clocks that differ.
         starts = places_at(settings, [topics.frames.name], since)
-        starts |= places_at(settings, results, since - _CLOCKS_MAY_DIFFER)
+        starts |= places_at(settings, results, since - CLOCKS_MAY_DIFFER)
     # By the broker's word: where all frames have expired, no record tells.
     begins = begins_of(settings, [topics.frames.name, *results])
     ledger = Ledger(

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -23,6 +23,8 @@ from pipeline.settings import Settings
 
 Place = tuple[str, int]
 """(topic, partition)"""
+CLOCKS_MAY_DIFFER = timedelta(minutes=2)
+"""By so much two brokers' may: what came after a record may be dated before it in another topic."""
 
 _T = TypeVar("_T")
 

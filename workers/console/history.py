@@ -11,14 +11,13 @@ from threading import Lock
 
 from pipeline.events import ContractError, Score, now
 from pipeline.kafka.partitioning import partition_of
-from pipeline.kafka.reading import ends_of, places_at, read_to_end
+from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, ends_of, places_at, read_to_end
 from pipeline.settings import Settings
 from workers.console.whatif import Shot, shot
 
 MAX_SHOTS = 20_000
 _KEPT = 4
 _FRESH_S = 60.0
-_CLOCKS_MAY_DIFFER = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Histories:
         """The score of one frame that the page's own memory has let go, and which came to Kafka after the frame itself.
         Looks at `MAX_SHOTS` records at most."""
         topic, partition = self._place(line_id)
-        start = places_at(self._settings, [topic], arrived_at - _CLOCKS_MAY_DIFFER)
+        start = places_at(self._settings, [topic], arrived_at - CLOCKS_MAY_DIFFER)
         records = read_to_end(self._settings, [topic], partitions=[partition], start=start)
         for _, record in zip(range(MAX_SHOTS), records, strict=False):
             if frame_id.encode() in (record.value or b""):
