@@ -1,9 +1,6 @@
 """Fills the frames topic, as cameras would."""
 
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
-from functools import partial
 
 from pipeline.events import Frame, now
 from pipeline.kafka.publisher import Publisher
@@ -12,24 +9,22 @@ from pipeline.settings import Settings
 
 CAMERAS = 16
 """Enough that every partition gets some."""
-_IN_FLIGHT = 200
+_AT_ONCE = 200
 _ACK_TIMEOUT_S = 60.0
 
 
 def feed(settings: Settings, pictures: Sequence[bytes], frames: int, recipe: str, boot_id: str = "b1") -> None:
     """Sends so many frames, the pictures in turn, and returns when the broker has acknowledged all."""
-    publisher = Publisher(settings, "bench-feed")
-    in_flight: deque[Future[None]] = deque()
+    topic, publisher = settings.topics.frames.name, Publisher(settings, "bench-feed")
     try:
-        for number in range(frames):
-            record = _record(settings.topics.frames.name, number, pictures[number % len(pictures)], recipe, boot_id)
-            done: Future[None] = Future()
-            publisher.send(record, partial(_settle, done))
-            in_flight.append(done)
-            if len(in_flight) > _IN_FLIGHT:
-                in_flight.popleft().result(_ACK_TIMEOUT_S)
-        for done in in_flight:
-            done.result(_ACK_TIMEOUT_S)
+        for first in range(0, frames, _AT_ONCE):
+            publisher.publish(
+                (
+                    _record(topic, number, pictures[number % len(pictures)], recipe, boot_id)
+                    for number in range(first, min(first + _AT_ONCE, frames))
+                ),
+                _ACK_TIMEOUT_S,
+            )
     finally:
         publisher.close()
 
@@ -48,10 +43,3 @@ def _record(topic: str, number: int, picture: bytes, recipe: str, boot_id: str) 
         content_type="image/png",
     )
     return Outgoing(topic, facts.camera_id.encode(), picture, facts.to_headers())
-
-
-def _settle(done: Future[None], error: BaseException | None) -> None:
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
