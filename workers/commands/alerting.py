@@ -122,13 +122,14 @@ def shadows(
     from dataclasses import asdict
 
     from pipeline.events import ContractError, LineCommand
-    from pipeline.kafka.reading import read_to_end
+    from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, places_at, read_to_end
     from pipeline.settings import read_settings
     from workers.alerting.people.beside import beside, table
 
     begins, settings, commands = moment(since), read_settings(), []
     topics = [settings.topics.line_commands.name, settings.topics.shadow_commands.name]
-    for record in read_to_end(settings, topics):
+    start = places_at(settings, topics, begins - CLOCKS_MAY_DIFFER)
+    for record in read_to_end(settings, topics, start=start):
         with suppress(ContractError):
             command = LineCommand.from_json(record.value)
             if command.issued_at >= begins and line in (None, command.line_id):

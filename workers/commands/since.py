@@ -23,6 +23,6 @@ def moment(text: str) -> datetime:
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is neither an age such as 15m nor a time", param_hint="--since") from error
     named = named if named.tzinfo else named.replace(tzinfo=UTC)
-    if named.year < 1970:  # Kafka counts from then on
+    if named.year < 2000:  # and what is looked for a little earlier must be a time, too
         raise typer.BadParameter(f"{text!r} is before any record", param_hint="--since")
     return named

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeline.events import AuditEntry, ContractError
 from pipeline.kafka.partitioning import partition_of
-from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, places_at, read_to_end
 from pipeline.settings import Settings
 from workers.printable import printable
 
@@ -24,7 +24,8 @@ def read_log(settings: Settings, line_id: str | None, since: datetime | None) ->
     partitions = None if line_id is None else [partition_of(line_id.encode(), topic.partitions)]
     found: dict[AuditEntry, None] = {}
     begun: set[str] = set()
-    for record in read_to_end(settings, [topic.name], partitions=partitions):
+    start = None if since is None else places_at(settings, [topic.name], since - CLOCKS_MAY_DIFFER)
+    for record in read_to_end(settings, [topic.name], partitions=partitions, start=start):
         with suppress(ContractError):
             entry = AuditEntry.from_json(record.value)
             if since is None or entry.at >= since:
