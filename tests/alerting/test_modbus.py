@@ -148,6 +148,31 @@ def test_a_write_asks_the_lease_again_before_it_is_repeated(tmp_path: Path, monk
     assert len(taken) == 1
 
 
+def test_whoever_loses_the_line_between_two_coils_writes_the_second_no_more(tmp_path: Path) -> None:
+    """At slow remote I/O it gave the run permit back, a second after its successor had taken it with a stop."""
+    with device(tmp_path, "coils") as (ladder, actuator):
+        actuator.exchange(HOLD, lambda: None)
+
+        def lost_once_the_stop_is_gone() -> None:
+            if not ladder.stop:
+                raise LeaseLostError
+
+        with pytest.raises(LeaseLostError):
+            actuator.exchange(RUN, lost_once_the_stop_is_gone)
+        assert (ladder.stop, ladder.permit) == (False, False)
+
+
+def test_a_stop_that_is_void_after_its_first_coil_is_written_whole(tmp_path: Path) -> None:
+    """Half of one would hold the line, and prove nothing."""
+    with device(tmp_path, "coils") as (ladder, actuator):
+
+        def void_once_the_stop_stands() -> None:
+            if ladder.stop:
+                raise ActuatorError("void")
+
+        assert matches(HOLD, actuator.exchange(HOLD, void_once_the_stop_stands))
+
+
 def test_a_write_asks_the_lease_again_before_it_leaves_by_another_connection(answers: Any, tmp_path: Path) -> None:
     """To hand the device the rest of a stop takes another connection, which may take its time."""
     answers(_at_once)

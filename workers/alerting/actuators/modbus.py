@@ -166,12 +166,24 @@ class ModbusActuator:
             at = config.block
             self._ask(lambda client: client.write_registers(at, values, device_id=unit), again)
             return
-        coils = config.coils
+
+        began = False
+
+        def go_on() -> None:
+            try:
+                again()
+            except ActuatorError:
+                # Half of a stop that is void by now would hold the line all the same, and prove nothing.
+                if not (began and image.stop):
+                    raise
+
         for name in _WRITTEN:
-            address = getattr(coils, name)
+            address = getattr(config.coils, name)
             if address is not None:
+                go_on()
                 value = on_wire(name, getattr(image, name), config.inverted)
-                self._ask(partial(_write_coil, address=address, value=value, unit=unit), again)
+                self._ask(partial(_write_coil, address=address, value=value, unit=unit), go_on)
+                began = True
 
     def _read(self) -> ReadBack:
         config, unit = self._config, self._config.unit
