@@ -4,10 +4,13 @@ import json
 import signal
 
 import pytest
+from alerting.factory import score
 from alerting.running import ANDON, alarms, andon, burst, process, publish, wait_for_commands, worker
+from support.stream import wait_until
 
-from pipeline.events import AlarmState
+from pipeline.events import AlarmState, Verdict, now
 from pipeline.settings import Settings
+from workers.alerting.policy import Policies
 
 pytestmark = pytest.mark.services
 
@@ -36,6 +39,19 @@ def test_an_alarm_is_listed_acknowledged_and_reset(settings: Settings) -> None:
         assert again.returncode != 0
         assert "line 'line-1' has no alarm; no line has one" in again.stderr
     assert [alarm.state for alarm in alarms(settings)][-1] is AlarmState.NORMAL
+
+
+def test_an_act_on_a_kind_moves_the_alarm_of_each_camera(settings: Settings) -> None:
+    """Of three silent cameras it acknowledged one, and answered as if that were all."""
+    policies = Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "HOLD", "silent_after_s": 2}})
+    names = {f"cam-{number}" for number in range(3)}
+    publish(settings, [score(0, Verdict.OK, camera=name, captured_at=now()) for name in names])
+    with worker(settings, policies):
+        wait_until(lambda: {alarm.camera_id for alarm in alarms(settings)} == names)
+        seen = andon(settings, "alarms", "ack", "--line", "line-1", "--kind", "camera_silent", "--reason", "power cut")
+        assert (seen.returncode, seen.stdout.count("ACK_ACTIVE  acknowledge by ada: power cut")) == (0, 3)
+        again = andon(settings, "alarms", "ack", "--line", "line-1", "--kind", "camera_silent")
+        assert (again.returncode, again.stdout.count("acknowledge refused: already acknowledged")) == (1, 3)
 
 
 def test_nobody_answers_while_no_worker_runs(settings: Settings) -> None:

@@ -146,11 +146,11 @@ def _ask(
     out = console()
     for alarm in answer.changes:
         out.print(change_line(alarm))
-    if not answer.changes:
+    if not answer.answered:
         typer.echo(
             f"no answer in {timeout_s:g} s: is `andon alerting run` up? The request is kept: a worker that is back "
             "carries it out on what stands now, but no reset that waited for more than 5 minutes",
             err=True,
         )
-    if answer.refused or not answer.changes:
+    if answer.refused or not answer.answered:
         raise typer.Exit(1)

@@ -40,7 +40,8 @@ def in_words() -> Iterator[None]:
 @dataclass(frozen=True)
 class ActAnswer:
     changes: Sequence[Alarm]
-    """Empty: nobody answered in time."""
+    answered: bool
+    """Whether all that was asked for was, in time."""
 
     @property
     def refused(self) -> bool:
@@ -59,7 +60,7 @@ def ask(
     shelve_for_s: float | None = None,
     timeout_s: float = 10,
 ) -> ActAnswer:
-    """Publishes an Operation, on the alarm of this id or kind where one is given.
+    """Publishes an Operation: for the alarm of this id where one is given, and one for each alarm of this kind.
 
     Raises NotAskedError, KafkaUnavailableError, StateError.
     """
@@ -71,25 +72,27 @@ def ask(
         raise NotAskedError(
             f"line {line_id!r} has no alarm; " + (f"these have: {', '.join(alarmed)}" if alarmed else "no line has one")
         )
-    if kind is not None:
-        alarm_id = _alarm_of(line, kind)
     with in_words():
-        operation = Operation(
-            operation_id=uuid.uuid4(),
-            line_id=line_id,
-            act=act,
-            alarm_id=alarm_id,
-            actor=actor,
-            reason=reason,
-            shelve_for_s=shelve_for_s,
-            asked_at=_shown_at(line),
-        )
-        _publish(settings, operation, timeout_s)
+        operations = [
+            Operation(
+                operation_id=uuid.uuid4(),
+                line_id=line_id,
+                act=act,
+                alarm_id=meant,
+                actor=actor,
+                reason=reason,
+                shelve_for_s=shelve_for_s,
+                asked_at=_shown_at(line),
+            )
+            for meant in (_alarms_of(line, kind) if kind is not None else [alarm_id])
+        ]
+        _publish(settings, operations, timeout_s)
+    asked = {operation.operation_id for operation in operations}
     changes: list[Alarm] = []
-    while not changes and time.monotonic() < deadline_s:
+    while not (answered := asked == {alarm.operation_id for alarm in changes}) and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
-        changes = _answers(settings, line, operation, max(1.0, deadline_s - time.monotonic()))
-    return ActAnswer(changes)
+        changes = _answers(settings, line, asked, max(1.0, deadline_s - time.monotonic()))
+    return ActAnswer(changes, answered)
 
 
 def _shown_at(line: StoredLine) -> datetime:
@@ -111,23 +114,27 @@ def who(actor: str | None) -> str:
     return actor.strip()
 
 
-def _alarm_of(line: StoredLine, kind: str) -> uuid.UUID:
-    standing = {entry.alarm.kind.value: entry.alarm.alarm_id for entry in line.state.alarms}
-    if kind not in standing:
-        raise NotAskedError(f"line {line.state.line_id!r} has no alarm {kind!r}; it has: {', '.join(sorted(standing))}")
-    return standing[kind]
+def _alarms_of(line: StoredLine, kind: str) -> list[uuid.UUID]:
+    """Of kinds that speak of a camera there is one for each."""
+    found = [entry.alarm.alarm_id for entry in line.state.alarms if entry.alarm.kind == kind]
+    if not found:
+        standing = ", ".join(sorted({entry.alarm.kind for entry in line.state.alarms}))
+        raise NotAskedError(f"line {line.state.line_id!r} has no alarm {kind!r}; it has: {standing}")
+    return found
 
 
-def _publish(settings: Settings, operation: Operation, timeout_s: float) -> None:
+def _publish(settings: Settings, operations: Sequence[Operation], timeout_s: float) -> None:
     publisher = Publisher(settings, "andon-operator")
     try:
         topic = settings.topics.operations.name
-        publisher.publish([Outgoing(topic, operation.line_id.encode(), operation.to_json())], timeout_s=timeout_s)
+        publisher.publish(
+            [Outgoing(topic, one.line_id.encode(), one.to_json()) for one in operations], timeout_s=timeout_s
+        )
     finally:
         publisher.close(flush_timeout_s=1)
 
 
-def _answers(settings: Settings, line: StoredLine, operation: Operation, timeout_s: float) -> list[Alarm]:
+def _answers(settings: Settings, line: StoredLine, asked: set[uuid.UUID], timeout_s: float) -> list[Alarm]:
     """The state tells from where on an answer can lie, so a long history of alarms is not read."""
     topic = settings.topics.alarms.name
     records = read_to_end(
@@ -141,6 +148,6 @@ def _answers(settings: Settings, line: StoredLine, operation: Operation, timeout
     for record in records:
         with suppress(ContractError):  # what can't be read is no answer
             alarm = Alarm.from_json(record.value)
-            if alarm.operation_id == operation.operation_id:
+            if alarm.operation_id in asked:
                 answers.append(alarm)
     return answers
