@@ -1,7 +1,10 @@
 """A folder is replayed byte for byte, in step; a video is re-encoded; a source that fails comes back."""
 
+import errno
 import io
+import os
 import random
+import re
 import socket
 import struct
 import threading
@@ -132,6 +135,35 @@ def test_of_a_huge_file_no_more_is_read_than_tells_that_it_is_too_large(images: 
     sizes = [len(image.content) for image in replay(images)]
     assert max(sizes) == MAX_FRAME_BYTES + 1
     assert len(sizes) > 1
+
+
+def lock(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a service whose user may not list it; the tests may run as root."""
+    listed = os.scandir
+
+    def scandir(where: str) -> object:
+        if Path(where) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(where))
+        return listed(where)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_a_folder_that_may_not_be_listed_is_not_called_empty(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock(images, monkeypatch)
+    with pytest.raises(SourceError, match=f"{re.escape(str(images))} can't be listed: Permission denied"):
+        replay(images)
+
+
+def test_a_folder_within_that_may_not_be_listed_is_told_once(
+    images: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And stops nobody: every disk has its lost+found."""
+    (images / "lost+found").mkdir()
+    lock(images / "lost+found", monkeypatch)
+    replay(images, frames=7, loop=True)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told == f"{images / 'lost+found'} is left out, for it can't be listed: Permission denied"
 
 
 @pytest.mark.parametrize("folder", ["missing", "empty"])

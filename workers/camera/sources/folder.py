@@ -37,9 +37,12 @@ class FolderReplay:
 
     def _order(self, turn: int) -> list[str]:
         folder = self._config.path
-        if not folder.is_dir():
-            raise SourceError(f"folder {folder} does not exist; set the camera's source.path to a folder of images")
-        paths = sorted(_images_below(folder))
+        try:
+            if not folder.is_dir():
+                raise SourceError(f"folder {folder} does not exist; set the camera's source.path to a folder of images")
+            paths = sorted(_images_below(folder))
+        except OSError as error:
+            raise SourceError(f"folder {folder} can't be listed: {error.strerror}") from error
         if not paths:
             raise SourceError(f"folder {folder} holds no image ({', '.join(_CONTENT_TYPES)}); put some in")
         if self._config.shuffle_seed is not None:
