@@ -23,7 +23,7 @@ from pipeline.files.folders import files_below
 from pipeline.files.spreadsheet import cell
 from pipeline.replica.single import judge
 from pipeline.training.figures.shelf import MapShelf
-from pipeline.training.images.data import SUFFIXES, DataError, how_stored, is_named, read_frame
+from pipeline.training.images.data import SUFFIXES, DataError, how_stored, is_named, listed, read_frame
 from pipeline.training.track import Track, untracked
 
 MapFormat = Literal["png", "npy", "none"]
@@ -116,7 +116,9 @@ def predict_folder(
             for step in track(range(len(written)), "writing maps"):
                 _write_map(out / _MAPS / _place(lines[written[step]]), shelf.get(written[step]), maps)
         if overlays:
-            _draw(detector, paths, lines, shelf, out / _OVERLAYS, track)
+            gone = _draw(detector, paths, lines, shelf, out / _OVERLAYS, track)
+            if gone:
+                say(f"note: no overlay of {listed(gone)}: scored, and could not be read again to be drawn")
     return lines
 
 
@@ -178,23 +180,30 @@ def _write_map(place: Path, anomaly_map: NDArray[np.float32], maps: MapFormat) -
 
 def _draw(
     detector: Detector, paths: Sequence[Path], lines: Sequence[Line], shelf: MapShelf, place: Path, track: Track
-) -> None:
+) -> list[Path]:
+    """Returns the images that were scored and cannot be read any more: cameras' folders are cleared meanwhile."""
     drawn = [number for number, line in enumerate(lines) if line.map_high is not None]
     if not drawn:
-        return
+        return []
     lows = [line.map_low for line in lines if line.map_low is not None]
     highs = [line.map_high for line in lines if line.map_high is not None]
     scale = colour_scale(lows, highs)
+    gone = []
     for step in track(range(len(drawn)), "drawing"):
         number = drawn[step]
         line = lines[number]
         facts = {"verdict": line.verdict, "score": str(line.score), "threshold": str(line.threshold)}
-        pixels = read_frame(paths[number], detector.info.input.mode)
+        try:
+            pixels = read_frame(paths[number], detector.info.input.mode)
+        except DataError:
+            gone.append(paths[number])
+            continue
         target = place / (_place(line) + ".jpg")
         target.parent.mkdir(parents=True, exist_ok=True)
         picture = io.BytesIO()
         side_by_side(pixels, shelf.get(number), facts, scale=scale).save(picture, "JPEG", quality=90)
         write_or_remove(target, picture.getvalue())
+    return gone
 
 
 @contextmanager

@@ -232,6 +232,30 @@ def test_no_file_name_is_a_formula_to_a_spreadsheet(bundles: dict[str, Path], tm
     assert [line["file"] for line in lines] == ["-torn.png", *names]
 
 
+def test_images_that_are_taken_away_meanwhile_cost_no_other_overlay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A camera's folder is cleared day by day. One image that was gone by then ended the command, and the rest of
+    the overlays and the word on how many are NOT_OK were not written."""
+    make_null_bundle(tmp_path / "bundle", 48, 56)
+    write_images(tmp_path / "in", normal_frames(3))
+
+    seen = count()
+
+    def and_cleared(pixels: NDArray[np.uint8], detector: Detector) -> Judged:
+        if next(seen) == 2:
+            (tmp_path / "in" / "part0001.png").unlink()
+        return judge(pixels, detector)
+
+    monkeypatch.setattr("pipeline.training.predict_folder.judge", and_cleared)
+    out = tmp_path / "out"
+    assert andon(monkeypatch, "predict", tmp_path / "bundle", tmp_path / "in", "--out", out) == 0
+    assert sorted(path.name for path in (out / "overlays").iterdir()) == ["part0000.png.jpg", "part0002.png.jpg"]
+    told = capsys.readouterr()
+    assert "no overlay of in/part0001.png: scored, and" in told.err
+    assert "3 NOT_OK" in told.out
+
+
 def test_a_predict_that_is_stopped_leaves_what_it_has_found(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
