@@ -272,6 +272,22 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         (
             "minimal",
             {
+                "lines.press-1.stop.on_loss": "run-with-alarm",
+                "lines.press-1.stop.actuator": {
+                    "type": "opcua",
+                    "url": "opc.tcp://10.0.0.9:4840",
+                    "nodes": {"command": "ns=2;s=c", "stop": "ns=2;s=s"},
+                    "security": "Basic256Sha256,Sign,own.pem,/run/secrets/lines/press-1/own-key.pem",
+                },
+            },
+            [
+                "names the file own.pem, and nothing is mounted there",
+                "names the file /run/secrets/lines/press-1/own-key.pem: name the Secret that holds it",
+            ],
+        ),
+        (
+            "minimal",
+            {
                 f"lines.press-1.cameras.more-{n}": {
                     "station_id": "s",
                     "recipe": "cast-part",

@@ -191,7 +191,8 @@ lines.{{ $line }}.cameras: {{ $cameras }} of them, and alerting watches 64 of a 
 {{ $where }}.actuator.{{ $key }} is {{ $other }}.actuator's, too, and the two would fight for it: give each line its own signals
 {{- end }}
 {{- range $place, $_ := $own }}{{ $_ := set $taken $place $where }}{{ end }}
-{{- $needs := compact (list .password_file .secret_file .ca_file) }}
+{{- /* Of OPC UA: policy, mode, and the files of certificates and key behind them. */}}
+{{- $needs := concat (compact (list .password_file .secret_file .ca_file)) (slice (splitList "," (.security | default ",")) 2) }}
 {{- $line := trimSuffix ".stop" $where | trimPrefix "lines." }}
 {{- range $needs }}
 {{- $folder := printf "/run/secrets/lines/%s/" $line }}
