@@ -176,8 +176,9 @@ def test_rules_speak_of_this_factory_alone(plant: Render) -> None:
 def test_dashboards_show_one_factory_at_a_time(dashboard: Path) -> None:
     """Two namespaces may each have a release called `factory`: their figures were added up."""
     which_there_are, which_in_it, *shown = expressions_of(dashboard)
-    assert which_there_are == "andon_camera_captured_total"
-    assert which_in_it == 'andon_camera_captured_total{namespace="$namespace"}'
+    # Every factory has an alerting worker; its cameras may all be sent by boxes at the lines.
+    assert which_there_are == "andon_alerting_idle_seconds"
+    assert which_in_it == 'andon_alerting_idle_seconds{namespace="$namespace"}'
     for expression in shown:
         selectors = re.findall(r"\{([^{}]*)\}", expression)
         assert selectors, expression
