@@ -114,6 +114,16 @@ def test_a_certificate_of_a_plc_is_told_of_before_it_ends(promtool: Path, rules:
     assert not fires(promtool, rules, "AndonPlcCertificateEnds", ends(15), "5m")
 
 
+def test_frames_of_boxes_at_the_line_that_nobody_scores_are_told_of(promtool: Path, rules: Path) -> None:
+    """No camera worker of the cluster counts them, but the page sees them wait."""
+    waiting = f'andon_console_waiting{{{HERE}, pod="p", group="andon-inspection"}}'
+    scored = f'ray_andon_frames_scored_total{{{HERE}, pod="r", camera="c", verdict="OK"}}'
+    assert fires(promtool, rules, "AndonNoFramesScored", {waiting: "0x8 20+20x40"}, "6m")
+    assert fires(promtool, rules, "AndonNoFramesScored", {waiting: "0x8 20+20x40", scored: "9x48"}, "6m")
+    assert not fires(promtool, rules, "AndonNoFramesScored", {waiting: "0x48"}, "6m")
+    assert not fires(promtool, rules, "AndonNoFramesScored", {waiting: "0x8 20+20x40", scored: "0+9x48"}, "6m")
+
+
 def test_a_plc_that_missed_one_exchange_is_not_away(promtool: Path, rules: Path) -> None:
     """As one that takes a single connection misses when its line moves to another worker: it answered half a second
     later, and a minute later everybody was told that no stop would get through."""
