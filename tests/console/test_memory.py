@@ -71,12 +71,16 @@ def stopped() -> Line:
     return Line().burst()
 
 
-def test_a_frame_that_was_scored_twice_counts_once_and_what_is_kept_is_bounded() -> None:
+def test_a_frame_that_was_scored_twice_counts_once() -> None:
     memory = memory_of(*(score(number) for number in (0, 1, 1, 0, 2)))
     camera = memory.camera("cam-1")
     assert camera
     assert camera.scored == {BOOT: 3}
-    for number in range(3, SCORES_PER_CAMERA + 50):
+
+
+def test_what_is_kept_of_cameras_is_bounded() -> None:
+    memory = Memory(TOPICS)
+    for number in range(SCORES_PER_CAMERA + 50):
         tell(memory, score(number))
     assert len(memory.recent("cam-1")) == SCORES_PER_CAMERA
     for number in range(MAX_CAMERAS + 10):

@@ -21,7 +21,7 @@ def samples(port: int) -> dict[str, float]:
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
-def test_a_page_that_reads_nothing_says_so_and_the_backlog_is_the_brokers(tmp_path: Path) -> None:
+def test_a_page_that_reads_nothing_says_so_and_tells_the_brokers_backlog(tmp_path: Path) -> None:
     desk = desk_at(tmp_path)  # its reader was never started
     desk.gauges.now = Gauges(Backlog(waiting=7), Backlog(waiting=2))
     (port,) = free_ports(1)
@@ -34,8 +34,14 @@ def test_a_page_that_reads_nothing_says_so_and_the_backlog_is_the_brokers(tmp_pa
         assert found["andon_console_feedback_bytes"] > 0
         desk.gauges.now = Gauges(Backlog(waiting=7), Backlog(waiting=2), fault="Kafka is away")
         assert not any("waiting" in name for name in samples(port))
+
+
+def test_a_port_is_for_one_page_until_it_ends(tmp_path: Path) -> None:
+    desk, (port,) = desk_at(tmp_path), free_ports(1)
+    with exporting(desk, LOOPBACK, port):
         with pytest.raises(AndonError, match="--metrics-port"), exporting(desk, LOOPBACK, port):
             pass
+        samples(port)
     with pytest.raises(OSError, match="refused"):
         samples(port)
 

@@ -123,10 +123,15 @@ def test_feedback_is_kept_with_its_image_and_the_newest_word_counts(store: Feedb
     assert store.counts() == {"false_alarm": 1}
 
 
-def test_feedback_must_fit_the_verdict_and_the_file_stays_within_its_limit(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path / "small.sqlite", max_mib=1)
+def test_feedback_must_fit_the_verdict(tmp_path: Path) -> None:
+    store = FeedbackStore(tmp_path / "feedback.sqlite")
     with pytest.raises(FeedbackError, match="does not fit"):
         store.add(score(1), Judgement.FALSE_ALARM, "ada", "operator", "", IMAGE)
+    assert store.counts() == {}
+
+
+def test_the_file_of_feedback_stays_within_its_limit(tmp_path: Path) -> None:
+    store = FeedbackStore(tmp_path / "small.sqlite", max_mib=1)
     with pytest.raises(FeedbackError, match="limit of 1 MiB"):
         store.add(score(1), Judgement.CORRECT, "ada", "operator", "", (b"x" * 2**20, "image/png"))
     assert store.counts() == {}
