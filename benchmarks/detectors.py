@@ -26,6 +26,7 @@ from rich.table import Table
 from benchmarks.contenders.stand import Job
 from benchmarks.machine import this_machine
 from benchmarks.peers_environment import ANOMALIB, peers_python
+from pipeline.files.durable import draft_of
 from workers.commands.options import SamePart
 
 OURS = ("cflow", "radar", *(f"{method}-{engine}" for engine in ("onnx", "openvino") for method in ("cflow", "radar")))
@@ -144,7 +145,15 @@ def main(
 
 
 def _workplace(data: Path, facts: Mapping[str, Any]) -> Path:
-    key = hashlib.sha256(json.dumps({**facts, "where": str(data.resolve())}, sort_keys=True).encode()).hexdigest()[:10]
+    """One for each state of the data: images that were laid out anew under their old names are others."""
+    from pipeline.training.images.layouts import find_layout
+
+    layout = find_layout(data)
+    marks = [one.mask for one in layout.test if one.mask]
+    files = [(path, path.stat()) for path in (*layout.normals, *(one.path for one in layout.test), *marks)]
+    states = [(os.path.relpath(path, data), found.st_size, found.st_mtime_ns) for path, found in files]
+    what = {**facts, "where": str(data.resolve()), "files": states}
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     place = cache / "andon-benchmarks" / f"detectors-{key}"
     place.mkdir(parents=True, exist_ok=True)
@@ -167,7 +176,9 @@ def _prepare(data: Path, place: Path, size: int, quick: bool, same_part: int | N
         target = place / "images" / folder / f"{number:05d}-{source.stem}.png"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            picture.resize((size, size), how).save(target)
+            draft = draft_of(target)
+            picture.resize((size, size), how).save(draft, "PNG")
+            draft.replace(target)
         return str(target)
 
     def brought(source: Path, folder: str, number: int) -> str:
@@ -197,7 +208,9 @@ def _encoder(place: Path, name: str, weights: Path | None) -> tuple[Path, tuple[
     target = place / "encoder.safetensors"
     if not target.exists():
         whole = pretrained_encoder(name, weights, (0, 1, 2, 3, 4))
-        save_file({key: value.contiguous() for key, value in whole.net.state_dict().items()}, target)
+        draft = draft_of(target)
+        save_file({key: value.contiguous() for key, value in whole.net.state_dict().items()}, draft)
+        draft.replace(target)
     return target, CflowConfig().levels
 
 
