@@ -47,6 +47,22 @@ def tick(
     return state, [event for event in events if isinstance(event, Alarm)]
 
 
+def test_a_line_is_judged_by_what_concerns_it_as_by_all_heartbeats_of_the_factory() -> None:
+    """To go through all of them for each of 1,000 lines took a second, and a stop waited for it."""
+    state = scored("cam-1")
+    elsewhere = {"line_id": "line-2"}
+    beats = {
+        "cam-1": beat("cam-1", sent_s=0).model_copy(update=elsewhere),  # moved
+        "cam-2": beat("cam-2", sent_s=0),
+        "cam-3": beat("cam-3", sent_s=0).model_copy(update=elsewhere),
+    }
+    pulses = {name: Pulse(one, one.sent_at) for name, one in beats.items()}
+    concerns = silence.for_each_line(pulses)(state)
+    assert concerns == {name: pulses[name] for name in ("cam-1", "cam-2")}
+    for at_s in (1, LIMIT_S + 1, 25 * HOUR_S):
+        assert look(state, at_s, pulses=concerns) == look(state, at_s, pulses=pulses)
+
+
 def test_a_takeover_proves_no_life() -> None:
     state = taken_over(scored("cam-1"))
     for after_s in (0, 1, LIMIT_S - 1, LIMIT_S + 1):

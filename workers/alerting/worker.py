@@ -196,9 +196,10 @@ class AlertingStep:
         at, pulses = self._clock(), self._pulses()
         self._watching_since = min(self._watching_since, at)  # a clock that was set back must not put an alarm off
         self._add_lines_of_cameras(pulses, at)
+        pulses_of = silence.for_each_line(pulses)
         for line_id in list(self._lines):
-            policy = self._policies.of(line_id)
-            watch = silence.look(self._lines[line_id].state, pulses, policy, at, self._watching_since)
+            policy, state = self._policies.of(line_id), self._lines[line_id].state
+            watch = silence.look(state, pulses_of(state), policy, at, self._watching_since)
             self._metrics.watched(line_id, watch)
             if self._plant:
                 self._plant.alive(line_id, watch.alive, ALIVE_S)

@@ -5,7 +5,8 @@ line. Heartbeats only say where it breaks, and when silence is all right: a work
 camera without parts, a line that stands.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -108,6 +109,20 @@ class _Sight(Enum):
     UNPROVED = auto()
     STAYS = auto()
     """As it was told before, while its line may run: without parts it can't show that its frames come in time again."""
+
+
+def for_each_line(pulses: Pulses) -> Callable[[LineState], Pulses]:
+    """What `look` takes of them for a line. To go through all for each line takes longer than a tick where there are
+    hundreds, and stops wait for it."""
+    named: dict[str, dict[str, Pulse]] = defaultdict(dict)
+    for name, pulse in pulses.items():
+        named[pulse.beat.line_id][name] = pulse
+
+    def of_line(state: LineState) -> Pulses:
+        known = {*state.cameras, *state.crowded_out, *_missed(state)}  # some of them may be another line's by now
+        return {name: pulses[name] for name in known if name in pulses} | named.get(state.line_id, {})
+
+    return of_line
 
 
 def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
