@@ -255,6 +255,8 @@ class ConsumerLoop(Generic[Result]):
                 pending = None
             self._undone = ()
             self._keep_lease(consumer)
+            if batch:  # not before its work, which a stop may wait for: a broker that hangs takes half a second
+                self.state.lag = self._lag.of(consumer)
         if pending:
             self._settle(consumer, pending, rebalances)
 
@@ -309,12 +311,13 @@ class ConsumerLoop(Generic[Result]):
             log.warning("poll: %s", error)
             self._stop.wait(0.5)
             return []
-        self.state.lag = self._lag.of(consumer)
         batch = [incoming(record) for records in polled.values() for record in records]
         self.state.deleted_unread += self._expired.tell(batch)
         for record in batch:
             if record.unreadable:
                 log.error("%s can't be read: %s", record.place, record.unreadable)
+        if not batch:
+            self.state.lag = self._lag.of(consumer)
         return batch
 
     def _tell_if_held_off(self, consumer: KafkaConsumer, batch: Sequence[Incoming]) -> None:
