@@ -90,6 +90,12 @@ def stored_as(image: Image.Image) -> Mode:
     return "gray" if image.mode in _GRAY else "rgb"
 
 
+def stored_mode(value: bytes) -> Mode:
+    """Of a frame that can be decoded."""
+    with _open(value) as image:
+        return stored_as(image)
+
+
 def _open(value: bytes) -> ImageFile.ImageFile:
     return Image.open(io.BytesIO(value), formats=("PNG", "JPEG"))
 

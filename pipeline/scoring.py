@@ -24,7 +24,15 @@ from pipeline.events import (
     Score,
     now,
 )
-from pipeline.frames import DOUBTS_OF_FACTS, FrameError, decode, doubts_of_facts, doubts_of_picture
+from pipeline.frames import (
+    DOUBTS_OF_FACTS,
+    FrameError,
+    Mode,
+    decode,
+    doubts_of_facts,
+    doubts_of_picture,
+    stored_mode,
+)
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapEntry, map_key, thumbnail
 from pipeline.replica.colours import Colours
@@ -32,7 +40,7 @@ from pipeline.replica.known_good import KnownGood
 from pipeline.replica.ranks import rank
 from pipeline.replica.recipes import Catalog, LoadedRecipe
 from pipeline.replica.shadow import Look, Shadows
-from pipeline.replica.sightings import Sightings
+from pipeline.replica.sightings import Sightings, digest_of
 from pipeline.tracing import child
 from pipeline.verdicts import verdict_of
 
@@ -78,6 +86,8 @@ class _Opened:
     frame: Frame
     recipe: LoadedRecipe
     pixels: NDArray[np.uint8]
+    stored: Mode
+    digest: bytes
     thumbnail: bytes
     doubts: tuple[Doubt, ...]
     decode_ms: float
@@ -106,12 +116,12 @@ class Scorer:
         for outcome in self.pool.map(lambda record: _open(record, catalog), records):
             if isinstance(outcome, Dead):
                 dead.append(outcome)
-            elif self.sightings.contradicts(outcome.frame.frame_id, outcome.record.value or b""):
+            elif self.sightings.contradicts(outcome.frame.frame_id, outcome.digest):
                 detail = f"frame id {outcome.frame.frame_id} was used before, by a frame of other bytes"
                 dead.append(Dead(outcome.record, DeadReason.DUPLICATE_SEQUENCE, detail))
             else:
                 info = outcome.recipe.detector.info
-                self.colours.look(outcome.frame.camera_id, outcome.record.value or b"", info.name, info.input.mode)
+                self.colours.look(outcome.frame.camera_id, outcome.stored, info.name, info.input.mode)
                 opened.append(outcome)
 
         scores: dict[int, Score] = {}
@@ -198,7 +208,8 @@ class Scorer:
         value = None if prediction is None else float(prediction.scores[0])
         threshold = info.calibration.threshold
         verdict = verdict_of(value, threshold, opened.doubts)
-        key = map_key(frame.frame_id, info.model_hash)
+        model = opened.recipe.model
+        key = map_key(frame.frame_id, model.hash)
         record = opened.record
         position = KafkaPosition(topic=record.topic, partition=record.partition, offset=record.offset)
         scored_at = now()
@@ -220,12 +231,12 @@ class Scorer:
             threshold=threshold,
             rank=None if value is None else rank(value, info.calibration.score_quantiles),
             features={} if prediction is None else {name: float(v[0]) for name, v in prediction.features.items()},
-            model=opened.recipe.model,
+            model=model,
             map_key=key,
             map_expires_at=self.map_expires_at(),
             timings_ms={name: round(ms, 3) for name, ms in {"transit": transit_ms, **timings}.items()},
             position=position,
-            traceparent=child(frame.traceparent, f"score {info.model_hash}"),
+            traceparent=child(frame.traceparent, f"score {model.hash}"),
         )
         facts = {
             "verdict": verdict.value,
@@ -256,12 +267,14 @@ def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:
         return Dead(record, DeadReason.UNKNOWN_CAMERA, detail)
     info = recipe.detector.info
     try:
-        pixels = decode(record.value, info.input.mode)
+        value = record.value or b""
+        pixels = decode(value, info.input.mode)
     except FrameError as error:
         return Dead(record, error.reason, str(error))
     doubts = doubts_of_facts(frame, record.timestamp_ms, recipe.recipe.timing) + doubts_of_picture(pixels, info)
-    picture = thumbnail(pixels)
-    return _Opened(record, frame, recipe, pixels, picture, tuple(doubts), (time.perf_counter() - begun) * 1000)
+    stored, digest, picture = stored_mode(value), digest_of(value), thumbnail(pixels)
+    decode_ms = (time.perf_counter() - begun) * 1000
+    return _Opened(record, frame, recipe, pixels, stored, digest, picture, tuple(doubts), decode_ms)
 
 
 def _by_recipe_and_size(opened: Sequence[_Opened]) -> list[tuple[LoadedRecipe, list[int]]]:

@@ -1,11 +1,8 @@
 """Cameras that send in another mode, gray or colour, than the model was trained in."""
 
-import io
 import logging
 
-from PIL import Image
-
-from pipeline.frames import OTHER_MODE, Mode, stored_as
+from pipeline.frames import OTHER_MODE, Mode
 
 log = logging.getLogger(__name__)
 _MOST_REMEMBERED = 1000
@@ -17,13 +14,9 @@ class Colours:
     def __init__(self) -> None:
         self._told: set[tuple[str, str]] = set()
 
-    def look(self, camera_id: str, value: bytes, bundle: str, mode: Mode) -> None:
-        """value: a frame of this camera that can be decoded. mode: of the model in this bundle."""
-        if (camera_id, bundle) in self._told:
-            return
-        with Image.open(io.BytesIO(value)) as image:
-            stored = stored_as(image)
-        if stored != mode:
+    def look(self, camera_id: str, stored: Mode, bundle: str, mode: Mode) -> None:
+        """stored: as a frame of this camera is. mode: of the model in this bundle."""
+        if stored != mode and (camera_id, bundle) not in self._told:
             if len(self._told) >= _MOST_REMEMBERED:  # whoever sends may make up names without end
                 self._told.clear()
             self._told.add((camera_id, bundle))

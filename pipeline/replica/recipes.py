@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,8 +78,9 @@ class LoadedRecipe:
     detector: Detector
     shadow: LoadedShadow | None = None
 
-    @property
+    @cached_property
     def model(self) -> ModelRef:
+        """Once: its hash takes all of the manifest."""
         return _model(self.detector)
 
 

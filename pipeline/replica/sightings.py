@@ -4,6 +4,10 @@ import hashlib
 from collections import OrderedDict
 
 
+def digest_of(value: bytes) -> bytes:
+    return hashlib.blake2b(value, digest_size=16).digest()
+
+
 class Sightings:
     """Remembers the last `capacity` frame ids with the bytes they stood for.
 
@@ -15,9 +19,8 @@ class Sightings:
         self._capacity = capacity
         self._seen: OrderedDict[str, bytes] = OrderedDict()
 
-    def contradicts(self, frame_id: str, value: bytes) -> bool:
-        """Whether an earlier frame of this id held other bytes. Remembers the first that was seen."""
-        digest = hashlib.blake2b(value, digest_size=16).digest()
+    def contradicts(self, frame_id: str, digest: bytes) -> bool:
+        """Whether an earlier frame of this id held bytes of another `digest_of`. Remembers the first that was seen."""
         first = self._seen.setdefault(frame_id, digest)
         self._seen.move_to_end(frame_id)
         if len(self._seen) > self._capacity:

@@ -61,7 +61,7 @@ class Depot:
 
     @property
     def has_unsent(self) -> bool:
-        return self._spool.unread > 0
+        return self._spool.unread
 
     @property
     def empty(self) -> bool:

@@ -62,12 +62,12 @@ class Spool:
         self._file_bytes = sum(segment.size_bytes for segment in self._segments)
 
     @property
-    def unread(self) -> int:
-        return sum(segment.unread.total() for segment in self._segments)
+    def unread(self) -> bool:
+        return any(segment.unread for segment in self._segments)
 
     @property
     def empty(self) -> bool:
-        return not self._handed_out and not any(segment.unread for segment in self._segments)
+        return not self._handed_out and not self.unread
 
     @property
     def file_bytes(self) -> int:
