@@ -164,6 +164,10 @@ class OpcUaNodes(Section):
         return self
 
 
+SECURITY_POLICIES = ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss", "Basic256", "Basic128Rsa15")
+"""That asyncua has."""
+
+
 class OpcUaConfig(_WithPolarity):
     """`command`, `run_permit`, `epoch` and `heartbeat` are written in one request; then all are read."""
 
@@ -175,7 +179,7 @@ class OpcUaConfig(_WithPolarity):
     password_file: Path | None = None
     security: str | None = Field(
         default=None,
-        pattern=r"^\w+,(Sign|SignAndEncrypt),[^,]+,[^,]+(,[^,]+)?$",
+        pattern=rf"^({'|'.join(SECURITY_POLICIES)}),(Sign|SignAndEncrypt),[^,]+,[^,]+(,[^,]+)?$",
         description="as asyncua has it: Basic256Sha256,SignAndEncrypt,own.pem,own-key.pem,server.der",
     )
 
