@@ -201,12 +201,15 @@ def test_the_page_shows_the_worst_mistakes_and_needs_nothing_else(tmp_path: Path
     assert "http" not in page
 
 
-@pytest.mark.parametrize(("height", "width", "stacked"), [(1024, 1024, False), (160, 2000, True), (2000, 160, False)])
-def test_a_small_mark_on_a_large_frame_is_seen_in_the_picture(
+@pytest.mark.parametrize(
+    ("height", "width", "stacked"), [(1024, 1024, False), (160, 2000, True), (2000, 160, False), (48, 40, False)]
+)
+def test_marks_on_frames_of_any_size_are_seen_in_the_picture(
     tmp_path: Path, height: int, width: int, stacked: bool
 ) -> None:
     frame, mask = np.full((1, height, width), 100, np.uint8), np.zeros((1, height, width), np.uint8)
-    mask[0, 80:83, 70:90] = 255
+    top, left = min(80, height // 2), min(70, width // 2)
+    mask[0, top : top + 3, left : left + 20] = 255
     write_images(tmp_path / "test" / "good", frame)
     write_images(tmp_path / "test" / "hole", frame + mask // 10)
     write_images(tmp_path / "ground_truth" / "hole", mask)
@@ -220,6 +223,7 @@ def test_a_small_mark_on_a_large_frame_is_seen_in_the_picture(
         pixels = np.asarray(picture).astype(int)
     panels = np.array_split(pixels, 3, axis=0 if stacked else 1)
     assert panels[0].shape[1] >= min(0.6 * width, 400)  # shown, not shrunk to a line
+    assert max(panels[0].shape) >= 150  # nor as small as a stamp
     assert (panels[0][..., 1] - panels[0][..., 0]).max() > 80  # a green outline
 
 

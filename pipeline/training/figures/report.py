@@ -24,6 +24,8 @@ PICTURES = 8
 """Of each kind of mistake."""
 _PANEL_PX = 420
 """Of a panel, along the side on which three of them lie; across it may be three times as long."""
+_ENLARGED = 4
+"""At most so many times: of a frame of 32 px, as it is, nobody could see more than its outline."""
 _GAP_PX = 4
 _BINS = 48
 _GOOD, _BAD, _LIMIT = "#3b76af", "#d1495b", "#222222"
@@ -106,9 +108,9 @@ def _strip(
 ) -> Image.Image:
     height, width = pixels.shape[:2]
     widest, highest = (3 * _PANEL_PX, _PANEL_PX) if is_strip(width, height) else (_PANEL_PX, 3 * _PANEL_PX)
-    shrink = min(1.0, widest / width, highest / height)
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    # Shrunk before the outline is drawn, which would shrink to nothing with a large frame; of a mask every mark stays.
+    scaled = min(_ENLARGED, widest / width, highest / height)
+    size = (max(1, round(width * scaled)), max(1, round(height * scaled)))
+    # Scaled before the outline is drawn, which would shrink to nothing with a large frame; of a mask every mark stays.
     frame = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     marked = None if mask is None else np.asarray(Image.fromarray(mask * 255.0).resize(size, Image.Resampling.BOX)) > 0
     panels = [outlined(frame, marked), heat(anomaly_map, size, *scale), overlay(frame, anomaly_map, 0.6, *scale)]
