@@ -79,6 +79,18 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("plant", {"monitoring.podMonitors.interval": "20s"}, ["cameraSilentS is 60", "set at least 80"]),
         ("plant", {"monitoring.rules.cameraSilentS": 30}, ["cameraSilentS is 30", "set at least 60"]),
         ("plant", {"redis.url": "rediss://redis.example/0?db=1"}, ["redis.url has a '?'"]),
+        # What no API server looks at in a RayService, and KubeRay then makes no pod of.
+        (
+            "plant",
+            {"inference.worker.tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "value": "present"}]},
+            ["inference.worker.tolerations[0] has a value, and operator Exists", "leave out the value, or write Equal"],
+        ),
+        ("minimal", {"tolerations": [{"effect": "NoSchedule"}]}, ["tolerations[0] has no key", "operator: Exists"]),
+        (
+            "minimal",
+            {"inference.head.tolerations": [{"key": "k", "operator": "Exists", "tolerationSeconds": 60}]},
+            ["inference.head.tolerations[0]", "tolerationSeconds", "effect: NoExecute"],
+        ),
         # Kafka.
         ("minimal", {"kafka.bootstrap": ""}, ["kafka.bootstrap is empty: set it to host:port"]),
         ("minimal", {"kafka.bootstrap": "kafka"}, ["write host:port of each broker"]),

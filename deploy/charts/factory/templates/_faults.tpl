@@ -253,6 +253,28 @@ inference.worker.gpus is {{ int .worker.gpus }}, but no replica would see one: s
 {{- end }}
 {{- end }}
 
+{{/* Tolerations. Of Ray's pods no API server looks at them before KubeRay makes the pods, and it makes none. */}}
+{{- define "factory.faults.tolerations" -}}
+{{- $tables := dict "tolerations" .Values.tolerations }}
+{{- $parts := dict "cameras" .Values.cameras "inference.worker" .Values.inference.worker "inference.head" .Values.inference.head }}
+{{- range $part, $values := merge $parts (dict "alerting" .Values.alerting "console" .Values.console) }}
+{{- $_ := set $tables (printf "%s.tolerations" $part) $values.tolerations }}
+{{- end }}
+{{- range $where, $list := $tables }}
+{{- range $number, $one := $list }}
+{{- if and .value (eq (.operator | default "Equal") "Exists") }}
+{{ $where }}[{{ $number }}] has a value, and operator Exists asks for none: leave out the value, or write Equal
+{{- end }}
+{{- if not (or .key (eq (.operator | default "Equal") "Exists")) }}
+{{ $where }}[{{ $number }}] has no key: name the taint's, or write operator: Exists, which puts up with all
+{{- end }}
+{{- if and (hasKey . "tolerationSeconds") (ne (.effect | default "") "NoExecute") }}
+{{ $where }}[{{ $number }}] has tolerationSeconds, which are for NoExecute alone: leave them out, or write effect: NoExecute
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* extraEnv. */}}
 {{- define "factory.faults.environment" -}}
 {{- $ours := "^(KAFKA_|REDIS_|ANDON_(TOPIC_PREFIX|FRAME_PARTITIONS|LINE_PARTITIONS|METRICS_HOST|HTTP_TOKEN|BUNDLES|CONSOLE_.*)$|HOME$|RAY_worker_niceness$|RAY_USAGE_STATS_ENABLED$|RAY_ROTATION_(MAX_BYTES|BACKUP_COUNT)$)" }}
