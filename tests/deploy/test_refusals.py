@@ -486,6 +486,22 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
         ("plant", {"replication.minInSync": 3}, ["one broker away would stop all writing: set 2"]),
         ("trial", {"replication.minInSync": 2}, ["nothing could ever be written: set 1"]),
         ("plant", {"controllers.replicas": 2}, ["set 1"]),
+        # What no API server looks at in a KafkaNodePool, and Strimzi then makes no pod of.
+        (
+            "plant",
+            {"brokers.resources.requests.memory": "8Gi"},
+            ["brokers.resources.requests.memory (8Gi) is above limits.memory (6Gi): raise the limit, or ask for less"],
+        ),
+        (
+            "plant",
+            {"controllers.resources.limits.cpu": "100m"},
+            ["controllers.resources.requests.cpu (250m) is above limits.cpu (100m)"],
+        ),
+        (
+            "plant",
+            {"brokers.resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "2Gi"}}},
+            ["brokers.heap is 2g", "would be killed at its memory of 2Gi: set less heap, or"],
+        ),
         ("plant", {"topics.retention": {"frame": {"hours": 1}}}, ["topics.retention.frame is no topic", "frames"]),
         ("plant", {"security.readers": ["alerting"]}, ["which is a component's name: choose another"]),
         ("plant", {"security.type": "plain"}, ["'scram-sha-512'"]),

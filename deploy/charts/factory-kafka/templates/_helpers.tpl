@@ -56,6 +56,14 @@ seccompProfile:
 {{- end }}
 {{- end }}
 
+{{/* Bytes or cores of a quantity such as 512Mi or 250m; 0 where there is none. */}}
+{{- define "kafka.amount" -}}
+{{- $number := regexFind "^[0-9.]+" (toString .) | default "0" | float64 }}
+{{- $small := dict "" 1.0 "m" 0.001 "k" 1000.0 "M" 1000000.0 "G" 1000000000.0 "T" 1000000000000.0 }}
+{{- $factors := merge $small (dict "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0) }}
+{{- mulf $number (get $factors (regexFind "[A-Za-z]*$" (toString .))) }}
+{{- end }}
+
 {{/* A name of Kafka as part of a Kubernetes name. */}}
 {{- define "kafka.slug" -}}
 {{ . | lower | replace "_" "-" | trimSuffix "." | trimSuffix "-" }}
