@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -120,17 +120,25 @@ class Keeper:
 
 
 @contextmanager
-def driven(actuator: Actuator, cycle_s: float = 5) -> Iterator[tuple[Driver, list[Report]]]:
+def driven(
+    actuator: Actuator, cycle_s: float = 5, exchanged: Callable[[str, float, bool], None] = lambda *_: None
+) -> Iterator[tuple[Driver, list[Report]]]:
     """A driver of this actuator, with a lease that is kept, and what it tells."""
     lease, told = Lease(6), list[Report]()
     keeper = Keeper(lease)
-    driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s)
+    driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s, exchanged=exchanged)
     try:
         yield driver, told
     finally:
         driver.end()
         driver.join(5)
         keeper.stop()
+
+
+def after_the_next(exchanged: threading.Event) -> None:
+    """Until an exchange has just ended: what is changed in the PLC amid one, it overwrites."""
+    exchanged.clear()
+    assert exchanged.wait(30)
 
 
 def stop_command(valid_s: float = 30) -> LineCommand:
@@ -213,10 +221,11 @@ def test_a_stop_that_is_not_ours_is_not_taken_away(rig: Rig) -> None:
 def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(tmp_path: Path) -> None:
     """As at first contact: the next heartbeat wrote RUN over a HOLD that a person had set at the PLC."""
     (port,) = free_ports(1)
-    ladder = Ladder("line-1")
+    ladder, exchanged = Ladder("line-1"), threading.Event()
+    actuator = open_actuator("line-1", config("modbus", port, tmp_path))
     with (
         Station([ladder], modbus_port=port),
-        driven(open_actuator("line-1", config("modbus", port, tmp_path)), cycle_s=0.4) as (driver, told),
+        driven(actuator, 0.4, lambda *_: exchanged.set()) as (driver, told),
     ):
 
         def faults() -> list[str]:
@@ -225,7 +234,7 @@ def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(tmp_path: Pat
         driver.alive(60)
         driver.order(order())
         wait_for(lambda: ladder.inputs.heartbeat > 1, "heartbeats")
-        time.sleep(0.1)  # no exchange is under way then
+        after_the_next(exchanged)
         ladder.write(replace(ladder.inputs, command=HOLD))
         wait_for(lambda: bool(faults()), "the complaint")
         assert "not by an order that Andon knows" in faults()[0]
@@ -254,10 +263,11 @@ def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(
     """As by a PLC's program that takes the coil for a pulse, or by another master: each cycle read its own write."""
     monkeypatch.setattr(driver_module, "TAKEN_AWAY_S", 1)
     (port,) = free_ports(1)
-    ladder, command = Ladder("line-1"), stop_command()
+    ladder, command, exchanged = Ladder("line-1"), stop_command(), threading.Event()
+    actuator = open_actuator("line-1", config("modbus", port, tmp_path))
     with (
         Station([ladder], modbus_port=port),
-        driven(open_actuator("line-1", config("modbus", port, tmp_path)), cycle_s=0.4) as (driver, told),
+        driven(actuator, 0.4, lambda *_: exchanged.set()) as (driver, told),
     ):
 
         def links() -> list[Link]:
@@ -267,7 +277,7 @@ def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(
         wait_for(lambda: any(isinstance(report, Answer) for report in told), "the answer")
         driver.order(order(command, proved=True))
         for _ in range(3):
-            time.sleep(0.1)  # no exchange is under way then
+            after_the_next(exchanged)
             stops = ladder.stops
             ladder.write(replace(ladder.inputs, command=RUN))
             wait_for(lambda before=stops: ladder.stops > before, "the stop, once more")

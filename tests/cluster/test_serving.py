@@ -20,8 +20,9 @@ from pipeline.topics import MAX_FRAME_BYTES
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
-def post(plant: Plant, recipe: str, body: bytes) -> tuple[int, dict[str, Any]]:
-    request = urllib.request.Request(f"{plant.inference.url}/score/{recipe}", data=body, method="POST")
+def post(plant: Plant, recipe: str, body: bytes, token: str | None = None) -> tuple[int, dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {plant.environment['ANDON_HTTP_TOKEN'] if token is None else token}"}
+    request = urllib.request.Request(f"{plant.inference.url}/score/{recipe}", body, headers, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
@@ -35,6 +36,11 @@ def test_one_uploaded_image_is_scored(plant: Plant) -> None:
     assert found["verdict"] == "NOT_OK"
     assert found["map_png"]
     assert found["model"]["hash"]
+
+
+@pytest.mark.parametrize("token", ["", "another", "of the plan"])
+def test_no_image_is_judged_for_who_has_not_the_token(plant: Plant, token: str) -> None:
+    assert post(plant, "null", picture(), token) == (401, {"detail": "wrong or missing bearer token"})
 
 
 def test_an_image_of_another_size_is_not_decidable(plant: Plant) -> None:

@@ -1,9 +1,11 @@
-"""A replica that starts before Kafka does, or without a configuration."""
+"""A replica that starts before Kafka does or without a configuration, and one whose poll thread reads no more."""
 
 import asyncio
 import gc
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from support.stream import settings_for
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.kafka.admin import ensure_topics
-from pipeline.serving import Inspector
+from pipeline.kafka.consumer import LoopState
+from pipeline.replica.recipes import Recipe
+from pipeline.serving import Inspector, ServingConfig
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
@@ -26,6 +30,29 @@ def test_a_replica_without_a_configuration_is_not_well() -> None:
     """Serve called it RUNNING and /healthz answered 200, while no frame was ever taken."""
     with pytest.raises(RuntimeError, match="no user_config"):
         new_replica().check_health()
+
+
+def reading(thread: threading.Thread, turned_s_ago: float) -> Any:
+    """A replica whose poll thread is this one. No broker makes a loop stand still or die to order."""
+    replica = new_replica()
+    replica._config = ServingConfig(recipes={"any": Recipe(bundle="any", cameras=("*",))}, stuck_after_s=5)
+    replica._loop = SimpleNamespace(state=LoopState(time.monotonic() - turned_s_ago))
+    replica._thread = thread
+    return replica
+
+
+def test_a_replica_whose_poll_thread_stands_still_is_not_well() -> None:
+    reading(threading.current_thread(), turned_s_ago=1).check_health()
+    with pytest.raises(RuntimeError, match="has stood still for 6 s"):
+        reading(threading.current_thread(), turned_s_ago=6).check_health()
+
+
+def test_a_replica_whose_poll_thread_is_dead_is_not_well() -> None:
+    ended = threading.Thread(target=int)
+    ended.start()
+    ended.join()
+    with pytest.raises(RuntimeError, match="the poll thread is dead"):
+        reading(ended, turned_s_ago=1).check_health()
 
 
 def test_a_replica_waits_for_kafka_and_then_takes_frames(

@@ -150,6 +150,7 @@ def running_plant(folder: Path) -> Iterator[Plant]:
             "ANDON_TOPIC_PREFIX": "plant.",
             "ANDON_FRAME_PARTITIONS": "2",
             "ANDON_LINE_PARTITIONS": "2",
+            "ANDON_HTTP_TOKEN": "of the plant",
         }
         with WithDashboard(folder, folder / "serve.log", environment, changes) as inference:
             plant = Plant(folder, settings, broker, valkey, inference, environment)
