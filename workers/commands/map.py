@@ -33,8 +33,8 @@ def map_command(
     stored = store.get(keys[-1]) if keys else None
     if stored is None:
         raise AndonError(
-            f"no map of frame {frame_id!r} is stored at Redis: it has expired, Redis has made room for newer ones, "
-            "or the id is wrong"
+            f"no map of frame {frame_id!r} is stored at Redis: it has expired, Redis has made room for newer ones "
+            "or was restarted, or the id is wrong"
         )
     value: bytes | None = stored.thumbnail
     try:

@@ -75,7 +75,7 @@ def find(desk: Desk, frame_id: str) -> Score:
     if score is None:
         raise Refused(
             "This part is not kept any more",
-            f"Neither this page nor Redis knows {frame_id} any more: its map has expired.",
+            f"This page has forgotten {frame_id}, and Redis or Kafka, too: it has expired, or they were emptied.",
             404,
         )
     return score
