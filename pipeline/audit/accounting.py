@@ -120,6 +120,8 @@ class Ledger:
     first_offsets: dict[int, int] = field(default_factory=dict)
     """Partition of `frames` → the oldest offset that it has, or that was read. Above 0, older frames have expired."""
     deleted: Deleted = NOTHING
+    from_the_beginning: bool = True
+    """Whether all was read that Kafka has, and not what arrived since a moment."""
     unsure: set[Place] = field(default_factory=set)
     """Frames whose result may have been deleted."""
 
@@ -244,7 +246,9 @@ class Ledger:
                 f"{_frame_id(boot, captured - 1)}: its number is {leap:,} above what its camera has told of, and all "
                 "between count as missing. Who else writes to `frames`?"
             )
-        total.captured += captured - first
+        deleted_unread = self._deleted_unread(boot, beat, first)
+        total.missing += deleted_unread
+        total.captured += captured - first + deleted_unread
         rest = captured - first - len(facts.published)
         for sequence, results in self.results.get(boot, {}).items():
             if first <= sequence < captured and sequence not in facts.published:
@@ -276,6 +280,18 @@ class Ledger:
             with_camera = min(rest, beat.buffered + beat.spooled + unreported)
             total.missing += rest - with_camera
         total.in_flight += with_camera
+
+    def _deleted_unread(self, boot: Boot, beat: Heartbeat | None, first: int) -> int:
+        """Of the frames below `first`, which have expired: how many at least no replica ever read. Between the first
+        and the last that was scored, as far as the camera can't have dropped them or hold them still."""
+        scored = self.results.get(boot)
+        if not self.from_the_beginning or not scored or beat is None:
+            return 0
+        ended = scored.keys() | self.dead.get(boot, {}).keys()
+        span = range(min(scored), min(first, max(scored), beat.captured))
+        holes = sum(sequence not in ended for sequence in span)
+        nameless = sum(claim is None for _, claim in self.deaths)
+        return max(0, holes - sum(beat.dropped.values()) - beat.buffered - beat.spooled - nameless)
 
     def _first_retained(self, facts: _BootFacts, captured: int) -> int:
         """The lowest sequence to answer for: 0, unless older frames have expired from the topic."""

@@ -34,6 +34,7 @@ def take_stock(
     ledger = Ledger(
         first_offsets=_of(topics.frames.name, begins | starts),
         deleted=_deleted(settings, {place: begin for place, begin in begins.items() if place[0] in results}, starts),
+        from_the_beginning=since is None,
     )
     # The order makes it sound. A frame is committed after its result is written: with the commits read first, every
     # frame below them has its result in the topics read later. A heartbeat counts frames that were published before

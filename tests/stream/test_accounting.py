@@ -324,6 +324,42 @@ def test_expired_frames_are_not_missing() -> None:
     assert (account.captured, account.scored, account.balanced) == (1, 1, True)
 
 
+def expired_from(first: int, *, scored: int, captured: int, **facts: object) -> CameraAccount:
+    """Of a camera whose frames before `first` Kafka has deleted, after `scored` of them had a score."""
+    plant = Plant()
+    plant.offset = first
+    for sequence in range(first, captured):
+        plant.score(plant.publish(sequence))
+    for sequence in range(scored):
+        at = Incoming("frames", 0, sequence, 0, CAMERA.encode(), b"x", tuple(frame(sequence, BOOT).to_headers()))
+        plant.score(at)
+    plant.beat(captured, **facts)
+    return plant.account()
+
+
+def test_frames_that_kafka_deleted_before_they_were_scored_are_missing() -> None:
+    """Every replica stood for longer than the topic keeps its frames, and the audit was green."""
+    account = expired_from(60, scored=20, captured=100, published=100)
+    assert (account.captured, account.scored, account.missing, account.balanced) == (80, 40, 40, False)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"dropped": {"empty": 40}},
+        {"dropped": {"empty": 10}, "buffered": 10, "spooled": 20},
+    ],
+)
+def test_what_a_camera_dropped_in_an_expired_span_is_not_missing(facts: dict[str, object]) -> None:
+    account = expired_from(60, scored=20, captured=100, **facts)
+    assert (account.missing, account.balanced) == (0, True)
+
+
+def test_what_was_scored_before_it_expired_is_not_missing() -> None:
+    account = expired_from(60, scored=60, captured=100, published=100)
+    assert (account.captured, account.scored, account.missing) == (40, 40, 0)
+
+
 def test_a_frame_of_another_contract_is_dead_and_neither_missing_nor_one_more() -> None:
     """As of a camera worker that is newer than the replicas."""
     plant = Plant()
