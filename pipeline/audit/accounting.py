@@ -290,8 +290,10 @@ class Ledger:
         ended = scored.keys() | self.dead.get(boot, {}).keys()
         span = range(min(scored), min(first, max(scored), beat.captured))
         holes = sum(sequence not in ended for sequence in span)
-        nameless = sum(claim is None for _, claim in self.deaths)
-        return max(0, holes - sum(beat.dropped.values()) - beat.buffered - beat.spooled - nameless)
+        lost = holes - sum(beat.dropped.values()) - beat.buffered - beat.spooled
+        if lost > 0:  # dead letters that can't say whose they were; there may be many, and many boots
+            lost -= sum(claim is None for _, claim in self.deaths)
+        return max(0, lost)
 
     def _first_retained(self, facts: _BootFacts, captured: int) -> int:
         """The lowest sequence to answer for: 0, unless older frames have expired from the topic."""
