@@ -87,6 +87,9 @@ def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
 
 def stored_as(image: Image.Image) -> Mode:
     """By its header."""
+    if image.mode == "P" and image.palette:  # as Windows writes mono cameras' PNG; `getpalette` would read every pixel
+        red, green, blue = (image.palette.palette[channel::3] for channel in range(3))
+        return "gray" if red == green == blue else "rgb"
     return "gray" if image.mode in _GRAY else "rgb"
 
 

@@ -261,3 +261,14 @@ def test_gray_with_alpha_is_gray(tmp_path: Path) -> None:
     gray.putalpha(128)
     gray.save(tmp_path / "part.png")
     assert how_stored([tmp_path / "part.png"]).mode == "gray"
+
+
+@pytest.mark.parametrize(("red", "mode"), [(7, "gray"), (8, "rgb")])
+def test_a_palette_of_grays_is_gray(red: int, mode: str, tmp_path: Path) -> None:
+    """Windows writes a mono camera's PNG so: the replica and the commands told of colour that a model is blind to."""
+    image = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("P")
+    palette = np.repeat(np.arange(256, dtype=np.uint8), 3)
+    palette[3 * 7] = red
+    image.putpalette(palette.tolist())
+    image.save(tmp_path / "part.png")
+    assert how_stored([tmp_path / "part.png"]).mode == mode
