@@ -75,8 +75,8 @@ def load_checkpoint(
         return None
     if progress.fingerprint != fingerprint:
         say(
-            f"note: the checkpoint in {folder}, of {progress.step} steps, is of a training with other images or "
-            "options, or of another release: this one begins anew and takes its place"
+            f"note: the checkpoint in {folder}, of {progress.step} steps, is of a training with other images, options "
+            "or threads (OMP_NUM_THREADS), or of another release: this one begins anew and takes its place"
         )
         return None
     groups: dict[str, dict[str, Tensor]] = {}

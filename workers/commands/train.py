@@ -35,7 +35,12 @@ Data = Annotated[
 Out = Annotated[Path, typer.Option(help="Folder of the bundle to write.")]
 Name = Annotated[str, typer.Option(help="Name on events and screens. Left out: the name of --out.")]
 Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw. The same seed gives the same model on one CPU.")
+    int,
+    typer.Option(
+        min=0,
+        max=2**32 - 1,
+        help="Decides every draw. The same seed gives the same model on one CPU, with as many threads.",
+    ),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume/--fresh", help="Go on from this very run's checkpoint beside --out, or start over.")
