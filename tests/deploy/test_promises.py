@@ -126,6 +126,18 @@ def test_what_runs_before_an_upgrade_brings_the_policy_that_lets_it_out(renders:
     assert {53, 9094, 9095} <= {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
 
 
+def test_names_are_asked_for_where_openshifts_dns_listens_too(plant: Render) -> None:
+    """Its pods are at 5353, and a policy goes by the port of the pod, not by the Service's 53."""
+    wanted = {(port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")}
+    policies = [each for each in plant.of_kind("NetworkPolicy") if each["spec"].get("egress")]
+    assert len(policies) == 6
+    for policy in policies:
+        dns, *others = policy["spec"]["egress"]
+        assert {(port["port"], port["protocol"]) for port in dns["ports"]} == wanted, policy["metadata"]["name"]
+        assert dns["to"]
+        assert all(port["protocol"] == "TCP" for rule in others for port in rule.get("ports", []))
+
+
 def test_rays_job_interface_is_for_ray_and_its_operator_alone(plant: Render) -> None:
     policy = plant.one("NetworkPolicy", "inference-head")
     for rule in policy["spec"]["ingress"]:

@@ -1,9 +1,12 @@
 {{/* Pieces of network policies. A direction that no piece names is shut. */}}
 
+{{/* OpenShift's pods listen at 5353, and a policy goes by the port of the pod. */}}
 {{- define "factory.toDns" -}}
 - ports:
-    - {port: 53, protocol: UDP}
-    - {port: 53, protocol: TCP}
+    {{- range $port := list 53 5353 }}
+    - {port: {{ $port }}, protocol: UDP}
+    - {port: {{ $port }}, protocol: TCP}
+    {{- end }}
   {{- with .Values.networkPolicy.dns.to }}
   to:
     {{- toYaml . | nindent 4 }}
