@@ -195,6 +195,15 @@ def test_both_charts_speak_of_the_same_users(plant: Render) -> None:
     assert set(users) == set(rights_file)
 
 
+def test_a_platform_may_give_out_group_ids_by_itself(renders: dict[Mode, Render]) -> None:
+    """OpenShift refuses a pod that asks for a group which is not its namespace's, as 0 never is."""
+    mode = Mode("factory-kafka", "plant")
+    asked = repr(renders[mode].objects)
+    assert asked.count("'fsGroup': 0") == 5
+    found = repr(rendered(mode, "--set", "podSecurity.fsGroup=null").objects)
+    assert found == asked.replace(", 'fsGroup': 0", "")
+
+
 def test_more_partitions_change_only_topics(renders: dict[Mode, Render]) -> None:
     mode = Mode("factory-kafka", "plant")
 

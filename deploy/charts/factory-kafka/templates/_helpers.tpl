@@ -26,7 +26,9 @@ helm.sh/resource-policy: keep
 
 {{- define "kafka.podSecurity" -}}
 runAsNonRoot: true
-fsGroup: 0
+{{- if not (kindIs "invalid" .Values.podSecurity.fsGroup) }}
+fsGroup: {{ int64 .Values.podSecurity.fsGroup }}
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
