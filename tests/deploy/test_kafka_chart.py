@@ -204,6 +204,28 @@ def test_a_platform_may_give_out_group_ids_by_itself(renders: dict[Mode, Render]
     assert found == asked.replace(", 'fsGroup': 0", "")
 
 
+def test_every_pod_of_kafka_fits_where_all_nodes_are_tainted() -> None:
+    """The brokers alone did, and waited for controllers that no node took."""
+    taint = {"key": "plant", "operator": "Exists", "effect": "NoSchedule"}
+    every = ["--set-json", f"tolerations={json.dumps([taint])}"]
+    mode = Mode("factory-kafka", "plant")
+    found = rendered(mode, *every)
+    kafka = found.one("Kafka")["spec"]
+    templates = [pool["spec"]["template"] for pool in found.of_kind("KafkaNodePool")]
+    templates += [kafka["entityOperator"]["template"], kafka["kafkaExporter"]["template"]]
+    assert len(templates) == 4
+    assert all(template["pod"]["tolerations"] == [taint] for template in templates)
+
+    own = {"key": "disks", "operator": "Exists"}
+    brokers, controllers = (
+        pool["spec"]["template"]["pod"]["tolerations"]
+        for pool in rendered(mode, *every, "--set-json", f"brokers.tolerations={json.dumps([own])}").of_kind(
+            "KafkaNodePool"
+        )
+    )
+    assert (brokers, controllers) == ([own], [taint])
+
+
 def test_more_partitions_change_only_topics(renders: dict[Mode, Render]) -> None:
     mode = Mode("factory-kafka", "plant")
 

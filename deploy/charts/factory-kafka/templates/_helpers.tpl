@@ -33,6 +33,14 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/* Call with (list $ tolerations-of-its-own). */}}
+{{- define "kafka.tolerations" -}}
+{{- with index . 1 | default (index . 0).Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "kafka.containerSecurity" -}}
 allowPrivilegeEscalation: false
 runAsNonRoot: true
