@@ -6,7 +6,7 @@ from anyio import CapacityLimiter
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from pipeline.events import ContractError, Frame, Score, from_ms
+from pipeline.events import Frame, Score, from_ms
 from pipeline.kafka.reading import read_frame
 from workers.console.desk import Desk
 from workers.console.feedback import FeedbackError, Judgement, fitting
@@ -59,19 +59,14 @@ def judge(request: Request, who: Operator, desk: TheDesk, frame_id: str, form: F
 
 
 def find(desk: Desk, frame_id: str) -> Score:
-    """From this page's memory, else from Kafka. Raises Refused."""
+    """From this page's memory, else from Kafka. Raises Refused, MapStoreError, KafkaUnavailableError."""
     if not FRAME_ID.fullmatch(frame_id):
         raise Refused("There is no such part", frame_id[:200], 404)
     score = desk.memory.score_of(frame_id)
     at = None if score else place_of(desk, frame_id)
-    if at is not None:
-        try:
-            record = read_frame(desk.settings, at, frame_id)
-            if record is not None:
-                frame = Frame.from_headers(record.headers)
-                score = desk.histories.find(frame_id, frame.line_id, from_ms(record.timestamp_ms))
-        except ContractError:
-            score = None
+    if at and (record := read_frame(desk.settings, at, frame_id)):
+        line_id = Frame.from_headers(record.headers).line_id
+        score = desk.histories.find(frame_id, line_id, from_ms(record.timestamp_ms))
     if score is None:
         raise Refused(
             "This part is not kept any more",
