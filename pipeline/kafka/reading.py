@@ -121,7 +121,7 @@ def places_at(settings: Settings, topics: Sequence[str], since: datetime, timeou
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
         ends = bounds.ends(consumer, places, timeout_ms)
-        found = consumer.offsets_for_times(dict.fromkeys(places, to_ms(since)), timeout_ms=timeout_ms)
+        found = consumer.offsets_for_times(dict.fromkeys(places, max(0, to_ms(since))), timeout_ms=timeout_ms)
         return {(at.topic, at.partition): found[at].offset if found.get(at) else ends[at] for at in places}
 
 

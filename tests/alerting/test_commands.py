@@ -2,8 +2,11 @@
 
 import json
 import os
-from datetime import datetime, timedelta
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -18,9 +21,10 @@ from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
-from pipeline.kafka.records import Outgoing
+from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core.state import StateError
+from workers.alerting.people import audit_log
 from workers.alerting.people.asking import NotAskedError, who
 from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.recovery import check_partitions, read_states
@@ -118,6 +122,29 @@ def test_an_entry_that_is_dated_a_moment_earlier_than_the_one_before_it_is_not_m
     found = read_log(settings, "line-1", at - timedelta(seconds=1))
     assert {each.number for each in found} == {1, 2, 3}
     assert gaps(found) == []
+
+
+def test_the_last_hours_of_an_audit_log_are_found_without_reading_its_years(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is kept for ever, and who asked what was done since the morning waited for all of it."""
+    read: list[Incoming] = []
+
+    def counting(*arguments: Any, **options: Any) -> Iterator[Incoming]:
+        for record in read_to_end(*arguments, **options):
+            read.append(record)
+            yield record
+
+    monkeypatch.setattr(audit_log, "read_to_end", counting)
+    monkeypatch.setattr(audit_log, "CLOCKS_MAY_DIFFER", timedelta(0))
+    write_log(settings, *(entry(number, now()) for number in range(1, 6)))
+    time.sleep(0.1)
+    morning = now()
+    write_log(settings, entry(6, morning))
+    assert [each.number for each in read_log(settings, "line-1", morning)] == [6]
+    assert len(read) == 1
+    assert len(read_log(settings, None, None)) == 6
+    assert len(read_log(settings, "line-1", datetime(1969, 1, 1, tzinfo=UTC))) == 6
 
 
 def test_two_entries_of_one_number_are_both_told_and_a_repeat_is_not(settings: Settings) -> None:

@@ -122,8 +122,9 @@ def shadows(
     from dataclasses import asdict
 
     from pipeline.events import ContractError, LineCommand
-    from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, places_at, read_to_end
+    from pipeline.kafka.reading import places_at, read_to_end
     from pipeline.settings import read_settings
+    from workers.alerting.people.audit_log import CLOCKS_MAY_DIFFER
     from workers.alerting.people.beside import beside, table
 
     begins, settings, commands = moment(since), read_settings(), []

@@ -3,29 +3,33 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.text import Text
 
 from pipeline.events import AuditEntry, ContractError
 from pipeline.kafka.partitioning import partition_of
-from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, places_at, read_to_end
+from pipeline.kafka.reading import places_at, read_to_end
 from pipeline.settings import Settings
 from workers.printable import printable
+
+CLOCKS_MAY_DIFFER = timedelta(hours=1)
+"""Entries and commands are dated by their worker's clock, and found by the broker's."""
 
 
 def read_log(settings: Settings, line_id: str | None, since: datetime | None) -> list[AuditEntry]:
     """In order of time, each entry once. Raises KafkaUnavailableError.
 
     `since`: from the first entry of a line that is so new, everything that follows it in the topic. A reply is numbered
-    after what was decided while it was on its way, and dated before; it is not to look as if it were missing.
+    after what was decided while it was on its way, and dated before; it is not to look as if it were missing. What
+    came to Kafka before is not read, since the log is kept for ever.
     """
     topic = settings.topics.audit_log
+    start = places_at(settings, [topic.name], since - CLOCKS_MAY_DIFFER) if since else None
     partitions = None if line_id is None else [partition_of(line_id.encode(), topic.partitions)]
     found: dict[AuditEntry, None] = {}
     begun: set[str] = set()
-    start = None if since is None else places_at(settings, [topic.name], since - CLOCKS_MAY_DIFFER)
-    for record in read_to_end(settings, [topic.name], partitions=partitions, start=start):
+    for record in read_to_end(settings, [topic.name], start=start, partitions=partitions):
         with suppress(ContractError):
             entry = AuditEntry.from_json(record.value)
             if since is None or entry.at >= since:
