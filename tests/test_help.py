@@ -39,7 +39,7 @@ def test_what_is_to_be_typed_is_told_as_it_is_typed(
     monkeypatch.setattr(sys, "argv", ["andon", "export", "--help"])
     with pytest.raises(SystemExit):
         main()
-    assert 'pip install "andon[runtimes]"' in capsys.readouterr().out
+    assert "pip install '.[runtimes]'" in capsys.readouterr().out
 
 
 def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
