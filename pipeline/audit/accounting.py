@@ -122,6 +122,8 @@ class Ledger:
     deleted: Deleted = NOTHING
     from_the_beginning: bool = True
     """Whether all was read that Kafka has, and not what arrived since a moment."""
+    scored_from_ms: dict[Boot, int] = field(default_factory=dict)
+    """Arrival of the oldest score that Kafka has."""
     unsure: set[Place] = field(default_factory=set)
     """Frames whose result may have been deleted."""
 
@@ -148,7 +150,9 @@ class Ledger:
             score = Score.from_json(record.value)
         except ContractError:
             return  # not written by a replica; it can't vouch for a frame
-        of_boot = self.results[score.camera_id, score.boot_id]
+        boot = score.camera_id, score.boot_id
+        self.scored_from_ms[boot] = min(record.timestamp_ms, self.scored_from_ms.get(boot, record.timestamp_ms))
+        of_boot = self.results[boot]
         untimely = not _OF_ARRIVAL.isdisjoint(score.doubts)
         place = (score.position.partition, score.position.offset)
         result = _Result(score.verdict, score.score, score.model.hash, untimely, place)
@@ -286,6 +290,8 @@ class Ledger:
         and the last that was scored, as far as the camera can't have dropped them or hold them still."""
         scored = self.results.get(boot)
         if not self.from_the_beginning or not scored or beat is None:
+            return 0
+        if self.deleted.covers_deaths(boot[0], self.scored_from_ms[boot]):
             return 0
         ended = scored.keys() | self.dead.get(boot, {}).keys()
         span = range(min(scored), min(first, max(scored), beat.captured))

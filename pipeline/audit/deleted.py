@@ -22,6 +22,10 @@ class Deleted:
         found = (_until(self.scores, line_id.encode() if line_id else None), _until(self.dead, record.key))
         return record.timestamp_ms < max(found)
 
+    def covers_deaths(self, camera_id: str, since_ms: int) -> bool:
+        """Whether dead letters of this camera may be among them that came after this moment."""
+        return since_ms < _until(self.dead, camera_id.encode())
+
 
 NOTHING = Deleted({}, {})
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from pipeline.audit.accounting import CameraAccount, Ledger
-from pipeline.audit.deleted import Deleted
+from pipeline.audit.deleted import NOTHING, Deleted
 from pipeline.events import BootEnd, DeadReason, Doubt, Frame, Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
 from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.records import Incoming
@@ -324,9 +324,12 @@ def test_expired_frames_are_not_missing() -> None:
     assert (account.captured, account.scored, account.balanced) == (1, 1, True)
 
 
-def expired_from(first: int, *, scored: int, captured: int, **facts: object) -> CameraAccount:
+def expired_from(
+    first: int, *, scored: int, captured: int, deleted: Deleted = NOTHING, **facts: object
+) -> CameraAccount:
     """Of a camera whose frames before `first` Kafka has deleted, after `scored` of them had a score."""
     plant = Plant()
+    plant.ledger.deleted = deleted
     plant.offset = first
     for sequence in range(first, captured):
         plant.score(plant.publish(sequence))
@@ -352,6 +355,11 @@ def test_frames_that_kafka_deleted_before_they_were_scored_are_missing() -> None
 )
 def test_what_a_camera_dropped_in_an_expired_span_is_not_missing(facts: dict[str, object]) -> None:
     account = expired_from(60, scored=20, captured=100, **facts)
+    assert (account.missing, account.balanced) == (0, True)
+
+
+def test_frames_whose_dead_letters_may_have_expired_too_are_not_missing() -> None:
+    account = expired_from(60, scored=20, captured=100, published=100, deleted=Deleted({0: 0.0}, {0: 1.0}))
     assert (account.missing, account.balanced) == (0, True)
 
 
