@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from detectors.conftest import normal_frames, write_images
 from PIL import ExifTags, Image
+from scipy.stats import binomtest
 from sklearn.metrics import (
     average_precision_score,
     f1_score,
@@ -311,3 +312,21 @@ def test_masks_that_hardly_mean_what_they_say_are_told(tmp_path: Path) -> None:
     assert wide.endswith(": hole/part0001.png")
     (empty,) = [note for note in found.notes if "without a mark, which is what is 128 or brighter" in note]
     assert empty.endswith(": hole/part0002.png")
+
+
+def test_three_defects_that_were_all_found_promise_no_fourth() -> None:
+    """Each draw of them agrees, so the interval had no width: [1.0, 1.0]."""
+    found = evaluate_images(np.linspace(0, 0.4, 20), np.array([0.7, 0.8, 0.9]), threshold=0.5)
+    low, high = found.intervals["recall"]
+    assert (found.recall, high) == (1.0, 1.0)
+    assert low == pytest.approx(binomtest(3, 3).proportion_ci(method="exact").low)
+    assert found.intervals["auroc"] == (low, 1.0)
+    alarms = binomtest(0, 20).proportion_ci(method="exact")
+    assert found.intervals["false_alarm_rate"] == pytest.approx((0.0, alarms.high))
+
+
+def test_an_interval_of_no_width_is_as_wide_as_its_parts_are_few() -> None:
+    """Six pictures of one defective part are no six parts."""
+    one_part = np.r_[np.arange(20), np.full(6, 20)]
+    found = evaluate_images(np.linspace(0, 0.4, 20), np.full(6, 0.9), threshold=0.5, parts=one_part)
+    assert found.intervals["recall"] == pytest.approx((0.025, 1.0))

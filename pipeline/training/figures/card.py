@@ -57,6 +57,8 @@ _LIMITS = """## What it is not good for
 - Parts, cameras or lighting that the good images do not show: a new kind of part looks like a defect, and the false
   alarms above show how far the test parts differ from those of the threshold. Train on your own line.
 - Telling kinds of defects apart, or measuring them. The map shows where to look, not what it is.
+- Telling that a part is missing, turned or shifted, unless its place looks like no good part anywhere. Put pictures of
+  the empty place into the test, as a class of their own, and see.
 """
 
 

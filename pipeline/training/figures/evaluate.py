@@ -34,7 +34,7 @@ class ImageMetrics:
     """The share of normals at or above the calibrated threshold, as found."""
     intervals: Mapping[str, tuple[float, float]]
     """Name of a figure → its 95 % bootstrap interval over images, or over parts. With few defects it is wide, and a
-    reader should see that."""
+    reader should see that, also where all of them were found."""
 
 
 def evaluate_images(
@@ -56,7 +56,13 @@ def evaluate_images(
         _figures(scores, is_defect, threshold, weights[start : start + _DRAWS_AT_ONCE])
         for start in range(0, _DRAWS, _DRAWS_AT_ONCE)
     ]
-    intervals = {name: interval(np.concatenate([some[name] for some in drawn])) for name in found}
+    shows = np.arange(len(scores)) if parts is None else parts
+    normal_parts, defect_parts = (len(np.unique(shows[those])) for those in (~is_defect, is_defect))
+    shown = {"recall": defect_parts, "false_alarm_rate": normal_parts, "accuracy": normal_parts + defect_parts}
+    rarer = min(normal_parts, defect_parts)
+    intervals = {
+        name: interval(np.concatenate([some[name] for some in drawn]), shown.get(name, rarer)) for name in found
+    }
     return ImageMetrics(
         normals=len(normal_scores),
         defects=len(defect_scores),

@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+_TAILS = (0.025, 0.975)
+_TINY = 1e-9
+
 
 def resampled(
     is_defect: NDArray[np.bool_], draws: int, seed: int, parts: NDArray[np.int64] | None = None
@@ -23,7 +26,16 @@ def resampled(
     return weights
 
 
-def interval(found: NDArray[np.float64]) -> tuple[float, float]:
-    """(draws,) → the 2.5 % and the 97.5 % quantile."""
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(low), float(high)
+def interval(found: NDArray[np.float64], parts: int | None = None) -> tuple[float, float]:
+    """(draws,) → the 2.5 % and the 97.5 % quantile.
+
+    parts: so many the figure is of. Draws of three defects that were all found know nothing of one that is missed, and
+    agree on 1 (or on 0). Then the interval is Clopper and Pearson's of all, or none, of so many."""
+    low, high = (float(end) for end in np.quantile(found, _TAILS))
+    if parts is not None and high - low < _TINY:
+        least = _TAILS[0] ** (1 / parts)
+        if low > 1 - _TINY:
+            return least, 1.0
+        if high < _TINY:
+            return 0.0, 1 - least
+    return low, high
