@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from support.stream import wait_until
 
 from pipeline.events import KafkaPosition
 from pipeline.maps import MapEntry, MapStore, MapStoreError
-from workers.local.valkey import Valkey
+from workers.local.ports import LOOPBACK, free_ports
+from workers.local.process import ChildProcess
+from workers.local.valkey import Valkey, _binary, server_arguments
 
 pytestmark = pytest.mark.services
 
@@ -103,6 +106,40 @@ def test_a_right_that_redis_refuses_is_told_without_the_picture(own_redis: Valke
             store.close()
             admin.acl_deluser("reader")
     assert "HSET" not in str(told.value)
+
+
+IN_A_CLUSTER = "REDIS_URL leads to a Redis Cluster: Andon needs one server that holds all keys"
+
+
+class OfACluster(Valkey):
+    def _launch(self) -> ChildProcess:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.bus,) = free_ports(1)
+        more = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus)]
+        argv = [str(_binary()), *server_arguments(self.settings, self.port, self.folder), *more]
+        return ChildProcess(self.name, argv, self.log, cwd=self.folder)
+
+
+def test_a_cluster_is_told_of_as_one(tmp_path: Path) -> None:
+    """All that was said was '15671 10.0.0.2:6379'."""
+    with OfACluster(tmp_path / "a", tmp_path / "a.log") as one, OfACluster(tmp_path / "b", tmp_path / "b.log") as other:
+        store = MapStore(one.url)
+        entries = [dataclasses.replace(entry(), key=f"andon:map:c:b:{number}:h") for number in range(20)]
+
+        def told() -> str:
+            with pytest.raises(MapStoreError) as told:
+                store.put(entries)
+            return str(told.value)
+
+        assert told().endswith(IN_A_CLUSTER)
+        with redis.Redis.from_url(one.url) as here, redis.Redis.from_url(other.url) as there:
+            here.execute_command("CLUSTER ADDSLOTSRANGE 0 8191")
+            there.execute_command("CLUSTER ADDSLOTSRANGE 8192 16383")
+            here.execute_command("CLUSTER MEET", LOOPBACK, other.port, other.bus)
+            wait_until(lambda: here.cluster("info")["cluster_state"] == "ok")
+        assert f"{LOOPBACK}:{other.port}" in (last := told())
+        assert last.endswith(IN_A_CLUSTER)
+        store.close()
 
 
 def test_tls_that_fails_is_told_with_where_to_look(own_redis: Valkey) -> None:
