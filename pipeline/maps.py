@@ -221,6 +221,8 @@ class MapStore:
                 return f"{said}. Look at REDIS_USERNAME and REDIS_PASSWORD"
             case redis.exceptions.NoPermissionError():
                 return f"{said}. Its ACL must give that user ~andon:* and +@read +@write +@connection"
+            case redis.ResponseError() if said.startswith("unknown command"):  # and goes on with bytes of a picture
+                return f"{said.split(', with')[0]}. Is REDIS_URL a Sentinel's? Name Redis itself"
             case redis.exceptions.AskError() | redis.exceptions.ClusterDownError():  # MOVED is an AskError, too
                 return f"{said}. REDIS_URL leads to a Redis Cluster: Andon needs one server that holds all keys"
             case redis.ConnectionError() if self._over_tls and isinstance(error.__context__, _OF_TLS):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,21 @@ def test_a_cluster_is_told_of_as_one(tmp_path: Path) -> None:
         assert f"{LOOPBACK}:{other.port}" in (last := told())
         assert last.endswith(IN_A_CLUSTER)
         store.close()
+
+
+class Sentinel(Valkey):
+    def _launch(self) -> ChildProcess:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = self.folder / "sentinel.conf"
+        settings.write_text(f"port {self.port}\nbind {LOOPBACK}\n")
+        return ChildProcess(self.name, [str(_binary()), str(settings), "--sentinel"], self.log, cwd=self.folder)
+
+
+def test_a_sentinel_is_told_of_as_one_and_without_the_picture(tmp_path: Path) -> None:
+    with Sentinel(tmp_path / "sentinel", tmp_path / "log") as sentinel, closing(MapStore(sentinel.url)) as store:
+        with pytest.raises(MapStoreError, match=r"unknown command 'HSET'\. Is REDIS_URL a Sentinel's\? Name") as told:
+            store.put([entry()])
+        assert "jpeg" not in str(told.value)
 
 
 def test_tls_that_fails_is_told_with_where_to_look(own_redis: Valkey) -> None:
