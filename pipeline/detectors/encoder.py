@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pipeline.counting import named
 from pipeline.detectors import lite0, wavelets
 from pipeline.detectors.fused import fuse
 from pipeline.detectors.rounding import same_to_rounding
@@ -192,12 +193,16 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
+        found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors each raise several kinds for a damaged file
+        why = str(error).partition("\n")[0].partition(". ")[0]  # torch goes on with a page on how to be less careful
         raise AndonError(
-            f"{path} holds no state dict that torch or safetensors can read ({type(error).__name__}: {error})"
+            f"{path} holds no state dict that torch or safetensors can read ({type(error).__name__}: {why})"
         ) from error
+    if isinstance(found, dict) and all(isinstance(value, Tensor) for value in found.values()):
+        return found
+    inside = f"a checkpoint ({named(found)})" if isinstance(found, dict) else f"a {type(found).__name__}"
+    raise AndonError(f"{path} holds {inside} and no bare state dict: save that, torch.save(model.state_dict(), …)")
 
 
 def _from_wheel(name: str) -> Mapping[str, Tensor] | None:

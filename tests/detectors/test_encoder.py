@@ -121,3 +121,19 @@ def test_a_name_that_leads_out_of_timm_is_refused(name: str, monkeypatch: pytest
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("timm was asked"))
     with pytest.raises(ValueError, match="knows no encoder"):
         Encoder(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"epoch": 3, "state_dict": {"a": torch.zeros(1)}}, r"holds a checkpoint \(epoch, state_dict\) and no bare"),
+        ([torch.zeros(1)], "holds a list and no bare state dict"),
+        (torch.nn.Linear(1, 1), r"can read \(UnpicklingError: Weights only load failed\)$"),
+    ],
+    ids=["checkpoint", "list", "whole network"],
+)
+def test_what_else_trainings_save_is_told_from_weights(content: object, said: str, tmp_path: Path) -> None:
+    """A checkpoint ended in a trace, and of a pickled network torch's advice was handed on to run what is in it."""
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(AndonError, match=said):
+        pretrained_encoder("tf_efficientnet_lite0", tmp_path / "weights.pth")
