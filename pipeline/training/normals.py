@@ -41,6 +41,8 @@ class Normals:
     """Role → frames, in the order of their names."""
     calibration_parts: NDArray[np.int64]
     """(N,): which part each image shows that the threshold is set by (`parts_of`)."""
+    fingerprints: Mapping[Path, str]
+    """Of every image as it was looked at: hours later it may be gone, though nobody needs it any more."""
     notes: tuple[str, ...]
     """See `Layout.notes`, `Stored.notes` and `on_brightness`; and which images were left out as copies of others."""
 
@@ -54,8 +56,8 @@ class Normals:
             "data": str(data),
             "command": command,
             "images": {role: len(part) for role, part in self.parts.items() if part},
-            "fitted_on": [fingerprint(path) for role in fitted_on for path in getattr(self.split, role)],
-            "calibrated_on": [fingerprint(path) for path in self.split.calibration],
+            "fitted_on": [self.fingerprints[path] for role in fitted_on for path in getattr(self.split, role)],
+            "calibrated_on": [self.fingerprints[path] for path in self.split.calibration],
             "packages": {package: version(package) for package in packages},
         }
 
@@ -88,7 +90,8 @@ def read_normals(
     notes += (*stored.notes, *on_brightness(looked))
     parts = {role: Frames(getattr(split, role), stored.mode, looked) for role in vars(split)}
     spec = input_spec({path: one.shape for path, one in looked.items()}, stored.mode, min_side_px)
-    return Normals(stored.mode, spec, split, parts, shown, notes)
+    fingerprints = {path: fingerprint(path) for path in paths}
+    return Normals(stored.mode, spec, split, parts, shown, fingerprints, notes)
 
 
 def machine(device: torch.device) -> str:

@@ -22,7 +22,7 @@ from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, drawn_defects, with_defect
 from pipeline.training.images import data
-from pipeline.training.images.data import DataError, load_frames
+from pipeline.training.images.data import DataError, fingerprint, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.normals import read_normals
 from pipeline.training.radar import fit, noise_training
@@ -106,6 +106,18 @@ def test_a_torn_checkpoint_is_a_fresh_start(tmp_path: Path) -> None:
     _, progress = train_noise_predictor(images(), TINY_CONFIG, PLAN, tmp_path, told=Told(say=said.append))
     assert progress.step == 6
     assert said == [f"note: the checkpoint in {tmp_path} cannot be read: training begins anew"]
+
+
+def test_an_image_that_goes_once_it_has_been_learnt_costs_no_training(tmp_path: Path) -> None:
+    """The bundle names it, and it was read again for that, at the very end: hours were lost, since without it the same
+    command begins anew."""
+    write_images(tmp_path / "data", normal_frames(40))
+    first = tmp_path / "data" / "part0000.png"
+    own = fingerprint(first)
+    told = Told(reached=lambda _: first.unlink(missing_ok=True))
+    info = train_radar(tmp_path / "data", tmp_path / "out", "x", TINY_PLAN, torch.device("cpu"), told=told)
+    assert not first.exists()
+    assert own in info.training["fitted_on"]
 
 
 def test_a_time_limit_ends_the_training() -> None:
