@@ -248,6 +248,17 @@ def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(tmp_path: Pat
         wait_for(lambda: any(isinstance(report, Answer) for report in told), "the stop's answer")
 
 
+def test_a_stop_that_another_sets_while_the_plc_is_away_is_not_taken_away(rig: Rig) -> None:
+    rig.driver.order(order())
+    wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+    rig.station.stop()
+    wait_for(lambda: rig.links()[-1:] == [False], "the complaint")
+    time.sleep(driver_module.LOOK_FIRST_AFTER_S)
+    rig.restart(Inputs(1, 0, HOLD, False))
+    wait_for(lambda: "not by an order that Andon knows" in rig.faults()[-1], "the second one")
+    assert rig.ladder.stop
+
+
 def test_a_plc_that_lost_its_power_is_stopped_again_and_it_is_told(rig: Rig) -> None:
     command = stop_command(valid_s=2)
     rig.driver.order(order(command))
@@ -285,6 +296,34 @@ def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(
         assert "HOLD was taken away at modbus" in links()[1].detail
         assert "level=RUN" in links()[1].detail
         wait_for(lambda: [link.up for link in links()] == [True, False, True], "the end of it")
+
+
+def test_rejecting_that_is_taken_away_at_the_line_is_told_and_takes_no_stop_of_another_away(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    ladder, command = Ladder("line-1"), stop_command().model_copy(update={"action": Action.REJECT})
+    with (
+        Station([ladder], modbus_port=port),
+        driven(open_actuator("line-1", config("modbus", port, tmp_path)), cycle_s=0.4) as (driver, told),
+    ):
+
+        def faults() -> list[str]:
+            return [report.detail for report in told if isinstance(report, Link) and not report.up]
+
+        driver.alive(60)
+        driver.order(order(command))
+        wait_for(lambda: any(isinstance(report, Answer) for report in told), "the answer")
+        driver.order(order(command, proved=True))
+        time.sleep(0.1)  # no exchange is under way then
+        ladder.write(replace(ladder.inputs, command=RUN))
+        wait_for(lambda: ladder.reject, "the rejecting, once more")
+        assert "REJECT was taken away" in faults()[0]
+        time.sleep(0.1)
+        ladder.write(replace(ladder.inputs, command=HOLD))
+        wait_for(lambda: "level=HOLD" in faults()[-1], "the complaint")
+        time.sleep(driver_module.LOOK_FIRST_AFTER_S + 1)
+        assert ladder.stop
+        ladder.write(replace(ladder.inputs, command=RUN))
+        wait_for(lambda: ladder.reject, "the rejecting, once it is free there")
 
 
 def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:

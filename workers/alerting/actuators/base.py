@@ -96,6 +96,10 @@ class ReadBack:
         may hold the line because nobody watches it, and that ends only when somebody does."""
         return not self.fallen and bool(self.stop or self.reject or self.level not in (None, "RUN"))
 
+    @property
+    def asks_to_stop(self) -> bool:
+        return self.stands_stopped and not (self.reject or self.level == "REJECT")
+
 
 def never() -> bool:
     return False

@@ -159,20 +159,27 @@ class Driver:
                 self._heartbeat = seen.heartbeat % HEARTBEATS
             # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
             self._heard_at_s = boot_time_s()
-        elif not self._failures and self._took_s < self._cycle_s:
+        elif not self._failures and self._took_s < self._cycle_s and self._stands_for_now(order):
             # Not of a PLC that is slow, or bears few requests: there the write goes before.
-            if order.stops and order.proved:
-                self._look_whether_it_stands(order)
-            elif order.action is None and not order.may_release and self._found is not None:
-                seen = self._actuator.read(lambda: self._stop_waits(order))
-                if seen.is_ahead_of(order.epoch):
-                    self._fence(order, seen)
-                    return
-                if seen.stands_stopped and not self._found.stands_stopped:
-                    self._look(order, seen)  # set by another since: the heartbeat would write RUN over it
-                    return
+            seen = self._actuator.read(lambda: self._stop_waits(order))
+            if seen.is_ahead_of(order.epoch):
+                self._fence(order, seen)
+                return
+            if order.action is not None and not drive.applied(order, seen):
+                self._tell_taken_away(order, seen)
+        if seen and self._stands_for_now(order):  # what another has set since, the next heartbeat would write over
+            if order.action is not None and not order.stops and seen.asks_to_stop:
+                self._tell_taken_away(order, seen)
+                return
+            if order.action is None and seen.stands_stopped and self._found and not self._found.stands_stopped:
+                self._look(order, seen)
+                return
         if drive.may_write(order, self._found, self._clock()) or self._look(order, seen):
             self._write(order)
+
+    def _stands_for_now(self, order: Order) -> bool:
+        """Whether the line was seen as it is ordered, so that who changes it is another."""
+        return order.proved if order.action is not None else self._found is not None and not order.may_release
 
     def _write(self, order: Order) -> None:
         alive = time.monotonic() < self._alive_until_s
@@ -201,14 +208,13 @@ class Driver:
             case Proof.FENCED:
                 self._fence(order, found)
 
-    def _look_whether_it_stands(self, order: Order) -> None:
-        """The stop is written again at once, and would be read back as if it had stood all the time: of a PLC whose
-        program, or another master, takes it away, nobody would ever hear."""
-        found = self._actuator.read()
-        if not found.is_ahead_of(order.epoch) and not drive.applied(order, found):
-            self._taken_away_at_s = boot_time_s()
-            detail = f"{order.action} was taken away at {self._actuator.address}, and not by a reset ({found})"
-            self._tell_link(order, False, f"{detail}. It is written again each time: look who else writes there")
+    def _tell_taken_away(self, order: Order, found: ReadBack) -> None:
+        """It is written again at once, and would be read back as if it had stood all the time: of a PLC whose program,
+        or another master, takes it away, nobody would ever hear."""
+        self._taken_away_at_s = boot_time_s()
+        detail = f"{order.action} was taken away at {self._actuator.address}, and not by a reset ({found})"
+        then = "is written again each time" if order.stops or not found.asks_to_stop else "waits until that is free"
+        self._tell_link(order, False, f"{detail}. It {then}: look who else writes there")
 
     def _fence(self, order: Order, found: ReadBack) -> None:
         """Nothing is written any more until this worker takes the line over anew, or the epoch there is set back."""
