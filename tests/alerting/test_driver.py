@@ -301,9 +301,10 @@ def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(
 def test_rejecting_that_is_taken_away_at_the_line_is_told_and_takes_no_stop_of_another_away(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     ladder, command = Ladder("line-1"), stop_command().model_copy(update={"action": Action.REJECT})
+    actuator, exchanged = open_actuator("line-1", config("modbus", port, tmp_path)), threading.Event()
     with (
         Station([ladder], modbus_port=port),
-        driven(open_actuator("line-1", config("modbus", port, tmp_path)), cycle_s=0.4) as (driver, told),
+        driven(actuator, 0.4, lambda *_: exchanged.set()) as (driver, told),
     ):
 
         def faults() -> list[str]:
@@ -313,11 +314,11 @@ def test_rejecting_that_is_taken_away_at_the_line_is_told_and_takes_no_stop_of_a
         driver.order(order(command))
         wait_for(lambda: any(isinstance(report, Answer) for report in told), "the answer")
         driver.order(order(command, proved=True))
-        time.sleep(0.1)  # no exchange is under way then
+        after_the_next(exchanged)
         ladder.write(replace(ladder.inputs, command=RUN))
         wait_for(lambda: ladder.reject, "the rejecting, once more")
         assert "REJECT was taken away" in faults()[0]
-        time.sleep(0.1)
+        after_the_next(exchanged)
         ladder.write(replace(ladder.inputs, command=HOLD))
         wait_for(lambda: "level=HOLD" in faults()[-1], "the complaint")
         time.sleep(driver_module.LOOK_FIRST_AFTER_S + 1)
