@@ -125,7 +125,7 @@ class BundleInfo(_Frozen):
     """bundle.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    name: str = Field(pattern=r"^[^/\x00]+$")
+    name: str
     """A folder's name: of versions of this bundle, folders are named after it."""
     method: str
     """A key of the registry, for instance 'radar'."""
@@ -139,6 +139,13 @@ class BundleInfo(_Frozen):
     """Facts for the model card: data folder, counts, split, seed, command, seconds, package versions."""
     created_at: AwareDatetime
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_path(cls, given: str) -> str:
+        if not given or "/" in given or "\0" in given:
+            raise ValueError("a bundle's name is that of a folder, and no path")
+        return given
 
     @computed_field  # type: ignore[prop-decorator]
     @property

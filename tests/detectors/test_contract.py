@@ -184,6 +184,15 @@ def test_a_threshold_that_no_score_reaches_is_refused(bundle: Path, tmp_path: Pa
         load_detector(copy, "cpu")
 
 
+def test_a_name_that_is_a_path_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
+    """The page makes versions of a bundle in folders named after it: '../../escaped' lay elsewhere."""
+    copy = Path(shutil.copytree(bundles["null"], tmp_path / "copy"))
+    manifest = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps(manifest | {"name": "../../escaped"}))
+    with pytest.raises(BundleError, match="no path"):
+        read_info(copy)
+
+
 @pytest.mark.parametrize(
     ("quantiles", "said"),
     [
