@@ -26,6 +26,8 @@ class Lease:
 
     def __init__(self, session_timeout_s: float) -> None:
         self.length_s = session_timeout_s * SHARE_OF_SESSION
+        self.term = 0
+        """Counts how often it began anew. Between two terms another may have written."""
         self._until_s = 0.0
         self._users = 0
         self._idle = threading.Condition()
@@ -44,6 +46,8 @@ class Lease:
 
     def renew(self, asked_at_s: float) -> None:
         """`asked_at_s`: `boot_time_s()` before the request that the broker answered."""
+        if not self.held:
+            self.term += 1
         self._until_s = asked_at_s + self.length_s
 
     @contextmanager

@@ -15,7 +15,7 @@ from alerting.factory import Line, operation, score
 from alerting.plc_peers import config, start_broker, wait_for
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome, now
-from pipeline.kafka.lease import Lease
+from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators.base import (
     Actuator,
     ActuatorError,
@@ -373,6 +373,28 @@ def test_a_hold_that_is_left_of_a_stop_of_ours_is_no_news(rig: Rig) -> None:
     time.sleep(0.3)
     rig.ladder.held = True
     wait_for(lambda: rig.links() == [True, False], "the hold that is not ours")
+
+
+def test_whoever_had_lost_the_lease_meanwhile_looks_before_it_writes(tmp_path: Path) -> None:
+    """A worker that was frozen amid an exchange took its answer for one of just now, and wrote by its old epoch as soon
+    as it was a member again."""
+    (port,) = free_ports(1)
+    ladder, lease, told = Ladder("line-1"), Lease(60), list[Report]()
+    lease.renew(boot_time_s())
+    with Station([ladder], modbus_port=port):
+        # Each exchange takes longer than the cycle, so nothing is looked at between two writes.
+        driver = Driver(
+            "line-1", open_actuator("line-1", config("modbus", port, tmp_path)), lease, told.append, cycle_s=0.001
+        )
+        driver.order(order())
+        wait_for(lambda: ladder.inputs.epoch == 1, "the first write")
+        lease.drop()
+        ladder.write(Inputs(2, 0, HOLD, False))
+        lease.renew(boot_time_s())
+        wait_for(lambda: any("has taken epoch 2" in one.detail for one in told if isinstance(one, Link)), "the fence")
+        driver.end()
+        driver.join(5)
+    assert ladder.refused == 0
 
 
 def test_a_takeover_moves_no_heartbeat_of_a_line_that_nobody_watches(rig: Rig) -> None:

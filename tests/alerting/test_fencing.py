@@ -92,7 +92,7 @@ def test_a_worker_that_sleeps_and_wakes_stops_nothing(
     epochs = [written.epoch for written in ladder.written]
     assert epochs == sorted(epochs)
     assert ladder.stops == 1
-    assert ladder.refused == (0 if at_rest else 1)
+    assert ladder.refused == (0 if at_rest else 1), "; ".join(event.text for event in ladder.events)
     # The one that slept may publish its command once more: the same id, which every reader takes for the same.
     published = {command.command_id: command.action for command in commands(settings)}
     assert list(published.values()) == [Action.HOLD, Action.UNHOLD_PERMITTED]

@@ -67,6 +67,8 @@ class Driver:
         self._found: ReadBack | None = None
         """What was last read in this epoch."""
         self._heard_at_s = 0.0
+        self._heard_in_term = 0
+        """Of the lease. In another, an answer that this process slept on would pass for one of just now."""
         self._took_s = 0.0
         self._taken_away_at_s = float("-inf")
         self._held_for_us = False
@@ -145,8 +147,8 @@ class Driver:
 
     def _turn(self, order: Order) -> None:
         seen: ReadBack | None = None
-        fenced = order.epoch <= self._fenced_epoch
-        if fenced or boot_time_s() - self._heard_at_s > LOOK_FIRST_AFTER_S:
+        fenced, term = order.epoch <= self._fenced_epoch, self._lease.term
+        if fenced or term != self._heard_in_term or boot_time_s() - self._heard_at_s > LOOK_FIRST_AFTER_S:
             # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes.
             seen = self._actuator.read()
             if seen.is_ahead_of(order.epoch):
@@ -158,7 +160,7 @@ class Driver:
                 # Begun at another number, the very first write would move it, for a line that nobody watches, too.
                 self._heartbeat = seen.heartbeat % HEARTBEATS
             # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
-            self._heard_at_s = boot_time_s()
+            self._heard_at_s, self._heard_in_term = boot_time_s(), term
         elif not self._failures and self._took_s < self._cycle_s and self._stands_for_now(order):
             # Not of a PLC that is slow, or bears few requests: there the write goes before.
             seen = self._actuator.read(lambda: self._stop_waits(order))
@@ -253,7 +255,7 @@ class Driver:
         """The last look before the bytes leave: the lease, the order, and the clock."""
 
         def check() -> None:
-            if not self._lease.held or self._ended:
+            if not self._lease.held or self._lease.term != self._heard_in_term or self._ended:
                 raise LeaseLostError
             if order.action is not None and not drive.may_write(order, self._found, self._clock()):
                 raise ActuatorError("the command became void before it could be written")
