@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def files_below(folder: Path, and_lost: bool = False) -> Iterator[str]:
                 yield path
 
 
-@cache
+@lru_cache(1000)
 def _tell(folder: str, why: str) -> None:
     """Once: a camera lists its folder anew in each round."""
     log.warning("%s is left out, for it can't be listed: %s", folder, why)

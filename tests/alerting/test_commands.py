@@ -136,7 +136,7 @@ def test_the_last_hours_of_an_audit_log_are_found_without_reading_its_years(
             yield record
 
     monkeypatch.setattr(audit_log, "read_to_end", counting)
-    monkeypatch.setattr(audit_log, "CLOCKS_MAY_DIFFER", timedelta(0))
+    monkeypatch.setattr(audit_log, "DATED_APART", timedelta(0))
     write_log(settings, *(entry(number, now()) for number in range(1, 6)))
     time.sleep(0.1)
     morning = now()

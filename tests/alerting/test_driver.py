@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -55,7 +55,13 @@ class Rig:
     station: Station
     lease: Lease
     driver: Driver
+    exchanged: threading.Event
     reports: list[Report] = field(default_factory=list)
+
+    def wait_for_an_exchange(self) -> None:
+        """Until one has just ended: what is changed in the PLC amid one, it overwrites."""
+        self.exchanged.clear()
+        assert self.exchanged.wait(30)
 
     def outcomes(self) -> list[Outcome]:
         return [report.outcome for report in self.reports if isinstance(report, Answer)]
@@ -77,34 +83,47 @@ class Rig:
         self.station.start()
 
 
-def rig_with(folder: Path, lease: Lease, ladder: Ladder, protocol: str = "modbus") -> Rig:
+def rig_with(folder: Path, lease: Lease, ladder: Ladder, protocol: str = "modbus", cycle_s: float = 0.05) -> Rig:
     (port,) = free_ports(1)
     station = Station([ladder], **{f"{protocol}_port": port})
     station.start()
-    told: list[Report] = []
+    told, exchanged = list[Report](), threading.Event()
     actuator = open_actuator("line-1", config(protocol, port, folder))
-    driver = Driver("line-1", actuator, lease, told.append, cycle_s=0.05)
-    return Rig(port, ladder, station, lease, driver, told)
+    driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s, exchanged=lambda *_: exchanged.set())
+    return Rig(port, ladder, station, lease, driver, exchanged, told)
+
+
+@contextmanager
+def kept(folder: Path, ladder: Ladder, cycle_s: float) -> Iterator[Rig]:
+    lease = Lease(6)
+    keeper = Keeper(lease)
+    made = rig_with(folder, lease, ladder, cycle_s=cycle_s)
+    try:
+        yield made
+    finally:
+        made.driver.end()
+        made.driver.join(5)
+        made.station.stop()
+        keeper.stop()
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    lease = Lease(6)
-    keeper = Keeper(lease)
-    made = rig_with(tmp_path, lease, Ladder("line-1", watchdog_s=0.5))
-    yield made
-    made.driver.end()
-    made.driver.join(5)
-    made.station.stop()
-    keeper.stop()
+    with kept(tmp_path, Ladder("line-1", watchdog_s=0.5), 0.05) as made:
+        yield made
+
+
+@pytest.fixture
+def slow_rig(tmp_path: Path) -> Iterator[Rig]:
+    """With room between two exchanges, and each shorter than the cycle: so the driver looks before it writes."""
+    with kept(tmp_path, Ladder("line-1"), 0.4) as made:
+        yield made
 
 
 class Keeper:
     """Renews the lease as a loop would whose broker answers."""
 
     def __init__(self, lease: Lease) -> None:
-        from pipeline.kafka.lease import boot_time_s
-
         self._ended = threading.Event()
         lease.renew(boot_time_s())
 
@@ -120,25 +139,17 @@ class Keeper:
 
 
 @contextmanager
-def driven(
-    actuator: Actuator, cycle_s: float = 5, exchanged: Callable[[str, float, bool], None] = lambda *_: None
-) -> Iterator[tuple[Driver, list[Report]]]:
+def driven(actuator: Actuator, cycle_s: float = 5) -> Iterator[tuple[Driver, list[Report]]]:
     """A driver of this actuator, with a lease that is kept, and what it tells."""
     lease, told = Lease(6), list[Report]()
     keeper = Keeper(lease)
-    driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s, exchanged=exchanged)
+    driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s)
     try:
         yield driver, told
     finally:
         driver.end()
         driver.join(5)
         keeper.stop()
-
-
-def after_the_next(exchanged: threading.Event) -> None:
-    """Until an exchange has just ended: what is changed in the PLC amid one, it overwrites."""
-    exchanged.clear()
-    assert exchanged.wait(30)
 
 
 def stop_command(valid_s: float = 30) -> LineCommand:
@@ -218,34 +229,23 @@ def test_a_stop_that_is_not_ours_is_not_taken_away(rig: Rig) -> None:
     assert rig.ladder.stop
 
 
-def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(tmp_path: Path) -> None:
+def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(slow_rig: Rig) -> None:
     """As at first contact: the next heartbeat wrote RUN over a HOLD that a person had set at the PLC."""
-    (port,) = free_ports(1)
-    ladder, exchanged = Ladder("line-1"), threading.Event()
-    actuator = open_actuator("line-1", config("modbus", port, tmp_path))
-    with (
-        Station([ladder], modbus_port=port),
-        driven(actuator, 0.4, lambda *_: exchanged.set()) as (driver, told),
-    ):
-
-        def faults() -> list[str]:
-            return [report.detail for report in told if isinstance(report, Link) and not report.up]
-
-        driver.alive(60)
-        driver.order(order())
-        wait_for(lambda: ladder.inputs.heartbeat > 1, "heartbeats")
-        after_the_next(exchanged)
-        ladder.write(replace(ladder.inputs, command=HOLD))
-        wait_for(lambda: bool(faults()), "the complaint")
-        assert "not by an order that Andon knows" in faults()[0]
-        beats = ladder.inputs.heartbeat
-        time.sleep(1)
-        assert (ladder.stop, ladder.inputs.heartbeat) == (True, beats)
-        ladder.write(replace(ladder.inputs, command=RUN))
-        wait_for(lambda: ladder.inputs.heartbeat > beats, "heartbeats again")
-        command = stop_command()
-        driver.order(order(command))
-        wait_for(lambda: any(isinstance(report, Answer) for report in told), "the stop's answer")
+    ladder, driver = slow_rig.ladder, slow_rig.driver
+    driver.alive(60)
+    driver.order(order())
+    wait_for(lambda: ladder.inputs.heartbeat > 1, "heartbeats")
+    slow_rig.wait_for_an_exchange()
+    ladder.write(replace(ladder.inputs, command=HOLD))
+    wait_for(lambda: bool(slow_rig.faults()), "the complaint")
+    assert "not by an order that Andon knows" in slow_rig.faults()[0]
+    beats = ladder.inputs.heartbeat
+    time.sleep(1)
+    assert (ladder.stop, ladder.inputs.heartbeat) == (True, beats)
+    ladder.write(replace(ladder.inputs, command=RUN))
+    wait_for(lambda: ladder.inputs.heartbeat > beats, "heartbeats again")
+    driver.order(order(stop_command()))
+    wait_for(lambda: bool(slow_rig.outcomes()), "the stop's answer")
 
 
 def test_a_stop_that_another_sets_while_the_plc_is_away_is_not_taken_away(rig: Rig) -> None:
@@ -269,62 +269,44 @@ def test_a_plc_that_lost_its_power_is_stopped_again_and_it_is_told(rig: Rig) -> 
 
 
 def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slow_rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by a PLC's program that takes the coil for a pulse, or by another master: each cycle read its own write."""
     monkeypatch.setattr(driver_module, "TAKEN_AWAY_S", 1)
-    (port,) = free_ports(1)
-    ladder, command, exchanged = Ladder("line-1"), stop_command(), threading.Event()
-    actuator = open_actuator("line-1", config("modbus", port, tmp_path))
-    with (
-        Station([ladder], modbus_port=port),
-        driven(actuator, 0.4, lambda *_: exchanged.set()) as (driver, told),
-    ):
-
-        def links() -> list[Link]:
-            return [report for report in told if isinstance(report, Link)]
-
-        driver.order(order(command))
-        wait_for(lambda: any(isinstance(report, Answer) for report in told), "the answer")
-        driver.order(order(command, proved=True))
-        for _ in range(3):
-            after_the_next(exchanged)
-            stops = ladder.stops
-            ladder.write(replace(ladder.inputs, command=RUN))
-            wait_for(lambda before=stops: ladder.stops > before, "the stop, once more")
-        assert [link.up for link in links()] == [True, False]
-        assert "HOLD was taken away at modbus" in links()[1].detail
-        assert "level=RUN" in links()[1].detail
-        wait_for(lambda: [link.up for link in links()] == [True, False, True], "the end of it")
-
-
-def test_rejecting_that_is_taken_away_at_the_line_is_told_and_takes_no_stop_of_another_away(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    ladder, command = Ladder("line-1"), stop_command().model_copy(update={"action": Action.REJECT})
-    actuator, exchanged = open_actuator("line-1", config("modbus", port, tmp_path)), threading.Event()
-    with (
-        Station([ladder], modbus_port=port),
-        driven(actuator, 0.4, lambda *_: exchanged.set()) as (driver, told),
-    ):
-
-        def faults() -> list[str]:
-            return [report.detail for report in told if isinstance(report, Link) and not report.up]
-
-        driver.alive(60)
-        driver.order(order(command))
-        wait_for(lambda: any(isinstance(report, Answer) for report in told), "the answer")
-        driver.order(order(command, proved=True))
-        after_the_next(exchanged)
+    ladder, driver, command = slow_rig.ladder, slow_rig.driver, stop_command()
+    driver.order(order(command))
+    wait_for(lambda: bool(slow_rig.outcomes()), "the answer")
+    driver.order(order(command, proved=True))
+    for _ in range(3):
+        slow_rig.wait_for_an_exchange()
+        stops = ladder.stops
         ladder.write(replace(ladder.inputs, command=RUN))
-        wait_for(lambda: ladder.reject, "the rejecting, once more")
-        assert "REJECT was taken away" in faults()[0]
-        after_the_next(exchanged)
-        ladder.write(replace(ladder.inputs, command=HOLD))
-        wait_for(lambda: "level=HOLD" in faults()[-1], "the complaint")
-        time.sleep(driver_module.LOOK_FIRST_AFTER_S + 1)
-        assert ladder.stop
-        ladder.write(replace(ladder.inputs, command=RUN))
-        wait_for(lambda: ladder.reject, "the rejecting, once it is free there")
+        wait_for(lambda before=stops: ladder.stops > before, "the stop, once more")
+    links = [report.up for report in slow_rig.reports if isinstance(report, Link)]
+    assert links == [True, False]
+    assert "HOLD was taken away at modbus" in slow_rig.faults()[0]
+    assert "level=RUN" in slow_rig.faults()[0]
+    wait_for(lambda: slow_rig.links() == [True, False, True], "the end of it")
+
+
+def test_rejecting_that_is_taken_away_at_the_line_is_told_and_takes_no_stop_of_another_away(slow_rig: Rig) -> None:
+    ladder, driver = slow_rig.ladder, slow_rig.driver
+    command = stop_command().model_copy(update={"action": Action.REJECT})
+    driver.alive(60)
+    driver.order(order(command))
+    wait_for(lambda: bool(slow_rig.outcomes()), "the answer")
+    driver.order(order(command, proved=True))
+    slow_rig.wait_for_an_exchange()
+    ladder.write(replace(ladder.inputs, command=RUN))
+    wait_for(lambda: ladder.reject, "the rejecting, once more")
+    assert "REJECT was taken away" in slow_rig.faults()[0]
+    slow_rig.wait_for_an_exchange()
+    ladder.write(replace(ladder.inputs, command=HOLD))
+    wait_for(lambda: "level=HOLD" in slow_rig.faults()[-1], "the complaint")
+    time.sleep(driver_module.LOOK_FIRST_AFTER_S + 1)
+    assert ladder.stop
+    ladder.write(replace(ladder.inputs, command=RUN))
+    wait_for(lambda: ladder.reject, "the rejecting, once it is free there")
 
 
 def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:

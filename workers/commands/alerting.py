@@ -124,12 +124,12 @@ def shadows(
     from pipeline.events import ContractError, LineCommand
     from pipeline.kafka.reading import places_at, read_to_end
     from pipeline.settings import read_settings
-    from workers.alerting.people.audit_log import CLOCKS_MAY_DIFFER
+    from workers.alerting.people.audit_log import DATED_APART
     from workers.alerting.people.beside import beside, table
 
     begins, settings, commands = moment(since), read_settings(), []
     topics = [settings.topics.line_commands.name, settings.topics.shadow_commands.name]
-    start = places_at(settings, topics, begins - CLOCKS_MAY_DIFFER)
+    start = places_at(settings, topics, begins - DATED_APART)
     for record in read_to_end(settings, topics, start=start):
         with suppress(ContractError):
             command = LineCommand.from_json(record.value)

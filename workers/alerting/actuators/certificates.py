@@ -83,8 +83,8 @@ def application_uri(config: OpcUaConfig) -> str | None:
 
 def remarks(config: OpcUaConfig, at: datetime) -> list[str]:
     told = [found if isinstance(found, str) else found.remark(at) for found in _looked_at(config)]
-    told.insert(1, _of_the_key(config))
-    return [remark for remark in told if remark]
+    own, others = told[:1], told[1:]
+    return [remark for remark in (*own, _of_the_key(config), *others) if remark]
 
 
 def _of_the_key(config: OpcUaConfig) -> str | None:

@@ -13,7 +13,7 @@ from pipeline.kafka.reading import places_at, read_to_end
 from pipeline.settings import Settings
 from workers.printable import printable
 
-CLOCKS_MAY_DIFFER = timedelta(hours=1)
+DATED_APART = timedelta(hours=1)
 """Entries and commands are dated by their worker's clock, and found by the broker's."""
 
 
@@ -25,7 +25,7 @@ def read_log(settings: Settings, line_id: str | None, since: datetime | None) ->
     came to Kafka before is not read, since the log is kept for ever.
     """
     topic = settings.topics.audit_log
-    start = places_at(settings, [topic.name], since - CLOCKS_MAY_DIFFER) if since else None
+    start = places_at(settings, [topic.name], since - DATED_APART) if since else None
     partitions = None if line_id is None else [partition_of(line_id.encode(), topic.partitions)]
     found: dict[AuditEntry, None] = {}
     begun: set[str] = set()
