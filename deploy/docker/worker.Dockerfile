@@ -11,7 +11,7 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 # The libraries first: they change less often than the code.
 RUN pip install --no-cache-dir --constraint constraints.txt uv \
  && uv venv /opt/andon \
- && uv pip compile --quiet --constraint constraints.txt --extra video --extra plc --extra console --extra trace \
+ && uv pip compile --quiet --constraint constraints.txt --extra genicam --extra video --extra plc --extra console --extra trace \
       pyproject.toml --output-file /tmp/needed.txt \
  && uv pip install --no-cache --python /opt/andon/bin/python --requirement /tmp/needed.txt
 COPY pipeline pipeline

@@ -27,7 +27,7 @@ def camera(name: str = "cam-1", source: str = FOLDER, more: str = "") -> str:
 def test_the_example_is_valid() -> None:
     example = read_camera_config(Path(__file__).parents[2] / "deploy" / "examples" / "cameras.yaml")
     assert example.spool is not None
-    assert {each.source.type for each in example.cameras} == {"folder", "video"}
+    assert {each.source.type for each in example.cameras} == {"folder", "genicam", "video"}
 
 
 def test_live_cameras_drop_the_oldest_unless_told_otherwise(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A camera box installs neither torch nor ray, and PyAV only where there is video."""
+"""A camera box installs neither torch nor ray, and what speaks to cameras only where there are such."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.unit
 
-HEAVY = {"av", "diffusers", "ray", "scipy", "sklearn", "torch"}
+HEAVY = {"av", "diffusers", "genicam", "harvesters", "ray", "scipy", "sklearn", "torch"}
 
 
 def test_the_camera_worker_imports_nothing_heavy() -> None:

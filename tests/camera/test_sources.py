@@ -32,7 +32,7 @@ from workers.camera.config import Camera, FolderSource, Source, VideoSource
 from workers.camera.feeder import Feeder
 from workers.camera.ledger import Ledger, Tally
 from workers.camera.sources import open_source
-from workers.camera.sources.base import Image, ImageSource, SourceError, Unreadable
+from workers.camera.sources.base import Image, ImageSource, Ready, SourceError, Unreadable
 from workers.camera.sources.folder import FolderReplay
 from workers.camera.sources.pace import Pace
 
@@ -210,10 +210,10 @@ def test_backoff_doubles_up_to_its_limit_with_jitter() -> None:
 class Scripted:
     """Yields what the script says; an exception in it breaks the source off there."""
 
-    def __init__(self, script: list[Image | Unreadable | Exception]) -> None:
+    def __init__(self, script: list[Image | Unreadable | Ready | Exception]) -> None:
         self.script = script
 
-    def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
+    def images(self, stop: threading.Event) -> Iterator[Image | Unreadable | Ready]:
         while self.script:
             step = self.script.pop(0)
             if isinstance(step, Exception):
@@ -278,6 +278,39 @@ def test_every_captured_frame_has_a_number_also_those_that_cannot_be_sent() -> N
     _, tally, buffer = feed(source)
     assert tally == Tally(captured=5, buffered=2, dropped={"empty": 1, "unreadable": 1, "too_large": 1})
     assert [parcel.sequence for parcel in iter(buffer.take, None)] == [0, 4]
+
+
+def test_frames_that_were_lost_together_have_a_number_each_and_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    _, tally, buffer = feed(Scripted([shot(), Unreadable("lost", 3), shot()]))
+    assert tally == Tally(captured=5, buffered=2, dropped={"unreadable": 3})
+    assert [parcel.sequence for parcel in iter(buffer.take, None)] == [0, 4]
+    assert [record.getMessage() for record in caplog.records] == ["camera cam-1: frames 1 to 3 are unreadable: lost"]
+
+
+def test_no_more_frames_are_lost_than_were_wanted() -> None:
+    _, tally, _ = feed(Scripted([shot(), Unreadable("lost", 3), shot()]), frames=3)
+    assert tally == Tally(captured=3, buffered=1, dropped={"unreadable": 2})
+
+
+def test_a_source_that_is_open_is_connected_before_its_first_frame() -> None:
+    """A camera that waits for its trigger all morning was said to be away."""
+    ready, asked = threading.Event(), threading.Event()
+
+    class Triggered:
+        def images(self, stop: threading.Event) -> Iterator[Image | Ready]:
+            yield Ready()
+            asked.set()
+            ready.wait(30)
+            yield shot()
+
+    feeder, ledger, _ = fed_by(Triggered())
+    thread = threading.Thread(target=feeder.run, args=(threading.Event(),))
+    thread.start()
+    wait_until(asked.is_set)
+    assert (feeder.connected, ledger.snapshot()[feeder.owner].captured) == (True, 0)
+    ready.set()
+    thread.join(30)
+    assert ledger.snapshot()[feeder.owner].captured == 1
 
 
 def test_frames_that_are_too_large_are_told_once_until_one_fits(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from camera.viky import camera, readers
 from support.stream import picture, settings_for
 
 from pipeline.events import BootEnd, Frame, Heartbeat
@@ -22,7 +23,7 @@ from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera import worker as worker_module
 from workers.camera.config import CameraConfig
 from workers.camera.ledger import Tally
-from workers.camera.parcel import Parcel
+from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool.store import Spool
 from workers.camera.worker import run
 from workers.local.kafka_broker import KafkaBroker
@@ -98,6 +99,27 @@ def test_frames_that_cannot_be_sent_are_dropped_with_their_reason(
     assert tally == Tally(6, 4, {"too_large": 1, "empty": 1}, end=BootEnd.CLEAN)
     assert list(arrived(settings).values()) == [[0, 1, 3, 5]]
     assert [beat.dropped for beat in last_heartbeats(settings).values()] == [{"too_large": 1, "empty": 1}]
+
+
+def test_frames_of_a_camera_whose_reader_dies_are_accounted_for(kafka_bootstrap: str, unique: str) -> None:
+    """And the other camera of this worker does not notice."""
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    features = {"AcquisitionFrameRate": 20}
+    facts = {"line_id": "l", "station_id": "s", "recipe": "r"}
+    cameras = [{"camera_id": f"c-{number}", "source": camera(number, features=features)} | facts for number in (0, 1)]
+    plant = CameraConfig.model_validate({"cameras": cameras})
+    tallies: dict[Owner, Tally] = {}
+    worker = threading.Thread(
+        target=lambda: tallies.update(run(plant, settings, threading.Event(), frames_per_camera=60))
+    )
+    worker.start()
+    eventually(lambda: {len(sequences) > 5 for sequences in arrived(settings).values()} == {True})
+    os.kill(readers()[0], signal.SIGKILL)
+    worker.join(60)
+    assert list(tallies.values()) == [Tally(captured=60, published=60, end=BootEnd.CLEAN)] * 2
+    assert sorted(arrived(settings).values()) == [list(range(60))] * 2
+    assert not readers()
 
 
 def test_wrong_topics_end_the_worker_with_their_mend(kafka_bootstrap: str, unique: str, images: Path) -> None:

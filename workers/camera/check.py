@@ -4,14 +4,14 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.topics import MAX_FRAME_BYTES
-from workers.camera.config import Source, VideoSource
+from workers.camera.config import FolderSource, Source, VideoSource
 from workers.camera.sources import open_source
-from workers.camera.sources.base import Image, SourceError, Unreadable
+from workers.camera.sources.base import Image, Ready, SourceError, Unreadable
 
 
 @dataclass(frozen=True)
@@ -21,27 +21,35 @@ class Sight:
 
 
 _PATIENCE_S = 20.0
+_GIVE_BACK_S = 2.0
+"""A camera that waits for its trigger is let go of in good order, or nobody else could open it for some seconds."""
 
 
 def look_at_all(sources: Sequence[Source]) -> list[Sight]:
     """What the first image of each is, or why there is none. At once: two hundred cameras that are away would take half
     an hour, and one on a share that hangs for ever."""
-    found: dict[int, Image | str] = {}
+    found: dict[int, Image | Ready | str] = {}
     stop = threading.Event()
 
-    def fetch(number: int) -> None:
-        found[number] = _first_image(sources[number], stop)
+    def look(number: int) -> None:
+        for sight in _first_of(sources[number], stop):
+            found[number] = sight
 
-    threads = [threading.Thread(target=fetch, args=(number,), daemon=True) for number in range(len(sources))]
+    threads = [threading.Thread(target=look, args=(number,), daemon=True) for number in range(len(sources))]
     begun_s = time.monotonic()
     for thread in threads:
         thread.start()
     for source, thread in zip(sources, threads, strict=True):
         thread.join(max(0.0, begun_s + _patience_s(source) - time.monotonic()))
-    return [
+    sights = [
         _describe(found.get(number, f"the source gave nothing in {_patience_s(source):g} s"))
         for number, source in enumerate(sources)
     ]
+    stop.set()
+    given_back_by_s = time.monotonic() + _GIVE_BACK_S
+    for thread in threads:
+        thread.join(max(0.0, given_back_by_s - time.monotonic()))
+    return sights
 
 
 def spool_fault(folder: Path) -> str | None:
@@ -62,23 +70,27 @@ def _is_ours(path: Path) -> bool:
 
 
 def _patience_s(source: Source) -> float:
-    own_s = source.open_timeout_s + source.read_timeout_s if isinstance(source, VideoSource) else 0.0
-    return _PATIENCE_S + own_s
+    if isinstance(source, FolderSource):
+        return _PATIENCE_S
+    return _PATIENCE_S + source.open_timeout_s + (source.read_timeout_s if isinstance(source, VideoSource) else 0.0)
 
 
-def _first_image(source: Source, stop: threading.Event) -> Image | str:
-    """Or why there is none."""
+def _first_of(source: Source, stop: threading.Event) -> Iterator[Image | Ready | str]:
+    """That it is open, if it says so; then its first image, or why there is none."""
     try:
-        image = next(iter(open_source(source).images(stop)), None)
+        for image in open_source(source).images(stop):
+            yield image.detail if isinstance(image, Unreadable) else image
+            if not isinstance(image, Ready):
+                return
+        yield "the source ended before its first image"
     except (OSError, SourceError) as error:
-        return str(error)
-    if image is None:
-        return "the source ended before its first image"
-    return image.detail if isinstance(image, Unreadable) else image
+        yield str(error)
 
 
-def _describe(image: Image | str) -> Sight:
+def _describe(image: Image | Ready | str) -> Sight:
     """As a replica would take it: what it refuses is of no use."""
+    if isinstance(image, Ready):
+        return Sight(True, f"open, but no picture in {_PATIENCE_S:g} s: does it wait for a trigger?")
     if isinstance(image, str):
         return Sight(False, image)
     # Here, because the worker needs no array.

@@ -11,6 +11,8 @@ from workers.camera.buffer import WhenFull
 
 MIB = 1024 * 1024
 
+Encoding = Literal["jpeg", "png"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,14 +44,53 @@ class VideoSource(_Part):
     """Folder with the files `username` and `password`, so that they stand in no configuration."""
     fps: float | None = Field(default=None, gt=0, le=10_000)
     """At most so many frames a second; a live stream's others are passed over. A file plays at its own rate."""
-    encode: Literal["jpeg", "png"] = "jpeg"
+    encode: Encoding = "jpeg"
     quality: int = Field(default=95, ge=1, le=100)
     """Of JPEG."""
     open_timeout_s: float = Field(default=10, gt=0, le=120)
     read_timeout_s: float = Field(default=5, gt=0, le=120)
 
 
-Source = Annotated[FolderSource | VideoSource, Field(discriminator="type")]
+Feature = bool | int | float | str
+
+
+class GenicamDevice(_Part):
+    """Which of the cameras that the producer finds. Nothing: the only one."""
+
+    serial_number: str | None = None
+    user_defined_name: str | None = None
+    id: str | None = None
+    model: str | None = None
+
+
+class GenicamSource(_Part):
+    """An industrial camera (GigE Vision, USB3 Vision, …), through the GenTL producer of its maker."""
+
+    type: Literal["genicam"]
+    producer: Path | None = None
+    """The maker's .cti file. All of those in GENICAM_GENTL64_PATH, where none is named."""
+    device: GenicamDevice = GenicamDevice()
+    features: dict[str, Feature] = {}
+    """What is set in the camera before it starts, in this order: `PixelFormat: Mono8`, `TriggerMode: On`. A command is
+    executed, whatever its value."""
+    fps: float | None = Field(default=None, gt=0, le=10_000)
+    """At most so many frames a second; others are passed over."""
+    encode: Encoding = "jpeg"
+    quality: int = Field(default=95, ge=1, le=100)
+    """Of JPEG."""
+    open_timeout_s: float = Field(default=30, gt=0, le=120)
+    read_timeout_s: float | None = Field(default=None, gt=0, le=86_400)
+    """Without a picture for so long the camera is opened anew. Never, where none is given: a triggered camera waits for
+    its part."""
+
+    @model_validator(mode="after")
+    def _passing_over_is_no_silence(self) -> Self:
+        if self.fps and self.read_timeout_s and self.read_timeout_s <= 1 / self.fps:
+            raise ValueError("read_timeout_s must be longer than the time between two frames, 1 / fps")
+        return self
+
+
+Source = Annotated[FolderSource | VideoSource | GenicamSource, Field(discriminator="type")]
 
 
 class Camera(_Part):
@@ -65,7 +106,7 @@ class Camera(_Part):
     @model_validator(mode="after")
     def _files_have_names(self) -> Self:
         if self.part_id == "file" and self.source.type != "folder":
-            raise ValueError("part_id: file needs a folder source; a video has no file names")
+            raise ValueError("part_id: file needs a folder source; a camera has no file names")
         return self
 
 

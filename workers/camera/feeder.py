@@ -13,7 +13,7 @@ from workers.camera.config import Camera, FolderSource, Source
 from workers.camera.identity import Repeats
 from workers.camera.ledger import DropReason, Ledger, Place
 from workers.camera.parcel import Owner, Parcel
-from workers.camera.sources.base import Image, ImageSource, SourceError, Unreadable
+from workers.camera.sources.base import Image, ImageSource, Ready, SourceError, Unreadable
 from workers.camera.stamp import Stamp
 
 log = logging.getLogger(__name__)
@@ -92,19 +92,30 @@ class Feeder:
         self._asked_at_s = time.monotonic()
         for image in self._source.images(stop):
             self._delivers, self._asked_at_s = True, _NEVER
-            backoff.reset()
             if stop.is_set():
                 return
-            if self._capture(image) + 1 == self._frames:
-                return
+            if not isinstance(image, Ready):
+                backoff.reset()
+                if self._capture(image) + 1 == self._frames:
+                    return
             self._asked_at_s = time.monotonic()
 
-    def _capture(self, image: Image | Unreadable) -> int:
-        sequence = self._ledger.capture(self.owner)
-        if isinstance(image, Unreadable):
-            log.warning("camera %s: frame %d is unreadable: %s", self.owner.camera_id, sequence, image.detail)
+    def _lose(self, frames: Unreadable) -> int:
+        first = last = self._ledger.capture(self.owner)
+        self._ledger.drop(self.owner, Place.BUFFERED, DropReason.UNREADABLE)
+        while last + 1 < first + frames.frames and last + 1 != self._frames:
+            last = self._ledger.capture(self.owner)
             self._ledger.drop(self.owner, Place.BUFFERED, DropReason.UNREADABLE)
-        elif not image.content:
+        which = f"frame {first} is" if last == first else f"frames {first} to {last} are"
+        log.warning("camera %s: %s unreadable: %s", self.owner.camera_id, which, frames.detail)
+        return last
+
+    def _capture(self, image: Image | Unreadable) -> int:
+        """The number of the last frame of it."""
+        if isinstance(image, Unreadable):
+            return self._lose(image)
+        sequence = self._ledger.capture(self.owner)
+        if not image.content:
             self._ledger.drop(self.owner, Place.BUFFERED, DropReason.EMPTY)
         elif len(image.content) > MAX_FRAME_BYTES:
             if not self._told_too_large:
@@ -132,5 +143,5 @@ class Feeder:
 
 
 def _patience_s(source: Source) -> float:
-    """How long an image may be waited for. A video source has time-outs of its own."""
+    """How long an image may be waited for. Other sources have time-outs of their own."""
     return _FILE_S + 1 / (source.fps or _NEVER) if isinstance(source, FolderSource) else _NEVER

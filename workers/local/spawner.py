@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
+from workers import launcher
+
 _SPAWN_TIMEOUT_S = 30.0
 
 _Job = tuple[Callable[[], subprocess.Popen[bytes]], Future[subprocess.Popen[bytes]]]
@@ -63,7 +64,7 @@ def spawn(
     command = list(argv)
     if sys.platform == "linux":
         # -I -S: nothing of the user's Python environment matters to the launcher, and it starts faster without.
-        command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *command]
+        command = [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *command]
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from pipeline.errors import AndonError
+from workers.camera.config import Encoding
 
 ContentType = Literal["image/png", "image/jpeg"]
+CONTENT_TYPES: dict[Encoding, ContentType] = {"jpeg": "image/jpeg", "png": "image/png"}
 
 
 class SourceError(AndonError):
@@ -26,13 +28,19 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A frame that is known to exist but could not be had. It is counted like any other."""
+    """Frames that are known to exist but could not be had. They are counted like any other."""
 
     detail: str
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """No frame: the source is open, and its first may be long in coming, as where a part has to trigger it."""
 
 
 class ImageSource(Protocol):
-    def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
+    def images(self, stop: threading.Event) -> Iterator[Image | Unreadable | Ready]:
         """Opens the source and yields until it ends or `stop` is set; waits no longer than a second on its own
         account without looking at `stop`. Called again after a SourceError, to reconnect.
 

@@ -1,6 +1,5 @@
-"""Video files and live streams (RTSP, HTTP, devices) through PyAV. The only place that imports it."""
+"""Video files and live streams (RTSP, HTTP, devices) through PyAV."""
 
-import io
 import re
 import threading
 import time
@@ -14,7 +13,8 @@ from av.error import ExitError, FFmpegError
 from pipeline.addresses import without_password
 from pipeline.events import now
 from workers.camera.config import VideoSource
-from workers.camera.sources.base import ContentType, Image, SourceError, Unreadable
+from workers.camera.sources.base import CONTENT_TYPES, Image, SourceError, Unreadable
+from workers.camera.sources.encoding import encoded
 from workers.camera.sources.pace import Pace
 
 _LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECASE)
@@ -29,7 +29,6 @@ class VideoCapture:
         self._config = config
         self._live = bool(_LIVE.match(config.url))
         self._shown = without_password(config.url)
-        self._content_type: ContentType = "image/png" if config.encode == "png" else "image/jpeg"
 
     def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
         waited = f"no answer in {self._config.open_timeout_s:g} s (open_timeout_s)"
@@ -82,16 +81,8 @@ class VideoCapture:
                 if not sound:
                     yield Unreadable(f"video {self._shown}: damaged, or drawn upon a damaged picture")
                     continue
-                yield Image(self._encode(frame), self._content_type, now())
-
-    def _encode(self, frame: Any) -> bytes:
-        encoded = io.BytesIO()
-        picture = frame.to_image()
-        if self._config.encode == "png":
-            picture.save(encoded, "PNG", compress_level=1)
-        else:
-            picture.save(encoded, "JPEG", quality=self._config.quality)
-        return encoded.getvalue()
+                content = encoded(frame.to_image(), self._config.encode, self._config.quality)
+                yield Image(content, CONTENT_TYPES[self._config.encode], now())
 
 
 def options_for(url: str) -> dict[str, str]:

@@ -1,0 +1,155 @@
+"""Finds a camera, sets it up, and starts it. Only reader processes import this."""
+
+import ctypes
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from genicam import genapi, gentl
+from harvesters.core import Harvester, ParameterKey, ParameterSet
+
+from workers.camera.config import Feature, GenicamSource
+
+GENICAM_ERRORS = (gentl.GenericException, genapi.GenericException)
+_BUFFERS = 8
+"""Pictures that the producer may hold for us."""
+_SEARCH_PATH = "GENICAM_GENTL64_PATH"
+_KEYS = {"serial_number": "serial_number", "user_defined_name": "user_defined_name", "id": "id_", "model": "model"}
+"""What tells cameras apart: as in the configuration, and as harvesters calls it."""
+
+
+class Fault(Exception):
+    """Why this camera can't be read, and what to do."""
+
+
+@contextmanager
+def running(source: GenicamSource) -> Iterator[Any]:
+    """The `ImageAcquirer` of a camera that takes pictures. Raises Fault, or one of GENICAM_ERRORS."""
+    told: deque[str] = deque(maxlen=3)
+    harvester = Harvester(config=ParameterSet({ParameterKey.LOGGER: _listener(told)}))
+    try:
+        for path in _producers(source):
+            fault = _unfit(path)
+            if fault is None:
+                harvester.add_file(str(path))
+            elif source.producer:
+                raise Fault(fault)
+            else:
+                told.append(fault)
+        harvester.update()
+        device = _the_one(source, harvester.device_info_list, told)
+        try:
+            camera = harvester.create(device, config=_settings())
+        except gentl.AccessDeniedException as error:
+            raise Fault(f"{_shown(device)} is held by another program ({words(error)})") from error
+        camera.num_buffers = max(_BUFFERS, camera.min_num_buffers)
+        _configure(camera.remote_device.node_map, source.features)
+        camera.start()
+        yield camera
+    finally:
+        harvester.reset()
+
+
+def words(error: Exception) -> str:
+    """Without where in their code."""
+    return re.sub(r"\s*:\s*\w+Exception thrown in.*", "", str(error), flags=re.DOTALL).strip(" .")
+
+
+def _settings() -> ParameterSet:
+    # No wait within the bindings: they keep Python's lock meanwhile.
+    return ParameterSet(
+        {ParameterKey.ENABLE_AUTO_CHUNK_DATA_UPDATE: False, ParameterKey.TIMEOUT_PERIOD_ON_UPDATE_EVENT_DATA_CALL: 0}
+    )
+
+
+def _listener(told: deque[str]) -> logging.Logger:
+    """Where opening a producer fails, harvesters logs why, and goes on."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+
+    logger = logging.getLogger("andon.harvesters")
+    logger.propagate = False
+    logger.setLevel(logging.WARNING)
+    logger.addHandler(Handler())
+    return logger
+
+
+def _producers(source: GenicamSource) -> list[Path]:
+    if source.producer:
+        return [source.producer]
+    folders = [Path(folder) for folder in os.environ.get(_SEARCH_PATH, "").split(os.pathsep) if folder]
+    found = sorted(path for folder in folders for path in folder.glob("*.cti"))
+    if not found:
+        where = f"there is none in {_SEARCH_PATH}" if folders else f"{_SEARCH_PATH} is not set"
+        raise Fault(f"no GenTL producer: name the camera maker's .cti file in source.producer ({where})")
+    return found
+
+
+def _unfit(producer: Path) -> str | None:
+    """Why it can't be used, where that can be seen from outside. The bindings crash on what is no producer."""
+    if not producer.is_file():
+        return f"producer {producer} does not exist; name the .cti file that came with the camera"
+    try:
+        library = ctypes.CDLL(str(producer.absolute()))
+    except OSError as error:
+        return f"producer {producer} can't be loaded: {error}"
+    return None if hasattr(library, "GCInitLib") else f"{producer} is no GenTL producer"
+
+
+def _the_one(source: GenicamSource, devices: list[Any], told: deque[str]) -> Any:
+    wanted = source.device.model_dump(exclude_none=True)
+    found = [each for each in devices if all(_fact(each, key) == value for key, value in wanted.items())]
+    if len(found) == 1:
+        return found[0]
+    asked = ", ".join(f"{key} {value!r}" for key, value in wanted.items()) or "any"
+    there = "; ".join(map(_shown, devices)) or "none" + (f" ({'; '.join(told)})" if told else "")
+    if found:
+        raise Fault(f"{len(found)} cameras fit ({asked}); say which by source.device.serial_number. There are: {there}")
+    raise Fault(f"no camera fits ({asked}). There are: {there}")
+
+
+def _fact(device: Any, key: str) -> str | None:
+    try:
+        value = getattr(device, _KEYS[key])
+    except gentl.GenericException:
+        return None
+    return str(value) if value else None
+
+
+def _shown(device: Any) -> str:
+    return ", ".join(f"{key} {value!r}" for key in _KEYS if (value := _fact(device, key)))
+
+
+def _configure(nodes: Any, features: Mapping[str, Feature]) -> None:
+    """In the order of the configuration, since what one may be depends on others."""
+    mode = "AcquisitionMode"
+    if mode not in features and nodes.has_node(mode) and nodes.get_node(mode).value != "Continuous":
+        features = {mode: "Continuous", **features}
+    for name, value in features.items():
+        if not nodes.has_node(name):
+            raise Fault(f"features.{name}: the camera has no such feature")
+        node = nodes.get_node(name)
+        try:
+            _set(node, value)
+        except (*GENICAM_ERRORS, TypeError) as error:
+            choices = f"; it may be {', '.join(node.symbolics)}" if isinstance(node, genapi.IEnumeration) else ""
+            raise Fault(f"features.{name}: {value!r} is refused: {words(error)}{choices}") from error
+
+
+def _set(node: Any, value: Feature) -> None:
+    if isinstance(node, genapi.ICommand):
+        node.execute()
+    elif isinstance(node, genapi.IEnumeration):
+        # YAML reads On and Off as true and false.
+        node.value = ("On" if value else "Off") if isinstance(value, bool) else str(value)
+    elif isinstance(node, genapi.IString):
+        node.value = str(value)
+    else:
+        node.value = value
