@@ -91,7 +91,7 @@ def test_files_are_sent_untouched_and_in_order(images: Path) -> None:
     (images / "deep").mkdir()
     (images / "deep" / "a.JPG").write_bytes(b"even bytes that are no image: a camera sends what it has")
     found = replay(images)
-    assert parts(found) == ["a.0", *(f"part-{number}.0" for number in range(6))]
+    assert parts(found) == ["deep/a.0", *(f"part-{number}.0" for number in range(6))]
     assert [image.content for image in found[1:]] == [path.read_bytes() for path in sorted(images.glob("*.png"))]
     assert [image.content_type for image in found[:2]] == ["image/jpeg", "image/png"]
 
@@ -110,11 +110,25 @@ def test_folders_behind_links_are_gone_through_once_and_loops_end(images: Path, 
     (images / "linked").symlink_to(apart)
     (images / "linked again").symlink_to(apart)
     (apart / "back").symlink_to(images)
-    assert parts(replay(images)) == ["z.0", *(f"part-{number}.0" for number in range(1, 6))]
+    assert parts(replay(images)) == ["linked/z.0", *(f"part-{number}.0" for number in range(1, 6))]
 
 
 def test_a_loop_begins_anew_with_new_part_names(images: Path) -> None:
     assert parts(replay(images, 8, loop=True))[5:] == ["part-5.0", "part-0.1", "part-1.1"]
+
+
+def test_parts_have_new_names_after_a_fault_too(images: Path, tmp_path: Path) -> None:
+    """A share that was away between two rounds had each part named as in the first."""
+    source = FolderReplay(FolderSource(type="folder", path=images, loop=True))
+    replayed = source.images(threading.Event())
+    first = list(islice(replayed, 6))
+    images.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="does not exist"):
+        next(replayed)
+    (tmp_path / "away").rename(images)
+    again = list(islice(source.images(threading.Event()), 6))
+    names = [image.part_hint for image in first + again if isinstance(image, Image)]
+    assert names == [f"part-{number}.{turn}" for turn in (0, 1) for number in range(6)]
 
 
 def test_the_same_seed_gives_the_same_order_and_every_round_another(images: Path) -> None:

@@ -50,6 +50,12 @@ class VideoSource(_Part):
     open_timeout_s: float = Field(default=10, gt=0, le=120)
     read_timeout_s: float = Field(default=5, gt=0, le=120)
 
+    @model_validator(mode="after")
+    def _only_a_server_asks_for_a_login(self) -> Self:
+        if self.login and "://" not in self.url:
+            raise ValueError("login needs a url such as rtsp://…; a file asks for none")
+        return self
+
 
 Feature = bool | int | float | str
 
@@ -100,7 +106,7 @@ class Camera(_Part):
     recipe: Name
     part_id: Literal["frame", "file"] = "frame"
     """`frame`: every frame shows another part, named like the frame. `file`: the part is named like the replayed
-    file and the round of the loop, so that several cameras (or labels) can speak of the same part."""
+    file (with its folder below `path`) and the round of the loop, so that several cameras (or labels) can speak of the same part."""
     source: Source
 
     @model_validator(mode="after")

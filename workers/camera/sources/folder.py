@@ -4,7 +4,6 @@ import os
 import random
 import threading
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 from pipeline.events import now
@@ -21,17 +20,20 @@ _PART_NAME_CHARACTERS = 100
 class FolderReplay:
     def __init__(self, config: FolderSource) -> None:
         self._config = config
+        self._inside = len(os.path.join(config.path, ""))
         self._sent = 0
+        self._turn = 0
 
     def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
         pace = Pace(self._config.fps)
-        for turn in count():
+        while True:
             # Listed anew each round: files may have been added or removed.
-            for path in self._order(turn):
+            for path in self._order(self._turn):
                 if self._sent == self._config.limit or not pace.wait(stop):
                     return
                 self._sent += 1
-                yield _image(path, turn)
+                yield self._image(path)
+            self._turn += 1  # also over a fault between rounds, or a part would have the name of another
             if not self._config.loop:
                 return
 
@@ -50,17 +52,19 @@ class FolderReplay:
         return paths
 
 
+    def _image(self, path: str) -> Image | Unreadable:
+        try:
+            content = _read(path)
+        except OSError as error:
+            return Unreadable(f"{path}: {error.strerror}")
+        # With its folder within: files of one name in two folders are two parts.
+        name, suffix = os.path.splitext(path[self._inside :])
+        hint = f"{name[-_PART_NAME_CHARACTERS:]}.{self._turn}"
+        return Image(content, _CONTENT_TYPES[suffix.lower()], now(), hint)
+
+
 def _images_below(folder: Path) -> Iterator[str]:
     return (path for path in files_below(folder) if os.path.splitext(path)[1].lower() in _CONTENT_TYPES)
-
-
-def _image(path: str, turn: int) -> Image | Unreadable:
-    try:
-        content = _read(path)
-    except OSError as error:
-        return Unreadable(f"{path}: {error.strerror}")
-    stem, suffix = os.path.splitext(os.path.basename(path))
-    return Image(content, _CONTENT_TYPES[suffix.lower()], now(), f"{stem[-_PART_NAME_CHARACTERS:]}.{turn}")
 
 
 def _read(path: str) -> bytes:
