@@ -97,6 +97,33 @@ def test_a_faulty_policy_is_refused_by_file_and_key(tmp_path: Path, text: str, t
     assert "policies.yaml" in str(error.value)
 
 
+WEBHOOK = "type: webhook, secret_file: s, url: "
+NODES = "nodes: {command: a, stop: b}"
+
+
+@pytest.mark.parametrize(
+    ("plc", "told"),
+    [
+        (WEBHOOK + "'http:///line-1'", "webhook.url: Value error, a URL has a host"),
+        (WEBHOOK + "'http://h:99999/line-1'", "webhook.url: Value error, Port out of range"),
+        (WEBHOOK + "'http://h/line 1'", "no space"),
+        (WEBHOOK + "'http://h/linie-süd'", "%C3%BC"),
+        (WEBHOOK + "'http://ada:geheim@h/line-1'", "no login: the signature"),
+        ("type: opcua, url: 'opc.tcp://', " + NODES, "opcua.url: Value error, a URL has a host"),
+        ("type: opcua, url: 'opc.tcp://ada:geheim@h', " + NODES, "no login: name `user` and `password_file`"),
+    ],
+)
+def test_an_address_that_no_request_could_reach_or_that_tells_a_login_is_refused_unsaid(
+    tmp_path: Path, plc: str, told: str
+) -> None:
+    """A password in a URL stood in each alarm and log of that PLC; a webhook left it out without a word."""
+    text = HOLDING.replace("hold-on-loss", "run-with-alarm") + f"actuator: {{{plc}}}}}}}"
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path, text)
+    assert told in str(error.value)
+    assert "geheim" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "plc",
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workers.alerting.section import Section
 
@@ -38,6 +38,17 @@ Signal = Literal["stop", "run_permit", "reject", "held"]
 
 Place = tuple[str, str]
 """Where one signal lies, so that it is equal for two lines exactly where they would share it."""
+
+
+def _can_be_asked(url: str, instead: str) -> str:
+    """What no request could be sent to is refused here, where a person reads it, and not by the first stop. So is a
+    login: whoever is told of the PLC, in alarms, logs and topics, is told its URL. Raises ValueError."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0 or not url.isprintable() or " " in url:
+        raise ValueError("a URL has a host, no port 0 and no space")
+    if "@" in parts.netloc:
+        raise ValueError(f"a URL is told in alarms and logs, so it must hold no login: {instead}")
+    return url
 
 
 class _Common(Section):
@@ -183,6 +194,11 @@ class OpcUaConfig(_WithPolarity):
         description="as asyncua has it: Basic256Sha256,SignAndEncrypt,own.pem,own-key.pem,server.der",
     )
 
+    @field_validator("url")
+    @classmethod
+    def _can_be_asked(cls, url: str) -> str:
+        return _can_be_asked(url, "name `user` and `password_file`")
+
     @property
     def address(self) -> str:
         return self.url
@@ -250,6 +266,14 @@ class WebhookConfig(_Common):
     type: Literal["webhook"]
     url: str = Field(pattern=r"^https?://")
     secret_file: Path
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_asked(cls, url: str) -> str:
+        parts = urlsplit(_can_be_asked(url, "the signature says who asks"))
+        if not (parts.path + parts.query).isascii():
+            raise ValueError("letters beyond ASCII are written as %C3%BC in the path of a URL")
+        return url
 
     @property
     def address(self) -> str:
