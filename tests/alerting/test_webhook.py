@@ -85,6 +85,28 @@ def test_an_answer_that_drips_is_given_up_in_time(begin: bytes, pieces: list[byt
     assert time.monotonic() - began < TIMEOUT_S + 0.5
 
 
+@pytest.mark.parametrize(
+    ("begin", "pieces", "told"),
+    [
+        (b"HTTP/1.1 500 Broken\r\n\r\n", [b"x" * 65536], "answered 500 Broken"),
+        (b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n", [b"1\r\na\r\n"], "answered 503 Busy"),
+        (
+            b"HTTP/1.1 308 Moved\r\nLocation: https://gw/a?token=geheim\r\n\r\n",
+            [b"<html>"],
+            "answered 308 Moved and leads to https://gw/a, where no stop is sent unless `url` in the policy says so",
+        ),
+    ],
+    ids=["huge", "without end", "redirect"],
+)
+def test_a_refusal_is_told_as_what_it_is_whatever_its_body(
+    begin: bytes, pieces: list[bytes], told: str, dripping: Dripping
+) -> None:
+    """Of a gateway that answered 500 with its stack on a long page one heard that it answered more than 65536 bytes."""
+    with pytest.raises(ActuatorError) as error:
+        dripping(begin, pieces).read()
+    assert str(error.value) == told
+
+
 def test_a_signature_has_the_time_that_alerting_goes_by_and_a_refusal_tells_of_a_gateway_with_another(
     tmp_path: Path,
 ) -> None:

@@ -83,13 +83,15 @@ class WebhookActuator:
             }
             connection.request("POST", self._path, body, headers)
             answer = connection.getresponse()
+            if answer.status != http.client.OK:  # whatever its body is, or does not end
+                raise ActuatorError(
+                    f"answered {answer.status} {answer.reason[:100]}{_elsewhere(answer)}{self._apart(answer)}"
+                )
             content = _read(answer)
         except (OSError, http.client.HTTPException) as error:
             raise ActuatorError(str(error) or type(error).__name__) from error
         finally:
             connection.close()
-        if answer.status != http.client.OK:
-            raise ActuatorError(f"answered {answer.status} {answer.reason[:100]}{self._apart(answer)}")
         return read_back(content, ask, self._line_id)
 
     def _apart(self, answer: http.client.HTTPResponse) -> str:
@@ -143,6 +145,12 @@ def _left_s(deadline_s: float) -> float:
     if left_s <= 0:
         raise TimeoutError("the exchange took too long")
     return left_s
+
+
+def _elsewhere(answer: http.client.HTTPResponse) -> str:
+    """A gateway that moved, or a proxy that wants TLS or a login. Not followed: the plant says who moves its line."""
+    place = answer.headers.get("Location", "").partition("?")[0]  # what follows may be a secret
+    return f" and leads to {place[:200]}, where no stop is sent unless `url` in the policy says so" if place else ""
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
