@@ -476,6 +476,26 @@ def test_a_plc_that_comes_back_as_another_lines_says_so(rig: Rig) -> None:
     assert sum(told in fault for fault in rig.faults()) == 1
 
 
+def test_a_fault_that_is_back_after_another_is_told_again_but_not_with_each_exchange(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page went on to tell of a later epoch at a PLC that had been unplugged since."""
+    monkeypatch.setattr(driver_module, "TELL_AGAIN_S", 2.0)
+    rig.driver.order(order())
+    wait_for(lambda: rig.links() == [True], "the first contact")
+    rig.station.stop()
+    wait_for(lambda: len(rig.faults()) == 1, "the complaint")
+    rig.restart(Inputs(epoch=9))
+    wait_for(lambda: len(rig.faults()) == 2, "the later epoch")
+    rig.station.stop()
+    wait_for(lambda: len(rig.faults()) == 3, "the first complaint again")
+    away, _, again = rig.faults()
+    assert away == again
+    assert "nothing answers there" in again
+    second, third = [report.at for report in rig.reports if isinstance(report, Link)][-2:]
+    assert (third - second).total_seconds() >= 2.0
+
+
 def test_what_a_plc_in_fault_tells_anew_is_noted_on_its_alarm() -> None:
     line = Line()
 

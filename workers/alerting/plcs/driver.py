@@ -31,7 +31,10 @@ HOLDS_ITSELF = (
     "while, or a stop that was taken back and not reset there since. Look why, and reset it there"
 )
 MOST_REASONS = 8
-"""Why a PLC can't be worked with is told so often, each reason once, until it can or the line is taken over."""
+"""Why a PLC can't be worked with is told at once, each reason when it is first seen and no more than so many."""
+TELL_AGAIN_S = 60.0
+"""What was told before, or is one reason too many, is told where it is what is true now, but no sooner than so long
+after the last: a PLC that goes from one fault to the other and back would fill the audit log with each exchange."""
 _NUMBERS = re.compile(r"\d+")
 _GOOD = {Outcome.ACCEPTED, Outcome.DUPLICATE}
 
@@ -80,8 +83,10 @@ class Driver:
         self._link: tuple[int, bool] | None = None
         """Epoch, and whether it can be worked with: what an exchange tells that began before a takeover counts for
         nothing, and has to be told again."""
-        self._reasons: set[str] = set()
-        """Told of that link, without their numbers: those of a heartbeat or a time change with each exchange."""
+        self._reasons: list[str] = []
+        """Told of that link, the newest last, without their numbers: those of a heartbeat or a time change with each
+        exchange."""
+        self._told_at_s = 0.0
         self._thread = threading.Thread(target=self._run, name=f"plc-{line_id}", daemon=True)
         self._thread.start()
 
@@ -301,11 +306,13 @@ class Driver:
         """A PLC that comes back otherwise than it went, stopped by another or of a later epoch, has to say so: who only
         heard that nothing answered would look for it in the network."""
         link, reason = (order.epoch, up), _NUMBERS.sub("", detail)
+        at_s = boot_time_s()
+        told = reason in self._reasons or len(self._reasons) == MOST_REASONS
         if self._link != link:
-            self._link, self._reasons = link, set()
-        elif reason in self._reasons or len(self._reasons) == MOST_REASONS:
+            self._link, self._reasons = link, []
+        elif reason == self._reasons[-1] or (told and at_s - self._told_at_s < TELL_AGAIN_S):
             return
-        self._reasons.add(reason)
+        self._reasons, self._told_at_s = [*self._reasons, reason][-MOST_REASONS:], at_s
         log.log(logging.INFO if up else logging.ERROR, "line %s: %s", self.line_id, detail or "the PLC answers")
         self._report(Link(self.line_id, order.epoch, up, self._clock(), detail))
 
