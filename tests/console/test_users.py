@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import stat
 import time
@@ -254,6 +255,34 @@ def test_users_that_are_added_at_once_are_all_added(users: Users, by_processes: 
     for one in adding:
         one.join()
     assert set(users.all) == {"ada", *names}
+
+
+def test_who_holds_the_users_file_for_ever_holds_up_nobody(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that was stopped amid its write, as by Ctrl-Z, held up every change of a password until it ended."""
+    monkeypatch.setattr("workers.console.users._WAIT_S", 1.0)
+    told: list[str] = []
+
+    def add() -> None:
+        try:
+            users.add("bob", Role.VIEWER, PASSWORD)
+        except UsersError as error:
+            told.append(str(error))
+
+    held = os.open(users.path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        adding = [Thread(target=add, daemon=True) for _ in range(3)]
+        for one in adding:
+            one.start()
+        for one in adding:
+            one.join(10)
+        assert not any(one.is_alive() for one in adding)
+    finally:
+        os.close(held)
+    assert len(told) == 3
+    assert "nothing was changed: try again" in told[0]
+    add()
+    assert set(users.all) == {"ada", "bob"}
 
 
 def test_who_is_removed_while_they_choose_a_password_stays_removed(users: Users) -> None:

@@ -6,8 +6,9 @@ import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +28,7 @@ MAX_PASSWORD = 256
 _AT_ONCE = 2
 """Each check of a password takes 64 MiB and a core for a moment."""
 _WAIT_S = 5.0
+_LOOK_AGAIN_S = 0.02
 
 
 class UsersError(AndonError):
@@ -173,7 +175,7 @@ class Users:
         reading and the writing would be lost, and somebody who was removed would be back."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._writing, _locked(self.path.parent):
+            with self._alone():
                 users = dict(self.all)
                 yield users
                 # A reader sees the old file or the new one. For its owner alone.
@@ -184,6 +186,29 @@ class Users:
                 f"the users file {self.path} can't be written ({error.strerror}): change users where it is kept"
             ) from error
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Raises UsersError when it takes too long: whoever holds it may be stopped, or wait for a disk itself."""
+        deadline_s = time.monotonic() + _WAIT_S
+        busy = UsersError(
+            f"somebody else has held the users file {self.path} for {_WAIT_S:g} s, so nothing was changed: try again, "
+            "and look for an `andon console user` that hangs"
+        )
+        if not self._writing.acquire(timeout=_WAIT_S):
+            raise busy
+        try:
+            held = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                while not _locked(held):
+                    if time.monotonic() > deadline_s:
+                        raise busy
+                    time.sleep(_LOOK_AGAIN_S)
+                yield
+            finally:
+                os.close(held)
+        finally:
+            self._writing.release()
+
 
 def _there(users: Mapping[str, User], name: str) -> User:
     if name not in users:
@@ -191,12 +216,11 @@ def _there(users: Mapping[str, User], name: str) -> User:
     return users[name]
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    held = os.open(folder, os.O_RDONLY)
+def _locked(held: int) -> bool:
     try:
-        with suppress(OSError):  # file systems that cannot lock a folder
-            fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system that cannot lock a folder
+    return True
