@@ -50,7 +50,8 @@ def read_to_end(
 ) -> Iterator[Incoming]:
     """Yields every record up to the end that each partition has now, partition by partition in order.
 
-    start: offsets to begin at; the beginning where none is given. partitions: only these; all by default.
+    start: offsets to begin at; the beginning where none is given, or where the end lies before it: such a topic was
+    made anew, or lost its end. partitions: only these; all by default.
     over_unreadable: yields what can't be read as `unreadable`; only for those to whom a gap is no danger.
     Raises KafkaUnavailableError when nothing comes for `timeout_s` although more is there, or for what can't be read.
     """
@@ -63,6 +64,7 @@ def read_to_end(
         left = {}
         for at in places:
             begin = max(begins[at], (start or {}).get((at.topic, at.partition), 0))
+            begin = begin if begin <= ends[at] else begins[at]
             if begin < ends[at]:
                 left[at] = begin
         consumer.assign(list(left))

@@ -4,11 +4,11 @@ import json
 import signal
 
 import pytest
-from alerting.factory import score
+from alerting.factory import operation, score
 from alerting.running import ANDON, alarms, andon, burst, process, publish, wait_for_commands, worker
-from support.stream import wait_until
+from support.stream import make_anew, wait_until
 
-from pipeline.events import AlarmState, Verdict, now
+from pipeline.events import Act, AlarmState, Verdict, now
 from pipeline.settings import Settings
 from workers.alerting.policy import Policies
 
@@ -52,6 +52,20 @@ def test_an_act_on_a_kind_moves_the_alarm_of_each_camera(settings: Settings) -> 
         assert (seen.returncode, seen.stdout.count("ACK_ACTIVE  acknowledge by ada: power cut")) == (0, 3)
         again = andon(settings, "alarms", "ack", "--line", "line-1", "--kind", "camera_silent")
         assert (again.returncode, again.stdout.count("acknowledge refused: already acknowledged")) == (1, 3)
+
+
+def test_an_answer_is_found_in_a_topic_that_was_made_anew(settings: Settings) -> None:
+    """The act was done, and whoever had asked heard that no worker answers: it was looked for behind the end."""
+    with worker(settings):
+        publish(settings, burst())
+        wait_for_commands(settings, 1)
+        for told in (2, 3):
+            publish(settings, [operation(Act.RESET, asked_at=now())])  # is refused: nobody has acknowledged
+            wait_until(lambda told=told: len(alarms(settings)) == told)
+        make_anew(settings, settings.topics.alarms)
+        seen = andon(settings, "alarms", "ack", "--line", "line-1", "--reason", "on my way")
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert "acknowledge by ada: on my way" in seen.stdout
 
 
 def test_nobody_answers_while_no_worker_runs(settings: Settings) -> None:
