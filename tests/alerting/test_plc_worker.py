@@ -163,6 +163,24 @@ def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of
         wait_until(lambda: not any(line.state.alarms for line in read_states(settings).values()))
 
 
+def test_a_stop_that_stands_at_a_plc_that_the_policy_has_replaced_is_told_although_the_new_one_is_away(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    """All that was told was that nothing answers at the new one; after the reset the old one held its line on."""
+    ladder, port = plc
+    with worker(settings, policies(port)):
+        publish(settings, burst())
+        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
+    (nobody,) = free_ports(1)
+    with worker(settings, policies(nobody)):
+        wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
+        reason = alarms(settings)[-1].reason
+        acknowledge_and_reset(settings)
+    assert ladder.stop
+    assert f"modbus://127.0.0.1:{nobody}/1 can't be worked with" in reason
+    assert f"stands at modbus://127.0.0.1:{port}/1, which the policy named before" in reason
+
+
 def test_a_plc_that_the_policy_names_no_more_is_told_of_once_where_its_line_was_free(
     settings: Settings, plc: tuple[Ladder, int]
 ) -> None:

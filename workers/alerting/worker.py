@@ -174,7 +174,8 @@ class AlertingStep:
 
     def _heard(self, state: LineState, report: reports.Report) -> register.Changed:
         actuator = self._policies.of(state.line_id).actuator
-        changed = reports.apply(state, report, self._clock(), actuator.orders if actuator else ())
+        orders, address = (actuator.orders, actuator.address) if actuator else ((), None)
+        changed = reports.apply(state, report, self._clock(), orders, address)
         if self._tracer:
             reply_spans(self._tracer, state.last_command, changed[1])
         return changed

@@ -43,14 +43,18 @@ class Link:
 Report = Answer | Link
 
 
-def apply(state: LineState, report: Report, now: datetime, orders: tuple[str, ...] = ()) -> Changed:
+def apply(
+    state: LineState, report: Report, now: datetime, orders: tuple[str, ...] = (), address: str | None = None
+) -> Changed:
     """Reports of an earlier epoch are of a line that was another's meanwhile, and count for nothing.
 
     orders: where the policy has stops written, below the address of the PLC.
     """
     if report.epoch != state.epoch:
         return state, ()
-    return _link(state, report, now) if isinstance(report, Link) else _answer(state, report, orders, now)
+    if isinstance(report, Answer):
+        return _answer(state, report, orders, now)
+    return _link(state, report, _left_behind(state, address, orders) if address else None, now)
 
 
 def without_plc(state: LineState, now: datetime) -> Changed:
@@ -95,9 +99,23 @@ def _place(address: str, signals: Sequence[str]) -> str:
     return f"{address} ({', '.join(signals)})" if signals else address
 
 
-def _link(state: LineState, link: Link, now: datetime) -> Changed:
+def _left_behind(state: LineState, address: str, orders: tuple[str, ...]) -> tuple[str, str] | None:
+    """Where the stop stands, and where the policy has the next one written; None where that is there, too."""
+    was = state.stands_at
+    left = [signal for signal in state.stands_on if signal not in orders]
+    if was is None or (was == address and not left):
+        return None
+    return (_place(was, left), _place(address, orders)) if left else (was, address)
+
+
+def _link(state: LineState, link: Link, left_behind: tuple[str, str] | None, now: datetime) -> Changed:
     if not link.up:
-        return _tell_of_plc(state, link.detail, now)
+        # While the new PLC confirms nothing, who resets would believe that the line is given free.
+        left = left_behind and (
+            f". And what was asked of this line stands at {left_behind[0]}, which the policy named before: no reset "
+            "takes it back there, so free it by hand, or name that PLC again"
+        )
+        return _tell_of_plc(state, f"{link.detail}{left or ''}", now)
     entry = state.standing(AlarmKind.PLC)
     return register.clear(state, entry, "the PLC answers, and stands as asked", now) if entry else (state, ())
 
@@ -105,13 +123,12 @@ def _link(state: LineState, link: Link, now: datetime) -> Changed:
 def _moved(state: LineState, action: Action, address: str, orders: tuple[str, ...], now: datetime) -> Changed:
     """What another PLC than this one confirmed, or this one by other signals, before the policy was changed, is taken
     back there by nobody."""
-    was, released = state.stands_at, action is Action.UNHOLD_PERMITTED
-    left = [signal for signal in state.stands_on if signal not in orders]
+    left_behind, released = _left_behind(state, address, orders), action is Action.UNHOLD_PERMITTED
     stands = {"stands_at": None, "stands_on": ()} if released else {"stands_at": address, "stands_on": orders}
     state = state.model_copy(update=stands)
     events: tuple[Effect, ...] = ()
-    if was is not None and (was != address or left):
-        old, new = (_place(was, left), _place(address, orders)) if left else (was, address)
+    if left_behind:
+        old, new = left_behind
         reason = (
             f"{old} has confirmed what was asked of this line, and the policy names {new} now: a reset takes it "
             "back at this one alone. Where the old one is another device, or its signals lie elsewhere, free it by hand"
