@@ -284,6 +284,30 @@ def test_a_full_disk_leaves_no_half_record(
     again.close()
 
 
+def test_a_disk_that_fails_amid_a_frame_is_asked_for_it_again(
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is played, as Linux answers for a bad page: with the bytes before it, and only then with an error. The
+    frame passed for a damaged one, and after an error at its head all that followed it."""
+    spool = Spool(tmp_path, ROOMY)
+    for sequence in range(2):
+        spool.append(parcel(sequence, size=10_000))
+    pread, bad = os.pread, 4096
+
+    def failing(descriptor: int, count: int, offset: int) -> bytes:
+        if offset >= bad:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(descriptor, min(count, bad - offset), offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", failing)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output"):
+                spool.read()
+    assert sequences(spool) == [0, 1]
+    spool.close()
+
+
 def test_two_workers_never_share_a_spool(tmp_path: Path) -> None:
     spool = Spool(tmp_path, ROOMY)
     with pytest.raises(SpoolInUseError, match="a spool folder of its own"):

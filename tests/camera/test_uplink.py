@@ -11,6 +11,7 @@ import pytest
 from camera.rig import Rig, balanced
 from kafka.errors import TopicAuthorizationFailedError
 
+from workers.camera import depot
 from workers.camera import uplink as uplink_module
 from workers.camera.ledger import Tally
 from workers.camera.parcel import Owner, Parcel
@@ -345,6 +346,56 @@ def test_a_disk_that_takes_nothing_at_the_end_costs_counted_frames_not_the_proce
     rig.end()
     assert sum(rig.tally(owner).dropped.values()) == 3
     assert rig.tally(owner).dropped.keys() <= {"spool_failed", "spool_full"}
+
+
+@pytest.fixture
+def deaf_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Gives back nothing that was written to it. Played, as above."""
+
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pread", fail)
+        yield patch
+
+
+def test_a_disk_that_fails_for_a_moment_costs_no_frame_and_none_overtakes(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, deaf_disk: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One error was enough to give up a whole segment of the spool, and to delete it."""
+    rig = Rig(tmp_path)
+    capture(rig, parcel, owner, 3)
+    rig.settle()
+    rig.connect()
+    for _ in range(3):
+        capture(rig, parcel, owner, 1)
+        rig.settle()
+    assert rig.log == []
+    assert caplog.text.count("cannot be read") == 1
+    deaf_disk.undo()
+    capture(rig, parcel, owner, 1)
+    rig.settle()
+    assert rig.log == ids(owner, *range(7))
+    assert rig.tally(owner) == Tally(captured=7, published=7)
+
+
+def test_frames_that_the_disk_never_gives_back_hold_up_those_behind_them_for_a_while_only(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch, deaf_disk: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(depot, "_DEAF_DISK_S", 0.2)
+    rig = Rig(tmp_path)
+    capture(rig, parcel, owner, 3)
+    rig.settle()
+    rig.connect()
+    rig.settle()
+    assert rig.tally(owner).spooled == 3
+    time.sleep(0.25)
+    rig.settle()
+    capture(rig, parcel, owner, 1)
+    rig.settle()
+    assert rig.log == ids(owner, 3)
+    assert rig.tally(owner) == Tally(captured=4, published=1, dropped={"unreadable": 3})
 
 
 def test_an_orderly_end_leaves_the_rest_in_the_spool(tmp_path: Path, parcel: MakeParcel, owner: Owner) -> None:

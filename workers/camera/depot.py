@@ -17,6 +17,8 @@ from workers.camera.window import Entry, Window
 log = logging.getLogger(__name__)
 
 _SLOW_DISK_S = 10.0
+_DEAF_DISK_S = 30.0
+"""A share that is mounted anew answers by then; behind what the disk never gives back, newer frames must not wait."""
 
 Apart = Callable[[Callable[[], None]], Callable[[], None]]
 """Begins some work, and returns what waits for its end."""
@@ -51,8 +53,9 @@ class Depot:
         self._ledger = ledger
         self._window = window
         self._apart = apart
-        # Two, since a disk may take frames and synchronise none.
-        self._appends, self._checkpoints = _Complaint(), _Complaint()
+        # Apart, since a disk may take frames and synchronise none, or give none back.
+        self._appends, self._checkpoints, self._reads = _Complaint(), _Complaint(), _Complaint()
+        self._deaf_since_s: float | None = None
         self._written = True
         self._begun_at_s = 0.0
         self._wait: Callable[[], None] = lambda: None
@@ -89,17 +92,30 @@ class Depot:
         return True
 
     def fetch(self) -> Entry | None:
-        """The oldest frame not yet on its way."""
+        """The oldest frame not yet on its way. None, too, where the disk does not give it now: `has_unsent` tells."""
         while self._spool.unread:
             try:
                 found = self._spool.read()
             except DamagedRecordsError as error:
-                log.error("%s; they are counted as unreadable", error)
-                for owner, frames in error.lost.items():
-                    self._ledger.drop(owner, Place.SPOOLED, DropReason.UNREADABLE, frames)
+                self._give_up(error)
                 continue
+            except OSError as error:
+                self._reads.tell(f"spooled frames cannot be read and wait, up to {_DEAF_DISK_S:g} s", error)
+                since_s = self._deaf_since_s = self._deaf_since_s or time.monotonic()
+                if time.monotonic() - since_s < _DEAF_DISK_S:
+                    return None
+                self._give_up(DamagedRecordsError(self._spool.pass_over()))
+                self._deaf_since_s = None
+                continue
+            self._reads.over()
+            self._deaf_since_s = None
             return Entry(*found) if found else None
         return None
+
+    def _give_up(self, damaged: DamagedRecordsError) -> None:
+        log.error("%s; they are counted as unreadable", damaged)
+        for owner, frames in damaged.lost.items():
+            self._ledger.drop(owner, Place.SPOOLED, DropReason.UNREADABLE, frames)
 
     def release(self) -> None:
         """The oldest frame on its way has been acknowledged or rejected."""

@@ -234,9 +234,12 @@ class Uplink:
             return entry
         if not self._window.has_room:
             return None
-        if self._depot and (fetched := self._depot.fetch()):
-            self._window.add(fetched)
-            return fetched
+        if self._depot:
+            if fetched := self._depot.fetch():
+                self._window.add(fetched)
+                return fetched
+            if self._depot.has_unsent:  # the disk keeps them for now, and nothing newer may overtake them
+                return None
         for parcel in self._buffer.take_group(min(self._window.room_bytes, _GROUP_BYTES)):
             self._window.add(Entry(parcel, None))
         return self._window.next_waiting()

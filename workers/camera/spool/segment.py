@@ -63,11 +63,12 @@ class Segment:
     def read(self) -> Parcel | None:
         """The next record; None for one whose image is damaged, which is passed over.
 
-        Raises TornRecordError where no record can be made out: what follows is lost.
+        Raises TornRecordError where no record can be made out: what follows is lost. OSError for a disk that fails: the
+        same record may be asked for again.
         """
         prefix, facts = self._facts_at(self.read_to)
         image_at = self.read_to + PREFIX.size + prefix.facts_bytes
-        image = os.pread(self._descriptor(), prefix.image_bytes, image_at)
+        image = self._bytes_at(image_at, prefix.image_bytes)
         self.read_to = image_at + prefix.image_bytes
         self.pass_over(facts.owner)
         return Parcel(facts.owner, facts.sequence, facts.headers, image) if image_is_whole(prefix, image) else None
@@ -103,8 +104,16 @@ class Segment:
         self.path.unlink(missing_ok=True)
 
     def _facts_at(self, offset: int) -> tuple[Prefix, Facts]:
-        prefix = decode_prefix(os.pread(self._descriptor(), PREFIX.size, offset))
-        return prefix, decode_facts(prefix, os.pread(self._descriptor(), prefix.facts_bytes, offset + PREFIX.size))
+        prefix = decode_prefix(self._bytes_at(offset, PREFIX.size))
+        return prefix, decode_facts(prefix, self._bytes_at(offset + PREFIX.size, prefix.facts_bytes))
+
+    def _bytes_at(self, offset: int, count: int) -> bytes:
+        """So many, or what there is to the end. A disk that fails amid them gives those before, and says so only when
+        it is asked for the rest."""
+        found = os.pread(self._descriptor(), count, offset)
+        while len(found) < count and (more := os.pread(self._descriptor(), count - len(found), offset + len(found))):
+            found += more
+        return found
 
     def _descriptor(self) -> int:
         if self._file is None:

@@ -93,23 +93,29 @@ class Spool:
         return segment.number
 
     def read(self) -> tuple[Parcel, int] | None:
-        """The oldest frame not read yet and the number of its segment. Raises DamagedRecordsError."""
+        """The oldest frame not read yet and the number of its segment. Raises DamagedRecordsError, and OSError for a
+        disk that fails: the frame stays, and may be asked for again."""
         segment = next((segment for segment in self._segments if segment.unread), None)
         if segment is None:
             return None
         owners = Counter(segment.unread)
         try:
             parcel = segment.read()
-        except (TornRecordError, OSError) as error:
-            segment.unread.clear()
-            segment.read_to = segment.end
-            self._tidy()
-            raise DamagedRecordsError(owners) from error
+        except TornRecordError as error:
+            raise DamagedRecordsError(self.pass_over()) from error
         if parcel is None:
             self._tidy()
             raise DamagedRecordsError(owners - segment.unread)
         self._handed_out.append(Position(segment.number, segment.read_to))
         return parcel, segment.number
+
+    def pass_over(self) -> Counter[Owner]:
+        """Gives up what is not read yet of the oldest segment that has any. Returns whose it was."""
+        segment = next(segment for segment in self._segments if segment.unread)
+        lost, segment.unread = segment.unread, Counter()
+        segment.read_to = segment.end
+        self._tidy()
+        return lost
 
     def release(self) -> None:
         """The oldest frame that was read and not yet released has reached Kafka."""
