@@ -18,6 +18,7 @@ from kafka.errors import (
     InvalidProducerEpochError,
     KafkaError,
     KafkaTimeoutError,
+    MessageSizeTooLargeError,
     OutOfOrderSequenceNumberError,
     UnknownProducerIdError,
 )
@@ -53,7 +54,7 @@ class Receipt(Protocol):
 
 class PublishError(AndonError):
     """Some records were not acknowledged. `retriable`: the broker may take the same records later. `refused`: it does
-    once a person gives us the right."""
+    once a person gives us the right, or the topic its limit back."""
 
     def __init__(self, message: str, *, retriable: bool, refused: bool = False) -> None:
         super().__init__(message)
@@ -186,7 +187,11 @@ class Publisher:
 
     def _failed(self, producer: KafkaProducer, record: Outgoing, error: BaseException, on_done: OnDone) -> None:
         self._discard_if_dead(producer, error)
-        on_done(_publish_error(record, error))
+        if isinstance(error, MessageSizeTooLargeError):  # the broker's word; what is beyond our own limit is not sent
+            told = f"{_not_taken(record)}: that is more than this topic takes; `andon topics check` tells its mend"
+            on_done(PublishError(told, retriable=False, refused=True))
+        else:
+            on_done(_publish_error(record, error))
 
     def _discard_if_dead(self, producer: KafkaProducer, error: BaseException) -> None:
         if isinstance(error, KafkaTimeoutError) or not getattr(error, "retriable", False):
@@ -220,9 +225,12 @@ def _settle(done: Future[None], error: BaseException | None) -> None:
 
 
 def _publish_error(record: Outgoing, error: BaseException) -> PublishError:
-    size = len(record.value or b"")
     return PublishError(
-        f"record of {size} bytes to {record.topic!r} was not taken: {refusal(error, 'Write')}",
+        f"{_not_taken(record)}: {refusal(error, 'Write')}",
         retriable=bool(getattr(error, "retriable", False)) or isinstance(error, _OF_THE_PRODUCER),
         refused=isinstance(error, REFUSALS),
     )
+
+
+def _not_taken(record: Outgoing) -> str:
+    return f"record of {len(record.value or b'')} bytes to {record.topic!r} was not taken"

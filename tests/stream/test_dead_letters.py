@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 from support.stream import (
     Nobody,
     NoStore,
@@ -35,7 +36,7 @@ from pipeline.replica.inspection import Inspection, TooManyDeadError
 from pipeline.replica.recipes import Catalog, Recipe, load_catalog
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings
-from pipeline.topics import MAX_DEAD_RECORD_BYTES, MAX_FRAME_RECORD_BYTES, topics
+from pipeline.topics import MAX_DEAD_RECORD_BYTES, MAX_FRAME_RECORD_BYTES, Topic, topics
 
 MIB = 1024 * 1024
 
@@ -132,6 +133,36 @@ def test_a_replica_that_lacks_a_right_waits_and_repeats_nothing_meanwhile(
             with pytest.raises(Backpressure, match="the right Write"):
                 step.deliver(scored)
     assert kafka.taken == taken
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("name", ["frames_dead", "scores"])
+def test_a_replica_whose_topic_takes_no_such_record_any_more_waits_for_its_limit(
+    name: str, settings: Settings, inspection: Inspection
+) -> None:
+    """It ended with a trace, which named an error of Kafka's and no mend."""
+    topic: Topic = getattr(settings.topics, name)
+    frames = settings.topics.frames.name
+    options = ConsumerOptions(settings.group("inspection"), (frames,), overlap=True)
+    publisher = Publisher(settings, "test")
+    set_limit(settings, topic, 100)
+    with running(settings, options, inspection) as loop:
+        publisher.publish([outgoing(frames, frame(0)), outgoing(frames, frame(1), b"no picture")])
+        wait_until(lambda: loop.state.waiting_for is not None)
+        assert f"to {topic.name!r} was not taken" in str(loop.state.waiting_for)
+        assert "`andon topics check`" in str(loop.state.waiting_for)
+        set_limit(settings, topic, topic.max_message_bytes)
+        wait_until(lambda: loop.state.records == 2)
+    publisher.close()
+    assert [score.sequence for score in scores_in(settings)] == [0]
+    assert len(list(read_to_end(settings, [settings.topics.frames_dead.name]))) == 1
+
+
+def set_limit(settings: Settings, topic: Topic, bytes_: int) -> None:
+    client = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap.split(","))
+    limit = {"max.message.bytes": str(bytes_)}
+    client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, configs=limit)])
+    client.close()
 
 
 @pytest.mark.services
