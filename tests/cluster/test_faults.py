@@ -43,6 +43,27 @@ def test_a_replica_killed_mid_batch_loses_nothing_and_holds_once(plant: Plant) -
     assert plant.health()["pid"] != victim
 
 
+def test_a_replica_that_is_asked_to_end_mid_batch_commits_it_and_scores_no_frame_twice(plant: Plant) -> None:
+    """Between its scores and its commit, the one moment in which its end would cost repeats."""
+    cameras = plant.cameras("asked", frames=600, fps=60, defects=range(100, 600))
+    plant.wait_for_hold("asked")
+    plant.valkey.pause()
+    time.sleep(0.5)  # a batch waits there now
+    plant.broker.pause()
+    plant.valkey.resume()
+    time.sleep(0.5)  # and its scores lie with the broker, who does not answer
+    plant.inference.ask_to_end()
+    time.sleep(3)
+    plant.broker.resume()
+    plant.inference.stop()
+    plant.inference.start()
+    accounts = plant.settled("asked", 1200)
+    assert_complete(accounts, 1200)
+    assert not any(account.duplicates for account in accounts), accounts
+    assert len(plant.holds("asked")) == 1
+    wait_until(lambda: cameras.exit_code == 0)
+
+
 def test_a_rebalance_mid_batch_loses_nothing_and_holds_once(plant: Plant) -> None:
     cameras = plant.cameras("moved", frames=600, fps=60, defects=range(100, 600))
     plant.wait_for_hold("moved")
