@@ -52,6 +52,31 @@ def test_dead_frames_are_listed_by_reason_and_saved_as_they_came(settings: Setti
     assert out.read_bytes() == b"not a picture"
 
 
+def test_no_more_is_read_than_is_shown_but_for_who_asks(settings: Settings) -> None:
+    """It fetched all that Kafka keeps of two weeks, images and all, to show twenty."""
+    publisher = Publisher(settings, "test")
+    topic = settings.topics.frames_dead.name
+    letters = [incoming(frame(number), b"no picture") for number in range(6)]
+    for number, letter in enumerate(letters):
+        reason = DeadReason.EMPTY if number == 0 else DeadReason.UNDECODABLE
+        publisher.publish([dead_letter(letter, topic, reason, f"detail {number}")])
+    publisher.close()
+
+    def listed(*options: str) -> str:
+        return CliRunner().invoke(app, ["dead", "list", "--last", "2", *options]).output
+
+    newest = listed()
+    assert "detail 4" in newest
+    assert "detail 5" in newest
+    assert "2 undecodable" in newest
+    assert "4 older ones were not read" in newest
+    since = listed("--since", "1h")
+    assert "detail 3" not in since
+    assert "5 undecodable, 1 empty" in since
+    assert "not read" not in since
+    assert "detail 0" in listed("--reason", "empty")
+
+
 def test_what_a_hostile_sender_wrote_is_shown_as_text(settings: Settings, tmp_path: Path) -> None:
     publisher = Publisher(settings, "test")
     topic = settings.topics.frames_dead.name
