@@ -105,8 +105,9 @@ class Camera(_Part):
     station_id: Name
     recipe: Name
     part_id: Literal["frame", "file"] = "frame"
-    """`frame`: every frame shows another part, named like the frame. `file`: the part is named like the replayed
-    file (with its folder below `path`) and the round of the loop, so that several cameras (or labels) can speak of the same part."""
+    """`frame`: every frame shows another part, named like the frame. `file`: the part is named like the replayed file
+    (with its folder below `path`) and the round of the loop, so that several cameras (or labels) can speak of the same
+    part."""
     source: Source
 
     @model_validator(mode="after")

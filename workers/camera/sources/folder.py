@@ -51,7 +51,6 @@ class FolderReplay:
             random.Random(f"{self._config.shuffle_seed}/{turn}").shuffle(paths)
         return paths
 
-
     def _image(self, path: str) -> Image | Unreadable:
         try:
             content = _read(path)
