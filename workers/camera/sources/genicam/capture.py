@@ -77,7 +77,7 @@ class GenicamCapture:
 @contextmanager
 def _reader(config: GenicamSource) -> Iterator[subprocess.Popen[bytes]]:
     """The process, which ends with the block, and with this thread at the latest."""
-    program = [sys.executable, "-m", READER, config.model_dump_json()]
+    program = [sys.executable, "-P", "-m", READER, config.model_dump_json()]
     command = [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *program]
     # A group of its own: Ctrl-C in a terminal is the worker's to answer.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0)

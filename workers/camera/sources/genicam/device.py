@@ -5,8 +5,7 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +26,38 @@ class Fault(Exception):
     """Why this camera can't be read, and what to do."""
 
 
-@contextmanager
-def running(source: GenicamSource) -> Iterator[Any]:
-    """The `ImageAcquirer` of a camera that takes pictures. Raises Fault, or one of GENICAM_ERRORS."""
-    told: deque[str] = deque(maxlen=3)
-    harvester = Harvester(config=ParameterSet({ParameterKey.LOGGER: _listener(told)}))
-    try:
-        for path in _producers(source):
+class Device:
+    """The one camera of this process. Its makers' code may hang in each call, closing as well."""
+
+    def __init__(self, source: GenicamSource) -> None:
+        self._source = source
+        self._told: deque[str] = deque(maxlen=3)
+        """What harvesters logs: where a producer can't be opened, it goes on."""
+        self._harvester = Harvester(config=ParameterSet({ParameterKey.LOGGER: _logger(self._told)}))
+
+    def start(self) -> Any:
+        """The `ImageAcquirer` of a camera that takes pictures. Raises Fault, or one of GENICAM_ERRORS."""
+        for path in _producers(self._source):
             fault = _unfit(path)
             if fault is None:
-                harvester.add_file(str(path))
-            elif source.producer:
+                self._harvester.add_file(str(path))
+            elif self._source.producer:
                 raise Fault(fault)
             else:
-                told.append(fault)
-        harvester.update()
-        device = _the_one(source, harvester.device_info_list, told)
+                self._told.append(fault)
+        self._harvester.update()
+        found = _the_one(self._source, self._harvester.device_info_list, self._told)
         try:
-            camera = harvester.create(device, config=_settings())
+            camera = self._harvester.create(found, config=_settings())
         except gentl.AccessDeniedException as error:
-            raise Fault(f"{_shown(device)} is held by another program ({words(error)})") from error
+            raise Fault(f"{_shown(found)} is held by another program ({words(error)})") from error
         camera.num_buffers = max(_BUFFERS, camera.min_num_buffers)
-        _configure(camera.remote_device.node_map, source.features)
+        _configure(camera.remote_device.node_map, self._source.features)
         camera.start()
-        yield camera
-    finally:
-        harvester.reset()
+        return camera
+
+    def close(self) -> None:
+        self._harvester.reset()
 
 
 def words(error: Exception) -> str:
@@ -67,9 +72,7 @@ def _settings() -> ParameterSet:
     )
 
 
-def _listener(told: deque[str]) -> logging.Logger:
-    """Where opening a producer fails, harvesters logs why, and goes on."""
-
+def _logger(told: deque[str]) -> logging.Logger:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             told.append(record.getMessage())

@@ -17,7 +17,7 @@ from harvesters.util.pfnc import dict_by_ints
 from pipeline.events import now
 from workers.camera.config import GenicamSource
 from workers.camera.sources.genicam.counter import FrameCounter
-from workers.camera.sources.genicam.device import GENICAM_ERRORS, Fault, running, words
+from workers.camera.sources.genicam.device import GENICAM_ERRORS, Device, Fault, words
 from workers.camera.sources.genicam.outbox import Outbox, Shot
 from workers.camera.sources.genicam.pixels import Raw, is_known
 from workers.camera.sources.genicam.wire import Kind, Message
@@ -40,16 +40,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     wire = _own_output()
     source = GenicamSource.model_validate_json(sys.argv[1])
-    outbox = Outbox(wire, source, ended)
+    outbox, device = Outbox(wire, source, ended), Device(source)
     try:
-        with running(source) as camera:
-            outbox.put(Message(Kind.READY))
-            _read(camera, source, outbox, ended)
-    except Fault as fault:
-        outbox.put(Message(Kind.FAULT, str(fault).encode(errors="replace")))
-    except GENICAM_ERRORS as error:
+        camera = device.start()
+        outbox.put(Message(Kind.READY))
+        _read(camera, source, outbox, ended)
+    except (Fault, *GENICAM_ERRORS) as error:
         outbox.put(Message(Kind.FAULT, words(error).encode(errors="replace")))
-    outbox.close()
+    outbox.close()  # first: a camera that makes trouble may hang in the next
+    device.close()
 
 
 def _own_output() -> IO[bytes]:
