@@ -29,6 +29,22 @@ def captured(settings: Settings, since: datetime | None) -> int:
     return account.captured
 
 
+def heartbeat(settings: Settings, captured: int) -> Outgoing:
+    beat = Heartbeat(
+        camera_id="cam-1",
+        line_id="line-1",
+        boot_id=BOOT,
+        sent_at=now(),
+        source_connected=True,
+        captured=captured,
+        published=captured,
+        dropped={},
+        buffered=0,
+        spooled=0,
+    )
+    return Outgoing(settings.topics.heartbeats.name, f"cam-1:{BOOT}".encode(), beat.to_json())
+
+
 def test_an_audit_since_a_moment_leaves_out_what_came_before(kafka_bootstrap: str, unique: str) -> None:
     settings = settings_for(kafka_bootstrap, unique)
     ensure_topics(settings, settings.topics)
@@ -37,19 +53,7 @@ def test_an_audit_since_a_moment_leaves_out_what_came_before(kafka_bootstrap: st
     time.sleep(0.01)  # the broker's clock has milliseconds
     moment = datetime.now(UTC)
     publisher.publish(outgoing(settings.topics.frames.name, frame(i)) for i in range(10, 16))
-    beat = Heartbeat(
-        camera_id="cam-1",
-        line_id="line-1",
-        boot_id=BOOT,
-        sent_at=now(),
-        source_connected=True,
-        captured=16,
-        published=16,
-        dropped={},
-        buffered=0,
-        spooled=0,
-    )
-    publisher.publish([Outgoing(settings.topics.heartbeats.name, f"cam-1:{BOOT}".encode(), beat.to_json())])
+    publisher.publish([heartbeat(settings, captured=16)])
     publisher.close()
 
     assert captured(settings, None) == 16
@@ -95,3 +99,27 @@ def test_frames_whose_scores_kafka_deleted_first_are_told_of_and_not_missing(kaf
         admin.delete_records({TopicPartition(scores, partition_of(b"line-1", settings.andon_line_partitions)): 3})
     (account,) = take_stock(settings)
     assert (account.captured, account.scored, account.missing, account.unanswered) == (2, 1, 1, 3)
+
+
+def test_a_loss_that_is_known_is_left_out_by_a_moment_after_it(kafka_bootstrap: str, unique: str) -> None:
+    """Frames that Kafka deleted unread stay missing for days, and would hide whatever is lost next."""
+    settings = settings_for(kafka_bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    frames, scores = settings.topics.frames.name, settings.topics.scores.name
+    publisher = Publisher(settings, "test")
+
+    def scored(*sequences: int) -> list[Outgoing]:
+        return [Outgoing(scores, b"line-1", score(sequence).to_json()) for sequence in sequences]
+
+    publisher.publish([*(outgoing(frames, frame(i)) for i in range(10)), *scored(0)])
+    with closing(KafkaAdminClient(bootstrap_servers=kafka_bootstrap)) as admin:
+        admin.delete_records({TopicPartition(frames, 0): 10})
+    time.sleep(0.01)  # the broker's clock has milliseconds
+    moment = datetime.now(UTC)
+    publisher.publish([*(outgoing(frames, frame(i)) for i in range(10, 16)), *scored(*range(10, 16))])
+    publisher.publish([heartbeat(settings, captured=16)])
+    publisher.close()
+
+    (account,) = take_stock(settings)
+    assert (account.missing, account.balanced) == (9, False)
+    assert captured(settings, moment) == 6

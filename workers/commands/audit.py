@@ -60,7 +60,8 @@ def run(
     if not all(account.balanced for account in accounts):
         console.print(
             "[bold red]The sum does not hold.[/] Frames are missing, contradict themselves, or were counted as dropped "
-            "although Kafka has them; see above."
+            "although Kafka has them; see above, and docs/operations.md. Once you know why, --since tells of what came "
+            "later alone."
         )
         raise typer.Exit(1)
     console.print("[green]Every frame is accounted for.")
