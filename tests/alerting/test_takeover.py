@@ -8,6 +8,7 @@ import pytest
 from alerting.heavy import heavy_state
 from alerting.running import POLICIES, alarms, burst, commands, publish
 from kafka import KafkaConsumer
+from support.stream import NotText
 
 from pipeline.events import Act, Action, AlarmKind, now
 from pipeline.kafka.connection import KafkaUnavailableError
@@ -200,6 +201,23 @@ def test_a_takeover_reads_only_what_its_states_point_at(
     do(step, more)
     outbox = read_states(settings)["line-1"].state.outbox
     assert (outbox.alarms_from, outbox.commands_from) == (1, 1)
+
+
+@pytest.mark.parametrize("topic", ["alarms", "line_commands"])
+def test_what_cannot_be_read_among_the_events_ends_no_takeover(
+    topic: str, settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    first = new_step(settings, publisher)
+    publisher.passes = DIES_BEFORE["the command"]
+    with pytest.raises(Died):
+        do(first, batch)
+    publisher.passes = lambda _: True
+    headers = ((NotText("x"), b"1"),)
+    publisher.publish([Outgoing(getattr(settings.topics, topic).name, b"line-1", b"{}", headers)])
+    do(new_step(settings, publisher), batch)
+    published = [settings.topics.alarms.name, settings.topics.line_commands.name]
+    readable = [record for record in read_to_end(settings, published, over_unreadable=True) if not record.unreadable]
+    assert [record.topic for record in readable] == published
 
 
 def test_who_is_no_member_of_the_group_any_more_gives_a_takeover_up_at_once(

@@ -14,7 +14,7 @@ from kafka.errors import CorruptRecordError
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
-from support.stream import Nobody, NoStore, frame, picture, running, scores_in, settings_for, wait_until
+from support.stream import Nobody, NoStore, NotText, frame, picture, running, scores_in, settings_for, wait_until
 
 from pipeline.audit.accounting import UNKNOWN
 from pipeline.audit.take_stock import take_stock
@@ -34,13 +34,6 @@ from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings
 from workers.local.kafka_broker import KafkaBroker
-
-
-class NotText(str):
-    """A header's name that is no UTF-8, as a client in another language may send it."""
-
-    def encode(self, *_: Any) -> bytes:
-        return b"\xff\xfe"
 
 
 def settings_on(bootstrap: str, prefix: str) -> Settings:

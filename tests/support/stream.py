@@ -25,6 +25,13 @@ from workers.local.kafka_broker import KafkaBroker
 BOOT = "b1"
 
 
+class NotText(str):
+    """A header's name that is no UTF-8, as a client in another language may send it."""
+
+    def encode(self, *_: Any) -> bytes:
+        return b"\xff\xfe"
+
+
 def settings_for(kafka_bootstrap: str, prefix: str, redis_url: str = "redis://127.0.0.1:1/0", **more: Any) -> Settings:
     return Settings(
         kafka_bootstrap=kafka_bootstrap,

@@ -103,9 +103,11 @@ def find_published(settings: Settings, lines: Collection[StoredLine], partitions
         start[commands, partition] = _begin([o.commands_from for o in owing], [o.commands_from for o in newest])
     ends = dict(start)
     revisions, command_ids = set(), set()
-    for record in read_to_end(settings, [alarms, commands], start=start, partitions=sorted(partitions)):
+    topics, parts = [alarms, commands], sorted(partitions)
+    for record in read_to_end(settings, topics, start=start, partitions=parts, over_unreadable=True):
         ends[record.topic, record.partition] = record.offset + 1
-        # A record that can't be read is not ours, so it is none of those looked for.
+        # A record that can't be read is not ours, so it is none of those looked for. One of ours that a broker's disk
+        # has damaged is sent again, by the id it had.
         with suppress(ContractError):
             if record.topic == alarms:
                 alarm = Alarm.from_json(record.value)
