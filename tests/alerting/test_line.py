@@ -415,6 +415,23 @@ def test_a_topic_made_anew_does_not_blind_the_line() -> None:
     assert line.state.applied.scores == 2
 
 
+def test_a_topic_made_anew_together_with_the_cameras_boots_does_not_blind_the_line() -> None:
+    """As after a power cut: nothing that the line knows of a camera tells that its frames are news."""
+    line, at_ms = Line(), to_ms(NOON)
+    line.see(score(0, Verdict.OK, boot="before"), offset=1_000_000, written_ms=at_ms)
+    for sequence in range(3):
+        line.see(score(sequence, boot="after"), offset=sequence, written_ms=at_ms + 1)
+    assert line.actions == [Action.HOLD]
+    for sequence in range(3):  # and each of them once
+        assert line.see(score(sequence, boot="after"), offset=sequence, written_ms=at_ms + 1) == ((), Skip.REPLAYED)
+
+
+def test_a_state_that_knows_no_time_of_its_scores_takes_none_for_news() -> None:
+    line = Line()
+    line.state = line.state.model_copy(update={"applied": Applied(scores=1_000)})
+    assert line.see(score(0), offset=0, written_ms=11) == ((), Skip.REPLAYED)
+
+
 def test_operations_made_anew_do_not_deafen_the_line() -> None:
     line = Line().burst()
     at_ms = to_ms(NOON)

@@ -45,35 +45,40 @@ def step(
     """
     if isinstance(event, Operation):
         return _operate(state, event, offset, written_ms, now)
-    return _judge(state, event, offset, policy, now)
+    return _judge(state, event, offset, written_ms, policy, now)
+
+
+def _is_news(offset: int, written_ms: int, until: int, until_ms: int | None) -> bool:
+    """Later than all that were applied, although its offset is not: the topic was made anew, or has lost its end."""
+    return offset > until or (until_ms is not None and written_ms > until_ms)
 
 
 def _operate(state: LineState, operation: Operation, offset: int, written_ms: int, now: datetime) -> Stepped:
     until_ms = state.applied.operations_ms
-    # Later than all that were applied, although its offset is not: the topic was made anew, or has lost its end.
-    is_news = offset > state.applied.operations or (until_ms is not None and written_ms > until_ms)
-    if not is_news:
+    if not _is_news(offset, written_ms, state.applied.operations, until_ms):
         return Stepped(state, skipped=Skip.REPLAYED)
     if operation.asked_at > now + CLOCKS_MAY_DIFFER:
         # Of a clock that is ahead: it would never grow old, and mean what came after it. So Kafka's time is taken.
         written_at = from_ms(written_ms) + CLOCKS_MAY_DIFFER
         operation = operation.model_copy(update={"asked_at": min(operation.asked_at, written_at)})
     after, events = carry_out(state, operation, now)
-    until_ms = written_ms if until_ms is None else max(until_ms, written_ms)
-    return Stepped(_applied(after, operations=offset, operations_ms=until_ms), events)
+    return Stepped(_applied(after, operations=offset, operations_ms=_latest(until_ms, written_ms)), events)
 
 
-def _judge(state: LineState, score: Score, offset: int, policy: LinePolicy, now: datetime) -> Stepped:
+def _judge(state: LineState, score: Score, offset: int, written_ms: int, policy: LinePolicy, now: datetime) -> Stepped:
     camera = state.cameras.get(score.camera_id, Camera(captured_at=score.captured_at))
     counted_to = camera.counted_to(score.boot_id)
-    if counted_to is None and offset <= state.applied.scores:
+    until_ms = state.applied.scores_ms
+    is_news = _is_news(offset, written_ms, state.applied.scores, until_ms)
+    applied = {"scores": offset, "scores_ms": _latest(until_ms, written_ms)}
+    if counted_to is None and not is_news:
         return Stepped(state, skipped=Skip.REPLAYED)
     if counted_to is not None and score.sequence <= counted_to:
-        if offset <= state.applied.scores:
+        if not is_news:
             return Stepped(state, skipped=Skip.REPLAYED)
-        return Stepped(_applied(state, scores=offset), skipped=Skip.DUPLICATE)
+        return Stepped(_applied(state, **applied), skipped=Skip.DUPLICATE)
     if not state.has_room_for(score.camera_id, min(score.scored_at, now)):
-        return Stepped(_applied(state.with_crowded_out(score.camera_id, now), scores=offset), skipped=Skip.NO_ROOM)
+        return Stepped(_applied(state.with_crowded_out(score.camera_id, now), **applied), skipped=Skip.NO_ROOM)
     # A frame that is news although its offset is not: the topic was made anew. Its offsets are the ones to go by.
     camera = camera.heard(score, triggers.late_since(camera, score, policy, now), now).model_copy(
         update={
@@ -84,7 +89,7 @@ def _judge(state: LineState, score: Score, offset: int, policy: LinePolicy, now:
     )
     camera, shadows = candidates.judge(camera, score, policy, state.epoch, now)
     camera = triggers.mark_full(camera, score, policy)
-    state = _applied(state.with_camera(score.camera_id, camera), scores=offset)
+    state = _applied(state.with_camera(score.camera_id, camera), **applied)
     events: list[Effect] = []
     trigger = triggers.trigger(state, camera, score, policy, now)
     if trigger is not None:
@@ -198,6 +203,10 @@ def _drift(state: LineState, score: Score, policy: LinePolicy, now: datetime) ->
     if entry and shift.distance < policy.drift.shift * drift.OVER:
         return register.clear(state, entry, "the scores are back where the calibration has them", now)
     return state, ()
+
+
+def _latest(until_ms: int | None, written_ms: int) -> int:
+    return written_ms if until_ms is None else max(until_ms, written_ms)
 
 
 def _applied(state: LineState, **offsets: int) -> LineState:

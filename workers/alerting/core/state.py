@@ -168,9 +168,11 @@ class Applied(_Stored):
     """The offsets that the state stands for: everything of the line up to and including them."""
 
     scores: int = -1
+    scores_ms: int | None = None
+    """The latest time that Kafka gave one of these scores. None in a state of before this was kept."""
     operations: int = -1
     operations_ms: int | None = None
-    """The latest time that Kafka gave one of these operations. None in a state of before this was kept."""
+    """As `scores_ms`."""
 
 
 class Outbox(_Stored):
