@@ -205,3 +205,15 @@ def test_a_line_without_cameras_is_not_missed(promtool: Path, rules: Path) -> No
     assert not fires(promtool, rules, "AndonLineNotWatched", {watched: "0x40", alive: "0x40"}, "5m")
     assert fires(promtool, rules, "AndonLineNotWatched", {watched: "2x40", alive: "0x40"}, "5m")
     assert not fires(promtool, rules, "AndonLineNotWatched", {watched: "2x40", alive: "1x40"}, "5m")
+
+
+def test_a_slow_line_whose_frames_come_through_is_no_outage(promtool: Path, rules: Path) -> None:
+    """Ray tells of a verdict, and of a reason, once a frame had it: to Prometheus its first number is no increase."""
+    published = f'andon_camera_published_total{{{HERE}, pod="p", camera="c"}}'
+    known = f'ray_andon_frames_scored_total{{{HERE}, pod="r", camera="c", verdict="OK"}}'
+    first = f'ray_andon_frames_scored_total{{{HERE}, pod="r", camera="c", verdict="NOT_OK"}}'
+    sent = {published: "0x20 1x60"}
+    assert fires(promtool, rules, "AndonNoFramesScored", sent | {known: "5x80"}, "6m30s")
+    assert not fires(promtool, rules, "AndonNoFramesScored", sent | {known: "_x20 1x60"}, "6m30s")
+    assert not fires(promtool, rules, "AndonNoFramesScored", sent | {known: "5x80", first: "_x20 1x60"}, "6m30s")
+    assert not fires(promtool, rules, "AndonNoFramesScored", sent | {dead("undecodable"): "_x20 1x60"}, "6m30s")
