@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from support import kube_tools
-from support.charts import Mode, Render
+from support.charts import Mode, Render, rendered
 
 from workers.camera.buffer import Buffer, WhenFull
 from workers.camera.ledger import DropReason
@@ -37,8 +37,12 @@ def promtool() -> Path:
 
 @pytest.fixture(scope="module")
 def rules(renders: dict[Mode, Render], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("rules") / "rules.yaml"
-    file.write_text(yaml.safe_dump(renders[Mode("factory", "plant")].one("PrometheusRule")["spec"]))
+    return rules_of(renders[Mode("factory", "plant")], tmp_path_factory.mktemp("rules"))
+
+
+def rules_of(render: Render, folder: Path) -> Path:
+    file = folder / "rules.yaml"
+    file.write_text(yaml.safe_dump(render.one("PrometheusRule")["spec"]))
     return file
 
 
@@ -217,3 +221,21 @@ def test_a_slow_line_whose_frames_come_through_is_no_outage(promtool: Path, rule
     assert not fires(promtool, rules, "AndonNoFramesScored", sent | {known: "_x20 1x60"}, "6m30s")
     assert not fires(promtool, rules, "AndonNoFramesScored", sent | {known: "5x80", first: "_x20 1x60"}, "6m30s")
     assert not fires(promtool, rules, "AndonNoFramesScored", sent | {dead("undecodable"): "_x20 1x60"}, "6m30s")
+
+
+def test_a_triggered_camera_without_parts_is_not_silent(promtool: Path, tmp_path: Path) -> None:
+    """Whether its line says so itself, or all lines do."""
+    one, all_ = "lines.labels-2.stop.triggered=true", "alerting.otherLines.triggered=true,lines.labels-2.stop.triggered"
+
+    def seen(camera: str, connected: int = 1) -> dict[str, str]:
+        of = f'{{{HERE}, pod="p", camera="{camera}"}}'
+        return {f"andon_camera_captured_total{of}": "9x40", f"andon_camera_source_connected{of}": f"{connected}x40"}
+
+    for more, triggered, other in [
+        (one, "labels-2-back", "press-1-top"),
+        (f"{all_}=false", "press-1-top", "labels-2-back"),
+    ]:
+        rules = rules_of(rendered(Mode("factory", "plant"), "--set", more), tmp_path)
+        assert not fires(promtool, rules, "AndonCameraSilent", seen(triggered), "8m"), more
+        assert fires(promtool, rules, "AndonCameraSilent", seen(triggered, connected=0), "8m"), more
+        assert fires(promtool, rules, "AndonCameraSilent", seen(other), "8m"), more
