@@ -6,19 +6,24 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from support.plant import Plant
 from support.stream import running, wait_until
 
 from pipeline.audit.accounting import CameraAccount
+from pipeline.events import Score
 from pipeline.groups import INSPECTION
 from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.reading import read_to_end
 from pipeline.maps import MapStore
 from pipeline.replica.inspection import Inspection
 from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.scoring import Scored, Scorer
+from workers.camera.spool.segment import Segment
+from workers.camera.spool.state import load_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -116,6 +121,8 @@ def test_a_killed_camera_worker_leaves_its_spool_to_the_next(plant: Plant) -> No
     plant.broker.pause()
     time.sleep(3)
     cameras.kill()
+    spooled = on_disk(plant.folder / "camera" / "spool")
+    assert spooled, "the cameras write to disk while the broker hangs"
     plant.broker.resume()
     config = plant.folder / "camera" / "cameras.yaml"
     successor = plant.worker("cameras-again", "camera", "run", "--config", str(config))
@@ -123,6 +130,20 @@ def test_a_killed_camera_worker_leaves_its_spool_to_the_next(plant: Plant) -> No
     accounts = plant.settled("camera", 400)
     assert all(account.balanced for account in accounts), accounts
     assert all(set(account.dropped) <= {"died"} for account in accounts), accounts
+    scores = read_to_end(plant.settings, [plant.settings.topics.scores.name])
+    assert spooled <= {Score.from_json(record.value).frame_id for record in scores}
+
+
+def on_disk(spool: Path) -> set[str]:
+    """The frame ids that a killed camera worker left there."""
+    position, _ = load_state(spool)
+    found = set()
+    for path in spool.glob("*.segment"):
+        segment = Segment.at(spool, int(path.stem))
+        for facts in segment.scan(position.offset if segment.number == position.segment else 0):
+            found.add(f"{facts.owner.camera_id}:{facts.owner.boot_id}:{facts.sequence}")
+        segment.close()
+    return found
 
 
 @contextmanager
