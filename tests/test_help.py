@@ -59,6 +59,34 @@ def test_every_option_and_argument_has_words() -> None:
     assert list(wordless(typer.main.get_command(app), "andon")) == []
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [("alarms ack", "the login name"), ("console", "ANDON_HOME/console"), ("local up", "any free one")],
+)
+def test_a_default_that_is_found_out_is_told(
+    command: str, default: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "argv", ["andon", *command.split(), "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"default: ({default})" in " ".join(capsys.readouterr().out.split())
+
+
+def test_no_words_of_an_option_are_taken_for_markup() -> None:
+    """In wide terminals `[default: …]` within a help text prints nothing."""
+
+    def in_brackets(command: Any, path: str) -> Iterator[str]:
+        for parameter in command.params:
+            if "[" in (getattr(parameter, "help", None) or "").replace("\\[", ""):
+                yield f"{path} {parameter.name}"
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from in_brackets(inner, f"{path} {name}")
+
+    assert list(in_brackets(typer.main.get_command(app), "andon")) == []
+
+
 @pytest.mark.parametrize("columns", [80, 109, 110, 120])
 def test_what_is_said_of_an_option_is_whole(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ alarms = typer.Typer(name="alarms", help="See, acknowledge, reset and shelve ala
 
 Line = Annotated[str, typer.Option("--line", help="The line whose alarms are meant.")]
 Actor = Annotated[
-    str | None, typer.Option(envvar="USER", help="Who acts. It is kept with the alarm.  [default: the login name]")
+    str | None, typer.Option(envvar="USER", help="Who acts. It is kept with the alarm.", show_default="the login name")
 ]
 Kind = Annotated[str | None, typer.Option(help="Only alarms of this kind, such as defects.")]
 Reason = Annotated[str, typer.Option(help="Why. It is kept with the alarm.")]

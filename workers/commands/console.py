@@ -18,13 +18,14 @@ Data = Annotated[
     Path | None,
     typer.Option(
         envvar="ANDON_CONSOLE_DATA",
-        help="Folder of users, the key of the sessions, feedback and new bundles.  [default: ANDON_HOME/console]",
+        help="Folder of users, the key of the sessions, feedback and new bundles.",
+        show_default="ANDON_HOME/console",
         file_okay=False,
     ),
 ]
 UsersFile = Annotated[
     Path | None,
-    typer.Option("--users", envvar="ANDON_CONSOLE_USERS", help="Users file.  [default: users.json in --data]"),
+    typer.Option("--users", envvar="ANDON_CONSOLE_USERS", help="Users file.", show_default="users.json in --data"),
 ]
 RoleOption = Annotated[str, typer.Option(help="viewer, operator or engineer.")]
 
@@ -40,7 +41,8 @@ def run(
         Path | None,
         typer.Option(
             envvar="ANDON_CONSOLE_SESSION_KEY",
-            help="File with at least 32 random bytes that sign the sessions.  [default: made in --data]",
+            help="File with at least 32 random bytes that sign the sessions.",
+            show_default="made in --data",
         ),
     ] = None,
     policies: Annotated[
@@ -50,11 +52,11 @@ def run(
     time_zone: Annotated[
         str | None,
         typer.Option(
-            envvar="ANDON_TIME_ZONE", help="That times are told in, as Europe/Rome.  [default: the machine's]"
+            envvar="ANDON_TIME_ZONE", help="That times are told in, as Europe/Rome.", show_default="the machine's"
         ),
     ] = None,
     stale_after_s: Annotated[float, typer.Option(min=1, help="A picture older than this is greyed.")] = 10,
-    feedback: Annotated[Path | None, typer.Option(help="File of the feedback.  [default: in --data]")] = None,
+    feedback: Annotated[Path | None, typer.Option(help="File of the feedback.", show_default="in --data")] = None,
     feedback_mib: Annotated[int, typer.Option(min=1, help="It grows to no more than this.")] = 4096,
     proxy_from: Annotated[
         list[str] | None,
@@ -66,7 +68,9 @@ def run(
     ] = "X-Forwarded-Role",
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="A name that browsers may reach the page by.  [default: with a loopback --host only those]"),
+        typer.Option(
+            help="A name that browsers may reach the page by.", show_default="with a loopback --host only those"
+        ),
     ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file.")] = None,

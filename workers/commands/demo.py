@@ -16,7 +16,7 @@ def demo(
     fps: Annotated[
         float | None,
         typer.Option(
-            min=0.1, help="Frames a second of each camera.  [default: what this machine can judge, at most 1.6]"
+            min=0.1, help="Frames a second of each camera.", show_default="what this machine can judge, at most 1.6"
         ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
@@ -26,7 +26,7 @@ def demo(
     home: Annotated[
         Path | None,
         typer.Option(
-            "--home", envvar="ANDON_HOME", help="Folder of all local data.  [default: .andon]", file_okay=False
+            "--home", envvar="ANDON_HOME", help="Folder of all local data.", show_default=".andon", file_okay=False
         ),
     ] = None,
 ) -> None:

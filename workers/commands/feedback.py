@@ -15,7 +15,7 @@ def export(
     out: Annotated[Path, typer.Option(help="Empty folder to write to.", file_okay=False)],
     file: Annotated[
         Path | None,
-        typer.Option("--feedback", help="The file of the page.  [default: ANDON_HOME/console/feedback.sqlite]"),
+        typer.Option("--feedback", help="The file of the page.", show_default="ANDON_HOME/console/feedback.sqlite"),
     ] = None,
 ) -> None:
     """Write the judged images in MVTec layout, a folder a recipe: train/good, test/defect, and feedback.csv.

@@ -14,9 +14,11 @@ local = typer.Typer(help="Kafka and Redis on this machine, without Docker or Jav
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", envvar="ANDON_HOME", help="Folder of all local data.  [default: .andon]", file_okay=False),
+    typer.Option(
+        "--home", envvar="ANDON_HOME", help="Folder of all local data.", show_default=".andon", file_okay=False
+    ),
 ]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Default: any free one.")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.", show_default="any free one")]
 
 _WATCH_S = 0.5
 
