@@ -106,6 +106,29 @@ def test_new_frames_queue_behind_those_of_a_former_process(tmp_path: Path, parce
     spool.close()
 
 
+def test_the_segments_of_many_former_processes_take_no_more_open_files_than_one(
+    tmp_path: Path, parcel: MakeParcel
+) -> None:
+    """A worker that was started again some thousand times while Kafka was away could not be started any more."""
+
+    def open_files() -> int:
+        opened = (os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+        return sum(path.endswith(".segment") for path in opened)
+
+    for sequence in range(20):
+        former = Spool(tmp_path, ROOMY)
+        former.append(parcel(sequence))
+        former.close()
+    spool = Spool(tmp_path, ROOMY)
+    assert open_files() == 0
+    for sequence in range(20):
+        read = spool.read()
+        assert read is not None
+        assert read[0].sequence == sequence
+        assert open_files() <= 1
+    spool.close()
+
+
 def test_a_record_torn_anywhere_costs_itself_only(tmp_path: Path, parcel: MakeParcel) -> None:
     first, second = parcel(0), parcel(1)
     first_bytes = len(encode(first)) + len(first.image)

@@ -1,11 +1,14 @@
 """Whatever Kafka does, each camera's frames arrive in order, and each one is accounted for."""
 
 import errno
+import resource
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from camera.rig import Rig, balanced
@@ -351,12 +354,8 @@ def test_a_disk_that_takes_nothing_at_the_end_costs_counted_frames_not_the_proce
 @pytest.fixture
 def deaf_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Gives back nothing that was written to it. Played, as above."""
-
-    def fail(*_: object) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
     with monkeypatch.context() as patch:
-        patch.setattr("os.pread", fail)
+        patch.setattr("os.pread", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
         yield patch
 
 
@@ -396,6 +395,33 @@ def test_frames_that_the_disk_never_gives_back_hold_up_those_behind_them_for_a_w
     rig.settle()
     assert rig.log == ids(owner, 3)
     assert rig.tally(owner) == Tally(captured=4, published=1, dropped={"unreadable": 3})
+
+
+def test_a_process_with_too_many_files_open_gives_up_no_frame(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(depot, "_DEAF_DISK_S", 0)
+    former = Rig(tmp_path)
+    capture(former, parcel, owner, 3)
+    former.end()
+    former.crash()
+    rig = Rig(tmp_path)
+    rig.connect()
+    with no_more_files():
+        rig.settle()
+        assert rig.tally(owner).spooled == 3
+    rig.settle()
+    assert rig.log == ids(owner, *range(3))
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_an_orderly_end_leaves_the_rest_in_the_spool(tmp_path: Path, parcel: MakeParcel, owner: Owner) -> None:

@@ -1,5 +1,6 @@
 """Moves frames into and out of the spool and keeps the ledger true to it. Used by the uplink's thread alone."""
 
+import errno
 import logging
 import threading
 import time
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 _SLOW_DISK_S = 10.0
 _DEAF_DISK_S = 30.0
 """A share that is mounted anew answers by then; behind what the disk never gives back, newer frames must not wait."""
+_OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE)
+"""It has too many files open, and the disk every frame."""
 
 Apart = Callable[[Callable[[], None]], Callable[[], None]]
 """Begins some work, and returns what waits for its end."""
@@ -102,7 +105,7 @@ class Depot:
             except OSError as error:
                 self._reads.tell(f"spooled frames cannot be read and wait, up to {_DEAF_DISK_S:g} s", error)
                 since_s = self._deaf_since_s = self._deaf_since_s or time.monotonic()
-                if time.monotonic() - since_s < _DEAF_DISK_S:
+                if error.errno in _OF_THE_PROCESS or time.monotonic() - since_s < _DEAF_DISK_S:
                     return None
                 self._give_up(DamagedRecordsError(self._spool.pass_over()))
                 self._deaf_since_s = None

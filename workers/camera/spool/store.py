@@ -107,6 +107,8 @@ class Spool:
             self._tidy()
             raise DamagedRecordsError(owners - segment.unread)
         self._handed_out.append(Position(segment.number, segment.read_to))
+        if not segment.unread and segment.number < self._first_own:
+            segment.close()
         return parcel, segment.number
 
     def pass_over(self) -> Counter[Owner]:
@@ -181,6 +183,7 @@ class Spool:
                 before = self.found.get(facts.owner, Found(0, -1))
                 last_sequence = max(before.last_sequence, facts.sequence)
                 self.found[facts.owner] = Found(before.frames + 1, last_sequence)
+            segment.close()  # a worker that is started again and again leaves more of them than a process may have open
             self.torn_bytes += segment.size_bytes - segment.end
             self._segments.append(segment)
 
