@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -218,6 +219,30 @@ def test_what_cannot_be_read_among_the_events_ends_no_takeover(
     published = [settings.topics.alarms.name, settings.topics.line_commands.name]
     readable = [record for record in read_to_end(settings, published, over_unreadable=True) if not record.unreadable]
     assert [record.topic for record in readable] == published
+
+
+def test_what_lies_in_another_partition_than_its_line_makes_no_second_state_of_it(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    """Under the line's key it would lie beside the true one, which compaction may then drop with its latched alarm."""
+    metrics = Metrics()
+    step = AlertingStep(settings, POLICIES, publisher, metrics)
+    (elsewhere,) = {0, 1} - {record.partition for record in batch}
+    step.assigned([(settings.topics.scores.name, elsewhere)])
+    do(step, [replace(record, partition=elsewhere) for record in batch])
+    assert read_states(settings) == {}
+    assert metrics.registry.get_sample_value("andon_alerting_skipped_total", {"reason": "misplaced"}) == len(batch)
+
+
+def test_what_lies_in_another_partition_counts_where_its_line_is_known_and_moves_it_nowhere(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    step = new_step(settings, publisher)
+    turn = step.work([replace(record, partition=1 - record.partition) for record in batch])
+    assert turn
+    assert [line.partition for line in turn.lines] == [batch[0].partition]
+    step.deliver(turn)
+    assert [command.action for command in commands(settings)] == [Action.HOLD]
 
 
 def test_who_is_no_member_of_the_group_any_more_gives_a_takeover_up_at_once(

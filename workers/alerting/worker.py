@@ -31,7 +31,7 @@ from pipeline.topics import Topic
 from pipeline.tracing import Tracer
 from workers.alerting.core import outbox, register, reports, silence, stops, weight
 from workers.alerting.core.effects import Effect, Takeover
-from workers.alerting.core.line import step
+from workers.alerting.core.line import Skip, step
 from workers.alerting.core.outbox import NOTHING, is_void, settle
 from workers.alerting.core.silence import Pulses
 from workers.alerting.core.state import FORGOTTEN_AFTER, LineState
@@ -100,6 +100,7 @@ class AlertingStep:
         self._partitions: set[int] = set()
         self._ends: dict[Place, int] = {}
         self._left_out: dict[str, tuple[str, ...]] = {}
+        self._told_misplaced: set[Place] = set()
         self._watching_since = clock()
         self._ticked_s = 0.0
 
@@ -132,6 +133,12 @@ class AlertingStep:
             event = self._read(record)
             if event is None or (event.line_id == CHECK and isinstance(event, Score)):
                 continue
+            partition = self._home_of(event.line_id)
+            if partition != record.partition:
+                self._tell_misplaced(record, event.line_id, partition)
+            if partition not in self._partitions:  # whose state we do not know: begun anew here, it would hide it
+                self._metrics.skipped(Skip.MISPLACED.value)
+                continue
             known = self._lines.get(event.line_id)
             state = known.state if known else LineState(line_id=event.line_id, epoch=1)
             at = self._clock()
@@ -144,7 +151,7 @@ class AlertingStep:
             elif isinstance(event, Score):
                 self._metrics.scored(event.verdict.value)
             if stepped.state is not state:
-                self._lines[event.line_id] = StoredLine(stepped.state, record.partition)
+                self._lines[event.line_id] = StoredLine(stepped.state, partition)
                 line = decided.setdefault(event.line_id, _Decided())
                 line.effects += stepped.effects
                 line.shadows += stepped.shadows
@@ -284,21 +291,36 @@ class AlertingStep:
 
     def _add_lines_with_a_plc(self, numbers: set[int], lines: Sequence[str]) -> None:
         """A PLC wants its heartbeat before the first frame, and to be left alone by every other worker."""
-        partitions = self._topics.line_state.partitions
         for line_id in lines:
-            partition = partition_of(line_id.encode(), partitions)
+            partition = self._home_of(line_id)
             if line_id not in self._lines and partition in numbers:
                 self._lines[line_id] = StoredLine(LineState(line_id=line_id), partition)
 
     def _add_lines_of_cameras(self, pulses: Pulses, at: datetime) -> None:
         """A camera that never had a score, as with a wrong address or recipe, is missed all the same."""
-        partitions = self._topics.line_state.partitions
         for beat in (pulse.beat for pulse in pulses.values()):
             runs = beat.end is BootEnd.RUNNING and at - beat.sent_at <= FORGOTTEN_AFTER
             if runs and beat.line_id not in self._lines:
-                partition = partition_of(beat.line_id.encode(), partitions)
+                partition = self._home_of(beat.line_id)
                 if partition in self._partitions:
                     self._lines[beat.line_id] = StoredLine(LineState(line_id=beat.line_id, epoch=1), partition)
+
+    def _home_of(self, line_id: str) -> int:
+        """The partition of this line, in every topic whose key it is."""
+        return partition_of(line_id.encode(), self._topics.line_state.partitions)
+
+    def _tell_misplaced(self, record: Incoming, line_id: str, partition: int) -> None:
+        """Once for each partition: it may be every record of a writer."""
+        place = record.topic, record.partition
+        if place not in self._told_misplaced:
+            self._told_misplaced.add(place)
+            log.error(
+                "%s is of line %s, whose records belong in partition %d. Where another worker holds it, it counts "
+                "for nothing. Who writes there has to hash keys as Kafka's Java client does (docs/subscribe.md)",
+                record.place,
+                line_id,
+                partition,
+            )
 
     def _take_over(self) -> None:
         """Stores a new epoch for every line before anything else is done for it, and publishes what the predecessor

@@ -25,6 +25,8 @@ class Skip(StrEnum):
     """The same frame was scored twice."""
     NO_ROOM = "no_room"
     """Its line has as many cameras as it may have. `silence.py` tells of it."""
+    MISPLACED = "misplaced"
+    """It lies in another partition than its line, which another worker holds."""
 
 
 @dataclass(frozen=True)
