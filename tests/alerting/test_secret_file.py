@@ -6,13 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from alerting.plc_peers import LINE
+from alerting.plc_peers import LINE, wait_for
 
+from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators import mqtt
 from workers.alerting.actuators.base import ActuatorError
 from workers.alerting.actuators.config import MqttConfig, WebhookConfig
 from workers.alerting.actuators.open import open_actuator
 from workers.alerting.actuators.secret_file import SecretFile
+from workers.alerting.core.reports import Link, Report
+from workers.alerting.core.state import LineState
+from workers.alerting.plcs.plant import Plant
+from workers.alerting.policy import Policies
 from workers.local.ports import free_ports
 from workers.plc.ladder import Ladder
 from workers.plc.message_sides import WebhookGateway
@@ -48,6 +53,32 @@ def test_a_webhook_signs_with_the_changed_secret(tmp_path: Path) -> None:
         file.write_text("new")
         assert actuator.read().stop is False
     finally:
+        gateway.stop()
+
+
+def test_a_line_whose_secret_is_not_there_yet_is_a_fault_of_its_plc_alone(tmp_path: Path) -> None:
+    """The worker ended, and so did each successor: no line of the plant was watched."""
+    file, (port,) = tmp_path / "secret", free_ports(1)
+    actuator = {"type": "webhook", "url": f"http://127.0.0.1:{port}/{LINE}", "secret_file": file, "cycle_s": 0.1}
+    line = {"actuator": actuator, "on_loss": "hold-on-loss"}
+    policies = Policies.model_validate({"defaults": {"k": 1, "n": 1, "action": "HOLD"}, "lines": {LINE: line}})
+    lease, told = Lease(60), list[Report]()
+    lease.renew(boot_time_s())
+    gateway, plant = WebhookGateway({LINE: Ladder(LINE)}, "127.0.0.1", port, b"new"), Plant(policies, lease)
+
+    def heard(up: bool) -> bool:
+        told.extend(plant.reports([LINE]))
+        return bool(told) and isinstance(told[-1], Link) and told[-1].up is up
+
+    try:
+        plant.hold_only([LINE])
+        plant.order(LineState(line_id=LINE, epoch=1))
+        wait_for(lambda: heard(False), "the alarm")
+        assert str(file) in told[-1].detail
+        file.write_text("new")
+        wait_for(lambda: heard(True), "its end")
+    finally:
+        plant.close()
         gateway.stop()
 
 

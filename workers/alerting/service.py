@@ -43,7 +43,7 @@ def run(
     metrics_port: int | None = None,
 ) -> None:
     """Returns after `stop`. publisher: one of the caller's; it is closed. Raises TopicError, KafkaUnavailableError,
-    StateError, PublishError, ActuatorSetupError."""
+    StateError, PublishError."""
     publisher = publisher or Publisher(settings, groups.ALERTING, delivery_timeout_s=DELIVERY_TIMEOUT_S)
     with ExitStack() as ends:
         ends.callback(publisher.close)

@@ -3,19 +3,15 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from pipeline.errors import AndonError
 from pipeline.events import now
 from pipeline.extras import install
-from workers.alerting.actuators.base import Actuator
+from workers.alerting.actuators.base import Actuator, ActuatorError, GivesWay, Guard, Image, ReadBack, never
 from workers.alerting.actuators.config import ActuatorConfig, ModbusConfig, MqttConfig, OpcUaConfig, WebhookConfig
 
 
-class ActuatorSetupError(AndonError):
-    """An actuator that can't even be set up. The message names the line and what to install or mend."""
-
-
 def open_actuator(line_id: str, config: ActuatorConfig, clock: Callable[[], datetime] = now) -> Actuator:
-    """Connects to nothing yet. `clock`: what time it is at the plant. Raises ActuatorSetupError."""
+    """Connects to nothing yet. `clock`: what time it is at the plant. Raises ActuatorError where it can't even be set
+    up, which says what to install or mend."""
     try:
         match config:
             case ModbusConfig():
@@ -35,8 +31,32 @@ def open_actuator(line_id: str, config: ActuatorConfig, clock: Callable[[], date
 
                 return WebhookActuator(line_id, config, clock)
     except ImportError as error:
-        raise ActuatorSetupError(
-            f"line {line_id}: the actuator {config.type!r} needs the package {error.name!r}; {install('plc')}"
-        ) from error
+        raise ActuatorError(f"{config.type!r} needs the package {error.name!r}; {install('plc')}") from error
     except OSError as error:
-        raise ActuatorSetupError(f"line {line_id}: {error}") from error
+        raise ActuatorError(str(error)) from error
+
+
+class OpenedWhenUsed:
+    """Set up by the first exchange, and by each that follows while it can't be: a secret that one line lacks is a fault
+    of its PLC, and must not end the worker that watches all the others."""
+
+    def __init__(self, address: str, open_: Callable[[], Actuator]) -> None:
+        self.address = address
+        self._open = open_
+        self._opened: Actuator | None = None
+
+    def read(self, gives_way: GivesWay = never) -> ReadBack:
+        return self._actuator.read(gives_way)
+
+    def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
+        return self._actuator.exchange(image, guard, gives_way)
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _actuator(self) -> Actuator:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened

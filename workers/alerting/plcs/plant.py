@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 from pipeline.events import Action, now
 from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import Actuator
 from workers.alerting.actuators.config import ActuatorConfig
-from workers.alerting.actuators.open import open_actuator
+from workers.alerting.actuators.open import OpenedWhenUsed, open_actuator
 from workers.alerting.core.reports import Report
 from workers.alerting.core.state import LineState
 from workers.alerting.plcs.drive import Order
@@ -49,7 +50,7 @@ class Plant:
         return [line_id for line_id, policy in self._policies.lines.items() if policy.actuator]
 
     def hold_only(self, lines: Collection[str]) -> None:
-        """Lets go of every other line. Raises ActuatorSetupError for a new one that can't be set up."""
+        """Lets go of every other line."""
         leaving = [self._drivers.pop(line_id) for line_id in self._drivers.keys() - set(lines)]
         for driver in leaving:
             driver.end()
@@ -62,7 +63,7 @@ class Plant:
             if config is not None and line_id not in self._drivers:
                 self._drivers[line_id] = Driver(
                     line_id,
-                    self._open(line_id, config, self._clock),
+                    OpenedWhenUsed(config.address, partial(self._open, line_id, config, self._clock)),
                     self._lease,
                     self._reports.put,
                     cycle_s=config.cycle_s,
