@@ -46,7 +46,7 @@ def take_stock(
         (topics.scores, ledger.add_score),
         (topics.frames_dead, ledger.add_dead),
     ):
-        for record in read_to_end(settings, [topic.name], start=starts, over_unreadable=True):
+        for record in read_to_end(settings, [topic.name], start=starts):
             add(record)
             on_record()
     return ledger.accounts(_of(topics.frames.name, committed))

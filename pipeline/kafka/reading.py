@@ -14,6 +14,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from pipeline.events import ContractError, Frame, KafkaPosition, to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
 from pipeline.kafka.mends import bounds
+from pipeline.kafka.mends.anew import Anew
 from pipeline.kafka.mends.metadata import ask_for_partitions
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
@@ -37,6 +38,8 @@ _AWAY_AFTER_S = 8.0
 """Longer than a broker that is restarted needs to be followed by another."""
 _ASK_AGAIN_S = 3.0
 """That a topic is missing is believed after so long: the answer may be to a refresh that was asked for others."""
+_METADATA_AGE_MS = 10_000
+"""Who follows hears after so long of partitions that were added, and of a topic that was made anew."""
 
 
 def read_to_end(
@@ -45,49 +48,65 @@ def read_to_end(
     *,
     start: Mapping[Place, int] | None = None,
     partitions: Sequence[int] | None = None,
-    over_unreadable: bool = False,
+    over_unreadable: bool = True,
     timeout_s: float = 30,
 ) -> Iterator[Incoming]:
-    """Yields every record up to the end that each partition has now, partition by partition in order.
+    """Yields every record up to the end that each partition has now, partition by partition in order. What can't be
+    read is yielded too, as `unreadable`.
 
     start: offsets to begin at; the beginning where none is given, or where the end lies before it: such a topic was
     made anew, or lost its end. partitions: only these; all by default.
-    over_unreadable: yields what can't be read as `unreadable`; only for those to whom a gap is no danger.
+    over_unreadable: False for those to whom a gap is a danger: they are told of it, and read no further.
     Raises KafkaUnavailableError when nothing comes for `timeout_s` although more is there, or for what can't be read.
     """
     with _Reader(settings) as consumer:
-        if over_unreadable:
-            step_over_unreadable(consumer)
         places = _places(consumer, settings, topics, partitions)
         ends = bounds.ends(consumer, places, int(timeout_s * 1000))
         begins = bounds.begins(consumer, places, int(timeout_s * 1000))
-        left = {}
         for at in places:
             begin = max(begins[at], (start or {}).get((at.topic, at.partition), 0))
-            begin = begin if begin <= ends[at] else begins[at]
-            if begin < ends[at]:
-                left[at] = begin
-        consumer.assign(list(left))
-        for at, begin in left.items():
-            consumer.seek(at, begin)
-        heard = time.monotonic()
-        while left:
-            polled = _unless_away(partial(consumer.poll, timeout_ms=500)) or {}
-            if polled:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > timeout_s:
-                raise KafkaUnavailableError(
-                    f"nothing came from {settings.kafka_bootstrap} for {timeout_s:g} s although there is more to read"
-                ) from KafkaTimeoutError()
-            for at, records in polled.items():
-                for record in records:
-                    if at in left and record.offset < ends[at]:
-                        yield incoming(record)
-            for at in list(left):
-                # By position, not by the last record: compaction and aborted writes leave holes at the end.
-                if (_unless_away(partial(consumer.position, at, timeout_ms=5_000)) or 0) >= ends[at]:
-                    del left[at]
-                    consumer.pause(at)
+            begins[at] = begin if begin <= ends[at] else begins[at]
+        for record in _between(consumer, settings, begins, ends, timeout_s):
+            if record.unreadable and not over_unreadable:
+                raise KafkaUnavailableError(f"{record.place} can't be read: {record.unreadable}")
+            yield record
+
+
+def _between(
+    consumer: KafkaConsumer,
+    settings: Settings,
+    begins: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+    timeout_s: float,
+) -> Generator[Incoming, None, None]:
+    """From each begin to just before each end."""
+    left = [at for at in begins if begins[at] < ends[at]]
+    consumer.assign(left)
+    for at in left:
+        consumer.resume(at)
+        consumer.seek(at, begins[at])
+    heard = time.monotonic()
+    while left:
+        polled = _unless_away(partial(consumer.poll, timeout_ms=500)) or {}
+        if polled:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > timeout_s:
+            raise KafkaUnavailableError(
+                f"nothing came from {settings.kafka_bootstrap} for {timeout_s:g} s although there is more to read"
+            ) from KafkaTimeoutError()
+        for at, records in polled.items():
+            for record in records:
+                if at in left and record.offset < ends[at]:
+                    yield incoming(record)
+        for at in list(left):
+            if (_unless_away(partial(_read_to, consumer, at)) or 0) >= ends[at]:
+                left.remove(at)
+                consumer.pause(at)
+
+
+def _read_to(consumer: KafkaConsumer, at: TopicPartition) -> int:
+    """By position, not by the last record: compaction and aborted writes leave holes at the end. Raises KafkaError."""
+    return consumer.position(at, timeout_ms=5_000) or 0
 
 
 def begins_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, int]:
@@ -166,13 +185,7 @@ def _read_at(
     end = bounds.ends(consumer, [at], int(timeout_s * 1000))[at]
     if not begin <= offset < end:
         return None
-    consumer.assign([at])
-    consumer.seek(at, offset)
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        for record in consumer.poll(timeout_ms=500, max_records=1).get(at, []):
-            return incoming(record) if record.offset == offset else None
-    raise KafkaUnavailableError(f"{settings.kafka_bootstrap} did not give the record at {topic}[{partition}]@{offset}")
+    return next(_between(consumer, settings, {at: offset}, {at: offset + 1}, timeout_s), None)
 
 
 def follow(
@@ -186,7 +199,8 @@ def follow(
     reached: Callable[[], None] = lambda: None,
     away: Callable[[str | None], None] = lambda why: None,
 ) -> Iterator[Incoming]:
-    """Yields what comes until `stop` is set; from now on unless `from_beginning`. Outlasts a broker that is away.
+    """Yields what comes until `stop` is set; from now on unless `from_beginning`. Outlasts a broker that is away, and
+    a topic that is made anew or gets more partitions. What can't be read is yielded too, as `unreadable`.
 
     start: offsets to begin at instead, for the partitions that it names. reached: called once, when all before `ends`
     was yielded. away: called with why when the broker has not answered for a while, and with None when it does again.
@@ -194,19 +208,25 @@ def follow(
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
         consumer.assign(places)
+        anew = Anew(consumer)
+        anew.begin()
         (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*places)
         for at in places:
             if start and (at.topic, at.partition) in start:
                 consumer.seek(at, start[at.topic, at.partition])
-        left = [at for at in places if (at.topic, at.partition) in (ends or {})]
+        left = None if ends is None else [at for at in places if (at.topic, at.partition) in ends]
         answered_s, told = time.monotonic(), False
         while not stop.is_set():
+            if (known := _known_now(consumer, places)) != places:
+                places = known
+                consumer.assign(places)  # those that were added begin at their beginning
+            made_anew = anew.begin()
             try:
-                if left and ends:
-                    # By position, not by the last record: compaction and aborted writes leave holes at the end.
-                    read_to = {at: consumer.position(at, timeout_ms=5_000) or 0 for at in left}
-                    left = [at for at in left if read_to[at] < ends[at.topic, at.partition]]
+                if ends is not None and left is not None:
+                    left = [at for at in left if at.topic not in made_anew]
+                    left = [at for at in left if _read_to(consumer, at) < ends[at.topic, at.partition]]
                     if not left:
+                        left = None
                         reached()
                 polled = consumer.poll(timeout_ms=200)
                 if not polled and time.monotonic() - answered_s < _QUIET_S:
@@ -230,6 +250,18 @@ def follow(
                     yield incoming(record)
 
 
+def _known_now(consumer: KafkaConsumer, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+    """As the newest metadata tell, which kafka-python refreshes as it polls: there is no public way to ask for no more
+    than that. A topic that they do not tell of keeps its places: it is made anew, or its broker is away."""
+    found = []
+    for topic in dict.fromkeys(at.topic for at in places):
+        told = consumer._cluster.partitions_for_topic(topic)
+        found += (
+            sorted(TopicPartition(topic, part) for part in told) if told else [at for at in places if at.topic == topic]
+        )
+    return found
+
+
 class _Reader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -241,9 +273,11 @@ class _Reader:
                 enable_auto_commit=False,
                 fetch_max_wait_ms=100,
                 max_partition_fetch_bytes=8 * 1024 * 1024,
+                metadata_max_age_ms=_METADATA_AGE_MS,
             )
         except KafkaError as error:
             raise no_answer(settings, error) from error
+        step_over_unreadable(self._consumer)
 
     def __enter__(self) -> KafkaConsumer:
         return self._consumer

@@ -1,7 +1,7 @@
 """Which boot of a camera its pulse tells of: the order in the topic decides, never a clock of the camera."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -97,12 +97,15 @@ def test_nothing_is_told_before_the_past_is_read(monkeypatch: pytest.MonkeyPatch
     topic, told, go_on = settings.topics.heartbeats.name, threading.Event(), threading.Event()
     past = [beat(AHEAD), beat(AHEAD, BootEnd.CLEAN), beat(RIGHT)]
 
-    def follow(_: object, __: object, stop: threading.Event, **___: object) -> Iterator[Incoming]:
+    def follow(
+        _: object, __: object, stop: threading.Event, *, reached: Callable[[], None], **___: object
+    ) -> Iterator[Incoming]:
         for offset, each in enumerate(past):
             if offset == 2:
                 told.set()
                 go_on.wait(10)
             yield Incoming(topic, 0, offset, 0, b"k", each.to_json())
+        reached()
         stop.wait(10)
 
     monkeypatch.setattr(pulses, "ends_of", lambda *_: {(topic, 0): len(past)})

@@ -1,18 +1,23 @@
-"""Topics are read to their end also while brokers are restarted one after the other."""
+"""Topics are read to their end also while brokers are restarted one after the other, and followed whatever becomes of
+them."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
 from kafka.errors import KafkaConnectionError
-from support.stream import settings_for
+from support.stream import make_anew, send_unreadable, settings_for
 
 from pipeline.kafka import reading
-from pipeline.kafka.admin import ensure_topics
+from pipeline.kafka.admin import Admin, ensure_topics
+from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher
-from pipeline.kafka.records import Outgoing
+from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.settings import Settings
 
 pytestmark = pytest.mark.services
 
@@ -42,3 +47,64 @@ def test_a_broker_that_hangs_up_ends_no_reading(
     owner, name = (reading, "ask_for_partitions") if call == "metadata" else (KafkaConsumer, call)
     monkeypatch.setattr(owner, name, hanging_up_once(getattr(owner, name)))
     assert [record.offset for record in reading.read_to_end(settings, [topic.name])] == list(range(5))
+
+
+@pytest.fixture
+def settings(kafka_bootstrap: str, unique: str) -> Settings:
+    settings = settings_for(kafka_bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, [settings.topics.frames])
+    return settings
+
+
+def send(settings: Settings, *values: bytes, keys: int = 1) -> None:
+    with closing(Publisher(settings, "test")) as publisher:
+        topic = settings.topics.frames.name
+        publisher.publish(Outgoing(topic, b"%d" % key, value) for value in values for key in range(keys))
+
+
+def following(settings: Settings) -> Iterator[Incoming]:
+    """Ends by itself, with less than was waited for, where nothing comes."""
+    stop = threading.Event()
+    threading.Timer(40, stop.set).start()
+    return reading.follow(settings, [settings.topics.frames.name], stop, from_beginning=True)
+
+
+def test_what_cannot_be_read_is_told_and_passed(settings: Settings) -> None:
+    """One such record kept a page for ever at what it had read before, and alerting at heartbeats of long ago."""
+    send(settings, b"before")
+    send_unreadable(settings, settings.topics.frames.name)
+    send(settings, b"after")
+    for found in (following(settings), reading.read_to_end(settings, [settings.topics.frames.name])):
+        before, odd, after = islice(found, 3)
+        assert (before.value, odd.value, after.value) == (b"before", None, b"after")
+        assert "UnicodeDecodeError" in (odd.unreadable or "")
+
+
+def test_who_may_not_pass_it_is_told_where_it_lies(settings: Settings) -> None:
+    send(settings, b"before")
+    send_unreadable(settings, settings.topics.frames.name)
+    found = reading.read_to_end(settings, [settings.topics.frames.name], over_unreadable=False)
+    assert next(found).value == b"before"
+    with pytest.raises(KafkaUnavailableError, match=r"frames\[0\]@1 can't be read: .*UnicodeDecodeError") as told:
+        next(found)
+    assert not told.value.may_pass
+
+
+def test_partitions_that_are_added_are_followed(settings: Settings) -> None:
+    send(settings, b"before")
+    found = following(settings)
+    assert next(found).partition == 0
+    with Admin(settings) as admin:
+        admin.create_partitions({settings.topics.frames.name: 2})
+    send(settings, b"after", keys=20)
+    assert {record.partition for record in islice(found, 20)} == {0, 1}
+
+
+def test_a_topic_that_is_made_anew_is_followed_from_its_beginning(settings: Settings) -> None:
+    send(settings, *[b"old"] * 3)
+    found = following(settings)
+    assert [record.value for record in islice(found, 3)] == [b"old"] * 3
+    make_anew(settings, settings.topics.frames)
+    new = [b"%d" % number for number in range(5)]
+    send(settings, *new)
+    assert [record.value for record in islice(found, 5)] == new

@@ -96,4 +96,4 @@ def test_a_batch_beyond_the_bound_dies_alone_and_the_sum_holds(
     assert all(account.balanced and not account.in_flight for account in accounts)
     assert sum(account.captured for account in accounts) == 3
     with pytest.raises(KafkaUnavailableError, match=r"more than \d+ bytes once decompressed"):
-        list(read_to_end(settings, [frames]))  # who may not step over anything is told
+        list(read_to_end(settings, [frames], over_unreadable=False))  # who may not step over anything is told

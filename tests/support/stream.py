@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.events import Frame, Score, now
 from pipeline.kafka.admin import MissingTopicsError, check_topics, delete_topics, ensure_topics
 from pipeline.kafka.consumer import Backpressure, ConsumerLoop, ConsumerOptions, Step
+from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.maps import MapEntry
@@ -79,6 +80,19 @@ def incoming(facts: Frame, value: bytes | None, offset: int = 0, **changes: Any)
     arrived_ms = int(facts.captured_at.timestamp() * 1000) + 20
     fields = {"key": facts.camera_id.encode(), "value": value, "headers": tuple(facts.to_headers())}
     return Incoming("frames", 0, offset, arrived_ms, **(fields | changes))
+
+
+class NotText(str):
+    """A header's name that is no UTF-8, as a client in another language may send it."""
+
+    def encode(self, *_: Any) -> bytes:
+        return b"\xff\xfe"
+
+
+def send_unreadable(settings: Settings, topic: str) -> None:
+    """A record that kafka-python can't make out."""
+    with closing(Publisher(settings, "odd")) as publisher:
+        publisher.publish([Outgoing(topic, b"k", b"x", ((NotText("x"), b"1"),))])
 
 
 def scores_in(settings: Settings) -> list[Score]:

@@ -32,8 +32,6 @@ class PulseReader:
         self._clock = clock
         self._newest: dict[str, Pulse] = {}
         self._places: dict[Place, int] = {}
-        self._ends: dict[Place, int] | None = None
-        """Where the topic ended when reading began."""
         self._caught_up = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulses", daemon=True)
@@ -57,10 +55,15 @@ class PulseReader:
         while not self._stop.is_set():
             try:
                 topics = [self._settings.topics.heartbeats.name]
-                if self._ends is None:
-                    self._ends = ends_of(self._settings, topics)
-                    self._look_whether_caught_up()
-                for record in follow(self._settings, topics, self._stop, from_beginning=True, start=self._places):
+                for record in follow(
+                    self._settings,
+                    topics,
+                    self._stop,
+                    from_beginning=True,
+                    start=self._places,
+                    ends=ends_of(self._settings, topics),
+                    reached=self._caught_up.set,
+                ):
                     self._take(record)
             except Exception as error:
                 # Whatever it was, a reader in the background must not end for good.
@@ -78,9 +81,3 @@ class PulseReader:
                 del self._newest[min(self._newest, key=lambda name: self._newest[name].beat.sent_at)]
             self._newest[beat.camera_id] = hear(self._newest.get(beat.camera_id), beat, self._clock())
         self._places[record.topic, record.partition] = record.offset + 1
-        if not self._caught_up.is_set():
-            self._look_whether_caught_up()
-
-    def _look_whether_caught_up(self) -> None:
-        if all(self._places.get(at, 0) >= end for at, end in (self._ends or {}).items()):
-            self._caught_up.set()

@@ -33,7 +33,8 @@ def read_states(
     """
     wanted = None if partitions is None else sorted(partitions)
     latest: dict[bytes | None, Incoming] = {}
-    for record in read_to_end(settings, [settings.topics.line_state.name], partitions=wanted, timeout_s=timeout_s):
+    topic = settings.topics.line_state.name
+    for record in read_to_end(settings, [topic], partitions=wanted, over_unreadable=False, timeout_s=timeout_s):
         if record.key not in latest or epoch_of(record) >= epoch_of(latest[record.key]):
             latest[record.key] = record
     states = [

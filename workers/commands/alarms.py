@@ -46,7 +46,7 @@ def tail(
         try:
             alarm = Alarm.from_json(record.value)
         except ContractError as error:
-            typer.echo(f"{record.place}: {error}", err=True)
+            typer.echo(f"{record.place}: {record.unreadable or error}", err=True)
             continue
         if line not in (None, alarm.line_id):
             continue

@@ -43,7 +43,7 @@ def subscribe(
     topic = getattr(settings.topics, stream.value.replace("-", "_")).name
     try:
         for record in follow(settings, [topic], stop, from_beginning=from_beginning, away=tell_away):
-            event = read_event(stream.value, record.value)
+            event = record.unreadable or read_event(stream.value, record.value)
             if isinstance(event, str):
                 typer.echo(f"{record.place}: {event}", err=True)
             elif line in (None, event.line_id):

@@ -20,8 +20,10 @@ class Anew:
         self._consumer = consumer
         self._ids: dict[str, UUID] = {}
 
-    def begin(self) -> None:
-        """Between two batches: whatever goes back to the place of an older record comes before it."""
+    def begin(self) -> set[str]:
+        """Between two batches: whatever goes back to the place of an older record comes before it. Returns those that
+        were made anew since it was last called."""
+        begun = set()
         places = self._consumer.assignment()
         for topic in {at.topic for at in places}:
             found = self._consumer._cluster.topic_id(topic)  # there is no public way to ask
@@ -29,5 +31,7 @@ class Anew:
                 continue  # deleted, and not there again; or a broker that knows no ids
             if self._ids.setdefault(topic, found) != found:
                 self._ids[topic] = found
+                begun.add(topic)
                 log.warning("topic %r was deleted and made anew; it is read from its beginning", topic)
                 self._consumer.seek_to_beginning(*(at for at in places if at.topic == topic))
+        return begun

@@ -19,7 +19,8 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineStat
     Raises KafkaUnavailableError, StateError, PublishError.
     """
     topic = settings.topics.line_state.name
-    records = [record for record in read_to_end(settings, [topic]) if record.key == line_id.encode() and record.value]
+    stored = read_to_end(settings, [topic], over_unreadable=False)
+    records = [record for record in stored if record.key == line_id.encode() and record.value]
     fault: StateError | None = None
     for record in sorted(records, key=lambda record: (epoch_of(record), record.offset), reverse=True):
         try:
