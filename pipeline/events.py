@@ -196,7 +196,7 @@ class DeadReason(StrEnum):
     DUPLICATE_SEQUENCE = "duplicate_sequence"
     """A frame id that an earlier, different frame already used."""
     SCORING_FAILED = "scoring_failed"
-    """The model raised. The frame may be all right."""
+    """The model raised, or what looks at the picture before it did. The frame may be all right."""
     UNREADABLE = "unreadable"
     """The record itself can't be read: a codec, a header's name, damage on disk. Its place is all that is known."""
 

@@ -266,13 +266,17 @@ def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:
         detail = f"camera {frame.camera_id!r} may not ask for recipe {frame.recipe!r}; recipes here: {known}"
         return Dead(record, DeadReason.UNKNOWN_CAMERA, detail)
     info = recipe.detector.info
+    value = record.value or b""
     try:
-        value = record.value or b""
         pixels = decode(value, info.input.mode)
+        doubts = doubts_of_facts(frame, record.timestamp_ms, recipe.recipe.timing) + doubts_of_picture(pixels, info)
+        stored, digest, picture = stored_mode(value), digest_of(value), thumbnail(pixels)
     except FrameError as error:
         return Dead(record, error.reason, str(error))
-    doubts = doubts_of_facts(frame, record.timestamp_ms, recipe.recipe.timing) + doubts_of_picture(pixels, info)
-    stored, digest, picture = stored_mode(value), digest_of(value), thumbnail(pixels)
+    except Exception as error:
+        # Raised here, it would end each replica that meets the frame. Ours as likely as the frame's, so it is no
+        # UNDECODABLE: too many of these end a replica before it has buried all.
+        return Dead(record, DeadReason.SCORING_FAILED, f"{type(error).__name__}: {error}")
     decode_ms = (time.perf_counter() - begun) * 1000
     return _Opened(record, frame, recipe, pixels, stored, digest, picture, tuple(doubts), decode_ms)
 

@@ -1,6 +1,7 @@
 """The pure step: every record comes out exactly once, as a score or as a dead letter."""
 
 import io
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from pipeline.detectors.registry import load_detector
 from pipeline.events import DeadReason, Doubt, Verdict, now
 from pipeline.frames import decode
 from pipeline.kafka.records import Incoming
+from pipeline.maps import thumbnail
 from pipeline.replica.inspection import DeadShare, TooManyDeadError
 from pipeline.replica.known_good import ModelFailedError
 from pipeline.replica.recipes import Catalog, LoadedRecipe, Recipe, load_catalog
@@ -73,6 +75,25 @@ def test_a_bad_record_dies_alone(record: Incoming, reason: DeadReason, scorer: S
     scored = scorer.score([record, good], catalog)
     assert [d.reason for d in scored.dead] == [reason]
     assert scored.dead[0].detail
+    assert [s.sequence for s in scored.scores] == [1]
+
+
+def test_what_raises_at_one_picture_ends_no_replica(
+    scorer: Scorer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each replica that met it ended, and with it the whole partition. Faked: no picture is known that does it."""
+
+    def stumbling(pixels: NDArray[np.uint8]) -> bytes:
+        if pixels.mean() > 200:
+            raise struct.error("unpack requires a buffer of 4 bytes")
+        return thumbnail(pixels)
+
+    monkeypatch.setattr("pipeline.scoring.thumbnail", stumbling)
+    batch = [incoming(frame(0), picture(220, seed=0), 0), incoming(frame(1), picture(40, seed=1), 1)]
+    scored = scorer.score(batch, catalog)
+    assert [(d.reason, d.detail) for d in scored.dead] == [
+        (DeadReason.SCORING_FAILED, "error: unpack requires a buffer of 4 bytes")
+    ]
     assert [s.sequence for s in scored.scores] == [1]
 
 
