@@ -25,35 +25,42 @@ class TooManyDeadError(AndonError):
 class DeadShare:
     """Watches the share of frames that die of a reason that a bad deployment would cause."""
 
-    OURS = frozenset({DeadReason.SCORING_FAILED, DeadReason.UNKNOWN_CAMERA})
-
     def __init__(self, limit: float = 0.5, window: int = 200, at_first: int = 16) -> None:
-        """at_first: so many end a process that has scored nothing yet. About a batch, since whoever starts it again
-        buries fewer than that; not one, or a single bad frame would end every process that meets it."""
+        """at_first: so many are enough while nothing was scored yet. About a batch, since whoever starts the process
+        again buries fewer than that; not one, or a single bad frame would end every process that meets it."""
         self._limit = limit
         self._at_first = at_first
-        self._recent: deque[bool] = deque(maxlen=window)
-        self._has_scored = False
+        self._failed: deque[bool] = deque(maxlen=window)
+        """Of frames that a model was asked about. A camera without a recipe is none of them: with half of the stream
+        it would take all others along, each time that it has filled the window."""
+        self._unlived: int | None = 0
+        """Deaths before the first score, of an unknown camera, too; None after it."""
         self._last: Dead | None = None
 
     def add(self, scored: Scored) -> None:
-        """Raises TooManyDeadError once the window is full and more than the limit of it died, or when the first frames
-        of this process did. What was added last is not to be delivered then."""
-        self._has_scored |= bool(scored.scores)
-        self._recent.extend(False for _ in scored.scores)
-        for dead in scored.dead:
-            is_ours = dead.reason in self.OURS
-            self._recent.append(is_ours)
-            self._last = dead if is_ours else self._last
-        died, full = sum(self._recent), len(self._recent) == self._recent.maxlen
-        too_many = full and died > self._limit * len(self._recent)
-        none_lived = not self._has_scored and died >= self._at_first
-        if self._last and (too_many or none_lived):
-            raise TooManyDeadError(
-                f"{died} of the last {len(self._recent)} frames can't be scored; the last one: {self._last.reason}: "
-                f"{self._last.detail}. Those of this batch stay in Kafka, those before it are dead letters; mend the "
-                "recipes or the bundle and deploy again."
-            )
+        """Raises TooManyDeadError once the window is full and more than the limit of it failed, or when the first
+        frames of all died. What was added last is not to be delivered then."""
+        unknown = [dead for dead in scored.dead if dead.reason is DeadReason.UNKNOWN_CAMERA]
+        failed = [dead for dead in scored.dead if dead.reason is DeadReason.SCORING_FAILED]
+        self._last = next(reversed(unknown + failed), self._last)
+        self._failed.extend([False] * len(scored.scores) + [True] * len(failed))
+        if scored.scores:
+            self._unlived = None
+        elif self._unlived is not None:
+            self._unlived += len(unknown) + len(failed)
+        if self._last is None:
+            return
+        if self._unlived is not None and self._unlived >= self._at_first:
+            raise _too_many(self._unlived, self._unlived, "first", self._last)
+        if len(self._failed) == self._failed.maxlen and sum(self._failed) > self._limit * len(self._failed):
+            raise _too_many(sum(self._failed), len(self._failed), "last", self._last)
+
+
+def _too_many(died: int, of: int, which: str, last: Dead) -> TooManyDeadError:
+    return TooManyDeadError(
+        f"{died} of the {which} {of} frames can't be scored; the last one: {last.reason}: {last.detail}. Those of this "
+        "batch stay in Kafka, those before it are dead letters; mend the recipes or the bundle and deploy again."
+    )
 
 
 class Observer(Protocol):
@@ -81,6 +88,7 @@ class Inspection:
         self._topics = topics
         self._observer = observer
         self._dead_share = DeadShare()
+        self._judged_by: Catalog | None = None
         self._buried: Scored | None = None
         """Whose dead letters Kafka has, while it lacks its scores. A delivery is tried again and again."""
 
@@ -88,7 +96,10 @@ class Inspection:
         """Nothing to forget: a batch holds all that its scores depend on."""
 
     def work(self, batch: Sequence[Incoming]) -> Scored:
-        scored = self._scorer.score(batch, self._catalog())
+        catalog = self._catalog()
+        if catalog != self._judged_by:  # what the former models scored says nothing for the new ones
+            self._judged_by, self._dead_share = catalog, DeadShare()
+        scored = self._scorer.score(batch, catalog)
         self._dead_share.add(scored)
         return scored
 

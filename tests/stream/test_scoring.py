@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from pipeline.events import DeadReason, Doubt, Verdict, now
 from pipeline.frames import decode
 from pipeline.kafka.records import Incoming
 from pipeline.maps import thumbnail
-from pipeline.replica.inspection import DeadShare, TooManyDeadError
+from pipeline.replica.inspection import DeadShare, Inspection, TooManyDeadError
 from pipeline.replica.known_good import ModelFailedError
 from pipeline.replica.recipes import Catalog, LoadedRecipe, Recipe, load_catalog
 from pipeline.replica.single import judge
@@ -311,13 +312,47 @@ def test_an_empty_batch_is_nothing(scorer: Scorer, catalog: Catalog) -> None:
     assert scorer.score([], catalog) == Scored()
 
 
-def test_burying_most_frames_for_a_fault_of_ours_is_refused() -> None:
+def test_burying_most_frames_for_a_fault_of_ours_is_refused(scorer: Scorer, catalog: Catalog) -> None:
     share = DeadShare(limit=0.5, window=10)
-    record = incoming(frame(0), b"")
-    share.add(Scored(dead=(Dead(record, DeadReason.UNDECODABLE, "camera's fault"),) * 50))
-    share.add(Scored(dead=(Dead(record, DeadReason.UNKNOWN_CAMERA, "no recipe"),) * 5))
-    with pytest.raises(TooManyDeadError, match="unknown_camera: no recipe"):
-        share.add(Scored(dead=(Dead(record, DeadReason.UNKNOWN_CAMERA, "no recipe"),)))
+    share.add(scorer.score([incoming(frame(i), picture(seed=i), i) for i in range(5)], catalog))
+    share.add(Scored(dead=(Dead(incoming(frame(0), b""), DeadReason.UNDECODABLE, "camera's fault"),) * 50))
+    share.add(ours(5))
+    with pytest.raises(TooManyDeadError, match=r"6 of the last 10 frames.*scoring_failed: no such layer"):
+        share.add(ours(1))
+
+
+def unknown(count: int) -> Scored:
+    return Scored(dead=(Dead(incoming(frame(0), b""), DeadReason.UNKNOWN_CAMERA, "no recipe"),) * count)
+
+
+def test_a_camera_without_a_recipe_takes_no_others_along(scorer: Scorer, catalog: Catalog) -> None:
+    """With more than half of the stream it ended every replica after 200 frames, again and again."""
+    share = DeadShare()
+    share.add(scorer.score([incoming(frame(0), picture(seed=1))], catalog))
+    for _ in range(100):
+        share.add(unknown(3))
+
+
+def test_a_process_that_knows_none_of_its_first_cameras_stops() -> None:
+    share = DeadShare()
+    share.add(unknown(10))
+    with pytest.raises(TooManyDeadError, match=r"16 of the first 16 frames.*unknown_camera: no recipe"):
+        share.add(unknown(6))
+
+
+def test_new_models_are_held_to_what_a_new_process_is(scorer: Scorer, tmp_path: Path) -> None:
+    """A hundred frames were buried where a bundle that was swapped in failed on all: its predecessor had scored."""
+    make_null_bundle(tmp_path / "well", 32, 32)
+    recipe = Recipe(bundle=str(tmp_path / "well"), cameras=("*",))
+    catalogs = [load_catalog({"null": recipe}), load_catalog({"elsewhere": recipe})]
+    inspection = Inspection(scorer, lambda: catalogs[0], *cast("list[Any]", [None] * 4))
+    batch = [incoming(frame(i), picture(seed=i), i) for i in range(16)]
+    assert len(inspection.work(batch).scores) == 16
+    catalogs[0] = load_catalog({"null": recipe}, before=catalogs[0])  # the same models: nothing begins anew
+    assert len(inspection.work([incoming(frame(0, recipe="other"), picture(), 0)] * 16).dead) == 16
+    del catalogs[0]
+    with pytest.raises(TooManyDeadError, match="16 of the first 16 frames"):
+        inspection.work(batch)
 
 
 def ours(count: int) -> Scored:
