@@ -75,6 +75,8 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"cameras.nodeSelector": {"example.com/edge": "hall 2"}}, ["edge'", "'hall 2'"]),
         ("trial", {"images.valkey.registry": "mirror"}, ["images.valkey.registry is", "mirrorvalkey/valkey:", "slash"]),
         # Rules that would never tell.
+        # Each rule would find nothing: some fire for ever then, and the others never.
+        ("plant", {"monitoring.podMonitors.enabled": False}, ["set monitoring.podMonitors.enabled to true"]),
         ("plant", {"monitoring.podMonitors.interval": "1m"}, ["interval is 1m", "set at most 30s"]),
         ("plant", {"monitoring.podMonitors.interval": "20s"}, ["cameraSilentS is 60", "set at least 80"]),
         ("plant", {"monitoring.rules.cameraSilentS": 30}, ["cameraSilentS is 30", "set at least 60"]),

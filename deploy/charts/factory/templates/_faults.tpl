@@ -342,7 +342,9 @@ console.mountBundles needs bundles.source claim or volume, and it is {{ $.Values
 {{/* Rules that would never tell: what grows within a window takes several looks to be seen. */}}
 {{- define "factory.faults.monitoring" -}}
 {{- with .Values.monitoring }}
-{{- if and .rules.enabled .podMonitors.enabled }}
+{{- if and .rules.enabled (not .podMonitors.enabled) }}
+monitoring.rules.enabled is true, and rules look for the label `factory`, which the PodMonitors of this chart alone add: set monitoring.podMonitors.enabled to true
+{{- else if .rules.enabled }}
 {{- $interval := mul (regexFind "^[0-9]+" .podMonitors.interval | atoi) (ternary 60 1 (hasSuffix "m" .podMonitors.interval)) }}
 {{- if gt $interval 30 }}
 monitoring.podMonitors.interval is {{ .podMonitors.interval }}, and rules look at two minutes: set at most 30s
