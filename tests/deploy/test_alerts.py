@@ -46,10 +46,11 @@ def rules_of(render: Render, folder: Path) -> Path:
     return file
 
 
-def fires(promtool: Path, rules: Path, alert: str, series: dict[str, str], at: str) -> bool:
-    """Whether the alert fires at that time. Series by Prometheus' notation: one value every 15 s, `_` for none."""
+def fires(promtool: Path, rules: Path, alert: str, series: dict[str, str], at: str, of: str = "") -> bool:
+    """Whether the alert fires at that time; `of`: with these labels. Series by Prometheus' notation: one value every
+    15 s, `_` for none."""
     file = rules.with_name("test.yaml")
-    question = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
+    question = f'count(ALERTS{{alertname="{alert}", alertstate="firing", {of}}})'
     case = {
         "interval": "15s",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -242,3 +243,25 @@ def test_a_triggered_camera_without_parts_is_not_silent(promtool: Path, tmp_path
         assert not fires(promtool, rules, "AndonCameraSilent", seen(triggered), "8m"), more
         assert fires(promtool, rules, "AndonCameraSilent", seen(triggered, connected=0), "8m"), more
         assert fires(promtool, rules, "AndonCameraSilent", seen(other), "8m"), more
+
+
+def alerting(*idle_s: int) -> dict[str, str]:
+    """One worker each, idle for so long."""
+    pods = {f'{{{HERE}, component="alerting", pod="{number}"}}': seconds for number, seconds in enumerate(idle_s)}
+    return {f"up{of}": "1x40" for of in pods} | {
+        f"andon_alerting_idle_seconds{of}": f"{s}x40" for of, s in pods.items()
+    }
+
+
+def test_an_alerting_worker_that_is_away_is_missed(promtool: Path, rules: Path) -> None:
+    """One is left to judge, and none to take over from it."""
+    assert fires(promtool, rules, "AndonAlertingWorkersMissing", alerting(0, 0), "8m")
+    assert not fires(promtool, rules, "AndonAlertingWorkersMissing", alerting(0, 0, 0), "8m")
+    assert not fires(promtool, rules, "AndonAlertingStands", alerting(0), "8m")
+    assert fires(promtool, rules, "AndonAlertingStands", {}, "8m")
+
+
+def test_an_alerting_worker_that_hangs_is_named(promtool: Path, rules: Path) -> None:
+    """Its lines are its own until it is ended. Of the others nothing is said: they judge."""
+    assert fires(promtool, rules, "AndonAlertingStands", alerting(0, 60, 0), "8m", of='pod="1"')
+    assert not fires(promtool, rules, "AndonAlertingStands", alerting(0, 60, 0), "8m", of='pod!="1"')
