@@ -265,3 +265,90 @@ def test_an_alerting_worker_that_hangs_is_named(promtool: Path, rules: Path) -> 
     """Its lines are its own until it is ended. Of the others nothing is said: they judge."""
     assert fires(promtool, rules, "AndonAlertingStands", alerting(0, 60, 0), "8m", of='pod="1"')
     assert not fires(promtool, rules, "AndonAlertingStands", alerting(0, 60, 0), "8m", of='pod!="1"')
+
+
+def of_replica(name: str, values: str, labels: str = "") -> dict[str, str]:
+    return {f'ray_andon_{name}{{{HERE}, pod="r"{labels}}}': values}
+
+
+def of_camera(name: str, values: str) -> dict[str, str]:
+    return {f'andon_camera_{name}{{{HERE}, pod="p", camera="c"}}': values}
+
+
+def of_page(name: str, values: str, labels: str = "") -> dict[str, str]:
+    return {f'andon_console_{name}{{{HERE}, pod="p"{labels}}}': values}
+
+
+PAGE_IS_UP = f'up{{{HERE}, component="console", pod="p"}}'
+POLICY = f"andon_alerting_policy_info{{{HERE}, pod="
+SCORED = of_replica("frames_scored_total", "0+9x40", ', camera="c", verdict="OK"')
+SEEN = of_camera("captured_total", "0+9x40") | of_camera("source_connected", "1x40")
+EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "AndonNoFramesScored": (of_camera("published_total", "0+9x40"), of_camera("published_total", "0+9x40") | SCORED),
+    "AndonBacklog": (of_replica("frames_lag", "1001x40"), of_replica("frames_lag", "1000x40")),
+    "AndonReplicaWaits": (of_replica("replica_waiting", "1x40"), of_replica("replica_waiting", "0x40")),
+    "AndonDeletedUnread": (
+        of_replica("frames_deleted_unread", "0x30 7x10"),
+        of_replica("frames_deleted_unread", "0x40"),
+    ),
+    "AndonModelsDiffer": (
+        of_replica("recipe_model", "1x60", ', recipe="r", model="a"')
+        | of_replica("recipe_model", "1x60", ', recipe="r", model="b"'),
+        of_replica("recipe_model", "1x60", ', recipe="r", model="a"')
+        | of_replica("recipe_model", "0x60", ', recipe="r", model="b"'),
+    ),
+    "AndonConfigurationRefused": (
+        of_replica("configuration_refused", "1x40"),
+        of_replica("configuration_refused", "0x40"),
+    ),
+    "AndonDeadLetters": ({dead("undecodable"): "0+9x40"}, {dead("undecodable"): "9x40"}),
+    "AndonHeartbeatStale": (of_camera("heartbeat_age_seconds", "31x40"), of_camera("heartbeat_age_seconds", "30x40")),
+    "AndonCameraWorkerAway": ({up("0"): "0x40"}, {up("0"): "1x40"}),
+    "AndonCameraWorkersMissing": ({up("0"): "1x40"}, {up(f"{number}"): "1x40" for number in range(WORKERS)}),
+    "AndonCameraSilent": (SEEN | of_camera("captured_total", "9x40"), SEEN),
+    "AndonFramesDropped": (
+        {f'andon_camera_dropped_total{{{HERE}, pod="p", camera="c", reason="spool_full"}}': "0x30 1x10"},
+        {f'andon_camera_dropped_total{{{HERE}, pod="p", camera="c", reason="spool_full"}}': "0x40"},
+    ),
+    "AndonAlertingStands": (alerting(31), alerting(0)),
+    "AndonAlertingWorkersMissing": (alerting(0), alerting(0, 0, 0)),
+    "AndonAlertingBehind": ({line("lag"): "1001x40"}, {line("lag"): "1000x40"}),
+    "AndonLineNotWatched": (
+        {line("line_watched"): "0x40", line("watched_cameras"): "1x40"},
+        {line("line_watched"): "1x40", line("watched_cameras"): "1x40"},
+    ),
+    "AndonPlcAway": (
+        {line("plc_exchange_failures_total"): "0+9x40", line("plc_exchange_seconds_count"): "9x40"},
+        {line("plc_exchange_failures_total"): "9x40", line("plc_exchange_seconds_count"): "0+9x40"},
+    ),
+    "AndonPlcCertificateEnds": (
+        {line("plc_certificate_ends_seconds"): f"{13 * 86_400}x40"},
+        {line("plc_certificate_ends_seconds"): f"{15 * 86_400}x40"},
+    ),
+    "AndonPoliciesDiffer": (
+        {f'{POLICY}"{pod}", digest="{pod}"}}': "1x60" for pod in "ab"},
+        {f'{POLICY}"{pod}", digest="a"}}': "1x60" for pod in "ab"},
+    ),
+    "AndonLateDefects": ({line("late_total"): "0x30 1x10"}, {line("late_total"): "0x40"}),
+    "AndonPageBlind": (
+        of_page("reading", "0x40") | {PAGE_IS_UP: "1x40"},
+        of_page("reading", "1x40") | {PAGE_IS_UP: "1x40"},
+    ),
+}
+"""Alert → with what it fires, and with what it stays quiet, ten minutes on."""
+
+
+def test_every_alert_has_an_example(plant: Render) -> None:
+    rendered = {rule["alert"] for group in plant.one("PrometheusRule")["spec"]["groups"] for rule in group["rules"]}
+    assert rendered == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("alert", EXAMPLES)
+def test_an_alert_fires_and_stays_quiet(alert: str, promtool: Path, rules: Path) -> None:
+    with_it, without = EXAMPLES[alert]
+    assert fires(promtool, rules, alert, with_it, "10m")
+    assert not fires(promtool, rules, alert, without, "10m")
+
+
+def test_a_page_whose_pod_is_away_is_missed(promtool: Path, rules: Path) -> None:
+    assert fires(promtool, rules, "AndonPageBlind", {}, "5m")
