@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from support import kube_tools
-from support.charts import Mode, Render, rendered
+from support.charts import CHARTS, Mode, Render, rendered
 
 from workers.camera.buffer import Buffer, WhenFull
 from workers.camera.ledger import DropReason
@@ -352,3 +352,26 @@ def test_an_alert_fires_and_stays_quiet(alert: str, promtool: Path, rules: Path)
 
 def test_a_page_whose_pod_is_away_is_missed(promtool: Path, rules: Path) -> None:
     assert fires(promtool, rules, "AndonPageBlind", {}, "5m")
+
+
+def test_what_dies_at_once_is_shown_where_the_alert_leads(promtool: Path, tmp_path: Path) -> None:
+    """Ray tells of a reason, and of a verdict, once a frame had it: the alert came, and its panel was empty."""
+    dashboard = json.loads((CHARTS / "factory" / "files" / "dashboards" / "factory.json").read_text(encoding="utf-8"))
+    file = tmp_path / "test.yaml"
+    for title, metric, label, each in [
+        ("Dead letters a minute", "ray_andon_frames_dead_total", "reason", 100),
+        ("Verdicts a second", "ray_andon_frames_scored_total", "verdict", 500 / 60),
+    ]:
+        (shown,) = (panel["targets"] for panel in dashboard["panels"] if panel["title"] == title)
+        asked = shown[0]["expr"].replace("$namespace", "plant").replace("$factory", "factory")
+        case = {
+            "interval": "15s",
+            "input_series": [{"series": f'{metric}{{{HERE}, {label}="x"}}', "values": "_x8 500x8"}],
+            "promql_expr_test": [
+                {"expr": asked, "eval_time": "2m30s", "exp_samples": [{"labels": f'{{{label}="x"}}', "value": each}]}
+            ],
+        }
+        file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
+        command = [str(promtool), "test", "rules", file.name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
