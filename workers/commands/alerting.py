@@ -44,13 +44,17 @@ def run(
 
 @alerting.command()
 def check(policies: PoliciesFile) -> None:
-    """Say what the policy file means, or what is wrong with it."""
+    """Say what the policy file means, or what is wrong with it. Connects to nothing.
+
+    What a worker would miss on this machine, such as the file of a password, is a warning.
+    """
     from contextlib import suppress
 
     from pipeline.events import now
     from pipeline.files.config import read_config
     from workers.alerting.actuators.certificates import remarks
     from workers.alerting.actuators.config import OpcUaConfig
+    from workers.alerting.actuators.open import ActuatorSetupError, open_actuator
     from workers.alerting.policy import LinePolicy, Policies
 
     found = read_config(policies, Policies)
@@ -77,6 +81,11 @@ def check(policies: PoliciesFile) -> None:
             with suppress(ImportError):  # what reads certificates comes with the protocol
                 for remark in remarks(policy.actuator, now()):
                     typer.echo(f"warning: {line_id}: {remark}", err=True)
+        if policy.actuator:
+            try:
+                open_actuator(line_id, policy.actuator).close()
+            except ActuatorSetupError as error:
+                typer.echo(f"warning: {error}. Here a worker would end with that", err=True)
 
 
 @alerting.command()

@@ -57,8 +57,6 @@ _MOST = {ua.VariantType.SByte: 0x7F, ua.VariantType.Byte: 0xFF, ua.VariantType.I
 class OpcUaActuator:
     def __init__(self, config: OpcUaConfig) -> None:
         self._config = config
-        if config.believes:
-            log.warning("%s: %s", config.url, config.believes)
         self._password = SecretFile(config.password_file) if config.password_file else None
         self._client: Client | None = None
         self._farewell: Future[None] | None = None

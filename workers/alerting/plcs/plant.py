@@ -1,5 +1,6 @@
 """All PLCs of the lines that this worker holds: one driver a line."""
 
+import logging
 import queue
 import time
 from collections.abc import Callable, Collection
@@ -17,6 +18,8 @@ from workers.alerting.core.state import LineState
 from workers.alerting.plcs.drive import Order
 from workers.alerting.plcs.driver import Driver
 from workers.alerting.policy import OnLoss, Policies
+
+log = logging.getLogger(__name__)
 
 JOIN_S = 0.5
 """For all together. One that hangs at its PLC is not waited for: it has been told to write nothing any more, and the
@@ -61,6 +64,8 @@ class Plant:
         for line_id in lines:
             config = self._policies.of(line_id).actuator
             if config is not None and line_id not in self._drivers:
+                if config.believes:
+                    log.warning("line %s: %s: %s", line_id, config.address, config.believes)
                 self._drivers[line_id] = Driver(
                     line_id,
                     OpenedWhenUsed(config.address, partial(self._open, line_id, config, self._clock)),
