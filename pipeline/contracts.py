@@ -34,9 +34,14 @@ def _header_schema() -> dict[str, Any]:
     facts = schema["properties"]
     for name, fact in facts.items():
         if fact.get("type") == "integer":
-            facts[name] = {"type": "string", "pattern": "^[0-9]+$", "title": fact["title"]}
+            told = {key: fact[key] for key in ("title", "description")}
+            facts[name] = {"type": "string", "pattern": "^[0-9]+$", **told}
     facts["schema_version"] |= {"const": str(SCHEMA_VERSION)}
-    facts["captured_at"] = {"type": "string", "pattern": "^[0-9]+$", "description": "Unix milliseconds, UTC."}
+    facts["captured_at"] = {
+        "type": "string",
+        "pattern": "^[0-9]+$",
+        "description": "When the camera had the picture: Unix ms, UTC.",
+    }
     facts["traceparent"] = {"type": "string", "maxLength": 128, "description": "W3C trace context; may be absent."}
     facts["frame_id"] = {"type": "string", "description": "camera_id:boot_id:sequence; may be absent."}
     return schema | {"required": ["schema_version", *schema["required"]]}

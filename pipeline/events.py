@@ -71,11 +71,14 @@ Moment = Annotated[
 ]
 
 
+Version = Annotated[Literal[1], Field(description="Of the contract. Fields may be added within it, never changed.")]
+
+
 class _Contract(BaseModel):
     """Readers ignore fields that they do not know, so a newer writer may add some within one schema version."""
 
     # NaN and infinity are no JSON: Andon would write them as null, and no reader take that for a number.
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
 
     def to_json(self) -> bytes:
         return self.model_dump_json().encode()
@@ -96,7 +99,7 @@ def _sentence(error: ValidationError) -> str:
 class Frame(_Contract):
     """The facts of one captured image. `camera_id`, `boot_id` and `sequence` together name it for ever."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     camera_id: Name
     line_id: Name
     station_id: Name
@@ -109,7 +112,9 @@ class Frame(_Contract):
     part_id: str = Field(min_length=1, max_length=128)
     """The inspected part. Several frames may show one part."""
     captured_at: Moment
+    """When the camera had the picture."""
     content_type: Literal["image/png", "image/jpeg"]
+    """Of the image."""
     repeats: int = Field(default=0, ge=0)
     """How many frames in a row, directly before this one, held the same bytes. A camera that froze shows here."""
     traceparent: str | None = Field(default=None, max_length=128)
@@ -208,15 +213,20 @@ class ModelRef(_Contract):
     """Which model judged."""
 
     bundle: str = Field(max_length=MAX_LABEL)
+    """Its name."""
     method: str = Field(max_length=MAX_LABEL)
+    """Such as radar or cflow."""
     hash: str = Field(max_length=MAX_LABEL)
     """Of weights, hyper-parameters and threshold together."""
 
 
 class KafkaPosition(_Contract):
     topic: str
+    """With the prefix of the factory."""
     partition: int
+    """Within the topic."""
     offset: int
+    """Within the partition."""
 
 
 class ShadowSkip(StrEnum):
@@ -240,9 +250,13 @@ class ShadowScore(_Contract):
     verdict: Verdict | None
     """None where it did not look, which `skipped` explains."""
     skipped: ShadowSkip | None = None
+    """Why it did not look."""
     doubts: tuple[Doubt, ...] = ()
+    """As of a score."""
     score: float | None
+    """Raw, as of a score; by the other model, so on another scale."""
     threshold: float | None
+    """Of the other model."""
     model: ModelRef | None
     """None where it was not loaded."""
 
@@ -250,30 +264,40 @@ class ShadowScore(_Contract):
 class Score(_Contract):
     """What was found in one frame."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     frame_id: str = Field(max_length=256)
+    """camera_id:boot_id:sequence."""
     camera_id: Name
     line_id: Name
     station_id: Name
     boot_id: Name
     sequence: int = Field(ge=0, le=MAX_SEQUENCE)
+    """As the camera numbered the frame."""
     part_id: str = Field(max_length=128)
+    """The inspected part. Several frames may show one part."""
     recipe: Name
     captured_at: Moment
+    """When the camera had the picture."""
     scored_at: Moment
+    """When the replica had the verdict."""
     verdict: Verdict
+    """NOT_DECIDABLE: not inspected, which is never the same as no defect."""
     doubts: tuple[Doubt, ...] = Field(default=(), max_length=16)
     """Empty unless NOT_DECIDABLE."""
     score: float | None
     """Raw: the higher, the more anomalous. None where the model could not look at the frame at all."""
     threshold: float
+    """NOT_OK at it and above it."""
     rank: float | None = Field(default=None, ge=0, le=1)
     """The share of the calibration's normals at or below this score, between the quantiles that the bundle stores."""
     features: Mapping[str, float] = Field(default_factory=dict)
+    """Name → value of what else the model found; which there are depends on the method."""
     model: ModelRef
+    """That judged this frame, or would have."""
     map_key: str | None = Field(max_length=512)
     """Redis hash with the anomaly map and the thumbnail."""
     map_expires_at: Moment | None
+    """When Redis forgets the map, at the latest."""
     timings_ms: Mapping[str, float] = Field(default_factory=dict)
     """Stage → milliseconds: transit (capture to broker), queue (in Kafka), decode, wait, infer (the whole batch),
     shadow (waited for it, the whole batch)."""
@@ -282,6 +306,7 @@ class Score(_Contract):
     shadow: ShadowScore | None = None
     """Where the recipe names a shadow bundle."""
     traceparent: str | None = Field(default=None, max_length=128)
+    """W3C trace context, of the span that scored."""
 
 
 class Act(StrEnum):
@@ -353,24 +378,31 @@ class Evidence(_Contract):
     """The debounce evidence: k bad parts of the last n, and the frames that show them."""
 
     k: int
+    """Bad parts (or, of `not_inspected`, frames) among the last `n`."""
     n: int
+    """How many were looked back on."""
     bad_parts: tuple[str, ...]
+    """The newest of them."""
     frame_ids: tuple[str, ...]
+    """The newest frames that show them."""
     map_keys: tuple[str, ...] = ()
+    """Redis hashes of these frames, as `Score.map_key`."""
 
 
 class Alarm(_Contract):
     """One change of one alarm's state. The latest per `alarm_id` is the alarm as it stands."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     alarm_id: uuid.UUID
     """UUIDv5 of line, episode, kind and number: the same change written twice is the same alarm."""
     episode_id: str
     """What belongs together: a line's alarms from the first that may stop it to the reset. Others have one each."""
     kind: AlarmKind
+    """What was seen."""
     line_id: Name
     camera_id: Name
     state: AlarmState
+    """How the alarm stands after this change."""
     beneath: AlarmState | None = None
     """Where the alarm is SHELVED or SUPPRESSED: how it would stand otherwise."""
     latching: bool = True
@@ -378,7 +410,9 @@ class Alarm(_Contract):
     first: bool = False
     """First in its group: what began the episode."""
     shelved_until: Moment | None = None
+    """Where a person has shelved it."""
     act: Act
+    """What moved it."""
     revision: int = Field(ge=1)
     """Counts the changes of this alarm."""
     actor: str
@@ -386,14 +420,21 @@ class Alarm(_Contract):
     operation_id: uuid.UUID | None = None
     """The operation that this change answers. A NOTE that answers one is a refusal; `reason` says why."""
     reason: str
+    """For people: what was seen, or what the person said."""
     changed_at: Moment
+    """When this change was decided."""
     raised_at: Moment
+    """When the alarm was raised."""
     captured_at: Moment
     """Of the newest frame of the evidence."""
     evidence: Evidence
+    """Empty (`k` 0) where no frames led to it."""
     score: float | None
+    """Of the frame that completed the evidence; null where no frame led to it."""
     threshold: float | None
+    """That this frame was judged by."""
     model: ModelRef | None
+    """Which model judged it."""
     traceparent: str | None = None
     """Of the decision to raise it, where one frame led to it."""
 
@@ -424,30 +465,44 @@ class Action(StrEnum):
 class LineCommand(_Contract):
     """What the line shall do. Idempotent by `command_id`; void after `expires_at`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     command_id: uuid.UUID
+    """UUIDv5 of what is asked in which episode: equal ids are one command, however often it is sent."""
     episode_id: str
+    """As of the alarms that led to it."""
     epoch: int = Field(default=0, ge=0)
     """Of the worker that decided it. Each takeover of a line counts it up; a lower one than seen before is void."""
     line_id: Name
     station_id: Name
     camera_id: Name
     part_id: str
+    """Of the frame that completed the evidence."""
     action: Action
+    """What the line is to do, until it is taken back."""
     reason_code: str
+    """The kind of the alarm that asked for it, or `reset`."""
     evidence: Evidence
+    """As of the alarm."""
     score: float | None
+    """Of the frame that completed the evidence."""
     threshold: float | None
+    """That this frame was judged by."""
     model: ModelRef | None
+    """Which model judged it."""
     captured_at: Moment
+    """Of that frame."""
     scored_at: Moment
+    """Of that frame."""
     issued_at: Moment
+    """When alerting decided it."""
     expires_at: Moment
+    """After this nobody may act on it: the parts are gone."""
     simulated: bool = False
     """What would have been asked for: by a line in shadow mode, or by a candidate. Nobody may act on it."""
     candidate: str | None = None
     """Which candidate judged, where it was not the live verdict: a threshold's name, or `shadow:` and the bundle's."""
     traceparent: str | None = None
+    """W3C trace context, of the decision."""
 
 
 class Outcome(StrEnum):
@@ -464,23 +519,34 @@ class Outcome(StrEnum):
 class CommandReply(_Contract):
     """What became of a command, with the value read back from the line."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     command_id: uuid.UUID
+    """The command that is answered."""
     episode_id: str
+    """The command's."""
     epoch: int = Field(ge=0)
+    """Of the worker that wrote to the PLC."""
     line_id: Name
     action: Action
+    """What was asked."""
     outcome: Outcome
+    """What became of it."""
     actuator: str
     """The protocol and the address, without secrets."""
     value_read_back: str | None
+    """The signals as they were read at the line, `name=value`, apart by spaces; null where nothing was read."""
     attempts: int = Field(ge=0)
+    """Exchanges with the PLC until the answer."""
     captured_at: Moment
     """Of the frame that the command is about: `observed_at` minus this is the whole way, from capture to coil."""
     issued_at: Moment
+    """When alerting decided the command."""
     observed_at: Moment
+    """When the answer of the line was read, or given up."""
     detail: str = ""
+    """Why, where it was not accepted."""
     traceparent: str | None = None
+    """W3C trace context, of the exchange with the PLC."""
 
 
 PersonsAct = Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE]
@@ -489,19 +555,24 @@ PersonsAct = Literal[Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE, Act.UNSHELVE]
 class Operation(_Contract):
     """An act that a person asks for. The alerting worker that holds the line carries it out."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     operation_id: uuid.UUID
+    """Of this request: what it changed, or why it was refused, carries it."""
     line_id: Name
     act: PersonsAct
+    """What is asked for."""
     alarm_id: uuid.UUID | None = None
     """Only this alarm; by default all of the line that the act can move."""
     actor: str = Field(min_length=1, max_length=128, pattern=r"\S")
+    """Who asks, as the caller says it."""
     role: str | None = Field(default=None, max_length=64)
     """As what the actor asked, where it was checked: the operator page knows, a command line does not."""
     reason: str = Field(default="", max_length=1000)
+    """Why."""
     shelve_for_s: float | None = Field(default=None, gt=0, le=24 * 3600)
     """With `shelve`, which wants a reason too."""
     asked_at: Moment
+    """By the clock of who asked. A reset that is older than 5 minutes is refused."""
 
     @model_validator(mode="after")
     def _shelving_is_bounded(self) -> Self:
@@ -513,10 +584,12 @@ class Operation(_Contract):
 class AuditEntry(_Contract):
     """Who did what, when and why. Entries are only ever added; `number` counts them per line without a gap."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     number: int = Field(ge=1)
+    """Counts the entries of the line from 1."""
     line_id: Name
     at: Moment
+    """When it was done."""
     actor: str
     """'andon' or a person."""
     act: str
@@ -524,11 +597,17 @@ class AuditEntry(_Contract):
     subject: str
     """To what: the kind of alarm, `line`, or the actuator."""
     reason: str
+    """Why."""
     epoch: int = Field(ge=0)
+    """Of the worker that wrote the entry."""
     episode_id: str | None = None
+    """The episode, where it belongs to one."""
     alarm_id: uuid.UUID | None = None
+    """The alarm, where it is about one."""
     command_id: uuid.UUID | None = None
+    """The command, where it is about one."""
     operation_id: uuid.UUID | None = None
+    """The request of a person, where one asked for it."""
     after: str | None = None
     """The state of the alarm, or the value read back from the line, after the act."""
     traceparent: str | None = None
@@ -546,7 +625,7 @@ class BootEnd(StrEnum):
 class Heartbeat(_Contract):
     """A camera's own count of its frames, since its boot. What `andon audit` holds every other count against."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     camera_id: Name
     line_id: Name
     boot_id: Name
@@ -561,8 +640,11 @@ class Heartbeat(_Contract):
     spooled: int = Field(ge=0)
     """On disk, until Kafka is back."""
     source_connected: bool
+    """Whether the worker gets pictures from the camera."""
     end: BootEnd = BootEnd.RUNNING
+    """Whether this boot still runs, and how it ended."""
     sent_at: Moment
+    """By the camera box's clock."""
 
 
 def command_id(

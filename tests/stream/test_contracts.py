@@ -19,6 +19,15 @@ def test_the_committed_schemas_are_current() -> None:
     assert committed == schemas(), "a contract changed: run `andon contracts`, commit docs/contracts, and say so"
 
 
+@pytest.mark.parametrize("file", sorted(schemas()))
+def test_each_field_of_a_contract_has_words(file: str) -> None:
+    """The schemas are all that a subscriber is given."""
+    schema = json.loads(schemas()[file])
+    contracts = [schema, *(found for found in schema.get("$defs", {}).values() if "properties" in found)]
+    fields = [(found["title"], name, field) for found in contracts for name, field in found["properties"].items()]
+    assert [(title, name) for title, name, field in fields if not field.get("description")] == []
+
+
 @pytest.mark.parametrize("left_out", ["", "schema_version", "sequence"])
 def test_the_headers_of_a_frame_keep_its_schema(left_out: str) -> None:
     schema = json.loads(schemas()["Frame.v1.json"])
