@@ -8,6 +8,9 @@ import pytest
 from support.stream import frame
 
 from pipeline.contracts import schemas
+from pipeline.events import EVENTS, Frame
+from workers.alerting.people.streams import CONTRACTS
+from workers.commands.subscribe import Stream
 
 pytestmark = pytest.mark.unit
 
@@ -26,6 +29,12 @@ def test_each_field_of_a_contract_has_words(file: str) -> None:
     contracts = [schema, *(found for found in schema.get("$defs", {}).values() if "properties" in found)]
     fields = [(found["title"], name, field) for found in contracts for name, field in found["properties"].items()]
     assert [(title, name) for title, name, field in fields if not field.get("description")] == []
+
+
+def test_every_event_can_be_subscribed_to() -> None:
+    """Who asked for a reset could not be."""
+    assert {stream.value for stream in Stream} == CONTRACTS.keys()
+    assert {*CONTRACTS.values(), Frame} == set(EVENTS)  # a frame is an image
 
 
 @pytest.mark.parametrize("left_out", ["", "schema_version", "sequence"])

@@ -14,6 +14,7 @@ class Stream(StrEnum):
     SHADOW_COMMANDS = "shadow-commands"
     AUDIT_LOG = "audit-log"
     HEARTBEATS = "heartbeats"
+    OPERATIONS = "operations"
 
 
 def subscribe(

@@ -1,8 +1,8 @@
 """Which contract each topic of events keeps."""
 
-from pipeline.events import Alarm, AuditEntry, CommandReply, ContractError, Heartbeat, LineCommand, Score
+from pipeline.events import Alarm, AuditEntry, CommandReply, ContractError, Heartbeat, LineCommand, Operation, Score
 
-Event = Alarm | AuditEntry | CommandReply | Heartbeat | LineCommand | Score
+Event = Alarm | AuditEntry | CommandReply | Heartbeat | LineCommand | Operation | Score
 
 CONTRACTS: dict[str, type[Event]] = {
     "alarms": Alarm,
@@ -12,6 +12,7 @@ CONTRACTS: dict[str, type[Event]] = {
     "shadow-commands": LineCommand,
     "audit-log": AuditEntry,
     "heartbeats": Heartbeat,
+    "operations": Operation,
 }
 
 
