@@ -16,6 +16,7 @@ from support.stream import make_anew, settings_for, wait_until
 from typer import BadParameter
 from typer.testing import CliRunner
 
+from pipeline.errors import AndonError
 from pipeline.events import Action, AuditEntry, ModelRef, ShadowScore, Verdict, now
 from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
 from pipeline.kafka.partitioning import partition_of
@@ -273,6 +274,21 @@ def test_two_lines_of_one_name_are_no_simulated_plc() -> None:
     (port,) = free_ports(1)
     told = CliRunner().invoke(app, ["plc", "run", "--line", "a", "--line", "a", "--modbus-port", str(port)])
     assert "--line a is there twice" in str(told.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--line", "a/b", "--modbus-port", "1502"], "--line 'a/b': no line has such a name"),
+        (["--line", "a", "--mqtt", "127.0.0.1:0"], "can't start: Invalid port"),
+        (["--line", "a", "--webhook-port", "1502", "--webhook-secret", "/dev/null"], "is empty: anybody could sign"),
+    ],
+)
+def test_a_simulated_plc_that_no_line_could_use_or_that_anybody_could_is_refused(options: list[str], told: str) -> None:
+    """One with an empty secret took whatever was signed with nothing; the others began, or ended in a trace."""
+    refused = CliRunner().invoke(app, ["plc", "run", *options])
+    assert isinstance(refused.exception, AndonError)
+    assert told in str(refused.exception)
 
 
 def test_since_takes_spans_and_times() -> None:

@@ -38,6 +38,7 @@ def run(
 ) -> None:
     """Run it until told to stop. The line begins running; a stop holds it until `andon plc press reset`, and only
     `andon plc press start` starts it again."""
+    import re
     import signal
     import threading
 
@@ -45,6 +46,7 @@ def run(
     from rich.live import Live
 
     from pipeline.errors import AndonError
+    from pipeline.events import NAME
     from workers.plc import view
     from workers.plc.ladder import Ladder
     from workers.plc.sides import Sides
@@ -53,6 +55,8 @@ def run(
         raise AndonError("nobody could reach this PLC: give --modbus-port, --opcua-port, --mqtt or --webhook-port")
     if twice := sorted({name for name in line if line.count(name) > 1}):
         raise AndonError(f"--line {', '.join(twice)} is there twice: the lines of a PLC are known by their names")
+    if odd := [name for name in line if not re.fullmatch(NAME, name)]:
+        raise AndonError(f"--line {odd[0]!r}: no line has such a name; letters, digits, '_', '.' and '-'")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -60,7 +64,7 @@ def run(
     ladders = [Ladder(name, watchdog_s, on_loss == "hold-on-loss", stuck=stuck, inverted=turned) for name in line]
     try:
         sides = Sides(ladders, host, modbus_port, opcua_port, mqtt, webhook_port, webhook_secret)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise AndonError(f"the simulated PLC can't start: {error}") from error
     console = Console()
     with sides:

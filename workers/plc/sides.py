@@ -36,6 +36,8 @@ class Sides:
                 if webhook_secret is None:
                     raise AndonError("--webhook-port needs --webhook-secret: nothing unsigned is taken")
                 secret = webhook_secret.read_bytes().strip()
+                if not secret:
+                    raise AndonError(f"--webhook-secret {webhook_secret} is empty: anybody could sign with it")
                 started.callback(WebhookGateway(by_line, host, webhook_port, secret).stop)
                 self.served.append(f"http://{host}:{webhook_port}/")
             if mqtt is not None:
