@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.record.default_records import DefaultRecordBatchBuilder
 from support.stream import (
     Nobody,
     NoStore,
@@ -163,6 +164,38 @@ def set_limit(settings: Settings, topic: Topic, bytes_: int) -> None:
     limit = {"max.message.bytes": str(bytes_)}
     client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, configs=limit)])
     client.close()
+
+
+class Null(bytes):
+    """The value of a header that has none, which kafka-python itself sends to nobody."""
+
+
+@pytest.mark.services
+def test_a_header_without_a_value_ends_no_replica(
+    settings: Settings, inspection: Inspection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a Java client writes it. Each replica that read it died of its dead letter, and the next one too."""
+    append = DefaultRecordBatchBuilder.append
+
+    def with_null(self: Any, offset: int, timestamp: int, key: bytes, value: bytes, headers: Any, **more: Any) -> Any:
+        sent = [(name, None if isinstance(text, Null) else text) for name, text in headers]
+        return append(self, offset, timestamp, key, value, sent, **more)
+
+    frames = settings.topics.frames.name
+    publisher = Publisher(settings, "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultRecordBatchBuilder, "append", with_null)
+        foreign = Outgoing(frames, b"cam-1", picture(), [("camera_id", Null()), ("x", b"y")])
+        with_more = Outgoing(frames, b"cam-1", picture(), [*frame(0).to_headers(), ("of-an-agent", Null())])
+        publisher.publish([foreign, with_more])
+    publisher.close()
+    options = ConsumerOptions(settings.group("inspection"), (frames,), overlap=True)
+    with running(settings, options, inspection) as loop:
+        wait_until(lambda: loop.state.records == 2, 30)
+    assert [score.sequence for score in scores_in(settings)] == [0]
+    (dead,) = read_to_end(settings, [settings.topics.frames_dead.name])
+    assert cause_of_death(dead.headers)["reason"] == "contract"
+    assert dict(dead.headers)["camera_id"] == b""
 
 
 @pytest.mark.services

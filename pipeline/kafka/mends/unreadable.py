@@ -43,7 +43,8 @@ def incoming(record: Any) -> Incoming:
         record.timestamp,
         record.key,
         record.value,
-        tuple(record.headers),
+        # Other clients send headers without a value, and this library takes none: not even back, into a dead letter.
+        tuple((name, b"" if value is None else value) for name, value in record.headers),
         unreadable,
         record.leader_epoch,
     )
