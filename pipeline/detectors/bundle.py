@@ -9,9 +9,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator
 from pydantic_core import from_json
 
+from pipeline.counting import named
 from pipeline.errors import AndonError
 from pipeline.files.durable import names_to_disk, naming, to_disk
 
@@ -235,9 +236,10 @@ def read_info(folder: Path) -> BundleInfo:
     try:
         said = from_json(manifest.read_bytes())
         promised = said.pop("model_hash", None) if isinstance(said, dict) else None  # older bundles have none
+        _check_schema(said, manifest)
         info = BundleInfo.model_validate(said)
     except ValueError as error:
-        raise BundleError(f"{manifest} does not describe a bundle of schema {SCHEMA_VERSION}: {error}") from error
+        raise BundleError(f"{manifest} describes no bundle: {_said(error)}. Copy the bundle again") from error
     if promised not in (None, info.model_hash):
         raise BundleError(
             f"{manifest} has the model_hash {promised}, and what it says has {info.model_hash}: a threshold or another "
@@ -245,6 +247,24 @@ def read_info(folder: Path) -> BundleInfo:
             "`andon calibrate` and the operator's page"
         )
     return info
+
+
+def _check_schema(said: Any, manifest: Path) -> None:
+    """Of another schema every other key may be strange, and tells nobody why."""
+    schema = said.get("schema_version", SCHEMA_VERSION) if isinstance(said, dict) else SCHEMA_VERSION
+    if schema != SCHEMA_VERSION:
+        raise BundleError(
+            f"{manifest} is of schema {schema!r:.40}, and this program reads schema {SCHEMA_VERSION}: train it again, "
+            "or run the release that wrote it"
+        )
+
+
+def _said(error: ValueError) -> str:
+    """In a line. pydantic has four for each fault, with addresses on the web."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    faults = error.errors(include_url=False, include_input=False)
+    return named((f"{'.'.join(map(str, one['loc'])) or 'the whole file'}: {one['msg']}" for one in faults), 10)
 
 
 def load_bundle(folder: Path) -> tuple[BundleInfo, dict[str, NDArray[Any]]]:

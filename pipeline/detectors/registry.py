@@ -47,6 +47,8 @@ CUDA_GRAPHS = "ANDON_CUDA_GRAPHS"
 """0 in this variable leaves every kernel on a GPU to be asked for by itself: for who looks for a fault."""
 _KINDS = ("cpu", "cuda")
 _MOST_TRIED_PX, _MID_GRAY = 512, 128
+_MOST_TOLD = 300
+"""Letters."""
 
 
 def load_detector(folder: Path, device: str = "auto", runtime: Runtime = "torch") -> Detector:
@@ -65,6 +67,12 @@ def load_detector(folder: Path, device: str = "auto", runtime: Runtime = "torch"
         detector = _BUILDERS[info.method](info, tensors, device if runtime == "torch" else "cpu")
     except BundleError as error:
         raise BundleError(f"cannot use bundle {folder}: {error}") from error
+    except Exception as error:  # numpy, pydantic and torch raise many kinds, and torch lists every tensor in pages
+        why = " ".join(str(error).split())[:_MOST_TOLD]
+        raise BundleError(
+            f"bundle {folder} does not hold a whole {info.method} model ({type(error).__name__}: {why}): its manifest "
+            "and its weights do not fit each other. Copy the bundle again, or train it again"
+        ) from error
     _try_out(detector, folder)  # in torch, whose networks take frames of any size; an engine's graphs may not
     if runtime == "torch":
         _replay_on_a_gpu(detector, device)

@@ -278,3 +278,45 @@ def test_an_unknown_method_is_refused_with_the_known_ones(bundle: Path, tmp_path
     save_bundle(tmp_path / "odd", info.model_copy(update={"method": "tarot"}), tensors)
     with pytest.raises(BundleError, match=r"'tarot'.*null, radar, cflow"):
         load_detector(tmp_path / "odd", "cpu")
+
+
+def test_a_manifest_of_a_schema_to_come_says_which_release_reads_it(bundle: Path, tmp_path: Path) -> None:
+    """And not which of its keys are strange."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    manifest = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps({**manifest, "schema_version": 2, "lens": "35 mm"}))
+    with pytest.raises(
+        BundleError, match=rf"{MANIFEST} is of schema 2, and .* run the release that wrote it"
+    ) as caught:
+        load_detector(copy, "cpu")
+    assert "lens" not in str(caught.value)
+
+
+def test_what_is_wrong_with_a_manifest_is_said_in_a_line(bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["calibration"]["threshold"] = "high"
+    del manifest["method"]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    wanted = (
+        rf"{MANIFEST} describes no bundle: method: Field required, calibration.threshold: .*. Copy the bundle again$"
+    )
+    with pytest.raises(BundleError, match=wanted) as caught:
+        load_detector(copy, "cpu")
+    assert "http" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "tensor"),
+    [("radar in pixels", "forest.depth"), ("radar in features", "forest.left"), ("cflow", "flow.2")],
+)
+def test_weights_of_a_strange_shape_are_refused_in_a_line(
+    bundles: dict[str, Path], tmp_path: Path, method: str, tensor: str
+) -> None:
+    """numpy and torch each have kinds of errors of their own for it, and torch names every tensor in pages."""
+    info, tensors = load_bundle(bundles[method])
+    strange = {name: array.ravel()[:0] if name.startswith(tensor) else array for name, array in tensors.items()}
+    save_bundle(tmp_path / "strange", info, strange)
+    with pytest.raises(BundleError, match=r"strange does not hold a whole .* model .*Copy the bundle again") as caught:
+        load_detector(tmp_path / "strange", "cpu")
+    assert len(str(caught.value)) < 800

@@ -110,21 +110,19 @@ class RadarDetector:
 
 
 def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device) -> RadarDetector:
-    """Raises BundleError when the bundle was written for another version of this code or holds no whole model."""
+    """Raises BundleError when the bundle was written for another version of this code; one that holds no whole model
+    raises whatever numpy, pydantic and torch do."""
     if info.method_version != METHOD_VERSION:
         raise BundleError(
             f"it is of radar version {info.method_version} and this program scores version {METHOD_VERSION}: "
             "train it again or run the matching release"
         )
     channels = 3 if info.input.mode == "rgb" else 1
-    try:
-        config = RadarConfig.model_validate(info.config)
-        front = front_from_tensors(config, channels, tensors)
-        network = NoisePredictor(config, front.channels)
-        load_weights(network, below(NETWORK_PREFIX, tensors))
-        judgement = Judgement.from_tensors(tensors)
-        extractor = RadarFeatures(front, network, config, device)
-        extractor.usual = torch.from_numpy(tensors[USUAL])
-    except (ValueError, KeyError, RuntimeError) as error:
-        raise BundleError(f"it does not hold a whole radar model: {error}") from error
+    config = RadarConfig.model_validate(info.config)
+    front = front_from_tensors(config, channels, tensors)
+    network = NoisePredictor(config, front.channels)
+    load_weights(network, below(NETWORK_PREFIX, tensors))
+    judgement = Judgement.from_tensors(tensors)
+    extractor = RadarFeatures(front, network, config, device)
+    extractor.usual = torch.from_numpy(tensors[USUAL])
     return RadarDetector(info, extractor, judgement)
