@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import AndonError
+from pipeline.files.secret_file import SecretFile
 from pipeline.topics import Topics, topics
 
 SECRETS_FOLDER = Path("/run/secrets/andon")
 """A file named like a variable (for instance KAFKA_SASL_PASSWORD) in this folder stands for that variable."""
-_CHANGED_WHILE_RUNNING = ("kafka_sasl_password", "redis_username", "redis_password")
-
+_CHANGED_WHILE_RUNNING = ("kafka_sasl_username", "kafka_sasl_password", "redis_username", "redis_password")
 
 _BROKER = re.compile(
     r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?"
@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     andon_frame_partitions: int = Field(default=8, ge=1, le=10_000)
     andon_line_partitions: int = Field(default=4, ge=1, le=10_000)
     andon_metrics_host: str = Field(default="127.0.0.1", description="where --metrics-port listens")
+
+    _secrets: dict[str, SecretFile] = PrivateAttr(default_factory=dict)
+    """By the name of the field."""
 
     @field_validator("kafka_bootstrap")
     @classmethod
@@ -117,10 +120,11 @@ class Settings(BaseSettings):
         connects again needs the new one."""
         found: dict[str, str | SecretStr] = {}
         for name in _CHANGED_WHILE_RUNNING:
-            file = SECRETS_FOLDER / name.upper()
-            if getattr(self, name) and name.upper() not in os.environ and file.is_file():
-                text = file.read_text(encoding="utf-8").strip()
-                found[name] = SecretStr(text) if name.endswith("password") else text
+            known, file = getattr(self, name), SECRETS_FOLDER / name.upper()
+            if known and name.upper() not in os.environ and (name in self._secrets or file.is_file()):
+                text = known.get_secret_value() if isinstance(known, SecretStr) else known
+                secret = self._secrets.setdefault(name, SecretFile(file, text.encode()))
+                found[name] = type(known)(secret.text_as_of_now())
         return self.model_copy(update=found)
 
     @property

@@ -60,6 +60,38 @@ def test_a_password_that_was_changed_goes_with_the_next_connection(
     assert connection(found, "test")["sasl_plain_password"] == "old"
 
 
+def test_a_login_that_is_changed_as_a_whole_goes_with_the_next_connection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As Vault does it. The new password was sent with the old user, until a restart."""
+    for name in ("KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr(settings, "SECRETS_FOLDER", tmp_path)
+    found = Settings(_secrets_dir=tmp_path, kafka_security_protocol="SASL_SSL", kafka_sasl_mechanism="PLAIN")
+    for name in ("KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME"):
+        (tmp_path / name).write_text("new")
+    asked = connection(found, "test")
+    assert (asked["sasl_plain_username"], asked["sasl_plain_password"]) == ("new", "new")
+
+
+@pytest.mark.parametrize("left", [None, b"", b"\xff\xfe"])
+def test_a_password_that_is_just_being_replaced_is_what_was_read_last(
+    left: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It ended a replica's poll thread, by an error that nobody who waits for Redis expects."""
+    for name in ("REDIS_PASSWORD", "REDIS_USERNAME", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(settings, "SECRETS_FOLDER", tmp_path)
+    file = tmp_path / "REDIS_PASSWORD"
+    file.write_text("first")
+    found = Settings(_secrets_dir=tmp_path)
+    file.write_text("second")
+    assert found.redis_login() == ("", "second")
+    file.unlink() if left is None else file.write_bytes(left)
+    assert found.redis_login() == ("", "second")
+
+
 def test_no_secret_shows_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", "hidden-1")
     monkeypatch.setenv("KAFKA_SASL_PASSWORD", "hidden-2")

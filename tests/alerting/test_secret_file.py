@@ -1,4 +1,4 @@
-"""A PLC's password may be changed while the worker runs."""
+"""A password may be changed while a worker runs."""
 
 import socket
 import threading
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from alerting.plc_peers import LINE, wait_for
 
+from pipeline.files.secret_file import SecretFile
 from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators import mqtt
 from workers.alerting.actuators.base import ActuatorError
 from workers.alerting.actuators.config import MqttConfig, WebhookConfig
 from workers.alerting.actuators.open import open_actuator
-from workers.alerting.actuators.secret_file import SecretFile
 from workers.alerting.core.reports import Link, Report
 from workers.alerting.core.state import LineState
 from workers.alerting.plcs.plant import Plant
@@ -39,6 +39,17 @@ def test_a_secret_that_is_just_being_replaced_is_what_it_was(left: str | None, t
     secret = SecretFile(file)
     file.unlink() if left is None else file.write_text(left)
     assert secret.as_of_now() == b"old"
+
+
+def test_text_that_is_just_being_replaced_is_what_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"\xff\xfe")
+    secret = SecretFile(file)
+    with pytest.raises(OSError, match=r"what lies in .*password is no text"):
+        secret.text_as_of_now()
+    for written, expected in ((b"old", "old"), (b"\xff\xfe", "old"), (b"new\n", "new")):
+        file.write_bytes(written)
+        assert secret.text_as_of_now() == expected
 
 
 def test_a_webhook_signs_with_the_changed_secret(tmp_path: Path) -> None:

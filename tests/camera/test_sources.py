@@ -22,6 +22,7 @@ from PIL import Image as Pillow
 from support.stream import wait_until
 
 from pipeline.events import now
+from pipeline.files.secret_file import SecretFile
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera import check as check_module
 from workers.camera import feeder as feeder_module
@@ -506,8 +507,9 @@ def test_a_check_tells_what_a_source_shows(images: Path, tmp_path: Path, video: 
 def test_a_video_login_comes_from_files_and_is_quoted(tmp_path: Path) -> None:
     from workers.camera.sources.video import address
 
-    (tmp_path / "username").write_text("viewer\n")
-    (tmp_path / "password").write_text("p@ss/word\n")
-    config = VideoSource(type="video", url="rtsp://10.0.0.1:554/stream1", login=tmp_path)
-    assert address(config) == "rtsp://viewer:p%40ss%2Fword@10.0.0.1:554/stream1"
-    assert "p@ss" not in repr(config)
+    files = [tmp_path / "username", tmp_path / "password"]
+    for file, text in zip(files, ("viewer\n", "p@ss/word\n"), strict=True):
+        file.write_text(text)
+    url = address("rtsp://10.0.0.1:554/stream1", [SecretFile(file) for file in files])
+    assert url == "rtsp://viewer:p%40ss%2Fword@10.0.0.1:554/stream1"
+    assert "p@ss" not in repr(VideoSource(type="video", url="rtsp://10.0.0.1:554/stream1", login=tmp_path))

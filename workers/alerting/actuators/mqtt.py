@@ -15,11 +15,11 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from pipeline.files.secret_file import SecretFile
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import MqttConfig
 from workers.alerting.actuators.messages import asked, read_back, to_message
 from workers.alerting.actuators.names import Name
-from workers.alerting.actuators.secret_file import SecretFile
 
 QOS = 1
 KEEPALIVE_S = 10
@@ -115,7 +115,7 @@ class MqttActuator:
             client.connect_timeout = min(CONNECT_S, config.timeout_s)
             client.name = self._name
             if config.user:
-                client.username_pw_set(config.user, self._password.as_of_now().decode() if self._password else None)
+                client.username_pw_set(config.user, self._password.text_as_of_now() if self._password else None)
             if config.ca_file:
                 client.tls_set(str(config.ca_file))
             client.will_set(f"{config.topic}/link", b"offline", QOS, retain=True)

@@ -15,6 +15,7 @@ from asyncua import Client, ua
 from asyncua.common.ua_utils import data_type_to_variant_type
 
 from pipeline.events import now
+from pipeline.files.secret_file import SecretFile
 from workers.alerting.actuators.base import (
     ActuatorError,
     GivesWay,
@@ -29,7 +30,6 @@ from workers.alerting.actuators.base import (
 )
 from workers.alerting.actuators.certificates import application_uri, remarks
 from workers.alerting.actuators.config import OpcUaConfig
-from workers.alerting.actuators.secret_file import SecretFile
 
 log = logging.getLogger(__name__)
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # the driver tells each fault once
@@ -136,7 +136,7 @@ class OpcUaActuator:
             client.session_timeout = SESSION_MS
             if config.user:
                 client.set_user(config.user)
-                client.set_password(self._password.as_of_now().decode() if self._password else "")
+                client.set_password(self._password.text_as_of_now() if self._password else "")
             if config.security:
                 client.application_uri = application_uri(config) or client.application_uri
                 await client.set_security_string(config.security)

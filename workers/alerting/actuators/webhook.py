@@ -22,11 +22,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.events import now
+from pipeline.files.secret_file import SecretFile
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.actuators.messages import MAX_ANSWER_BYTES, read_back, to_message
 from workers.alerting.actuators.names import Name
-from workers.alerting.actuators.secret_file import SecretFile
 
 CLOCKS_DIFFER_S = 10
 """From here on it is told with a refusal."""

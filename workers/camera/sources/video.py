@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from av.error import ExitError, FFmpegError
 
 from pipeline.addresses import without_password
 from pipeline.events import now
+from pipeline.files.secret_file import SecretFile
 from workers.camera.config import VideoSource
 from workers.camera.sources.base import CONTENT_TYPES, Image, SourceError, Unreadable
 from workers.camera.sources.encoding import encoded
@@ -27,6 +28,8 @@ _NEVER = float("inf")
 class VideoCapture:
     def __init__(self, config: VideoSource) -> None:
         self._config = config
+        self._login: Sequence[SecretFile] = ()
+        """User and password, once they could be read."""
         self._live = bool(_LIVE.match(config.url))
         self._shown = without_password(config.url)
 
@@ -41,14 +44,15 @@ class VideoCapture:
             # What PyAV's time-outs do FFmpeg calls an exit, but amid the greetings of RTSP "invalid data".
             hung = isinstance(error, ExitError) or time.monotonic() >= open_by_s
             raise SourceError(f"video {self._shown}: {waited if hung else error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise SourceError(f"video {self._shown}: what lies in {self._config.login} is no text") from error
         if self._live and not stop.is_set():
             raise SourceError(f"video {self._shown}: the stream ended")
 
     def _open(self) -> Any:
         timeouts = (self._config.open_timeout_s, self._config.read_timeout_s)
-        return av.open(address(self._config), options=options_for(self._config.url), timeout=timeouts)
+        if self._config.login and not self._login:
+            self._login = [SecretFile(self._config.login / name) for name in ("username", "password")]
+        url = address(self._config.url, self._login)
+        return av.open(url, options=options_for(self._config.url), timeout=timeouts)
 
     def _decode(self, container: Any, stop: threading.Event) -> Iterator[Image | Unreadable]:
         if not container.streams.video:
@@ -98,12 +102,10 @@ def options_for(url: str) -> dict[str, str]:
     return options
 
 
-def address(config: VideoSource) -> str:
-    """The URL with user and password in it. Read at every attempt, since passwords change. Raises OSError."""
-    if config.login is None:
-        return config.url
-    user, password = (
-        quote((config.login / name).read_text(encoding="utf-8").strip(), safe="") for name in ("username", "password")
-    )
-    scheme, separator, rest = config.url.partition("://")
+def address(url: str, login: Sequence[SecretFile]) -> str:
+    """The URL with user and password in it, as of now. Raises OSError."""
+    if not login:
+        return url
+    user, password = (quote(part.text_as_of_now(), safe="") for part in login)
+    scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{user}:{password}@{rest}"
