@@ -28,7 +28,7 @@ from workers.alerting.core.state import StateError
 from workers.alerting.people import audit_log
 from workers.alerting.people.asking import NotAskedError, who
 from workers.alerting.people.audit_log import gaps, read_log
-from workers.alerting.recovery import check_partitions, read_states
+from workers.alerting.recovery import check_partitions, read_states, where_stored
 from workers.cli import app
 from workers.commands.since import moment
 from workers.local.ports import free_ports
@@ -194,7 +194,7 @@ def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap
         pass
     assert "not done" in andon(many, "alerting", "move-lines").stdout
     assert andon(many, "alerting", "move-lines", "--yes").returncode == 0
-    check_partitions(read_states(many), 2)
+    check_partitions(where_stored(many), 2)
     assert read_states(many, [0]) == {}
     after = read_states(many, [1])[line]
     assert after.state.level is Action.HOLD
@@ -213,8 +213,10 @@ def test_the_advice_for_a_damaged_state_brings_back_the_latched_alarm(settings: 
     topic, epoch = settings.topics.line_state.name, ("epoch", str(stored.epoch).encode())
     publisher = Publisher(settings, "test")
     publisher.publish([Outgoing(topic, b"line-1", stored.to_json()[:400], (epoch,))])
-    with pytest.raises(StateError, match="andon alerting restore-line line-1"), worker(settings):
-        pass
+    with pytest.raises(StateError, match="andon alerting restore-line line-1"):
+        read_states(settings)
+    listed = andon(settings, "alarms", "list")
+    assert (listed.returncode, "andon alerting restore-line line-1" in listed.stderr) == (2, True)
     assert (
         "defects; the line is asked for HOLD (not done" in andon(settings, "alerting", "restore-line", "line-1").stdout
     )

@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from alerting.factory import heartbeat
 from alerting.heavy import heavy_state
-from alerting.running import POLICIES, alarms, burst, commands, publish
+from alerting.running import POLICIES, alarms, burst, commands, publish, worker
 from kafka import KafkaConsumer
-from support.stream import NotText
+from support.stream import NotText, wait_until
 
 from pipeline.events import Act, Action, AlarmKind, now
 from pipeline.kafka.connection import KafkaUnavailableError
@@ -20,10 +21,14 @@ from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
-from workers.alerting import worker
-from workers.alerting.core.state import MAX_CAMERAS
+from workers.alerting import worker as worker_module
+from workers.alerting.core.silence import Pulse
+from workers.alerting.core.state import MAX_CAMERAS, StateError
 from workers.alerting.metrics import Metrics
-from workers.alerting.recovery import StoredLine, read_states
+from workers.alerting.people.asking import ask
+from workers.alerting.plcs.plant import Plant
+from workers.alerting.policy import Policies
+from workers.alerting.recovery import StoredLine, read_states, state_record
 from workers.alerting.worker import TICK_S, AlertingStep, Turn
 
 pytestmark = pytest.mark.services
@@ -245,12 +250,51 @@ def test_what_lies_in_another_partition_counts_where_its_line_is_known_and_moves
     assert [command.action for command in commands(settings)] == [Action.HOLD]
 
 
+@pytest.fixture
+def damaged(settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]) -> Incoming:
+    """The state of line-1, which asks for a HOLD."""
+    do(new_step(settings, publisher), batch)
+    publisher.publish([state_record(settings, read_states(settings)["line-1"].state, b'{"line_id": "li')])
+    return list(read_to_end(settings, [settings.topics.line_state.name]))[-1]
+
+
+def test_a_line_whose_state_cannot_be_read_is_never_begun_anew(
+    settings: Settings, publisher: FaultyPublisher, damaged: Incoming
+) -> None:
+    """By its scores, its PLC or its cameras' heartbeats: that would store an epoch below the one its PLC knows."""
+    metrics, coils = Metrics(), {"type": "modbus", "host": "127.0.0.1", "block": 0, "coils": {"stop": 0}}
+    line = {"actuator": coils, "on_loss": "hold-on-loss"}
+    policies = Policies.model_validate({**POLICIES.model_dump(), "lines": {"line-1": line}})
+    beat = heartbeat().model_copy(update={"sent_at": now()})
+    step = AlertingStep(
+        settings, policies, publisher, metrics,
+        plant=Plant(policies, Lease(6)), pulses=lambda: {"cam-1": Pulse(beat, beat.sent_at)},
+    )  # fmt: skip
+    step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
+    publish(settings, burst(first=3))
+    time.sleep(TICK_S)
+    do(step, list(read_to_end(settings, [settings.topics.scores.name])))
+    assert list(read_to_end(settings, [settings.topics.line_state.name]))[-1] == damaged
+    told = metrics.registry.get_sample_value
+    assert told("andon_alerting_state_unreadable", {"line": "line-1"}) == 1
+    assert told("andon_alerting_skipped_total", {"reason": "state_unreadable"}) == 6
+
+
+def test_a_line_whose_state_cannot_be_read_takes_no_other_lines_watch(settings: Settings, damaged: Incoming) -> None:
+    with worker(settings):
+        publish(settings, [score for line in ("line-2", "line-3") for score in burst(line)])
+        wait_until(lambda: {"line-2", "line-3"} <= {command.line_id for command in commands(settings)})
+        assert not ask(settings, "line-2", Act.ACKNOWLEDGE, actor="ada", reason="").refused
+        with pytest.raises(StateError, match="restore-line line-1"):
+            ask(settings, "line-1", Act.ACKNOWLEDGE, actor="ada", reason="")
+
+
 def test_who_is_no_member_of_the_group_any_more_gives_a_takeover_up_at_once(
     settings: Settings, publisher: FaultyPublisher, batch: list[Incoming], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only who polls joins it again, and nobody polls during a takeover."""
     do(new_step(settings, publisher), batch)
-    monkeypatch.setattr(worker, "RECOVERY_LIMIT_S", 2)
+    monkeypatch.setattr(worker_module, "RECOVERY_LIMIT_S", 2)
     lease = Lease(6)
     lease.refresh = lambda: False
     step = AlertingStep(settings, POLICIES, publisher, Metrics(), lease=lease)

@@ -34,7 +34,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting import service
-from workers.alerting.recovery import StoredLine, read_states
+from workers.alerting.recovery import read_states, where_stored
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
@@ -178,13 +178,13 @@ def test_a_broker_that_goes_away_while_a_start_looks_at_the_lines_is_waited_for(
 ) -> None:
     looked: list[Settings] = []
 
-    def look(settings: Settings) -> dict[str, StoredLine]:
+    def look(settings: Settings) -> dict[str, int]:
         looked.append(settings)
         if len(looked) == 1:
             raise KafkaUnavailableError("no Kafka broker answers") from KafkaTimeoutError("Unable to bootstrap")
-        return read_states(settings)
+        return where_stored(settings)
 
-    monkeypatch.setattr(service, "read_states", look)
+    monkeypatch.setattr(service, "where_stored", look)
     with worker(settings):
         publish(settings, burst())
         assert [command.action for command in wait_for_commands(settings, 1)] == [Action.HOLD]

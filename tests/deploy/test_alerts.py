@@ -215,6 +215,10 @@ def test_a_line_without_cameras_is_not_missed(promtool: Path, rules: Path) -> No
     assert not fires(promtool, rules, "AndonLineNotWatched", {watched: "2x40", alive: "1x40"}, "5m")
 
 
+def test_a_line_whose_state_cannot_be_read_is_told_of(promtool: Path, rules: Path) -> None:
+    assert fires(promtool, rules, "AndonLineNotWatched", {line("state_unreadable"): "1x40"}, "5m")
+
+
 def test_a_slow_line_whose_frames_come_through_is_no_outage(promtool: Path, rules: Path) -> None:
     """Ray tells of a verdict, and of a reason, once a frame had it: to Prometheus its first number is no increase."""
     published = f'andon_camera_published_total{{{HERE}, pod="p", camera="c"}}'

@@ -53,6 +53,7 @@ class Metrics:
         self._silent = self._gauge("silent_cameras", "Cameras whose frames are not scored any more.", "line")
         self._unproved = self._gauge("unproved_cameras", "Cameras not seen yet, and not missed for long.", "line")
         self._alive = self._gauge("line_watched", "1 while the heartbeat of the line's PLC may move.", "line")
+        self._broken = self._gauge("state_unreadable", "1 for a line whose stored state can't be read.", "line")
 
     def scored(self, verdict: str) -> None:
         self._scores.labels(verdict).inc()
@@ -88,9 +89,12 @@ class Metrics:
         self._alive.labels(line_id).set(watch.alive)
         self._shadows.labels(line_id)
 
+    def state_unreadable(self, line_id: str) -> None:
+        self._broken.labels(line_id).set(1)
+
     def forget_lines(self) -> None:
         """How they stand is told by whoever holds them now: a 0 that stays here would be an alert for ever."""
-        for gauge in (self._watched, self._silent, self._unproved, self._alive):
+        for gauge in (self._watched, self._silent, self._unproved, self._alive, self._broken):
             gauge.clear()
 
     def exchanged(self, line_id: str, seconds: float, good: bool) -> None:

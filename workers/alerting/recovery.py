@@ -23,42 +23,72 @@ class StoredLine:
     """The same in every topic whose key is the line."""
 
 
+@dataclass(frozen=True)
+class StoredLines:
+    """By line."""
+
+    lines: dict[str, StoredLine]
+    broken: dict[str, StateError]
+    """Whose state can't be read. None of these may be taken for a line without one: latched alarms would be forgotten,
+    and its epochs begin again below the one that its PLC has seen."""
+
+
 def read_states(
     settings: Settings, partitions: Collection[int] | None = None, *, timeout_s: float = 30
 ) -> dict[str, StoredLine]:
-    """line → its state; of all partitions by default.
+    """line → its state. As `read_stored`; raises StateError, too, for one that can't be read."""
+    stored = read_stored(settings, partitions, timeout_s=timeout_s)
+    for error in stored.broken.values():
+        raise error
+    return stored.lines
 
-    The newest of the highest epoch: a worker that lost its lines and woke up later may have written an old state after
-    a newer one. Raises StateError for one that can't be read, KafkaUnavailableError.
-    """
+
+def read_stored(settings: Settings, partitions: Collection[int] | None = None, *, timeout_s: float = 30) -> StoredLines:
+    """Of all partitions by default. Raises KafkaUnavailableError."""
+    stored = StoredLines({}, {})
+    for line_id, record in _newest(settings, partitions, timeout_s).items():
+        # A line that was moved leaves its old record behind in the partition that it came from.
+        if partitions is not None and record.partition != home_of(settings, line_id):
+            continue
+        try:
+            state = LineState.from_json(record.value or b"", record.place, line_id)
+        except StateError as error:
+            stored.broken[line_id] = error
+        else:
+            stored.lines[line_id] = StoredLine(state, record.partition)
+    return stored
+
+
+def where_stored(settings: Settings) -> dict[str, int]:
+    """line → the partition of its state, whether that can be read or not. Raises KafkaUnavailableError."""
+    return {line_id: record.partition for line_id, record in _newest(settings, None, 30).items()}
+
+
+def home_of(settings: Settings, line_id: str) -> int:
+    """The partition of this line, in every topic whose key it is."""
+    return partition_of(line_id.encode(), settings.topics.line_state.partitions)
+
+
+def _newest(settings: Settings, partitions: Collection[int] | None, timeout_s: float) -> dict[str, Incoming]:
+    """line → the newest record of the highest epoch: a worker that lost its lines and woke up later may have written an
+    old state after a newer one."""
     wanted = None if partitions is None else sorted(partitions)
-    latest: dict[bytes | None, Incoming] = {}
+    newest: dict[str, Incoming] = {}
     topic = settings.topics.line_state.name
     for record in read_to_end(settings, [topic], partitions=wanted, over_unreadable=False, timeout_s=timeout_s):
-        if record.key not in latest or epoch_of(record) >= epoch_of(latest[record.key]):
-            latest[record.key] = record
-    states = [
-        StoredLine(
-            LineState.from_json(record.value, record.place, (record.key or b"").decode(errors="replace")),
-            record.partition,
-        )
-        for record in latest.values()
-        if record.value is not None
-    ]
-    if partitions is not None:
-        # A line that was moved leaves its old record behind in the partition that it came from.
-        count = settings.topics.line_state.partitions
-        states = [line for line in states if line.partition == partition_of(line.state.line_id.encode(), count)]
-    return {stored.state.line_id: stored for stored in states}
+        line_id = (record.key or b"").decode(errors="replace")
+        if line_id not in newest or epoch_of(record) >= epoch_of(newest[line_id]):
+            newest[line_id] = record
+    return {line_id: record for line_id, record in newest.items() if record.value is not None}
 
 
-def check_partitions(stored: Mapping[str, StoredLine], partitions: int) -> None:
-    """Raises StateError where the number of partitions was changed after lines had been stored: their scores would
-    reach a worker that does not know what stands latched."""
+def check_partitions(stored: Mapping[str, int], partitions: int) -> None:
+    """`stored`: the partition of each line's state. Raises StateError where the number of partitions was changed after
+    lines had been stored: their scores would reach a worker that does not know what stands latched."""
     moved = {
-        line_id: (line.partition, partition_of(line_id.encode(), partitions))
-        for line_id, line in stored.items()
-        if line.partition != partition_of(line_id.encode(), partitions)
+        line_id: (was, partition_of(line_id.encode(), partitions))
+        for line_id, was in stored.items()
+        if was != partition_of(line_id.encode(), partitions)
     }
     if moved:
         told = ", ".join(f"{line_id} (is in {was}, belongs in {now})" for line_id, (was, now) in sorted(moved.items()))

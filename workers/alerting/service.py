@@ -17,7 +17,7 @@ from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.present import Present
 from workers.alerting.pulses import PulseReader
-from workers.alerting.recovery import check_partitions, read_states
+from workers.alerting.recovery import check_partitions, where_stored
 from workers.alerting.worker import AlertingStep
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def run(
 
         def look() -> None:
             check_topics(settings, own)
-            check_partitions(read_states(settings), topics.line_state.partitions)
+            check_partitions(where_stored(settings), topics.line_state.partitions)
 
         if not await_kafka(look, stop, loop.state.turned):
             return

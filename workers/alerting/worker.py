@@ -22,7 +22,6 @@ from pipeline.events import (
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.lease import Lease
-from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import Place
 from pipeline.kafka.records import Incoming, Outgoing
@@ -38,7 +37,7 @@ from workers.alerting.core.state import FORGOTTEN_AFTER, LineState
 from workers.alerting.metrics import Metrics
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import StoredLine, find_published, read_states, state_record
+from workers.alerting.recovery import StoredLine, find_published, home_of, read_stored, state_record
 from workers.alerting.spans import decision_spans, reply_spans
 
 log = logging.getLogger(__name__)
@@ -97,6 +96,8 @@ class AlertingStep:
         self._pulses = pulses
         self._tracer = tracer
         self._lines: dict[str, StoredLine] = {}
+        self._broken: frozenset[str] = frozenset()
+        """Lines whose state can't be read: never begun anew, and left alone until a person has put it back."""
         self._partitions: set[int] = set()
         self._ends: dict[Place, int] = {}
         self._left_out: dict[str, tuple[str, ...]] = {}
@@ -108,14 +109,18 @@ class AlertingStep:
         """Takes over the lines of these partitions. Raises when Kafka does not let it, and is to be called again: a
         worker that can't know what stands latched must not judge."""
         numbers = {partition for _, partition in partitions}
-        self._lines, self._ends, self._watching_since = {}, {}, self._clock()
+        self._lines, self._broken, self._ends, self._watching_since = {}, frozenset(), {}, self._clock()
         self._partitions = numbers
         self._metrics.forget_lines()
         if self._plant:
             self._plant.hold_only(())
         if not numbers:
             return
-        self._lines = read_states(self._settings, numbers)
+        stored = read_stored(self._settings, numbers)
+        self._lines, self._broken = stored.lines, frozenset(stored.broken)
+        for line_id, error in stored.broken.items():
+            log.error("line %s is not watched, and nothing drives its PLC: %s", line_id, error)
+            self._metrics.state_unreadable(line_id)
         if self._plant:
             self._add_lines_with_a_plc(numbers, self._plant.lines)
         found = find_published(self._settings, list(self._lines.values()), numbers)
@@ -133,7 +138,10 @@ class AlertingStep:
             event = self._read(record)
             if event is None or (event.line_id == CHECK and isinstance(event, Score)):
                 continue
-            partition = self._home_of(event.line_id)
+            if event.line_id in self._broken:
+                self._metrics.skipped(Skip.STATE_UNREADABLE.value)
+                continue
+            partition = home_of(self._settings, event.line_id)
             if partition != record.partition:
                 self._tell_misplaced(record, event.line_id, partition)
             if partition not in self._partitions:  # whose state we do not know: begun anew here, it would hide it
@@ -292,22 +300,21 @@ class AlertingStep:
     def _add_lines_with_a_plc(self, numbers: set[int], lines: Sequence[str]) -> None:
         """A PLC wants its heartbeat before the first frame, and to be left alone by every other worker."""
         for line_id in lines:
-            partition = self._home_of(line_id)
-            if line_id not in self._lines and partition in numbers:
+            partition = home_of(self._settings, line_id)
+            if self._is_new(line_id) and partition in numbers:
                 self._lines[line_id] = StoredLine(LineState(line_id=line_id), partition)
 
     def _add_lines_of_cameras(self, pulses: Pulses, at: datetime) -> None:
         """A camera that never had a score, as with a wrong address or recipe, is missed all the same."""
         for beat in (pulse.beat for pulse in pulses.values()):
             runs = beat.end is BootEnd.RUNNING and at - beat.sent_at <= FORGOTTEN_AFTER
-            if runs and beat.line_id not in self._lines:
-                partition = self._home_of(beat.line_id)
+            if runs and self._is_new(beat.line_id):
+                partition = home_of(self._settings, beat.line_id)
                 if partition in self._partitions:
                     self._lines[beat.line_id] = StoredLine(LineState(line_id=beat.line_id, epoch=1), partition)
 
-    def _home_of(self, line_id: str) -> int:
-        """The partition of this line, in every topic whose key it is."""
-        return partition_of(line_id.encode(), self._topics.line_state.partitions)
+    def _is_new(self, line_id: str) -> bool:
+        return line_id not in self._lines and line_id not in self._broken
 
     def _tell_misplaced(self, record: Incoming, line_id: str, partition: int) -> None:
         """Once for each partition: it may be every record of a writer."""

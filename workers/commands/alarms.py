@@ -64,9 +64,10 @@ def list_alarms(
     """Show the alarms that stand now."""
     from pipeline.settings import read_settings
     from workers.alerting.people.display import change_line, console
-    from workers.alerting.recovery import read_states
+    from workers.alerting.recovery import read_stored
 
-    stored = read_states(read_settings())
+    found = read_stored(read_settings())
+    stored = found.lines
     standing = [
         entry.alarm for line_id in sorted(stored) if line in (None, line_id) for entry in stored[line_id].state.alarms
     ]
@@ -76,8 +77,11 @@ def list_alarms(
             print(alarm.to_json().decode())
         else:
             out.print(change_line(alarm))
-    if not standing and not as_json:
+    broken = [error for line_id, error in found.broken.items() if line in (None, line_id)]
+    if not standing and not as_json and not broken:
         out.print("no alarm")
+    for error in broken:  # what else stands is shown first
+        raise error
 
 
 @alarms.command()

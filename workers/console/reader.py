@@ -8,7 +8,7 @@ from pipeline.errors import AndonError
 from pipeline.events import now
 from pipeline.kafka.reading import Place, ends_of, follow, places_at
 from pipeline.settings import Settings
-from workers.alerting.recovery import read_states
+from workers.alerting.recovery import read_stored
 from workers.console.memory import Memory
 
 log = logging.getLogger(__name__)
@@ -110,13 +110,15 @@ class Reader:
     def _read_standing(self) -> None:
         """What stands latched, however long ago it was raised."""
         try:
-            stored = read_states(self._settings)
+            stored = read_stored(self._settings)
         except AndonError as error:
             self.standing_fault = str(error)
             log.error("what stood before can't be read: %s", error)
             return
-        self.standing_fault = None
-        for line in stored.values():
+        self.standing_fault = "; ".join(map(str, stored.broken.values())) or None
+        if self.standing_fault:
+            log.error("%s", self.standing_fault)
+        for line in stored.lines.values():
             for entry in line.state.alarms:
                 self._memory.tell_alarm(entry.alarm)
             if line.state.last_command is not None:

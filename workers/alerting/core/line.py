@@ -27,6 +27,8 @@ class Skip(StrEnum):
     """Its line has as many cameras as it may have. `silence.py` tells of it."""
     MISPLACED = "misplaced"
     """It lies in another partition than its line, which another worker holds."""
+    STATE_UNREADABLE = "state_unreadable"
+    """Nobody knows what stands latched on its line."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core.operations import CLOCKS_MAY_DIFFER
-from workers.alerting.recovery import StoredLine, read_states
+from workers.alerting.recovery import StoredLine, read_stored
 
 POLL_S = 0.2
 
@@ -65,7 +65,10 @@ def ask(
     Raises NotAskedError, KafkaUnavailableError, StateError.
     """
     deadline_s = time.monotonic() + timeout_s
-    stored = read_states(settings, timeout_s=timeout_s)
+    found = read_stored(settings, timeout_s=timeout_s)
+    if line_id in found.broken:
+        raise found.broken[line_id]
+    stored = found.lines
     line = stored.get(line_id)
     if line is None or not line.state.alarms:
         alarmed = sorted(name for name, other in stored.items() if other.state.alarms)
