@@ -31,12 +31,13 @@ class Load:
     """Replicas' worth of time spent on frames: 1.5 means that one is always busy and another half of the time."""
     frames_per_s: float
     waiting: float
-    """How many replicas wait for Redis or Kafka. More replicas would wait, too."""
+    """How many replicas wait for Redis or Kafka. Where most do, more of them would wait, too; one alone may have a way
+    of its own that is broken, and keeps the others from nothing."""
 
 
 def wanted_replicas(load: Load, *, catch_up_s: float, target_busy: float) -> float:
     """Enough for what comes in now, with room to spare, and to work the backlog off within `catch_up_s`."""
-    if load.waiting:
+    if load.waiting > load.replicas / 2:
         return float(load.replicas)
     if load.busy <= 0:
         # Nothing was scored lately. A backlog then belongs to replicas that are just starting: wait for them.
@@ -121,7 +122,8 @@ class Activity:
 
 
 class Timed(Generic[Result]):
-    """A `Step` whose time counts as busy. Time spent waiting for Redis or Kafka lies between its calls."""
+    """A `Step` whose work counts as busy. Not what it delivers, which is mostly waiting for Redis and Kafka: where they
+    are slow, replicas would look as if they were at their limit, and be joined by others that make it worse."""
 
     def __init__(self, step: "Step[Result]", activity: Activity) -> None:
         self._step = step
@@ -135,5 +137,4 @@ class Timed(Generic[Result]):
             return self._step.work(batch)
 
     def deliver(self, result: Result) -> None:
-        with self._activity.busy():
-            self._step.deliver(result)
+        self._step.deliver(result)

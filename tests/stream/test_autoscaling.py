@@ -2,13 +2,13 @@
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.autoscaling import Activity, ByBacklog, Load, wanted_replicas
+from pipeline.autoscaling import Activity, ByBacklog, Load, Timed, wanted_replicas
 
 pytestmark = pytest.mark.unit
 
@@ -27,7 +27,12 @@ def test_a_backlog_asks_for_what_works_it_off_in_time() -> None:
 
 
 def test_replicas_that_wait_for_redis_are_not_joined_by_others() -> None:
-    assert wanted(lag=100_000, waiting=1) == 4
+    assert wanted(lag=100_000, waiting=3) == 4
+
+
+def test_one_replica_that_waits_now_and_then_holds_up_no_others() -> None:
+    """A backlog grew while one of four had no way to Redis."""
+    assert wanted(lag=6000, waiting=0.1) == wanted(lag=6000, waiting=1) == wanted(lag=6000)
 
 
 def test_replicas_that_have_not_begun_are_waited_for() -> None:
@@ -139,6 +144,24 @@ def test_two_threads_may_be_busy_at_once() -> None:
     for thread in threads:
         thread.join(10)
     assert 0 < activity.report(lag=0, frames=0, waiting=False)["busy"] <= 1
+
+
+def test_what_waits_for_kafka_to_take_it_is_not_at_work() -> None:
+    """A slow broker had replicas look busy all the time, and Serve started more of them against it."""
+    clock = Clock()
+
+    class Slow:
+        def work(self, batch: Any) -> str:
+            clock.now_s += 1
+            return "result"
+
+        def deliver(self, result: str) -> None:
+            clock.now_s += 9
+
+    activity = Activity(clock)
+    step: Timed[str] = Timed(cast("Any", Slow()), activity)
+    step.deliver(step.work([]))
+    assert activity.report(lag=0, frames=1, waiting=False)["busy"] == pytest.approx(0.1)
 
 
 def test_ray_takes_the_policy_as_the_chart_names_it() -> None:
