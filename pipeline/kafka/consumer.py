@@ -124,6 +124,7 @@ class LoopState:
     """What a delivery waits for, or reading, if it does."""
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
     records: int = 0
+    """That were worked off here. What is read again by another owner counts there."""
     deleted_unread: int = 0
     """Records that Kafka deleted before they were read here."""
 
@@ -381,14 +382,16 @@ class ConsumerLoop(Generic[Result]):
     def _commit(self, consumer: KafkaConsumer, batch: Sequence[Incoming]) -> None:
         if not batch:
             return
-        self.state.records += len(batch)
         ours = consumer.assignment()
         ends: dict[TopicPartition, OffsetAndMetadata] = {}
+        records = 0
         for record in batch:
             at = TopicPartition(record.topic, record.partition)
             if at in ours:  # another owner may be further on
                 ends[at] = OffsetAndMetadata(record.offset + 1, "", record.leader_epoch)
-        self._commit_ends(consumer, ends)
+                records += 1
+        if self._commit_ends(consumer, ends):
+            self.state.records += records
 
     def _keep_lease(self, consumer: KafkaConsumer) -> bool:
         """A commit is a request that the broker takes from a living member only; this one repeats the last. False where

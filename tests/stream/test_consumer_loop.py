@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import MemberToRemove
-from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
+from kafka.errors import CommitFailedError, KafkaTimeoutError, TopicAuthorizationFailedError
 from support.stream import Collect, running, wait_until
 
 from pipeline.kafka import consumer, lag
@@ -63,6 +63,22 @@ def test_what_is_delivered_is_committed(settings: Settings, publisher: Publisher
         wait_until(lambda: loop.state.records == 50)
     assert sorted(step.seen) == sorted(values)
     assert committed(settings) == 50
+
+
+def test_a_batch_whose_commit_is_refused_is_not_counted(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next owner works it off and counts it. Both looked like frames to whoever reckons replicas."""
+    send(publisher, settings, 0, 20)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise CommitFailedError("the group has moved on")
+
+    monkeypatch.setattr(KafkaConsumer, "commit", refuse)
+    step = Collect()
+    with running(settings, options, step) as loop:
+        wait_until(lambda: len(step.seen) == 20)
+    assert loop.state.records == 0
 
 
 def test_a_broker_that_goes_away_before_the_first_connection_is_waited_for(
