@@ -198,9 +198,14 @@ class Ledger:
 
     def _take_in_strays(self) -> None:
         """A frame that its camera counted, and that keeps another contract: it is not missing, and not one more."""
+        captured: dict[Boot, int] = {}  # once a boot: it goes through all that was published, and no claim raises it
         for place, (boot, sequence) in self.claims.items():
-            facts = self.boots.get(boot)
-            if facts and place in self.strays and sequence < facts.captured and sequence not in facts.published:
+            if boot not in self.boots or place not in self.strays:
+                continue
+            facts = self.boots[boot]
+            if boot not in captured:
+                captured[boot] = facts.captured
+            if sequence < captured[boot] and sequence not in facts.published:
                 facts.published[sequence].append(place)
                 del self.strays[place]
 

@@ -1,5 +1,6 @@
 """captured = scored + dropped + dead + in flight, and whatever breaks it shows."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -381,6 +382,20 @@ def test_a_frame_of_another_contract_is_dead_and_neither_missing_nor_one_more() 
     account = plant.account()
     assert (account.captured, account.scored, account.dead, account.missing) == (4, 1, {"contract": 3}, 0)
     assert account.balanced
+
+
+def test_many_frames_of_another_contract_are_taken_in_at_once() -> None:
+    """Each went through all frames of its boot: after a roll-out an audit took hours, and the page's thread with it."""
+    plant, count = Plant(), 60_000
+    headers = dict(frame(0, BOOT).to_headers()) | {"schema_version": b"2"}
+    del headers["frame_id"]
+    for sequence in range(count):
+        of_this = tuple((headers | {"sequence": b"%d" % sequence}).items())
+        plant.ledger.add_frame(Incoming("frames", 0, sequence, 0, CAMERA.encode(), b"x", of_this))
+    plant.beat(count, published=count)
+    begun = time.monotonic()
+    assert plant.account(committed=0).in_flight == count
+    assert time.monotonic() - begun < 10  # squared, it is far beyond that on any machine
 
 
 def test_a_frame_whose_number_no_camera_can_have_reached_is_named() -> None:
