@@ -72,8 +72,8 @@ def up(pod: str) -> str:
     return f'up{{{HERE}, component="camera", pod="factory-camera-{pod}"}}'
 
 
-def line(name: str, pod: str = "a") -> str:
-    return f'andon_alerting_{name}{{{HERE}, pod="{pod}", line="l"}}'
+def line(name: str, pod: str = "a", labels: str = "") -> str:
+    return f'andon_alerting_{name}{{{HERE}, pod="{pod}", line="l"{labels}}}'
 
 
 def test_frames_that_die_at_once_are_told_of(promtool: Path, rules: Path) -> None:
@@ -324,6 +324,10 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "AndonPlcAway": (
         {line("plc_exchange_failures_total"): "0+9x40", line("plc_exchange_seconds_count"): "9x40"},
         {line("plc_exchange_failures_total"): "9x40", line("plc_exchange_seconds_count"): "0+9x40"},
+    ),
+    "AndonStopNotConfirmed": (
+        {line("replies_total", labels=', outcome="rejected"'): "0x30 1x10"},
+        {line("replies_total", labels=', outcome="accepted"'): "0x30 1x10"},
     ),
     "AndonPlcCertificateEnds": (
         {line("plc_certificate_ends_seconds"): f"{13 * 86_400}x40"},

@@ -184,6 +184,20 @@ def test_dashboards_speak_of_metrics_that_exist(dashboard: Path) -> None:
         assert names <= known, f"{expression}: {names - known}"
 
 
+def test_what_a_plant_is_judged_by_is_shown() -> None:
+    """Above all how long it takes from a defect to a line that stands."""
+    expressions = [re.sub(r"\$\w+", "x", one) for dashboard in DASHBOARDS for one in expressions_of(dashboard)]
+    shown = {name for expression in expressions for name in names_in(expression)}
+    assert shown >= {
+        "andon_alerting_capture_to_read_back_seconds_bucket",
+        "andon_alerting_replies_total",
+        "andon_alerting_plc_exchange_seconds_bucket",
+        "andon_alerting_plc_exchange_failures_total",
+        "andon_alerting_silent_cameras",
+        "andon_alerting_unproved_cameras",
+    }
+
+
 def test_every_rule_says_what_it_means_and_how_bad_it_is(plant: Render) -> None:
     for rule in rules(plant):
         assert rule["labels"]["severity"] in ("critical", "warning"), rule["alert"]
