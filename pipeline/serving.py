@@ -88,8 +88,9 @@ class _Meters:
         self._waiting = metrics.Gauge("andon_replica_waiting", "1 while this replica waits for Redis or Kafka.")
         self._stage = metrics.Histogram(
             "andon_stage_ms",
-            "Milliseconds a frame spends in a stage.",
-            [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
+            "Milliseconds a frame spends in a stage; infer, shadow and deliver are of the whole batch.",
+            # Up to minutes: so long a backlog makes frames wait in `queue`.
+            [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000],
             ("stage",),
         )
 

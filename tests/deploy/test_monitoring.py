@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +63,15 @@ def _ours() -> Exported:
 def _samples(metric: Metric) -> list[str]:
     endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
     return [metric.name + ending for ending in endings.get(metric.type, [""])]
+
+
+def buckets_of_stages() -> list[int]:
+    """From the source, as below."""
+    calls = [node for node in ast.walk(ast.parse(SERVING.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    (found,) = (
+        call.args[2] for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "Histogram"
+    )
+    return list(ast.literal_eval(found))
 
 
 def _rays() -> Exported:
@@ -196,6 +206,14 @@ def test_what_a_plant_is_judged_by_is_shown() -> None:
         "andon_alerting_silent_cameras",
         "andon_alerting_unproved_cameras",
     }
+
+
+def test_a_backlog_of_minutes_can_be_told_from_one_of_seconds() -> None:
+    """Quantiles end at the last bucket: what waited for an hour was shown as five seconds."""
+    buckets = buckets_of_stages()
+    assert buckets == sorted(buckets)
+    assert buckets[-1] >= 600_000
+    assert all(high <= 10 * low for low, high in pairwise(buckets))
 
 
 def test_every_rule_says_what_it_means_and_how_bad_it_is(plant: Render) -> None:
