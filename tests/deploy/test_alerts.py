@@ -310,6 +310,10 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "AndonCameraWorkerAway": ({up("0"): "0x40"}, {up("0"): "1x40"}),
     "AndonCameraWorkersMissing": ({up("0"): "1x40"}, {up(f"{number}"): "1x40" for number in range(WORKERS)}),
     "AndonCameraSilent": (SEEN | of_camera("captured_total", "9x40"), SEEN),
+    "AndonSpoolFills": (
+        of_camera("spool_bytes", "81x40") | of_camera("spool_max_bytes", "100x40"),
+        of_camera("spool_bytes", "80x40") | of_camera("spool_max_bytes", "100x40"),
+    ),
     "AndonFramesDropped": (
         {f'andon_camera_dropped_total{{{HERE}, pod="p", camera="c", reason="spool_full"}}': "0x30 1x10"},
         {f'andon_camera_dropped_total{{{HERE}, pod="p", camera="c", reason="spool_full"}}': "0x40"},

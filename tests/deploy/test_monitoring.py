@@ -46,7 +46,8 @@ def _ours() -> Exported:
     policies = Policies(defaults=LinePolicy(k=1, n=1, action=Response.ALARM_ONLY))
     alerting.watch_certificates(policies)
     alerting.tell_policies(policies)
-    camera = CameraMetrics([], Buffer(2**23, WhenFull.DROP_OLDEST, lambda: None), dict, lambda: 0.0)
+    spool: Any = SimpleNamespace(file_bytes=0, max_bytes=0)
+    camera = CameraMetrics([], Buffer(2**23, WhenFull.DROP_OLDEST, lambda: None), dict, lambda: 0.0, spool)
     page: Any = SimpleNamespace(
         reader=SimpleNamespace(alive=True, fault=None),
         gauges=SimpleNamespace(now=Gauges()),

@@ -1,7 +1,7 @@
 """Prometheus metrics, read from the ledger when somebody asks: they cost a frame nothing."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,6 +11,7 @@ from workers.camera.buffer import Buffer
 from workers.camera.feeder import Feeder
 from workers.camera.ledger import DropReason, Tally
 from workers.camera.parcel import Owner
+from workers.camera.spool.store import Spool
 from workers.observing import Health, observe
 
 
@@ -23,11 +24,13 @@ class CameraMetrics(Collector):
         buffer: Buffer,
         tallies: Callable[[], Mapping[Owner, Tally]],
         heartbeat_age_s: Callable[[], float],
+        spool: Spool | None = None,
     ) -> None:
         self._feeders = feeders
         self._buffer = buffer
         self._tallies = tallies
         self._heartbeat_age_s = heartbeat_age_s
+        self._spool = spool
 
     def collect(self) -> Iterable[Metric]:
         tallies = self._tallies()
@@ -55,7 +58,13 @@ class CameraMetrics(Collector):
             "Since Kafka took a heartbeat, or since the start. It beats every second when all is well.",
             value=self._heartbeat_age_s(),
         )
-        return [captured, published, dropped, failures, connected, spooled, buffer, heartbeat]
+        return [captured, published, dropped, failures, connected, spooled, *self._of_spool(), buffer, heartbeat]
+
+    def _of_spool(self) -> Iterator[Metric]:
+        """Frames say nothing of how long it will do: they may be of any size."""
+        if self._spool:
+            yield GaugeMetricFamily("andon_camera_spool_bytes", "Of frames on disk.", value=self._spool.file_bytes)
+            yield GaugeMetricFamily("andon_camera_spool_max_bytes", "What they may take.", value=self._spool.max_bytes)
 
 
 def serve_metrics(metrics: CameraMetrics, health: Health, host: str, port: int) -> Callable[[], None]:

@@ -56,7 +56,7 @@ def run(
     SourceError for a source whose extra is not installed, WorkerError.
     """
     worker = _Worker(config, settings, frames_per_camera)
-    metrics = CameraMetrics(worker.feeders, worker.buffer, worker.ledger.snapshot, worker.heartbeat_age_s)
+    metrics = CameraMetrics(worker.feeders, worker.buffer, worker.ledger.snapshot, worker.heartbeat_age_s, worker.spool)
     with ExitStack() as ends:
         ends.callback(worker.release)
         if metrics_port:
@@ -81,13 +81,13 @@ class _Worker:
         self._broken = threading.Event()
         self._link = Link()
         sources = [open_source(camera.source) for camera in config.cameras]
-        self._spool = self._open_spool(config.spool)
+        self.spool = self._open_spool(config.spool)
         self.feeders = [
             Feeder(camera, boot_id, source, self.buffer, self.ledger, frames)
             for camera, source in zip(config.cameras, sources, strict=True)
         ]
         window = Window(WINDOW_BYTES)
-        depot = Depot(self._spool, self.ledger, window) if self._spool else None
+        depot = Depot(self.spool, self.ledger, window) if self.spool else None
         self._tracer = open_tracer("andon-camera")
         published = partial(publish_span, self._tracer) if self._tracer else None
         self._uplink = Uplink(
@@ -144,9 +144,9 @@ class _Worker:
                 raise WorkerError(f"the camera worker broke: {task.error!r}; see the log") from task.error
         self._tell_ends()
         final = self.ledger.snapshot()
-        if self._spool and not uplink.running:
+        if self.spool and not uplink.running:
             try:
-                self._spool.checkpoint(final)
+                self.spool.checkpoint(final)
             except OSError as error:  # the end has to be told all the same, or its cameras are missed
                 log.error("the spool's state cannot be written; its next start may send frames again: %s", error)
         self._send_last(final, able=not heartbeats.running)
@@ -163,8 +163,8 @@ class _Worker:
         self._link.close_retired()
         if self._tracer:
             self._tracer.close()
-        if self._spool and not any(task.running for task in self._service_tasks[:1]):
-            self._spool.close()
+        if self.spool and not any(task.running for task in self._service_tasks[:1]):
+            self.spool.close()
 
     def _stop_sources(self) -> None:
         self._sources_stop.set()
@@ -187,7 +187,7 @@ class _Worker:
                 raise PublishError("a heartbeat is still waiting for Kafka", retriable=True)
             self._heartbeats.send_last((now(), final))
         except PublishError as error:
-            told = "the next start with this spool tells it" if self._spool else "without a spool it stays unsaid"
+            told = "the next start with this spool tells it" if self.spool else "without a spool it stays unsaid"
             log.warning("the last heartbeat was not sent (%s); %s", error, told)
 
     def _open_spool(self, config: SpoolConfig | None) -> Spool | None:

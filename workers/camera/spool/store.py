@@ -46,7 +46,7 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         self._folder = folder
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._segment_bytes = max_bytes // _SEGMENTS
         # Both are filled again by a checkpoint that failed, on its own thread.
         self._garbage: deque[Segment] = deque()
@@ -78,8 +78,8 @@ class Spool:
 
         Raises SpoolFullError, or OSError for a disk that fails otherwise; the spool is then as it was.
         """
-        if self._file_bytes + len(parcel.image) + _HEAD_BYTES > self._max_bytes:
-            raise SpoolFullError(f"the spool {self._folder} has reached its limit of {self._max_bytes} bytes")
+        if self._file_bytes + len(parcel.image) + _HEAD_BYTES > self.max_bytes:
+            raise SpoolFullError(f"the spool {self._folder} has reached its limit of {self.max_bytes} bytes")
         segment = self._tail()
         before = segment.end
         segment.append(parcel)
