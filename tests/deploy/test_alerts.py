@@ -320,7 +320,10 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "AndonAlertingStands": (alerting(31), alerting(0)),
     "AndonAlertingWorkersMissing": (alerting(0), alerting(0, 0, 0)),
-    "AndonAlertingBehind": ({line("lag"): "1001x40"}, {line("lag"): "1000x40"}),
+    "AndonAlertingBehind": (
+        {line("lag"): "25x40", line("scores_total"): "0+30x40"},
+        {line("lag"): "15x40", line("scores_total"): "0+30x40"},
+    ),
     "AndonLineNotWatched": (
         {line("line_watched"): "0x40", line("watched_cameras"): "1x40"},
         {line("line_watched"): "1x40", line("watched_cameras"): "1x40"},
@@ -387,3 +390,12 @@ def test_what_dies_at_once_is_shown_where_the_alert_leads(promtool: Path, tmp_pa
         command = [str(promtool), "test", "rules", file.name]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_scores_of_a_line_that_must_stop_sooner_may_not_wait_as_long(promtool: Path, tmp_path: Path) -> None:
+    """Whatever their number: 1,000 of two a second were eight minutes late before anybody knew."""
+    strict = rendered(Mode("factory", "plant"), "--set-json", "lines.labels-2.stop.max_age_s=2.5")
+    waiting = {line("lag"): "6x40", line("scores_total"): "0+30x40"}
+    assert fires(promtool, rules_of(strict, tmp_path), "AndonAlertingBehind", waiting, "8m")
+    lax = rendered(Mode("factory", "plant"), "--set-json", "lines.labels-2.stop.max_age_s=3600")
+    assert not fires(promtool, rules_of(lax, tmp_path), "AndonAlertingBehind", waiting, "8m")
