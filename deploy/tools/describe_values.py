@@ -1,5 +1,6 @@
-"""Writes what the charts repeat from elsewhere: each one's values.schema.json and README.md from its values.yaml, and
-the topics of factory-kafka from pipeline/topics.py.
+"""Writes what the charts repeat from elsewhere: each one's values.schema.json and README.md from its values.yaml, the
+topics of factory-kafka from pipeline/topics.py, and the Serve configuration of factory from workers/local/serve.yaml. A
+link out of a chart would break where its folder is copied alone.
 
     .venv/bin/python deploy/tools/describe_values.py           # writes
     .venv/bin/python deploy/tools/describe_values.py --check   # exit code 1 when a file is not what it would write
@@ -19,6 +20,7 @@ from parts import NAMES_OF_OBJECTS, OBJECT_NAME, PARTS, closed, forms_of
 from pipeline.topics import topics
 
 CHARTS = Path(__file__).parents[1] / "charts"
+SERVE = Path(__file__).parents[2] / "workers" / "local" / "serve.yaml"
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -183,8 +185,15 @@ def topics_file() -> str:
     return "# Written by deploy/tools/describe_values.py from pipeline/topics.py.\n" + yaml.safe_dump(content)
 
 
+def serve_file() -> str:
+    return "# Written by deploy/tools/describe_values.py from workers/local/serve.yaml.\n" + SERVE.read_text("utf-8")
+
+
 def main() -> None:
-    wanted = {CHARTS / "factory-kafka" / "files" / "topics.yaml": topics_file()}
+    wanted = {
+        CHARTS / "factory-kafka" / "files" / "topics.yaml": topics_file(),
+        CHARTS / "factory" / "files" / "serve.yaml": serve_file(),
+    }
     for chart in sorted(path.parent for path in CHARTS.glob("*/values.yaml")):
         schema = schema_of(chart / "values.yaml")
         wanted[chart / "values.schema.json"] = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -14,7 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from support import kube_tools
-from support.charts import MODES, Mode, Render, helm
+from support.charts import MODES, Mode, Render, helm, rendered
 
 pytestmark = pytest.mark.unit
 
@@ -145,3 +146,12 @@ def _faults(path: str, schema: dict[str, Any]) -> list[str]:
     for form in schema.get("anyOf", []):
         faults += _faults(f"{path}|", form)
     return faults
+
+
+@pytest.mark.parametrize("mode", [Mode("factory", "minimal"), Mode("factory-kafka", "trial")], ids=str)
+def test_a_chart_needs_nothing_but_its_own_folder(mode: Mode, tmp_path: Path) -> None:
+    """It is vendored, mirrored, or checked out where there are no links: then it lacked a file."""
+    alone = tmp_path / mode.chart
+    shutil.copytree(mode.chart_folder, alone, symlinks=True)
+    assert not [path for path in alone.rglob("*") if path.is_symlink()]
+    assert rendered(mode, chart=alone).objects

@@ -1,4 +1,4 @@
-{{/* The Serve config: the one of deploy/serve/local.yaml, with what a cluster and the values change. KubeRay hands it to
+{{/* The Serve config: the one of workers/local/serve.yaml, with what a cluster and the values change. KubeRay hands it to
 Serve while it runs; it is no part of rayClusterConfig, so a change rolls no pod. */}}
 {{- define "factory.serveConfig" -}}
 {{- $serve := .Files.Get "files/serve.yaml" | fromYaml }}
