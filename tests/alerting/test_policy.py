@@ -224,14 +224,14 @@ def test_check_says_what_a_file_means() -> None:
         OPCUA + "{{command: a, stop: b, heartbeat: c}}, user: andon, password_file: {none}",
     ],
 )
-def test_check_tells_what_would_end_a_worker_here(tmp_path: Path, actuator: str) -> None:
-    """A secret that was not there ended the alerting of every line, and check was green."""
+def test_check_tells_of_what_a_worker_would_miss_here(tmp_path: Path, actuator: str) -> None:
+    """A secret that is not there leaves a PLC undriven, and check was green."""
     file, none = tmp_path / "policies.yaml", tmp_path / "none.txt"
     defaults = "defaults: {k: 3, n: 5, action: HOLD, on_loss: run-with-alarm}\n"
     file.write_text(defaults + f"lines: {{line-1: {{actuator: {{{actuator.format(none=none)}}}}}}}")
     result = CliRunner().invoke(alerting, ["check", "--policies", str(file)])
     assert result.exit_code == 0, result.output
-    assert f"warning: line line-1: [Errno 2] No such file or directory: '{none}'" in result.output
+    assert f"warning: line-1: [Errno 2] No such file or directory: '{none}'" in result.output
 
 
 def test_check_tells_which_package_a_line_needs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_check_tells_which_package_a_line_needs(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setitem(sys.modules, module, None)
     result = CliRunner().invoke(alerting, ["check", "--policies", str(EXAMPLE)])
     assert result.exit_code == 0
-    assert "warning: line line-1: the actuator 'modbus' needs the package" in result.output
+    assert "warning: line-1: 'modbus' needs the package" in result.output
     assert "pip install '.[plc]'" in result.output
 
 

@@ -52,9 +52,10 @@ def check(policies: PoliciesFile) -> None:
 
     from pipeline.events import now
     from pipeline.files.config import read_config
+    from workers.alerting.actuators.base import ActuatorError
     from workers.alerting.actuators.certificates import remarks
     from workers.alerting.actuators.config import OpcUaConfig
-    from workers.alerting.actuators.open import ActuatorSetupError, open_actuator
+    from workers.alerting.actuators.open import open_actuator
     from workers.alerting.policy import LinePolicy, Policies
 
     found = read_config(policies, Policies)
@@ -84,8 +85,8 @@ def check(policies: PoliciesFile) -> None:
         if policy.actuator:
             try:
                 open_actuator(line_id, policy.actuator).close()
-            except ActuatorSetupError as error:
-                typer.echo(f"warning: {error}. Here a worker would end with that", err=True)
+            except ActuatorError as error:
+                typer.echo(f"warning: {line_id}: {error}. A worker here could not drive its PLC", err=True)
 
 
 @alerting.command()
