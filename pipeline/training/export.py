@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.detectors.base import Detector, Prediction
-from pipeline.detectors.bundle import BundleInfo, copy_bundle
+from pipeline.detectors.bundle import BundleInfo, copy_bundle, read_info
 from pipeline.detectors.registry import load_detector
 from pipeline.detectors.runtimes import (
     EXPORT,
@@ -75,9 +75,10 @@ def export_bundle(
     """Writes the bundle to `out`, which may be `bundle` itself, with graphs in a folder named as the runtime.
 
     frames: to compare on; made-up ones beside them where the model takes any size, or there are none. Raises
-    ExportError, and leaves the graphs that were there, if any, when a network cannot be exported or the engine differs
-    from torch by more than the tolerance.
+    RuntimeMissingError where a package is missing; ExportError when a network cannot be exported or the engine differs
+    from torch by more than the tolerance. What is in `out` stays as it is until all is proven.
     """
+    versions = _versions(runtime)  # before the work and not after it
     reference = load_detector(bundle, "cpu")
     info = reference.info
     made_up = synthetic_frames(info)
@@ -88,7 +89,6 @@ def export_bundle(
     frames = [*frames, *(made_up if of_any_size or not frames else [])]
     if not calls:
         raise ExportError(f"method {info.method!r} has no network to export")
-    copy_bundle(bundle, out, info)
     # Beside the bundle's own graphs until they are proven: whoever is killed meanwhile leaves none that a recipe takes.
     draft_of = out / _DRAFT
     shutil.rmtree(draft_of, ignore_errors=True)
@@ -98,11 +98,9 @@ def export_bundle(
         names = list(calls)
         shown = track(range(len(names)), "writing graphs")
         graphs = {names[at]: _write(names[at], *calls[names[at]], place, runtime) for at in shown}
-        draft = Export(
-            runtime=runtime, weights_sha256=info.weights_sha256, graphs=graphs, parity={}, versions=_versions(runtime)
-        )
+        draft = Export(runtime=runtime, weights_sha256=info.weights_sha256, graphs=graphs, parity={}, versions=versions)
         write_whole(place / EXPORT, draft.model_dump_json(indent=2) + "\n")
-        engine = load_detector(out, "cpu")
+        engine = load_detector(bundle, "cpu")
         use_runtime(engine, draft_of, runtime)
         found = compare(reference, engine, frames, track)
         if not found.holds:
@@ -115,6 +113,7 @@ def export_bundle(
         done = draft.model_copy(update={"parity": {name: float(value) for name, value in asdict(found).items()}})
         write_whole(place / EXPORT, done.model_dump_json(indent=2) + "\n")
         to_disk(*place.iterdir())
+        copy_bundle(bundle, out, read_info(bundle))  # whose threshold may have been set anew meanwhile
         if (out / runtime).is_symlink() or (out / runtime).exists():
             (out / runtime).rename(draft_of / "former")
         place.rename(out / runtime)

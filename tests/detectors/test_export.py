@@ -4,6 +4,7 @@ import errno
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def test_an_engine_that_says_something_else_is_refused(
     monkeypatch.setattr(export_module, "record_calls", with_a_fault)
     with pytest.raises(ExportError, match="differ from torch"):
         export_bundle(bundles["cflow"], tmp_path / "out", "onnx")
-    assert not (tmp_path / "out" / "onnx").exists()
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_graphs_lie_in_the_bundle_only_once_they_are_proven(
@@ -216,6 +217,40 @@ def test_an_export_that_fails_leaves_the_graphs_that_are_there(
         export_bundle(folder, folder, "onnx")
     assert load_detector(folder, "cpu", "onnx")
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"onnx"}
+
+
+def test_an_export_that_fails_leaves_the_bundle_that_is_there(
+    exported: Callable[[str, GraphRuntime], Path],
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its graphs beside the weights of another would be refused by every recipe that names the folder."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = Path(shutil.copytree(exported("cflow", "onnx"), tmp_path / "copy"))
+    monkeypatch.setattr(export_module, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        export_bundle(bundles["radar in features"], folder, "onnx")
+    assert load_detector(folder, "cpu", "onnx").info.method == "cflow"
+
+
+def test_a_missing_engine_is_told_before_anything_is_written(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it is installed: the lack is planted."""
+
+    def version(package: str) -> str:
+        if package == "openvino":
+            raise PackageNotFoundError(package)
+        return "1"
+
+    monkeypatch.setattr(export_module, "version", version)
+    with pytest.raises(RuntimeMissingError, match="needs the packages onnx, onnxscript and openvino: pip install"):
+        export_bundle(bundles["cflow"], tmp_path / "out", "openvino")
+    assert not (tmp_path / "out").exists()
 
 
 def test_comparison_sees_a_changed_rank(bundles: dict[str, Path]) -> None:
