@@ -10,9 +10,11 @@ from pathlib import Path
 
 import yaml
 from alerting.factory import score
+from kafka import KafkaAdminClient
 from support.stream import wait_until
 
 from pipeline.events import Alarm, LineCommand, Operation, Score, Verdict, now
+from pipeline.kafka.admin import TopicError, check_topics
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
@@ -104,6 +106,25 @@ def publish(settings: Settings, events: Sequence[Score | Operation]) -> None:
 
 def burst(line: str = "line-1", first: int = 0, count: int = 3, verdict: Verdict = Verdict.NOT_OK) -> list[Score]:
     return [score(first + i, verdict, line=line, camera=f"cam-of-{line}", captured_at=now()) for i in range(count)]
+
+
+def with_more_partitions(settings: Settings) -> Settings:
+    """The same factory, after somebody has doubled those of its lines."""
+    more = settings.model_copy(update={"andon_line_partitions": 2 * settings.andon_line_partitions})
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    by_line = [topic.name for topic in more.topics if topic.key == "line_id"]
+    admin.create_partitions(dict.fromkeys(by_line, more.andon_line_partitions))
+    admin.close()
+    wait_until(lambda: not topics_differ(more))
+    return more
+
+
+def topics_differ(settings: Settings) -> bool:
+    try:
+        check_topics(settings, settings.topics)
+    except TopicError:
+        return True
+    return False
 
 
 def alarms(settings: Settings) -> list[Alarm]:

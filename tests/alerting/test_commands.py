@@ -10,15 +10,23 @@ from typing import Any
 
 import jsonschema
 import pytest
-from alerting.running import alarms, andon, burst, commands, publish, wait_for_commands, worker
-from kafka import KafkaAdminClient
+from alerting.running import (
+    alarms,
+    andon,
+    burst,
+    commands,
+    publish,
+    wait_for_commands,
+    with_more_partitions,
+    worker,
+)
 from support.stream import make_anew, settings_for, wait_until
 from typer import BadParameter
 from typer.testing import CliRunner
 
 from pipeline.errors import AndonError
 from pipeline.events import Action, AuditEntry, ModelRef, ShadowScore, Verdict, now
-from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
+from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
@@ -182,12 +190,7 @@ def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap
     with worker(few):
         publish(few, burst(line))
         wait_for_commands(few, 1)
-        many = settings_for(kafka_bootstrap, unique, line_partitions=2)
-        admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-        by_line = [topic.name for topic in many.topics if topic.key == "line_id"]
-        admin.create_partitions(dict.fromkeys(by_line, 2))
-        admin.close()
-        wait_until(lambda: not topics_differ(many))
+        many = with_more_partitions(few)
         refused = andon(many, "alerting", "move-lines", "--yes")
         assert (refused.returncode, "alerting workers still run (1 in group" in refused.stderr) == (2, True)
     with pytest.raises(StateError, match="move-lines"), worker(many):
@@ -241,14 +244,6 @@ def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -
     with worker(settings):
         freed = andon(settings, "alarms", "reset", "--line", "line-1")
     assert (freed.returncode, commands(settings)[-1].action) == (0, Action.UNHOLD_PERMITTED), freed.stderr
-
-
-def topics_differ(settings: Settings) -> bool:
-    try:
-        check_topics(settings, settings.topics)
-    except TopicError:
-        return True
-    return False
 
 
 def test_buttons_at_the_line_are_pressed_by_a_person() -> None:

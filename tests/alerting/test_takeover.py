@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from alerting.factory import heartbeat
 from alerting.heavy import heavy_state
-from alerting.running import POLICIES, alarms, burst, commands, publish, worker
+from alerting.running import POLICIES, alarms, burst, commands, publish, with_more_partitions, worker
 from kafka import KafkaConsumer
-from support.stream import NotText, wait_until
+from support.stream import NotText, settings_for, wait_until
 
 from pipeline.events import Act, Action, AlarmKind, now
+from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.lease import Lease
@@ -26,9 +28,11 @@ from workers.alerting.core.silence import Pulse
 from workers.alerting.core.state import MAX_CAMERAS, StateError
 from workers.alerting.metrics import Metrics
 from workers.alerting.people.asking import ask
+from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import StoredLine, read_states, state_record
+from workers.alerting.upkeep.moving import move
 from workers.alerting.worker import TICK_S, AlertingStep, Turn
 
 pytestmark = pytest.mark.services
@@ -248,6 +252,32 @@ def test_what_lies_in_another_partition_counts_where_its_line_is_known_and_moves
     assert [line.partition for line in turn.lines] == [batch[0].partition]
     step.deliver(turn)
     assert [command.action for command in commands(settings)] == [Action.HOLD]
+
+
+@pytest.mark.parametrize("point", ["the alarm and the command", "the command", "the commit"])
+def test_a_line_that_is_moved_keeps_what_was_decided_and_not_published(
+    point: str, kafka_bootstrap: str, unique: str
+) -> None:
+    """Its alarm stood and never came out, its stop was never sent, and the audit log had a gap, as if tampered with."""
+    few = settings_for(kafka_bootstrap, unique, line_partitions=1)
+    ensure_topics(few, few.topics)
+    line = next(f"line-{n}" for n in range(50) if partition_of(f"line-{n}".encode(), 2) == 1)
+    publish(few, burst(line))
+    publisher = FaultyPublisher(few, "test")
+    publisher.passes = DIES_BEFORE.get(point, lambda _: True)
+    with suppress(Died):
+        do(new_step(few, publisher), list(read_to_end(few, [few.topics.scores.name])))
+    publisher.close()
+    many = with_more_partitions(few)
+    assert move(many, really=True) == {line: (0, 1)}
+    successor = Publisher(many, "test")
+    new_step(many, successor)
+    successor.close()
+    assert [command.action for command in commands(many)] == [Action.HOLD]
+    assert [alarm.act for alarm in alarms(many)] == [Act.RAISE]
+    log = read_log(many, line, None)
+    assert [entry.number for entry in log if entry.act == "raise"] == [1]
+    assert not gaps(log)
 
 
 @pytest.fixture

@@ -1,11 +1,16 @@
 """Moves the states of lines to other partitions, after their number was changed. With all workers stopped."""
 
-from pipeline.kafka.partitioning import partition_of
+from collections.abc import Mapping
+
+from pipeline.events import now
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.reading import Place, ends_of
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
-from workers.alerting.core.state import Applied, Outbox
-from workers.alerting.recovery import StoredLine, read_states, state_record
+from workers.alerting.core import weight
+from workers.alerting.core.outbox import Published, settle
+from workers.alerting.core.state import Applied
+from workers.alerting.recovery import StoredLine, find_published, home_of, read_states, state_record
 from workers.alerting.upkeep.standstill import refuse_while_workers_run
 
 
@@ -14,26 +19,29 @@ def move(settings: Settings, *, really: bool) -> dict[str, tuple[int, int]]:
 
     Raises KafkaUnavailableError, StateError, PublishError.
     """
-    topic = settings.topics.line_state
     lines = {
-        line_id: line
-        for line_id, line in read_states(settings).items()
-        if line.partition != partition_of(line_id.encode(), topic.partitions)
+        line_id: line for line_id, line in read_states(settings).items() if line.partition != home_of(settings, line_id)
     }
     if really and lines:
         refuse_while_workers_run(settings)
+        # Only where they were published can be seen what of them got out.
+        published = find_published(settings, lines.values(), {line.partition for line in lines.values()}).published
+        ends = ends_of(settings, [settings.topics.alarms.name, settings.topics.line_commands.name])
         publisher = Publisher(settings, "andon-move-lines")
         try:
-            publisher.publish(_moved(settings, line) for line in lines.values())
+            publisher.publish(_moved(settings, line, published, ends) for line in lines.values())
         finally:
             publisher.close()
-    return {
-        line_id: (line.partition, partition_of(line_id.encode(), topic.partitions)) for line_id, line in lines.items()
-    }
+    return {line_id: (line.partition, home_of(settings, line_id)) for line_id, line in lines.items()}
 
 
-def _moved(settings: Settings, line: StoredLine) -> Outgoing:
+def _moved(settings: Settings, line: StoredLine, published: Published, ends: Mapping[Place, int]) -> Outgoing:
     """The offsets of the old partition mean nothing in the new one. No frame counts twice all the same: each camera's
-    place is kept. The higher epoch makes this record the one that counts; the old one stays and is never read again."""
-    state = line.state.model_copy(update={"epoch": line.state.epoch + 1, "applied": Applied(), "outbox": Outbox()})
-    return state_record(settings, state)
+    place is kept. What was decided and never published is left to whoever takes the line over. The higher epoch makes
+    this record the one that counts; the old one stays and is never read again."""
+    state, topics = settle(line.state, published, now()), settings.topics
+    home = home_of(settings, state.line_id)
+    begins = {"alarms_from": ends[topics.alarms.name, home], "commands_from": ends[topics.line_commands.name, home]}
+    outbox = state.outbox.model_copy(update=begins)
+    moved = state.model_copy(update={"epoch": state.epoch + 1, "applied": Applied(), "outbox": outbox})
+    return state_record(settings, moved, weight.stored(moved)[0])
