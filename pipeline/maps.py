@@ -5,6 +5,7 @@ PNG with the values of black and white beside it (or in half precision). A frame
 """
 
 import io
+import logging
 import re
 import ssl
 import zlib
@@ -22,6 +23,9 @@ from redis.retry import Retry
 
 from pipeline.errors import AndonError
 from pipeline.events import KafkaPosition, now
+from pipeline.frames import MAX_FRAME_PIXELS
+
+log = logging.getLogger(__name__)
 
 THUMBNAIL_PX = 160
 _PATTERN = re.compile(r"[*?\[\]\\]")
@@ -93,16 +97,27 @@ def encode_map(grid: NDArray[np.float32], *, half_precision: bool) -> dict[str, 
 
 
 def decode_map(fields: Mapping[bytes, bytes]) -> NDArray[np.float32] | None:
-    """(h, w), or None when the frame has no map. 8-bit maps come back within half a step of (high − low) / 255."""
+    """(h, w), or None when the frame has no map. 8-bit maps come back within half a step of (high − low) / 255.
+
+    Whoever may write to Redis may have written them: may raise anything, and unpacks no more than a frame has pixels.
+    """
     if b"map_f16" in fields:
         rows, columns = map(int, fields[b"shape"].split(b","))
-        grid = np.frombuffer(zlib.decompress(fields[b"map_f16"]), "<f2").reshape(rows, columns)
-        return grid.astype(np.float32)
+        _check_size(rows, columns)
+        halves = zlib.decompressobj().decompress(fields[b"map_f16"], 2 * rows * columns)
+        return np.frombuffer(halves, "<f2").reshape(rows, columns).astype(np.float32)
     if b"map_u8" in fields:
         low, high = float(fields[b"low"]), float(fields[b"high"])
-        levels = np.asarray(Image.open(io.BytesIO(fields[b"map_u8"])), dtype=np.float32)
+        image = Image.open(io.BytesIO(fields[b"map_u8"]), formats=("PNG",))
+        _check_size(*image.size)
+        levels = np.asarray(image, dtype=np.float32)
         return levels * np.float32((high - low) / 255) + np.float32(low)
     return None
+
+
+def _check_size(rows: int, columns: int) -> None:
+    if not 0 < rows * columns <= MAX_FRAME_PIXELS:
+        raise ValueError(f"a map of {rows} × {columns}")
 
 
 Login = Callable[[], tuple[str, str] | None]
@@ -187,22 +202,18 @@ class MapStore:
             raise MapStoreError(f"Redis did not take {len(entries)} maps: {self._why(error)}") from error
 
     def get(self, key: str) -> StoredMap | None:
-        """None once expired. Raises MapStoreError."""
+        """None once expired, and where what lies there is no map, which the log tells. Raises MapStoreError."""
         try:
             fields: dict[bytes, bytes] = self._redis.hgetall(key)
         except redis.RedisError as error:
             raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
         if not fields:
             return None
-        topic, partition, offset = fields[b"position"].decode().rsplit(",", 2)
-        facts = {name[5:].decode(): value.decode() for name, value in fields.items() if name.startswith(b"fact.")}
-        return StoredMap(
-            frame_id=fields[b"frame_id"].decode(),
-            anomaly_map=decode_map(fields),
-            thumbnail=fields[b"thumbnail"],
-            facts=facts,
-            position=KafkaPosition(topic=topic, partition=int(partition), offset=int(offset)),
-        )
+        try:
+            return _stored(fields)
+        except Exception as error:  # numpy, Pillow and zlib raise what they like on hostile bytes
+            log.warning("what Redis holds at %r is no map of ours: %s: %s", key, type(error).__name__, error)
+            return None
 
     def keys_of(self, frame_id: str) -> list[str]:
         """The keys of a frame, one for each model that scored it, the newest last. A scan: for people, not for the
@@ -236,3 +247,15 @@ class MapStore:
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _stored(fields: Mapping[bytes, bytes]) -> StoredMap:
+    topic, partition, offset = fields[b"position"].decode().rsplit(",", 2)
+    facts = {name[5:].decode(): value.decode() for name, value in fields.items() if name.startswith(b"fact.")}
+    return StoredMap(
+        frame_id=fields[b"frame_id"].decode(),
+        anomaly_map=decode_map(fields),
+        thumbnail=fields[b"thumbnail"],
+        facts=facts,
+        position=KafkaPosition(topic=topic, partition=int(partition), offset=int(offset)),
+    )

@@ -2,6 +2,8 @@
 
 import dataclasses
 import time
+import tracemalloc
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from pipeline.maps import MapEntry, MapStore, MapStoreError
 from workers.local.ports import LOOPBACK, free_ports
 from workers.local.process import ChildProcess
 from workers.local.valkey import Valkey, _binary, server_arguments
+
+MIB = 1024 * 1024
 
 pytestmark = pytest.mark.services
 
@@ -185,3 +189,41 @@ def test_of_several_maps_of_a_frame_the_newest_is_last(own_redis: Valkey) -> Non
         time.sleep(0.01)
     assert store.keys_of("c:b:1") == ["andon:map:c:b:1:h2", "andon:map:c:b:1:h1"]
     store.close()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"position": None},
+        {"position": "frames"},
+        {"map_u8": b"\x89PNG torn"},
+        {"map_u8": None, "map_f16": b"no zlib", "shape": "4,4"},
+        {"map_u8": None, "map_f16": zlib.compress(bytes(2**20)), "shape": "1000000,1000000"},
+        {"map_u8": None, "map_f16": zlib.compress(bytes(2)), "shape": "4,4"},
+    ],
+    ids=["no position", "half a position", "torn", "no zlib", "too large", "too small"],
+)
+def test_what_is_no_map_of_ours_is_none_and_is_told(
+    fields: dict[str, str | bytes | None], own_redis: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The page of the part answered with a 500, for whoever may write to Redis may have written it."""
+    key, client = entry().key, redis.Redis.from_url(own_redis.url)
+    with closing(MapStore(own_redis.url)) as store, closing(client):
+        store.put([entry()])
+        for name, value in fields.items():
+            client.hdel(key, name) if value is None else client.hset(key, name, value)
+        assert store.get(key) is None
+    assert f"what Redis holds at '{key}' is no map of ours: " in caplog.text
+
+
+def test_a_map_unpacks_to_no_more_than_it_says(own_redis: Valkey) -> None:
+    """A few kilobytes could fill the memory of the page."""
+    key, client = entry().key, redis.Redis.from_url(own_redis.url)
+    with closing(MapStore(own_redis.url, half_precision=True)) as store, closing(client):
+        store.put([entry()])
+        client.hset(key, "map_f16", zlib.compress(bytes(256 * MIB), 9))
+        tracemalloc.start()
+        store.get(key)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 16 * MIB
