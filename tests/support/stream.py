@@ -82,13 +82,6 @@ def incoming(facts: Frame, value: bytes | None, offset: int = 0, **changes: Any)
     return Incoming("frames", 0, offset, arrived_ms, **(fields | changes))
 
 
-class NotText(str):
-    """A header's name that is no UTF-8, as a client in another language may send it."""
-
-    def encode(self, *_: Any) -> bytes:
-        return b"\xff\xfe"
-
-
 def send_unreadable(settings: Settings, topic: str) -> None:
     """A record that kafka-python can't make out."""
     with closing(Publisher(settings, "odd")) as publisher:
