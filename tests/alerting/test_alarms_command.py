@@ -9,6 +9,7 @@ from alerting.running import ANDON, alarms, andon, burst, process, publish, wait
 from support.stream import make_anew, wait_until
 
 from pipeline.events import Act, AlarmState, Verdict, now
+from pipeline.kafka.reading import read_to_end
 from pipeline.settings import Settings
 from workers.alerting.policy import Policies
 
@@ -23,7 +24,7 @@ def test_an_alarm_is_listed_acknowledged_and_reset(settings: Settings) -> None:
         listed = andon(settings, "alarms", "list")
         assert "line-1 cam-of-line-1  defects UNACK_ACTIVE" in listed.stdout
 
-        early = andon(settings, "alarms", "reset", "--line", "line-1")
+        early = andon(settings, "alarms", "reset", "--line", "line-1", "--reason", "mended")
         assert early.returncode == 1
         assert "reset refused: acknowledge the alarm before its reset" in early.stdout
 
@@ -35,10 +36,19 @@ def test_an_alarm_is_listed_acknowledged_and_reset(settings: Settings) -> None:
         assert done.returncode == 0
         assert "defects NORMAL  reset by ben: nozzle cleaned" in done.stdout
 
-        again = andon(settings, "alarms", "reset", "--line", "line-1")
+        again = andon(settings, "alarms", "reset", "--line", "line-1", "--reason", "mended")
         assert again.returncode != 0
         assert "line 'line-1' has no alarm; no line has one" in again.stderr
     assert [alarm.state for alarm in alarms(settings)][-1] is AlarmState.NORMAL
+
+
+@pytest.mark.parametrize("reason", [(), ("--reason", " ")])
+def test_nothing_is_reset_without_saying_why(settings: Settings, reason: tuple[str, ...]) -> None:
+    """The page asks for it, and the audit log is where somebody looks for what was done about the cause."""
+    refused = andon(settings, "alarms", "reset", "--line", "line-1", *reason)
+    assert refused.returncode == 2
+    assert "--reason" in refused.stderr
+    assert list(read_to_end(settings, [settings.topics.operations.name])) == []
 
 
 def test_an_act_on_a_kind_moves_the_alarm_of_each_camera(settings: Settings) -> None:

@@ -94,7 +94,7 @@ def test_the_audit_log_tells_who_did_what_and_why_in_order(settings: Settings) -
         assert "defects SHELVED until" in shelved.stdout
         assert "(beneath: UNACK_ACTIVE)" in shelved.stdout
         assert andon(settings, "alarms", "unshelve", "--line", "line-1").returncode == 0
-        assert andon(settings, "alarms", "reset", "--line", "line-1").returncode == 1
+        assert andon(settings, "alarms", "reset", "--line", "line-1", "--reason", "mended").returncode == 1
     found = read_log(settings, "line-1", None)
     assert [(entry.actor, entry.act) for entry in found] == [
         ("andon", "raise"),
@@ -205,7 +205,7 @@ def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap
     with worker(many):
         freed = andon(many, "alarms", "ack", "--line", line)
         assert freed.returncode == 0
-        assert andon(many, "alarms", "reset", "--line", line).returncode == 0
+        assert andon(many, "alarms", "reset", "--line", line, "--reason", "mended").returncode == 0
 
 
 def test_the_advice_for_a_damaged_state_brings_back_the_latched_alarm(settings: Settings) -> None:
@@ -226,7 +226,7 @@ def test_the_advice_for_a_damaged_state_brings_back_the_latched_alarm(settings: 
     assert andon(settings, "alerting", "restore-line", "line-1", "--yes").returncode == 0
     with worker(settings):
         assert andon(settings, "alarms", "ack", "--line", "line-1").returncode == 0
-        assert andon(settings, "alarms", "reset", "--line", "line-1").returncode == 0
+        assert andon(settings, "alarms", "reset", "--line", "line-1", "--reason", "mended").returncode == 0
     newer = stored.to_json().replace(b'"schema_version":2', b'"schema_version":3')
     publisher.publish([Outgoing(topic, b"line-1", newer, (("epoch", b"99"),))])
     publisher.close()
@@ -242,7 +242,7 @@ def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -
         assert andon(settings, "alarms", "ack", "--line", "line-1").returncode == 1  # the next number is 2
     make_anew(settings, settings.topics.operations)
     with worker(settings):
-        freed = andon(settings, "alarms", "reset", "--line", "line-1")
+        freed = andon(settings, "alarms", "reset", "--line", "line-1", "--reason", "mended")
     assert (freed.returncode, commands(settings)[-1].action) == (0, Action.UNHOLD_PERMITTED), freed.stderr
 
 

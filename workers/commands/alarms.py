@@ -93,10 +93,18 @@ def ack(line: Line, actor: Actor = None, reason: Reason = "", kind: Kind = None,
 
 
 @alarms.command()
-def reset(line: Line, actor: Actor = None, reason: Reason = "", kind: Kind = None, timeout_s: TimeoutS = 10) -> None:
+def reset(
+    line: Line,
+    reason: Annotated[str, typer.Option(help="What was done about the cause. A reset needs one.")],
+    actor: Actor = None,
+    kind: Kind = None,
+    timeout_s: TimeoutS = 10,
+) -> None:
     """Clear the acknowledged alarms of a line and permit it to run. This never restarts the line."""
     from pipeline.events import Act
 
+    if not reason.strip():
+        raise typer.BadParameter("a reset needs a reason: what was done about the cause", param_hint="--reason")
     _ask(line, Act.RESET, actor, reason, timeout_s, kind)
 
 
