@@ -47,8 +47,8 @@ test: setup ## Run the tests, but for the slow ones.
 test-all: setup ## Run all tests.
 	$(BIN)/python -m pytest $(ARGS)
 
-test-cluster: setup ## Send the charts to a real Kubernetes API server; fetches it, or builds it with Go.
-	$(BIN)/python -m pytest -m cluster tests/deploy $(ARGS)
+test-cluster: setup ## Send the charts to a real Kubernetes API server; needs CRDs and Go, and says where they are missing.
+	$(BIN)/python -m pytest -rs -m cluster tests/deploy $(ARGS)
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .

@@ -20,7 +20,6 @@ from support.stream import wait_until
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
 NAMESPACE = "plant"
-CRDS = kube_tools.SHARED / "crds"
 NVIDIA = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "nvidia"}
 """As NVIDIA's operator makes it on a GPU cluster."""
 FACTORY, KAFKA = Mode("factory", "plant"), Mode("factory-kafka", "plant")
@@ -29,13 +28,13 @@ SECOND = Mode("factory-kafka", "second-factory")
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeCluster]:
-    if not CRDS.is_dir():
-        pytest.skip("the operators' CRDs lie in ../shared/crds, which is not here")
+    if not kube_tools.CRDS.is_dir():
+        pytest.skip(kube_tools.NO_CRDS)
     if not kube_tools.has_kube_apiserver():
         pytest.skip("no kube-apiserver: neither ../shared/bin/kube-apiserver.xz nor Go to build it")
     try:
         with running_cluster(tmp_path_factory.mktemp("kube")) as cluster:
-            cluster.kubectl("apply", "--server-side", "--recursive", "--filename", CRDS)
+            cluster.kubectl("apply", "--server-side", "--recursive", "--filename", kube_tools.CRDS)
             # Not `kubectl wait`: it fails when it looks before the server has written the first condition.
             wait_until(lambda: established(cluster), timeout_s=120)
             for found in (namespace(NAMESPACE), NVIDIA):

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 KUBERNETES = "1.37"
-CRDS = kube_tools.SHARED / "crds"
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
@@ -38,8 +37,8 @@ def test_native_objects_keep_kubernetes_schema(render: Render) -> None:
 
 
 def test_operators_objects_keep_their_schemas(render: Render) -> None:
-    if not CRDS.is_dir():
-        pytest.skip("the operators' CRDs lie in ../shared/crds, which is not here")
+    if not kube_tools.CRDS.is_dir():
+        pytest.skip(kube_tools.NO_CRDS)
     for found in render.objects:
         if found["kind"] in _schemas():
             errors = list(_schemas()[found["kind"]].iter_errors(found))
@@ -47,8 +46,8 @@ def test_operators_objects_keep_their_schemas(render: Render) -> None:
 
 
 def test_every_kind_is_checked_by_one_of_the_two(render: Render) -> None:
-    if not CRDS.is_dir():
-        pytest.skip("the operators' CRDs lie in ../shared/crds, which is not here")
+    if not kube_tools.CRDS.is_dir():
+        pytest.skip(kube_tools.NO_CRDS)
     groups = {found["apiVersion"].split("/")[0] for found in render.objects if found["kind"] not in _schemas()}
     assert groups <= {"v1", "apps", "batch", "policy", "networking.k8s.io"}
 
@@ -56,7 +55,7 @@ def test_every_kind_is_checked_by_one_of_the_two(render: Render) -> None:
 @cache
 def _schemas() -> dict[str, jsonschema.Draft202012Validator]:
     found = {}
-    for file in CRDS.glob("*/*.yaml"):
+    for file in kube_tools.CRDS.glob("*/*.yaml"):
         for crd in yaml.load_all(file.read_text(), yaml.CSafeLoader):
             (version,) = (v for v in crd["spec"]["versions"] if v["storage"])
             schema = _closed(version["schema"]["openAPIV3Schema"])

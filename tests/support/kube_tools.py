@@ -22,6 +22,11 @@ from pathlib import Path
 
 SHARED = Path(__file__).parents[3] / "shared"
 """Beside the checkout, where a workplace has it. The product does not depend on it."""
+CRDS = SHARED / "crds"
+NO_CRDS = (
+    f"nothing at {CRDS}: put the CRDs of KubeRay, Strimzi, KEDA and the Prometheus operator there, a folder each, as "
+    "their releases have them (they are not Andon's to ship)"
+)
 KUBERNETES = "1.37.2"
 
 
