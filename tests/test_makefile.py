@@ -48,3 +48,17 @@ def test_a_venv_of_an_old_python_is_told_of(tmp_path: Path) -> None:
     done = setup(checkout(tmp_path, TOO_OLD))
     assert done.returncode != 0
     assert "The folder .venv is of another Python: remove it" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("andon", "left"),
+    [("#!/bin/sh\nexit 1\n", True), ("#!/bin/sh\n", False), ("#!/gone/python\n", False)],
+    ids=["its services run", "nothing runs", "its Python has gone"],
+)
+def test_clean_leaves_a_factory_that_runs(tmp_path: Path, andon: str, left: bool) -> None:
+    """It told the refusal, and then removed the programs of the services that ran."""
+    made = checkout(tmp_path, TELLS_WHERE_IT_IS)
+    (made / ".venv" / "bin" / "andon").write_text(andon, encoding="utf-8")
+    (made / ".venv" / "bin" / "andon").chmod(0o755)
+    done = subprocess.run(["make", "clean"], cwd=made, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode != 0, (made / ".venv").exists()) == (left, left), done.stderr
