@@ -46,6 +46,17 @@ from workers.plc.station import SCAN_S, Station
 pytestmark = pytest.mark.services
 
 
+class AskedLease(Lease):
+    """Counts how often a driver asked it."""
+
+    asked = 0
+
+    @property
+    def held(self) -> bool:
+        self.asked += threading.current_thread().name.startswith("plc-")
+        return super().held
+
+
 @dataclass
 class Rig:
     """A Modbus PLC and a driver before it."""
@@ -53,7 +64,7 @@ class Rig:
     port: int
     ladder: Ladder
     station: Station
-    lease: Lease
+    lease: AskedLease
     driver: Driver
     exchanged: threading.Event
     reports: list[Report] = field(default_factory=list)
@@ -62,6 +73,16 @@ class Rig:
         """Until one has just ended: what is changed in the PLC amid one, it overwrites."""
         self.exchanged.clear()
         assert self.exchanged.wait(30)
+
+    def wait_for_exchanges(self) -> None:
+        """Until what is not to happen had its chance: the first may have begun before."""
+        for _ in range(3):
+            self.wait_for_an_exchange()
+
+    def wait_for_looks(self) -> None:
+        """The same of a driver that writes nothing: whether the lease is held it asks in each cycle."""
+        before = self.lease.asked
+        wait_for(lambda: self.lease.asked > before + 3, "looks at the lease")
 
     def outcomes(self) -> list[Outcome]:
         return [report.outcome for report in self.reports if isinstance(report, Answer)]
@@ -83,7 +104,7 @@ class Rig:
         self.station.start()
 
 
-def rig_with(folder: Path, lease: Lease, ladder: Ladder, protocol: str = "modbus", cycle_s: float = 0.05) -> Rig:
+def rig_with(folder: Path, lease: AskedLease, ladder: Ladder, protocol: str = "modbus", cycle_s: float = 0.05) -> Rig:
     (port,) = free_ports(1)
     station = Station([ladder], **{f"{protocol}_port": port})
     station.start()
@@ -95,7 +116,7 @@ def rig_with(folder: Path, lease: Lease, ladder: Ladder, protocol: str = "modbus
 
 @contextmanager
 def kept(folder: Path, ladder: Ladder, cycle_s: float) -> Iterator[Rig]:
-    lease = Lease(6)
+    lease = AskedLease(6)
     keeper = Keeper(lease)
     made = rig_with(folder, lease, ladder, cycle_s=cycle_s)
     try:
@@ -174,7 +195,7 @@ def test_a_stop_is_written_read_back_and_answered_once(rig: Rig) -> None:
     rig.driver.order(order(command))
     wait_for(lambda: rig.outcomes() == [Outcome.ACCEPTED], "the answer")
     rig.driver.order(order(command, proved=True))
-    time.sleep(0.3)
+    rig.wait_for_exchanges()
     assert (rig.ladder.stop, rig.ladder.held, rig.ladder.running, rig.ladder.stops) == (True, True, False, 1)
     assert rig.outcomes() == [Outcome.ACCEPTED]
 
@@ -211,6 +232,7 @@ def test_a_plc_with_two_protocols_does_what_the_one_in_use_says(tmp_path: Path) 
 def test_a_void_stop_is_never_written(rig: Rig) -> None:
     rig.driver.order(order(stop_command(valid_s=-1)))
     wait_for(lambda: rig.outcomes() == [Outcome.EXPIRED], "the answer")
+    rig.wait_for_looks()
     assert not rig.ladder.written
 
 
@@ -313,7 +335,7 @@ def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:
     rig.driver.order(order())
     wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
     before = rig.ladder.inputs.heartbeat
-    time.sleep(0.3)
+    rig.wait_for_exchanges()
     assert rig.ladder.inputs.heartbeat == before
     rig.driver.alive(0.5)
     wait_for(lambda: rig.ladder.inputs.heartbeat > before + 3, "heartbeats")
@@ -334,7 +356,7 @@ def test_a_line_that_its_plc_holds_by_itself_is_told_until_it_is_reset_there(rig
     assert "holds the line by its own program" in rig.faults()[0]
     rig.driver.alive(30)
     wait_for(lambda: not rig.ladder.watchdog_lost, "the watchdog's return")
-    time.sleep(0.3)
+    rig.wait_for_exchanges()
     assert rig.links() == [True, False]
     rig.ladder.press_reset()
     wait_for(lambda: rig.links() == [True, False, True], "the end of it")
@@ -349,10 +371,10 @@ def test_a_hold_that_is_left_of_a_stop_of_ours_is_no_news(rig: Rig) -> None:
     rig.driver.order(order(released))
     wait_for(lambda: rig.outcomes() == [Outcome.ACCEPTED, Outcome.ACCEPTED], "the release")
     rig.driver.order(order(released, proved=True))
-    time.sleep(0.4)
+    rig.wait_for_exchanges()
     assert (rig.ladder.held, rig.links()) == (True, [True])
     rig.ladder.press_reset()
-    time.sleep(0.3)
+    rig.wait_for_exchanges()
     rig.ladder.held = True
     wait_for(lambda: rig.links() == [True, False], "the hold that is not ours")
 
@@ -403,7 +425,7 @@ def test_without_the_lease_nothing_is_written(rig: Rig) -> None:
     rig.lease.drop()
     written = list(rig.ladder.written)
     rig.driver.order(order(stop_command()))
-    time.sleep(0.4)
+    rig.wait_for_looks()
     assert list(rig.ladder.written) == written
 
 
@@ -416,7 +438,7 @@ def test_whoever_finds_a_later_epoch_writes_nothing_until_it_is_set_back_there(r
     wait_for(lambda: rig.links()[-1:] == [False], "the complaint")
     refused = rig.ladder.refused
     rig.driver.order(order(stop_command()))
-    time.sleep(0.4)
+    rig.wait_for_looks()
     assert (rig.ladder.refused, rig.ladder.stops) == (refused, 0)
     rig.ladder.inputs = Inputs()
     wait_for(lambda: rig.ladder.held, "the stop")
@@ -472,7 +494,7 @@ def test_a_plc_that_comes_back_as_another_lines_says_so(rig: Rig) -> None:
     rig.restart(Inputs(epoch=9))
     told = "has taken epoch 9, this worker has 1: it writes nothing there, no stop either"
     wait_for(lambda: any(told in fault for fault in rig.faults()), told)
-    time.sleep(0.5)
+    rig.wait_for_looks()
     assert sum(told in fault for fault in rig.faults()) == 1
 
 
@@ -516,6 +538,7 @@ def test_a_plc_that_is_back_too_late_is_not_stopped(rig: Rig) -> None:
     wait_for(lambda: rig.outcomes() == [Outcome.REJECTED], "the complaint")
     rig.restart()
     wait_for(lambda: rig.outcomes() == [Outcome.REJECTED, Outcome.EXPIRED], "the answer")
+    rig.wait_for_looks()
     assert not rig.ladder.written
 
 
@@ -523,7 +546,7 @@ def test_a_plc_that_is_back_too_late_is_not_stopped(rig: Rig) -> None:
 def test_a_stop_that_a_hung_program_never_followed_is_void_and_stays_so_when_it_runs_again(
     tmp_path: Path, protocol: str
 ) -> None:
-    lease = Lease(6)
+    lease = AskedLease(6)
     keeper = Keeper(lease)
     rig = rig_with(tmp_path, lease, Ladder("line-1", watchdog_s=60, stuck=True), protocol)
     try:
@@ -551,7 +574,7 @@ def test_a_stop_that_a_hung_program_never_followed_is_void_and_stays_so_when_it_
         rig.driver.order(order(line.state.last_command))
         wait_for(lambda: rig.ladder.inputs.command == RUN, "the void word taken back")
         rig.ladder.stuck = False
-        time.sleep(0.3)
+        rig.wait_for_exchanges()
         assert not rig.ladder.held
     finally:
         rig.driver.end()
