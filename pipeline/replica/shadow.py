@@ -41,10 +41,16 @@ class Look:
 class Shadows:
     """Called by one thread."""
 
-    def __init__(self, within_s: float = 0.25, behind: Callable[[], bool] = lambda: False) -> None:
-        """behind: whether frames wait for the live bundle."""
+    def __init__(
+        self,
+        within_s: float = 0.25,
+        behind: Callable[[], bool] = lambda: False,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """behind: whether frames wait for the live bundle. `clock_s`: how long a pass takes, and a rest."""
         self.within_s = within_s
         self._behind = behind
+        self._clock_s = clock_s
         self._running: Future[list[ShadowScore]] | None = None
         self._rest_until_s = 0.0
         self._failing = False
@@ -61,7 +67,7 @@ class Shadows:
     def _pass(self, looks: Sequence[Look]) -> list[ShadowScore] | ShadowSkip:
         if self._behind():
             return ShadowSkip.BACKLOG
-        resting = time.monotonic() < self._rest_until_s
+        resting = self._clock_s() < self._rest_until_s
         if resting or (self._running is not None and not self._running.done()):
             return ShadowSkip.SLOW
         try:
@@ -81,7 +87,7 @@ class Shadows:
         future: Future[list[ShadowScore]] = Future()
 
         def work() -> None:
-            began_s = time.monotonic()
+            began_s = self._clock_s()
             try:
                 result = _judge_all(looks)
             except BaseException as error:
@@ -95,9 +101,9 @@ class Shadows:
         return future
 
     def _rest_after(self, began_s: float) -> None:
-        took_s = time.monotonic() - began_s
+        took_s = self._clock_s() - began_s
         if took_s > self.within_s:
-            self._rest_until_s = time.monotonic() + REST * took_s
+            self._rest_until_s = self._clock_s() + REST * took_s
 
     def _failed(self, error: BaseException) -> ShadowSkip:
         if not self._failing:  # told once, counted always

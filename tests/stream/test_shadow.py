@@ -143,16 +143,25 @@ def test_a_shadow_that_hangs_holds_up_one_batch_for_its_limit_and_no_other(score
         for_ever.set()
 
 
-def test_a_pass_that_came_too_late_is_thrown_away_and_the_shadow_rests(scorer: Scorer, catalog: Catalog) -> None:
-    slow, detector = acting(catalog, lambda: time.sleep(0.1))
-    scorer.shadows.within_s = 0.02
-    assert skips(scored(scorer, slow)) == {ShadowSkip.SLOW}
-    time.sleep(0.3)
-    assert skips(scored(scorer, slow, 3)) == {ShadowSkip.SLOW}
-    assert detector.passes == 1, "the pass is over, and it rests"
-    time.sleep(0.1 * REST)
-    scorer.shadows.within_s = 5
-    assert skips(scored(scorer, slow, 6)) == {None}
+def test_a_pass_that_came_too_late_is_thrown_away_and_the_shadow_rests(catalog: Catalog) -> None:
+    now_s, late = 0.0, threading.Event()
+    slow, detector = acting(catalog, lambda: late.wait(20))
+    with ThreadPoolExecutor(2) as pool:
+        shadows = Shadows(within_s=0.02, clock_s=lambda: now_s)
+        scorer = Scorer(pool, now, shadows=shadows)
+        assert skips(scored(scorer, slow)) == {ShadowSkip.SLOW}
+        now_s = 1.0
+        late.set()
+        for thread in threading.enumerate():
+            if thread.name == "shadow":
+                thread.join(20)
+        shadows.within_s = 5
+        for moment_s in (1.0, 0.99 + REST):
+            now_s = moment_s
+            assert skips(scored(scorer, slow, 3)) == {ShadowSkip.SLOW}
+        assert detector.passes == 1, "the pass is over, and it rests"
+        now_s = 1.01 + REST
+        assert skips(scored(scorer, slow, 6)) == {None}
 
 
 def test_while_frames_wait_the_shadow_does_not_look(catalog: Catalog) -> None:
