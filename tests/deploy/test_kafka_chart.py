@@ -1,6 +1,7 @@
 """The Kafka of a factory: topics as the code has them, users who may do what their component does and no more."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -232,12 +233,26 @@ def test_more_partitions_change_only_topics(renders: dict[Mode, Render]) -> None
     def rest(render: Render) -> list[Object]:
         return [found for found in render.objects if found["kind"] != "KafkaTopic"]
 
-    assert rest(rendered(mode, "--set", "topics.framePartitions=96")) == rest(renders[mode])
+    roomy = "brokers.storage=4Ti"
+    more = rendered(mode, "--set", roomy, "--set", "topics.framePartitions=96")
+    assert rest(more) == rest(rendered(mode, "--set", roomy))
 
 
-def test_the_default_topics_do_not_fill_the_default_disk() -> None:
+@pytest.mark.parametrize("brokers", [3, 5])
+def test_topics_may_not_fill_the_disks(brokers: int, tmp_path: Path) -> None:
     """A broker whose disk is full stops, and all lines with it."""
-    values = yaml.safe_load((Mode("factory-kafka", "plant").chart_folder / "values.yaml").read_text())
-    most = sum(topic.partitions * (max(0, topic.retention_bytes) + topic.segment_bytes) for topic in topics())
-    copies, brokers = values["replication"]["factor"], values["brokers"]
-    assert most * copies <= brokers["replicas"] * int(brokers["storage"].removesuffix("Gi")) * 1024**3
+    most = sum(
+        topic.partitions * (max(0, topic.retention_bytes) + topic.segment_bytes)
+        for topic in topics(frame_partitions=24)
+    )
+    least = most * 3 // brokers // 1024**3 + 1
+    chart = tmp_path / "defaults.yaml"
+
+    def rendered_with(storage: int) -> str:
+        values = {"brokers": {"replicas": brokers, "storage": f"{storage}Gi"}, "topics": {"framePartitions": 24}}
+        chart.write_text(yaml.safe_dump(values))
+        folder = Mode("factory-kafka", "plant").chart_folder
+        return helm("template", "kafka", folder, "--values", chart).stderr
+
+    assert not rendered_with(least)
+    assert f"topics may take {least - 1}Gi of each broker" in rendered_with(least - 1)
