@@ -256,3 +256,18 @@ def test_topics_may_not_fill_the_disks(brokers: int, tmp_path: Path) -> None:
 
     assert not rendered_with(least)
     assert f"topics may take {least - 1}Gi of each broker" in rendered_with(least - 1)
+
+
+def test_one_node_away_is_one_pod_of_kafka_away(renders: dict[Mode, Render]) -> None:
+    """Brokers were spread where it suited, and the three controllers might have been on one node."""
+    pools = renders[Mode("factory-kafka", "plant")].of_kind("KafkaNodePool")
+    assert len(pools) == 2
+    for pool in pools:
+        spread = {each["topologyKey"]: each for each in pool["spec"]["template"]["pod"]["topologySpreadConstraints"]}
+        assert spread["kubernetes.io/hostname"]["whenUnsatisfiable"] == "DoNotSchedule"
+        assert "topology.kubernetes.io/zone" in spread
+        for each in spread.values():
+            assert each["labelSelector"]["matchLabels"] == {"strimzi.io/pool-name": pool["metadata"]["name"]}
+            assert each["nodeTaintsPolicy"] == "Honor", (
+                "a node that takes none of these pods would count as an empty one"
+            )

@@ -41,6 +41,21 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/* Each on a node of its own, of those that take it, so that one node away is one pod away; in zones of their own where
+that can be. Where there are fewer nodes than pods, they share them evenly. Call with the name of the pool. */}}
+{{- define "kafka.spread" -}}
+topologySpreadConstraints:
+  {{- range $key, $otherwise := dict "kubernetes.io/hostname" "DoNotSchedule" "topology.kubernetes.io/zone" "ScheduleAnyway" }}
+  - maxSkew: 1
+    topologyKey: {{ $key }}
+    whenUnsatisfiable: {{ $otherwise }}
+    nodeTaintsPolicy: Honor
+    labelSelector:
+      matchLabels:
+        strimzi.io/pool-name: {{ $ }}
+  {{- end }}
+{{- end }}
+
 {{- define "kafka.containerSecurity" -}}
 allowPrivilegeEscalation: false
 runAsNonRoot: true
