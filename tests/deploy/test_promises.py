@@ -712,3 +712,12 @@ def test_commands_and_their_options_exist(factory: Render) -> None:
             assert not getattr(command, "commands", {}) or command.invoke_without_command, where
             known = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= known, where
+
+
+def test_a_volume_of_ones_own_is_as_large_as_it_is() -> None:
+    """It was refused for the size of a volume that is then not made."""
+    own = ["--set", "console.data.existingClaim=judged", "--set", "console.data.feedbackMib=20480"]
+    found = rendered(Mode("factory", "plant"), *own)
+    assert not [
+        claim for claim in found.of_kind("PersistentVolumeClaim") if claim["metadata"]["name"].endswith("-console")
+    ]

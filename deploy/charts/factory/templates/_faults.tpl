@@ -329,7 +329,7 @@ console.proxy.args has {{ regexFind "^--[a-z-]+" . }}, which the chart or the Se
 {{- if and .proxy.enabled .tls.existingSecret }}
 console.proxy and console.tls are both set, and the proxy speaks plain HTTP to the page: clear console.tls.existingSecret, and let what is in front of the proxy end TLS
 {{- end }}
-{{- if le (include "factory.amount" .data.storage | float64) (mulf (float64 .data.feedbackMib) 1048576.0) }}
+{{- if and (not .data.existingClaim) (le (include "factory.amount" .data.storage | float64) (mulf (float64 .data.feedbackMib) 1048576.0)) }}
 console.data.storage is {{ .data.storage | default "empty" }}, less than judged images may take (console.data.feedbackMib is {{ int64 .data.feedbackMib }}): raise it, or lower feedbackMib
 {{- end }}
 {{- if and .mountBundles (not (has $.Values.bundles.source (list "claim" "volume"))) }}
