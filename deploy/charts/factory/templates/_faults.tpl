@@ -312,6 +312,9 @@ inference.worker.gpus is {{ int .worker.gpus }}, but no replica would see one: s
 {{- if gt (int .replicas) 1 }}
 console.replicas is {{ int .replicas }}, but users, sessions and judgements are files on one volume: set 1 (one page serves a hundred browsers)
 {{- end }}
+{{- if include "factory.noTimezone" .timeZone }}
+console.timeZone: there is no time zone {{ .timeZone }}, and the page would not start: a name is like Europe/Berlin
+{{- end }}
 {{- if and .proxy.enabled (not .proxy.existingSecret) }}
 console.proxy.enabled needs a Secret with the keys client-secret and cookie-secret: name it in console.proxy.existingSecret
 {{- end }}
