@@ -325,7 +325,7 @@ def test_a_disk_that_fails_amid_a_frame_is_asked_for_it_again(
     with monkeypatch.context() as patch:
         patch.setattr(os, "pread", failing)
         for _ in range(2):
-            with pytest.raises(OSError, match="Input/output"):
+            with pytest.raises(OSError, match=rf"Input/output error: '{segments(tmp_path)[0]}'"):
                 spool.read()
     assert sequences(spool) == [0, 1]
     spool.close()

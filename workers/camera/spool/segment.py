@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.files.durable import naming
 from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool.record import (
     PREFIX,
@@ -110,9 +111,10 @@ class Segment:
     def _bytes_at(self, offset: int, count: int) -> bytes:
         """So many, or what there is to the end. A disk that fails amid them gives those before, and says so only when
         it is asked for the rest."""
-        found = os.pread(self._descriptor(), count, offset)
-        while len(found) < count and (more := os.pread(self._descriptor(), count - len(found), offset + len(found))):
-            found += more
+        with naming(self.path):
+            found = os.pread(self._descriptor(), count, offset)
+            while len(found) < count and (more := os.pread(self._descriptor(), count - len(found), offset + len(found))):
+                found += more
         return found
 
     def _descriptor(self) -> int:
