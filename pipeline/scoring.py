@@ -41,6 +41,7 @@ from pipeline.replica.ranks import rank
 from pipeline.replica.recipes import Catalog, LoadedRecipe
 from pipeline.replica.shadow import Look, Shadows
 from pipeline.replica.sightings import Sightings, digest_of
+from pipeline.telling import Every
 from pipeline.tracing import child
 from pipeline.verdicts import verdict_of
 
@@ -106,7 +107,7 @@ class Scorer:
     shadows: Shadows = field(default_factory=Shadows)
     known_good: KnownGood = field(default_factory=KnownGood)
     colours: Colours = field(default_factory=Colours)
-    _told_of_batches_s: float = field(default=float("-inf"), init=False)
+    _telling_of_batches: Every = field(default_factory=lambda: Every(_TELL_AGAIN_S), init=False)
 
     def score(self, records: Sequence[Incoming], catalog: Catalog) -> Scored:
         """Raises ModelFailedError where the fault is the model's: no frame of the batch has an end then."""
@@ -174,8 +175,7 @@ class Scorer:
         return found, failures
 
     def _tell_of_batches(self, detector: Detector, frames: int, error: str) -> None:
-        if time.monotonic() - self._told_of_batches_s > _TELL_AGAIN_S:
-            self._told_of_batches_s = time.monotonic()
+        if self._telling_of_batches.due():
             log.warning(
                 "model %r failed on %d frames at once (%s), and scored them one by one, which takes longer: if a GPU "
                 "is short of memory, look who else fills it, or lower max_batch",

@@ -28,6 +28,7 @@ from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, LoopState
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.waiting import await_topics
 from pipeline.maps import MapStore
+from pipeline.replica.deaths import Deaths
 from pipeline.replica.inspection import Inspection
 from pipeline.replica.recipes import Catalog, Recipe, load_catalog
 from pipeline.replica.shadow import Shadows
@@ -65,6 +66,7 @@ class _Meters:
 
     def __init__(self, tracer: Tracer | None) -> None:
         self._tracer = tracer
+        self._deaths = Deaths()
         self._frames = metrics.Counter("andon_frames_scored", "Frames scored, by verdict.", ("camera", "verdict"))  # type: ignore[arg-type]
         self._shadows = metrics.Counter(
             "andon_frames_shadowed",
@@ -104,7 +106,7 @@ class _Meters:
                 self._stage.observe(ms, {"stage": stage})
         for dead in scored.dead:
             self._dead.inc(tags={"reason": dead.reason.value})
-            log.warning("frame at %s is dead: %s: %s", dead.record.place, dead.reason, dead.detail)
+        self._deaths.tell(scored.dead)
         self._stage.observe(deliver_s * 1000, {"stage": "deliver"})
         if self._tracer:
             score_spans(self._tracer, scored)

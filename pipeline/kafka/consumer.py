@@ -42,6 +42,7 @@ from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
 from pipeline.kafka.rights import REFUSALS, or_hidden, refusal
 from pipeline.settings import Settings
+from pipeline.telling import Every
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class ConsumerLoop(Generic[Result]):
         self._lag = Lag(settings)
         self._expired = Expired()
         self._held_off = HeldOff()
-        self._told_held_off_s = float("-inf")
+        self._telling_held_off = Every(_TELL_AGAIN_S)
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
@@ -217,12 +218,11 @@ class ConsumerLoop(Generic[Result]):
         seen, ready = 0, True
         pending: _Pending[Result] | None = None
         anew = Anew(consumer)
-        began_s = tell_at_s = time.monotonic()
+        began_s, telling = time.monotonic(), Every(_TELL_AGAIN_S)
         while not self._stop.is_set():
             anew.begin()
-            if not rebalances.count and time.monotonic() - tell_at_s > _TELL_AGAIN_S:
-                tell_at_s = time.monotonic()
-                waited_s = tell_at_s - began_s
+            waited_s = time.monotonic() - began_s
+            if not rebalances.count and waited_s > _TELL_AGAIN_S and telling.due():
                 log.warning(
                     "group %s has not taken this member in for %.0f s, so it reads nothing: the broker that "
                     "coordinates it does not answer, or another member is at work on a long batch",
@@ -330,8 +330,7 @@ class ConsumerLoop(Generic[Result]):
                 f"{held_off_s:.0f} s: 10 s of its consumer_byte_rate must hold the largest batch; or its "
                 "request_percentage is too small"
             )
-            if time.monotonic() - self._told_held_off_s > _TELL_AGAIN_S:
-                self._told_held_off_s = time.monotonic()
+            if self._telling_held_off.due():
                 log.warning("%s", self.state.waiting_for)
 
     def _delivered(
@@ -344,7 +343,7 @@ class ConsumerLoop(Generic[Result]):
         """Waits. If it could not be delivered, whoever owns its partitions now, perhaps we, reads it again, and the
         newer records after it."""
         attempt: Callable[[], None] = pending.delivered.result
-        wait_s, told_s = 0.1, float("-inf")
+        wait_s, telling = 0.1, Every(_TELL_AGAIN_S)
         begun_s = time.monotonic()
         try:
             while True:
@@ -356,8 +355,7 @@ class ConsumerLoop(Generic[Result]):
                     reason = _why_not(attempt)
                 if reason is None:
                     return True
-                if time.monotonic() - told_s > _TELL_AGAIN_S:
-                    told_s = time.monotonic()
+                if telling.due():
                     log.warning("delivery waits: %s", reason)
                 self.state.waiting_for = reason
                 if self._stop.is_set() and not under_way:

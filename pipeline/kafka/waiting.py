@@ -2,12 +2,12 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
 
 from pipeline.kafka.admin import MissingTopicsError, check_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.settings import Settings
+from pipeline.telling import Every
 from pipeline.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def await_kafka(look: Callable[[], None], stop: threading.Event, turned: Callabl
     turned: called at each look. Returns False where `stop` came before a look went well. Raises what `look` raises
     otherwise, and KafkaUnavailableError for what no waiting mends.
     """
-    told_s = float("-inf")
+    telling = Every(_TELL_AGAIN_S)
     while True:
         turned()
         try:
@@ -45,8 +45,7 @@ def await_kafka(look: Callable[[], None], stop: threading.Event, turned: Callabl
         except (KafkaUnavailableError, MissingTopicsError) as error:
             if isinstance(error, KafkaUnavailableError) and not error.may_pass:
                 raise
-            if time.monotonic() - told_s > _TELL_AGAIN_S:
-                told_s = time.monotonic()
+            if telling.due():
                 log.warning("waiting for Kafka: %s", error)
         if stop.wait(_ASK_AGAIN_S):
             return False
