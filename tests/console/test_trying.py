@@ -2,6 +2,8 @@
 
 import csv
 import random
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from workers.alerting.core import candidates
 from workers.alerting.core.state import Camera
 from workers.alerting.policy import Candidate, LinePolicy, Response
 from workers.cli import app
-from workers.console.feedback import FeedbackError, FeedbackStore, Judgement, export
+from workers.console.feedback import Exported, FeedbackError, FeedbackStore, Judgement, export
 from workers.console.versions import find_bundle, write_version
 from workers.console.whatif import histogram, shot, try_threshold
 
@@ -127,7 +129,19 @@ def test_feedback_must_fit_the_verdict(tmp_path: Path) -> None:
     store = FeedbackStore(tmp_path / "feedback.sqlite")
     with pytest.raises(FeedbackError, match="does not fit"):
         store.add(score(1), Judgement.FALSE_ALARM, "ada", "operator", "", IMAGE)
+    with pytest.raises(FeedbackError, match="does not fit"):
+        store.add(score(1, Verdict.NOT_DECIDABLE), Judgement.FALSE_ALARM, "ada", "operator", "", IMAGE)
     assert store.counts() == {}
+
+
+def test_a_frame_that_could_not_be_inspected_teaches_no_model_what_is_good(
+    store: FeedbackStore, tmp_path: Path
+) -> None:
+    """Older pages took a false alarm for such a frame, and it stands in their files."""
+    store.add(score(1, Verdict.NOT_OK), Judgement.FALSE_ALARM, "ada", "operator", "", IMAGE)
+    with closing(sqlite3.connect(store.path)) as database, database:
+        database.execute("UPDATE feedback SET verdict = 'NOT_DECIDABLE'")
+    assert export(store.path, tmp_path / "out") == {"cells": Exported(good=0, defects=0, left_out=1)}
 
 
 def test_the_file_of_feedback_stays_within_its_limit(tmp_path: Path) -> None:

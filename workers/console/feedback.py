@@ -133,7 +133,7 @@ def fitting(verdict: Verdict) -> tuple[Judgement, ...]:
         case Verdict.OK:
             return Judgement.CORRECT, Judgement.MISSED, Judgement.UNSURE
         case Verdict.NOT_DECIDABLE:
-            return Judgement.UNSURE, Judgement.FALSE_ALARM, Judgement.MISSED
+            return Judgement.UNSURE, Judgement.MISSED
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Exported:
     good: int
     defects: int
     left_out: int
-    """People were unsure."""
+    """People were unsure, or the frame was NOT_DECIDABLE and the part is said to be good."""
 
 
 def export(path: Path, out: Path) -> dict[str, Exported]:
@@ -183,8 +183,9 @@ def _export(path: Path, out: Path) -> dict[str, Exported]:
 
 
 def _place(judgement: Judgement, verdict: Verdict) -> str | None:
-    """The truth of the part, as far as a person vouches for it."""
-    if judgement is Judgement.UNSURE:
+    """The truth of the part, as far as a person vouches for it, and the frame shows it: trained on, one that is dark,
+    blurred or of a wrong size would make what can't be inspected good."""
+    if judgement is Judgement.UNSURE or (judgement is Judgement.FALSE_ALARM and verdict is Verdict.NOT_DECIDABLE):
         return None
     if judgement is Judgement.CORRECT:
         return "test/defect" if verdict is Verdict.NOT_OK else "train/good"
