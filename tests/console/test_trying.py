@@ -178,6 +178,19 @@ def test_feedback_is_exported_as_a_data_set_that_training_reads(store: FeedbackS
         export(store.path, out)
 
 
+def test_frames_whose_names_are_alike_do_not_share_a_file(store: FeedbackStore, tmp_path: Path) -> None:
+    """The picture of the second lay under the row of the first."""
+    for camera, boot in (("cam", "1_b"), ("cam_1", "b")):
+        one = score(3, camera=camera, boot_id=boot)
+        store.add(one, Judgement.CORRECT, "ada", "operator", "", (one.frame_id.encode(), "image/png"))
+    export(store.path, tmp_path / "out")
+    with (tmp_path / "out" / "cells" / "feedback.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert [(tmp_path / "out" / "cells" / row["file"]).read_bytes().decode() for row in rows] == [
+        row["frame_id"] for row in rows
+    ]
+
+
 def test_no_note_is_a_formula_to_a_spreadsheet(store: FeedbackStore, tmp_path: Path) -> None:
     notes = ['=HYPERLINK("http://evil.example","why")', "+1", "-1+1", "@SUM(1)", "too dark"]
     for number, note in enumerate(notes):

@@ -173,7 +173,9 @@ def _export(path: Path, out: Path) -> dict[str, Exported]:
             if place is None:
                 continue
             suffix = ".png" if row["content_type"] == "image/png" else ".jpg"
-            file = recipe / place / (re.sub(r"[^A-Za-z0-9_.-]", "_", row["frame_id"]) + suffix)
+            # "=" is in no name of a camera or a boot, and "_" is: two frames would share a file.
+            name = re.sub(r"[^A-Za-z0-9_.=-]", "_", row["frame_id"].replace(":", "="))
+            file = recipe / place / (name + suffix)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(row["bytes"])
             _note(recipe / "feedback.csv", file.relative_to(recipe), row)
