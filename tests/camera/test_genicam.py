@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import genicam
 import numpy as np
@@ -27,7 +28,6 @@ from workers.camera.config import GenicamSource
 from workers.camera.sources import open_source
 from workers.camera.sources.base import Image, Ready, SourceError, Unreadable
 from workers.camera.sources.genicam import capture
-from workers.camera.sources.genicam.counter import FrameCounter
 from workers.camera.sources.genicam.wire import Inbox, Kind, Message
 
 pytestmark = pytest.mark.unit
@@ -42,7 +42,7 @@ def no_reader_is_left_to_the_next_test() -> Iterator[None]:
 
 def refusal(source: GenicamSource) -> str:
     with pytest.raises(SourceError) as refused:
-        next(images_of(source))
+        list(images_of(source))
     return str(refused.value)
 
 
@@ -64,7 +64,7 @@ def test_three_cameras_at_once_each_show_their_own_ball() -> None:
 
 
 def test_features_are_set_before_it_starts_and_gray_stays_gray() -> None:
-    (image,) = shots(camera(features={"Width": 320, "Height": 200, "PixelFormat": "Mono8"}), 1)
+    (image,) = shots(camera(features=[{"Width": 300}, {"Width": 320.0, "Height": 200, "PixelFormat": "Mono8"}]), 1)
     with opened(image) as picture:
         assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", (320, 200))
 
@@ -92,14 +92,17 @@ def test_frames_that_the_computer_could_not_take_are_counted() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"device": {}}, "3 cameras fit (any); say which by source.device.serial_number. There are: serial_number '0'"),
+        ({"device": {}}, "3 cameras fit (any); say which by source.device.serial_number"),
+        ({"device": {}}, "There are: serial_number '0', id 'VikyTL_DEV_red', model 'Viky'; serial_number '1'"),
         ({"device": {"serial_number": "9"}}, "no camera fits (serial_number '9'). There are: serial_number '0', id"),
         ({"features": {"Width": 7}}, "features.Width: 7 is refused: Value = 7 must be equal or greater than Min = 100"),
         ({"features": {"Width": "wide"}}, "features.Width: 'wide' is refused"),
         ({"features": {"Weight": 7}}, "features.Weight: the camera has no such feature"),
         ({"features": {"PixelFormat": "Mono9"}}, "'Mono9' is refused"),
         ({"features": {"PixelFormat": "Mono9"}}, "it may be RGBa8, Mono8"),
-        ({"features": {"GenDCStreamingMode": True, "Width": 7}}, "features.Width"),  # On, as YAML reads it
+        ({"features": {"GenDCStreamingMode": True}}, "the camera sends GENDC and no plain pictures"),  # On, in YAML
+        ({"features": {"GenDCDescriptor": 5}}, "features.GenDCDescriptor: 5 is refused: it is none that can be set"),
+        ({"features": [{"Width": 320}, {"Width": 8}]}, "features.Width: 8 is refused"),
         ({"producer": "/there/is.none"}, "producer /there/is.none does not exist; name the .cti file"),
         ({"producer": __file__}, "can't be loaded"),
         ({"producer": None}, "no GenTL producer: name the camera maker's .cti file in source.producer"),
@@ -144,6 +147,21 @@ def test_a_maker_s_code_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SourceError, match=r"its producer has hung for 1\.5 s"):
         list(source)
     assert not readers()
+
+
+def test_frames_that_were_lost_before_a_fault_are_told_before_it() -> None:
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb") as reading, os.fdopen(theirs, "wb") as writing:
+        writing.write(Message(Kind.READY).pack() + Message(Kind.FAULT, b"it broke", lost=3).pack())
+        writing.flush()
+        played = SimpleNamespace(stdout=reading)
+        source = capture.GenicamCapture(camera())._follow(played, threading.Event())  # type: ignore[arg-type]
+        assert isinstance(next(source), Ready)
+        lost = next(source)
+        assert isinstance(lost, Unreadable)
+        assert lost.frames == 3
+        with pytest.raises(SourceError, match="GenICam camera 0: it broke"):
+            next(source)
 
 
 def test_no_picture_for_so_long_is_a_fault_where_the_plant_says_so() -> None:
@@ -208,23 +226,6 @@ def test_check_finds_no_fault_with_a_camera_that_waits_for_its_trigger(monkeypat
     (sight,) = look_at_all([camera(open_timeout_s=0.5)])
     assert (sight.usable, given_back.is_set()) == (True, True)
     assert "does it wait for a trigger?" in sight.description
-
-
-def missed(*numbers: int) -> int:
-    counter = FrameCounter()
-    return sum(counter.missed(number) for number in numbers)
-
-
-@given(st.sets(st.integers(0, 9_000), min_size=1), st.integers(0, 2**60))
-def test_a_gap_in_the_numbers_is_what_was_missed(numbers: set[int], start: int) -> None:
-    assert missed(*(start + number for number in sorted(numbers))) == max(numbers) - min(numbers) + 1 - len(numbers)
-
-
-def test_a_counter_that_began_anew_is_no_gap() -> None:
-    assert missed(5, 6, 0, 1) == 0
-    assert missed(7, 2**40) == 0
-    assert missed(65534, 65535, 1) == 0  # GigE Vision 1 knows no frame 0
-    assert missed(65534, 2) == 2
 
 
 @given(

@@ -21,7 +21,7 @@ class Sight:
 
 
 _PATIENCE_S = 20.0
-_GIVE_BACK_S = 2.0
+_GIVE_BACK_S = 6.0
 """A camera that waits for its trigger is let go of in good order, or nobody else could open it for some seconds."""
 
 

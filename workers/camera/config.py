@@ -57,7 +57,7 @@ class VideoSource(_Part):
         return self
 
 
-Feature = bool | int | float | str
+Feature = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
 
 
 class GenicamDevice(_Part):
@@ -76,9 +76,9 @@ class GenicamSource(_Part):
     producer: Path | None = None
     """The maker's .cti file. All of those in GENICAM_GENTL64_PATH, where none is named."""
     device: GenicamDevice = GenicamDevice()
-    features: dict[str, Feature] = {}
+    features: dict[str, Feature] | tuple[dict[str, Feature], ...] = {}
     """What is set in the camera before it starts, in this order: `PixelFormat: Mono8`, `TriggerMode: On`. A command is
-    executed, whatever its value."""
+    executed, whatever its value. A list of such tables where one feature has to be set twice, as selectors are."""
     fps: float | None = Field(default=None, gt=0, le=10_000)
     """At most so many frames a second; others are passed over."""
     encode: Encoding = "jpeg"
@@ -88,6 +88,11 @@ class GenicamSource(_Part):
     read_timeout_s: float | None = Field(default=None, gt=0, le=86_400)
     """Without a picture for so long the camera is opened anew. Never, where none is given: a triggered camera waits for
     its part."""
+
+    @property
+    def feature_list(self) -> list[tuple[str, Feature]]:
+        tables = self.features if isinstance(self.features, tuple) else (self.features,)
+        return [feature for table in tables for feature in table.items()]
 
     @model_validator(mode="after")
     def _passing_over_is_no_silence(self) -> Self:

@@ -113,7 +113,9 @@ class Segment:
         it is asked for the rest."""
         with naming(self.path):
             found = os.pread(self._descriptor(), count, offset)
-            while len(found) < count and (more := os.pread(self._descriptor(), count - len(found), offset + len(found))):
+            while len(found) < count and (
+                more := os.pread(self._descriptor(), count - len(found), offset + len(found))
+            ):
                 found += more
         return found
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pipeline.events import from_ms
 from workers import launcher
@@ -19,7 +19,15 @@ READER = "workers.camera.sources.genicam.reader"
 _LOOK_S = 0.5
 _HANGS_S = 10.0
 """A reader tells every second that it is alive, however long no picture comes."""
-_END_S = 3.0
+_END_S = 5.0
+"""To be given back in good order. A camera of GigE Vision that is not can be opened again after some seconds only."""
+_KILLED_S = 1.0
+
+
+_LOST = (
+    "lost on the way from the camera; where that goes on, look at the network's packet size and load, at the cable, "
+    "and at the load of this computer"
+)
 
 
 class GenicamCapture:
@@ -41,8 +49,12 @@ class GenicamCapture:
             message = self._next(inbox, reader)
             if message is not None:
                 if message.lost:
-                    yield Unreadable(f"{self._shown}: lost on the way from the camera", message.lost)
-                if message.kind is Kind.FRAME:
+                    yield Unreadable(f"{self._shown}: {_LOST}", message.lost)
+                if message.kind is Kind.FAULT:
+                    raise self._error(_text(message))
+                if message.kind is Kind.SPOILT:
+                    yield Unreadable(f"{self._shown}: {_text(message)}")
+                elif message.kind is Kind.FRAME:
                     yield Image(message.content, CONTENT_TYPES[self._config.encode], from_ms(message.captured_at_ms))
                 elif message.kind is Kind.READY:
                     opened = True
@@ -54,12 +66,9 @@ class GenicamCapture:
 
     def _next(self, inbox: Inbox, reader: subprocess.Popen[bytes]) -> Message | None:
         try:
-            message = inbox.next(_LOOK_S)
+            return inbox.next(_LOOK_S)
         except EOFError:
             raise self._error(f"its reader ended unasked ({_end_of(reader)})") from None
-        if message and message.kind is Kind.FAULT:
-            raise self._error(message.content.decode(errors="replace"))
-        return message
 
     def _complain(self, opened: bool, silent_s: float, pictureless_s: float) -> None:
         open_s, picture_s = self._config.open_timeout_s, self._config.read_timeout_s
@@ -91,7 +100,12 @@ def _reader(config: GenicamSource) -> Iterator[subprocess.Popen[bytes]]:
             process.wait(_END_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):  # it may hang in a driver, out of any signal's reach
+                process.wait(_KILLED_S)
+
+
+def _text(message: Message) -> str:
+    return message.content.decode(errors="replace")
 
 
 def _end_of(reader: subprocess.Popen[bytes]) -> str:

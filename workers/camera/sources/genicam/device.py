@@ -4,8 +4,9 @@ import ctypes
 import logging
 import os
 import re
+import time
 from collections import deque
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ GENICAM_ERRORS = (gentl.GenericException, genapi.GenericException)
 _BUFFERS = 8
 """Pictures that the producer may hold for us."""
 _SEARCH_PATH = "GENICAM_GENTL64_PATH"
+_COMMAND_S = 10.0
+"""What a user set takes to be loaded, and then some."""
+_MODE = "AcquisitionMode"
 _KEYS = {"serial_number": "serial_number", "user_defined_name": "user_defined_name", "id": "id_", "model": "model"}
 """What tells cameras apart: as in the configuration, and as harvesters calls it."""
 
@@ -49,10 +53,20 @@ class Device:
         found = _the_one(self._source, self._harvester.device_info_list, self._told)
         try:
             camera = self._harvester.create(found, config=_settings())
-        except gentl.AccessDeniedException as error:
-            raise Fault(f"{_shown(found)} is held by another program ({words(error)})") from error
+        except (gentl.AccessDeniedException, gentl.ResourceInUseException) as error:
+            raise Fault(
+                f"{_shown(found)} is held by another program ({words(error)}); where that was killed, a camera of GigE "
+                "Vision is free again after some seconds"
+            ) from error
+        if len(camera.data_streams) != 1:
+            raise Fault(f"{_shown(found)} has {len(camera.data_streams)} data streams, and one can be read")
         camera.num_buffers = max(_BUFFERS, camera.min_num_buffers)
-        _configure(camera.remote_device.node_map, self._source.features)
+        nodes = camera.remote_device.node_map
+        _free(nodes)
+        for name, value in self._source.feature_list:
+            set_feature(nodes, name, value)
+        if _MODE not in dict(self._source.feature_list):
+            _run_on(nodes)
         camera.start()
         return camera
 
@@ -62,7 +76,8 @@ class Device:
 
 def words(error: Exception) -> str:
     """Without where in their code."""
-    return re.sub(r"\s*:\s*\w+Exception thrown in.*", "", str(error), flags=re.DOTALL).strip(" .")
+    told = re.sub(r"\s*:\s*\w+Exception thrown in.*", "", str(error), flags=re.DOTALL).strip(" .")
+    return told or type(error).__name__
 
 
 def _settings() -> ParameterSet:
@@ -114,7 +129,10 @@ def _the_one(source: GenicamSource, devices: list[Any], told: deque[str]) -> Any
     asked = ", ".join(f"{key} {value!r}" for key, value in wanted.items()) or "any"
     there = "; ".join(map(_shown, devices)) or "none" + (f" ({'; '.join(told)})" if told else "")
     if found:
-        raise Fault(f"{len(found)} cameras fit ({asked}); say which by source.device.serial_number. There are: {there}")
+        raise Fault(
+            f"{len(found)} cameras fit ({asked}); say which by source.device.serial_number or, where two makers' "
+            f"producers see the same camera, by source.producer. There are: {there}"
+        )
     raise Fault(f"no camera fits ({asked}). There are: {there}")
 
 
@@ -130,29 +148,54 @@ def _shown(device: Any) -> str:
     return ", ".join(f"{key} {value!r}" for key in _KEYS if (value := _fact(device, key)))
 
 
-def _configure(nodes: Any, features: Mapping[str, Feature]) -> None:
-    """In the order of the configuration, since what one may be depends on others."""
-    mode = "AcquisitionMode"
-    if mode not in features and nodes.has_node(mode) and nodes.get_node(mode).value != "Continuous":
-        features = {mode: "Continuous", **features}
-    for name, value in features.items():
-        if not nodes.has_node(name):
-            raise Fault(f"features.{name}: the camera has no such feature")
-        node = nodes.get_node(name)
-        try:
-            _set(node, value)
-        except (*GENICAM_ERRORS, TypeError) as error:
-            choices = f"; it may be {', '.join(node.symbolics)}" if isinstance(node, genapi.IEnumeration) else ""
-            raise Fault(f"features.{name}: {value!r} is refused: {words(error)}{choices}") from error
+def _free(nodes: Any) -> None:
+    """A camera that nobody told to stop, as one of USB3 Vision whose reader was killed, takes no features."""
+    with suppress(*GENICAM_ERRORS, AttributeError):
+        nodes.AcquisitionStop.execute()
+    with suppress(*GENICAM_ERRORS, AttributeError):
+        nodes.TLParamsLocked.value = 0
+
+
+def _run_on(nodes: Any) -> None:
+    """Once all else is set: a user set may hold SingleFrame, and there would be one picture and no more."""
+    with suppress(*GENICAM_ERRORS, AttributeError):
+        if nodes.get_node(_MODE).value == "Continuous":
+            return
+        nodes.get_node(_MODE).value = "Continuous"
+
+
+def set_feature(nodes: Any, name: str, value: Feature) -> None:
+    """Raises Fault."""
+    if not nodes.has_node(name):
+        raise Fault(f"features.{name}: the camera has no such feature")
+    node = nodes.get_node(name)
+    try:
+        _set(node, value)
+    except (*GENICAM_ERRORS, TypeError, ValueError) as error:
+        choices = f"; it may be {', '.join(node.symbolics)}" if isinstance(node, genapi.IEnumeration) else ""
+        raise Fault(f"features.{name}: {value!r} is refused: {words(error)}{choices}") from error
 
 
 def _set(node: Any, value: Feature) -> None:
     if isinstance(node, genapi.ICommand):
-        node.execute()
+        _execute(node)
     elif isinstance(node, genapi.IEnumeration):
         # YAML reads On and Off as true and false.
         node.value = ("On" if value else "Off") if isinstance(value, bool) else str(value)
     elif isinstance(node, genapi.IString):
         node.value = str(value)
-    else:
+    elif isinstance(node, genapi.IInteger):
+        node.value = int(value) if isinstance(value, float) and value.is_integer() else value
+    elif isinstance(node, genapi.IFloat | genapi.IBoolean):
         node.value = value
+    else:  # of others the bindings take any value, and do nothing with it
+        raise TypeError("it is none that can be set")
+
+
+def _execute(command: Any) -> None:
+    command.execute()
+    until_s = time.monotonic() + _COMMAND_S
+    while not command.is_done():
+        if time.monotonic() > until_s:
+            raise ValueError(f"the command was not done after {_COMMAND_S:g} s")
+        time.sleep(0.01)

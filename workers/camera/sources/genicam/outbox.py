@@ -3,6 +3,7 @@ it came, however long the one before it takes."""
 
 import queue
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from pipeline.events import to_ms
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera.config import GenicamSource
 from workers.camera.sources.encoding import encoded
-from workers.camera.sources.genicam.pixels import PixelFormatError, Raw, picture_of
+from workers.camera.sources.genicam.pixels import Raw, picture_of
 from workers.camera.sources.genicam.wire import Kind, Message
 
 _WAITING = 4
@@ -27,11 +28,11 @@ class Shot:
 
 
 class Outbox:
-    def __init__(self, wire: IO[bytes], source: GenicamSource, ended: threading.Event) -> None:
-        """ended: set when nobody listens any more."""
+    def __init__(self, wire: IO[bytes], source: GenicamSource, deaf: Callable[[], None]) -> None:
+        """deaf: called when nobody listens any more."""
         self._wire = wire
         self._source = source
-        self._ended = ended
+        self._deaf = deaf
         self._waiting: queue.Queue[Message | Shot | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -55,18 +56,23 @@ class Outbox:
             self._wire.close()
 
     def _run(self) -> None:
+        heard = True
         while (item := self._waiting.get()) is not None:
+            if not heard:
+                continue
             message = item if isinstance(item, Message) else self._encoded(item)
             try:
                 self._wire.write(message.pack())
                 self._wire.flush()
             except OSError:
-                self._ended.set()
+                heard = False
+                self._deaf()
 
     def _encoded(self, shot: Shot) -> Message:
         try:
             content = encoded(picture_of(shot.raw), self._source.encode, self._source.quality)
-        except PixelFormatError as error:
-            return Message(Kind.FAULT, str(error).encode())
+        except Exception as error:  # of one picture: the next may be whole
+            why = f"{type(error).__name__}: {error}"
+            return Message(Kind.SPOILT, why.encode(errors="replace"), lost=shot.lost)
         # One byte more than a frame may have says that it has too many.
         return Message(Kind.FRAME, content[: MAX_FRAME_BYTES + 1], to_ms(shot.taken_at), shot.lost)

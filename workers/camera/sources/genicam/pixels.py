@@ -36,8 +36,10 @@ class Raw:
     width: int
     height: int
     format: str
-    padding: int = 0
-    """Bytes after each row."""
+    padding: int | None = 0
+    """Bytes after each row. None: as many as the content leaves."""
+    big_endian: bool = False
+    """Where a value has two bytes."""
 
 
 def is_known(format: str) -> bool:
@@ -66,6 +68,8 @@ def picture_of(raw: Raw) -> Image.Image:
     else:
         content = _rows(raw, proxy.alignment.unpacked_size * channels)
     values = proxy.expand(content)[: raw.height * raw.width * channels]
+    if raw.big_endian and not layout["packing"]:
+        values = values.byteswap()
     values = (values >> (int(layout["bits"]) - 8)).astype(np.uint8)
     if layout["order"] == "Mono":
         return Image.fromarray(values.reshape(raw.height, raw.width))
@@ -79,15 +83,20 @@ def _rows(raw: Raw, pixel_bytes: float) -> Bytes:
     """One after the other, without padding."""
     content = np.frombuffer(raw.content, np.uint8)
     row, rest = divmod(raw.width * pixel_bytes, 1)
-    if raw.padding and rest:
+    padding = raw.padding
+    if padding is None:
+        padding = 0 if rest or not raw.height else max(0, len(content) // raw.height - int(row))
+    if padding and rest:
         raise PixelFormatError(f"rows of {raw.width} px in {raw.format} with padding can't be read")
-    size = -int(-raw.height * (raw.width * pixel_bytes + raw.padding) // 1)
+    if not raw.width or not raw.height:
+        raise PixelFormatError(f"a picture of {raw.width} × {raw.height} px")
+    size = -int(-raw.height * (raw.width * pixel_bytes + padding) // 1)
     if len(content) < size:
         raise PixelFormatError(
             f"{raw.width} × {raw.height} px in {raw.format} take {size:,} bytes, {len(content):,} came"
         )
     content = content[:size]
-    if raw.padding:
+    if padding:
         content = content.reshape(raw.height, -1)[:, : int(row)].reshape(-1)
     return content
 
@@ -95,6 +104,10 @@ def _rows(raw: Raw, pixel_bytes: float) -> Bytes:
 def _through_ffmpeg(pixels: Bytes, format: str) -> Image.Image:
     import av  # here, because only such formats need it
 
-    frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format)
+    height, width = pixels.shape[:2]
+    # FFmpeg reads pairs of rows and columns, beyond the end of what is odd. What is added has the colours of its place.
+    even = [(0, side % 2) for side in (height, width)] + [(0, 0)] * (pixels.ndim - 2)
+    padded = np.pad(pixels, even, mode="reflect" if min(height, width) > 1 else "edge")
+    frame: Any = av.VideoFrame.from_ndarray(padded, format)
     picture: Image.Image = frame.to_image()
-    return picture
+    return picture.crop((0, 0, width, height))

@@ -6,47 +6,55 @@ Why of its own: docs/decisions/0027. Messages (`wire.py`) go to what was standar
 import os
 import signal
 import sys
-import threading
 import time
+import traceback
+from dataclasses import dataclass
 from typing import IO, Any
 
 from genicam import gentl
 from harvesters.core import Callback
-from harvesters.util.pfnc import dict_by_ints
 
 from pipeline.events import now
 from workers.camera.config import GenicamSource
-from workers.camera.sources.genicam.counter import FrameCounter
+from workers.camera.sources.genicam.buffers import raw_of
 from workers.camera.sources.genicam.device import GENICAM_ERRORS, Device, Fault, words
+from workers.camera.sources.genicam.losses import Losses
 from workers.camera.sources.genicam.outbox import Outbox, Shot
-from workers.camera.sources.genicam.pixels import Raw, is_known
 from workers.camera.sources.genicam.wire import Kind, Message
 from workers.camera.sources.pace import Pace
 
 _BEAT_S = 1.0
 _POLL_S = 0.002
-_AT_ONCE_S = 1e-6
-_NO_SUCH_REGISTER = (
-    gentl.AccessDeniedException,
-    gentl.InvalidAddressException,
-    gentl.InvalidParameterException,
-    gentl.NotAvailableException,
-    gentl.NotImplementedException,
-)
+_AT_ONCE_S = 5e-5
+"""harvesters looks at its clock before it asks the producer, and on a slow clock would never ask."""
+
+
+@dataclass
+class End:
+    """Plain, where an Event has a lock: a signal comes while this very thread may hold it."""
+
+    asked: bool = False
 
 
 def main() -> None:
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    end = End()
+
+    def ask(*_: object) -> None:
+        end.asked = True
+
+    signal.signal(signal.SIGTERM, ask)
     wire = _own_output()
+    losses = Losses()
     source = GenicamSource.model_validate_json(sys.argv[1])
-    outbox, device = Outbox(wire, source, ended), Device(source)
+    outbox, device = Outbox(wire, source, ask), Device(source)
     try:
         camera = device.start()
         outbox.put(Message(Kind.READY))
-        _read(camera, source, outbox, ended)
-    except (Fault, *GENICAM_ERRORS) as error:
-        outbox.put(Message(Kind.FAULT, words(error).encode(errors="replace")))
+        read(camera, source, outbox, losses, end)
+    except Exception as error:
+        if not isinstance(error, (Fault, *GENICAM_ERRORS)):
+            traceback.print_exc()
+        outbox.put(Message(Kind.FAULT, words(error).encode(errors="replace"), lost=losses.untold))
     outbox.close()  # first: a camera that makes trouble may hang in the next
     device.close()
 
@@ -59,86 +67,78 @@ def _own_output() -> IO[bytes]:
 
 
 class _Incomplete(Callback):  # type: ignore[misc]  # harvesters has no types
-    """Counts pictures that came in part, which harvesters throws away."""
+    """harvesters throws pictures away that came in part, and says so here."""
 
-    def __init__(self) -> None:
-        self.pictures = 0
+    def __init__(self, losses: Losses) -> None:
+        self._losses = losses
 
     def emit(self, context: object = None) -> None:
-        self.pictures += 1
+        self._losses.in_part()
 
 
-def _read(camera: Any, source: GenicamSource, outbox: Outbox, ended: threading.Event) -> None:
-    incomplete, counter, pace = _Incomplete(), FrameCounter(), Pace(source.fps)
-    camera.add_callback(camera.Events.INCOMPLETE_BUFFER, incomplete)
-    lost, said_s = 0, time.monotonic()
-    while not ended.is_set():
+class Presence:
+    """Nobody tells of a cable that was pulled. Register 0 is the version in GigE Vision, USB3 Vision, CoaXPress and
+    Camera Link HS; a camera that does not answer there at the start is not asked again."""
+
+    def __init__(self, camera: Any) -> None:
+        self._port = camera.remote_device.port
+        self._can_tell = self._fault() is None
+        self._missed = False
+
+    def look(self) -> None:
+        """Raises Fault for a camera that is away."""
+        if not self._can_tell:
+            return
+        fault = self._fault()
+        if fault and self._missed:
+            raise Fault(f"the camera answers no more: {words(fault)}")
+        self._missed = fault is not None
+
+    def _fault(self) -> Exception | None:
+        try:
+            self._port.read(0, 4)
+        except gentl.GenericException as error:
+            fault: Exception = error
+            return fault
+        return None
+
+
+def read(camera: Any, source: GenicamSource, outbox: Outbox, losses: Losses, end: End) -> None:
+    """Until the end is asked for. Raises Fault, or one of GENICAM_ERRORS."""
+    camera.add_callback(camera.Events.INCOMPLETE_BUFFER, _Incomplete(losses))
+    nodes, presence, pace = camera.remote_device.node_map, Presence(camera), Pace(source.fps)
+    said_s = time.monotonic()
+    while not end.asked:
         buffer = camera.try_fetch(timeout=_AT_ONCE_S, is_raw=True)
-        taken_at = now()
-        raw = None
+        taken_at, raw = now(), None
         if buffer is not None:
             try:
-                lost += max(_missed(buffer, counter), incomplete.pictures)
-                incomplete.pictures = 0
+                losses.whole(_number(buffer))
                 if not (source.fps and pace.skip()):
-                    raw = _raw(buffer, camera)
+                    raw = raw_of(buffer, nodes)
             finally:
                 buffer.parent.queue_buffer(buffer)
+        told = losses.untold
         if raw is not None:
-            lost = 0 if outbox.offer(Shot(raw, taken_at, lost)) else lost + 1
+            if outbox.offer(Shot(raw, taken_at, told)):
+                losses.told(told)
+            else:
+                losses.not_taken()
             said_s = time.monotonic()
         elif time.monotonic() - said_s > _BEAT_S:
-            _ask_whether_it_is_there(camera)
-            lost = 0 if outbox.offer(Message(Kind.BEAT, lost=lost)) else lost
+            presence.look()
+            if outbox.offer(Message(Kind.BEAT, lost=told)):
+                losses.told(told)
             said_s = time.monotonic()
         if buffer is None:
-            ended.wait(_POLL_S)
-    if lost:
-        outbox.put(Message(Kind.BEAT, lost=lost))
+            time.sleep(_POLL_S)  # the bindings keep Python's lock while they wait, so the wait is here
 
 
-def _missed(buffer: Any, counter: FrameCounter) -> int:
+def _number(buffer: Any) -> int | None:
     try:
-        return counter.missed(buffer.frame_id)
-    except gentl.GenericException:  # a producer need not number them
-        return 0
-
-
-def _raw(buffer: Any, camera: Any) -> Raw:
-    """Of what has several parts (3D cameras: intensity, range, …) the first."""
-    if buffer.parts:
-        part = buffer.parts[0]
-        start, end = part.data_offset, part.data_offset + part.data_size
-        size, format, padding = (part.width, part.height), part.data_format, part.x_padding
-    else:
-        start, end = 0, buffer.size_filled
-        size, format, padding = (buffer.width, buffer.height), buffer.pixel_format, _padding(buffer)
-    name = dict_by_ints.get(format, f"0x{format:08x}")
-    if not is_known(name):
-        nodes = camera.remote_device.node_map
-        offered = nodes.PixelFormat.symbolics if nodes.has_node("PixelFormat") else ()
-        known = " or ".join(filter(is_known, offered))
-        raise Fault(f"pictures in {name} can't be read" + (f"; set features.PixelFormat to {known}" if known else ""))
-    # A copy, by way of a view: the producer will write the next picture into these very bytes.
-    return Raw(bytes(memoryview(buffer.raw_buffer)[start:end]), *size, name, padding)
-
-
-def _padding(buffer: Any) -> int:
-    try:
-        return int(buffer.padding_x)
-    except gentl.GenericException:  # a producer need not tell
-        return 0
-
-
-def _ask_whether_it_is_there(camera: Any) -> None:
-    """Where no picture comes: nobody tells of a cable that was pulled. Register 0 is the version in GigE Vision, USB3
-    Vision, CoaXPress and Camera Link HS; that it does not exist is an answer, too."""
-    try:
-        camera.remote_device.port.read(0, 4)
-    except _NO_SUCH_REGISTER:
-        return
-    except gentl.GenericException as error:
-        raise Fault(f"the camera answers no more: {words(error)}") from error
+        return int(buffer.frame_id)
+    except gentl.GenericException:
+        return None
 
 
 if __name__ == "__main__":

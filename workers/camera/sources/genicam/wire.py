@@ -20,7 +20,9 @@ class Kind(IntEnum):
     """The content is an encoded picture."""
     BEAT = 3
     """The reader is alive, and no picture came."""
-    FAULT = 4
+    SPOILT = 4
+    """A picture that can't be shown. The content says why."""
+    FAULT = 5
     """The content says why the reader ends."""
 
 
@@ -43,12 +45,14 @@ class Inbox:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._held = bytearray()
+        self._poll = select.poll()  # `select` knows no descriptor beyond 1,023
+        self._poll.register(fd, select.POLLIN)
 
     def next(self, within_s: float) -> Message | None:
         """None when none is whole by then. Raises EOFError when the writer is gone, ValueError for no message."""
         until_s = time.monotonic() + within_s
         while (message := self._take()) is None:
-            if not select.select([self._fd], [], [], max(0.0, until_s - time.monotonic()))[0]:
+            if not self._poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
                 return None
             chunk = os.read(self._fd, _CHUNK_BYTES)
             if not chunk:
