@@ -1,4 +1,7 @@
-"""Every kind of bad frame, sent to the running plant: each gets its end, with its reason."""
+"""Bad frames, sent to the running plant: each gets its end, with its reason.
+
+Dark, bright and blurred ones are none to the bundle `null`, which has no limits for them: tests/stream/test_frames.py.
+"""
 
 import dataclasses
 import io
@@ -66,7 +69,12 @@ def test_each_bad_frame_ends_with_its_reason(plant: Plant) -> None:
     cameras = {name: frame(0, camera=f"bad-{name}", line_id=LINE) for name in [*DEAD, *SCORED, *HEADERS]}
     special = {
         "wrong-size": outgoing(topics.frames.name, frame(0, "bad-size", line_id=LINE), picture(size=(48, 48), seed=1)),
-        "dark": outgoing(topics.frames.name, frame(0, "bad-frozen", line_id=LINE, repeats=50), picture(seed=1)),
+        "frozen": outgoing(topics.frames.name, frame(0, "bad-frozen", line_id=LINE, repeats=50), picture(seed=1)),
+        "late": outgoing(
+            topics.frames.name,
+            frame(0, "bad-late", line_id=LINE, captured_at=now() - timedelta(hours=1)),
+            picture(seed=1),
+        ),
         "future": outgoing(
             topics.frames.name,
             frame(0, "bad-future", line_id=LINE, captured_at=now() + timedelta(hours=1)),
@@ -102,7 +110,7 @@ def test_each_bad_frame_ends_with_its_reason(plant: Plant) -> None:
         found = [Score.from_json(record.value) for record in read_to_end(plant.settings, [topics.scores.name])]
         return {score.camera_id: score for score in found if score.line_id == LINE}
 
-    wait_until(lambda: len(ends()) >= len(DEAD) + len(HEADERS) + 2 and len(scores()) >= len(SCORED) + 4)
+    wait_until(lambda: len(ends()) >= len(DEAD) + len(HEADERS) + 2 and len(scores()) >= len(SCORED) + 5)
     expected = {f"bad-{name}": reason for name, (_, reason) in DEAD.items()}
     expected |= {f"bad-{name}": "contract" for name in HEADERS}
     expected |= {"bad-recipe": "unknown_camera", "bad-twice": "duplicate_sequence"}
@@ -111,6 +119,7 @@ def test_each_bad_frame_ends_with_its_reason(plant: Plant) -> None:
     assert all(found[f"bad-{name}"].verdict is Verdict.OK for name in SCORED), found
     assert found["bad-size"].doubts == (Doubt.WRONG_SIZE,)
     assert found["bad-frozen"].doubts == (Doubt.FROZEN,)
+    assert found["bad-late"].doubts == (Doubt.LATE,)
     assert found["bad-future"].doubts == (Doubt.FUTURE,)
     assert found["bad-twice"].verdict is Verdict.OK
 
