@@ -2,11 +2,12 @@
 
 import secrets
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from support.waiting import wait_until
 
 from workers.alerting.actuators.base import Actuator
 from workers.alerting.actuators.config import ModbusConfig, MqttConfig, OpcUaConfig, WebhookConfig
@@ -135,7 +136,4 @@ def running_peer(protocol: str, folder: Path, *arguments: str, inverted: tuple[s
 
 
 def wait_for(true: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, f"{what} not within {timeout_s} s"
-        time.sleep(0.02)
+    wait_until(true, timeout_s, what)

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until_gone
 
 from pipeline.kafka.probe import broker_answers
 from workers.local.redis_probe import redis_answers
@@ -57,13 +57,6 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for listing in listings for child in listing.read_text().split()]
 
 
-def wait_until_gone(pids: list[int], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
-        assert time.monotonic() < deadline, f"processes {left} still live after {timeout_s:g} s"
-        time.sleep(0.02)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
 def test_up_holds_its_folder_and_its_services_die_with_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -81,7 +74,7 @@ def test_up_holds_its_folder_and_its_services_die_with_it(tmp_path: Path) -> Non
         children = children_of(process.pid)
         assert len(children) == 2
         process.kill()
-        wait_until_gone(children)
+        wait_until_gone(*children)
 
     assert andon_local(home, "status").returncode == 1
     assert andon_local(home, "clean").returncode == 0

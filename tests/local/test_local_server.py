@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.waiting import wait_until_gone
 
 from workers.local.errors import ServiceError
 from workers.local.ports import free_ports
@@ -69,13 +70,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_until_gone(pid: int, timeout_s: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while is_alive(pid):
-        assert time.monotonic() < deadline, f"process {pid} still lives after {timeout_s:g} s"
-        time.sleep(0.02)
 
 
 def test_one_that_ends_at_once_quotes_its_last_lines(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 import io
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from support.waiting import wait_until as wait_until
 
 from pipeline.events import Frame, Score, now
 from pipeline.kafka.admin import MissingTopicsError, check_topics, delete_topics, ensure_topics
@@ -103,15 +103,6 @@ def make_anew(settings: Settings, topic: Topic) -> None:
     delete_topics(settings, topic.name)
     wait_until(is_gone)
     ensure_topics(settings, [topic])
-
-
-def wait_until(true: Callable[[], bool], timeout_s: float = 90) -> None:
-    """Rests twice as long as a look took: looks into Kafka, one after the other, hold up whom they wait for."""
-    deadline, looked_at = time.monotonic() + timeout_s, time.monotonic()
-    while not true():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s"
-        time.sleep(min(0.5, max(0.05, 2 * (time.monotonic() - looked_at))))
-        looked_at = time.monotonic()
 
 
 def lose_the_end(broker: KafkaBroker, *topics: str) -> None:
