@@ -1,5 +1,6 @@
 """Settings from the environment and from secret files."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,18 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.settings import Settings, read_settings
 
 pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_each_variable_is_in_the_table_of_settings() -> None:
+    named = {field.validation_alias or name for name, field in Settings.model_fields.items()}
+    variables = {str(name).upper() for name in named}
+    for package in ("pipeline", "workers"):
+        for file in (ROOT / package).rglob("*.py"):
+            variables |= set(re.findall(r'"(ANDON_[A-Z_]+|(?<=envvar=")[A-Z_]+)"', file.read_text()))
+    table = (ROOT / "docs" / "operations.md").read_text().split("## Settings")[1]
+    assert {name for name in variables if f"`{name}`" not in table} == set()
 
 
 def test_a_redis_login_stands_apart_from_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
