@@ -5,7 +5,7 @@ from benchmarks.contest import Say
 from benchmarks.findings import Finding, Goal, Relation
 from benchmarks.pictures import Mixed, mixed_cells
 from benchmarks.replica import POLL_SIZE
-from benchmarks.sections.pipeline_over_detector import BUNDLE, RECIPE
+from benchmarks.sections.pipeline_over_detector import BUNDLE, RECIPE, bundle_named
 from benchmarks.stage import Stage
 from benchmarks.stops import Stops, stops_of
 from benchmarks.stopwatch import rate_after_first_batch
@@ -71,6 +71,7 @@ def _finding(load: str, stops: Stops, limit_ms: float | None, bare_ms: dict[int,
         goal=Goal(Relation.AT_MOST, round(limit_ms, 1)) if limit_ms else None,
         how=f"p50 {of['p50']:.0f}, p95 {of['p95']:.0f}, p99.9 {of['p99.9']:.0f} of {len(stops.to_coil_ms)} stops; "
         f"capacity {capacity:.1f} frames/s, median batch {stops.batch:g}; medians: {stages}",
-        raw={**stops.as_json(), "capacity_frames_per_s": round(capacity, 2), "bare_batch_ms": bare_ms, "bundle": BUNDLE,
-             "cameras": CAMERAS, "lines": len(LINES), "to_coil_ms": [round(ms, 1) for ms in stops.to_coil_ms]},
+        raw={**stops.as_json(), "capacity_frames_per_s": round(capacity, 2), "bare_batch_ms": bare_ms,
+             "bundle": bundle_named(), "cameras": CAMERAS, "lines": len(LINES),
+             "to_coil_ms": [round(ms, 1) for ms in stops.to_coil_ms]},
     )  # fmt: skip

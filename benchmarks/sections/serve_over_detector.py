@@ -13,7 +13,7 @@ from benchmarks.feed import feed
 from benchmarks.findings import Finding
 from benchmarks.pictures import solar_cells
 from benchmarks.replica import POLL_SIZE
-from benchmarks.sections.pipeline_over_detector import BUNDLE, GOAL, RECIPE, detector_rate
+from benchmarks.sections.pipeline_over_detector import BUNDLE, GOAL, RECIPE, bundle_named, detector_rate
 from benchmarks.stage import Stage, environment
 from benchmarks.stopwatch import rate_after_first_batch
 from pipeline.events import Score, to_ms
@@ -49,7 +49,7 @@ def serve_over_detector(stage: Stage, say: Say) -> list[Finding]:
             replica = Contender("Serve replica", served.rate)
             bare = Contender("detector alone", lambda: detector_rate(detector, pictures, frames))
             rates = in_turns((replica, bare), "frames/s", stage.sized(7, 2), say)
-    facts = {"frames": frames, "batch": POLL_SIZE, "bundle": BUNDLE, "torch_threads": _REPLICA_CPUS}
+    facts = {"frames": frames, "batch": POLL_SIZE, "bundle": bundle_named(), "torch_threads": _REPLICA_CPUS}
     return [rates.ratio("serve_over_detector", replica, bare, GOAL, **facts)]
 
 
