@@ -72,6 +72,11 @@ class Settings(BaseSettings):
             raise ValueError("its port is no number, or its host no address") from None
         if url.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("begin it with redis://, or rediss:// for TLS")
+        if "ssl_cert_reqs=none" in url.query.split("&"):
+            raise ValueError(
+                "with ssl_cert_reqs=none no certificate is checked, and anybody on the way could take the password: "
+                "take it out, and name the authority in ssl_ca_certs=FILE"
+            )
         return value
 
     @model_validator(mode="after")

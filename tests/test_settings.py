@@ -135,6 +135,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
         ({"KAFKA_SSL_CAFILE": "/ca.crt"}, "KAFKA_SSL_CAFILE is set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
         ({"REDIS_URL": "redis.example:6379"}, "REDIS_URL: begin it with redis://"),
         ({"REDIS_URL": "redis://redis.example:port/0"}, "REDIS_URL: its port is no number"),
+        ({"REDIS_URL": "rediss://redis/0?a=b&ssl_cert_reqs=none"}, "REDIS_URL: with ssl_cert_reqs=none no certificate"),
         ({"REDIS_URL": "redis://me:hidden@redis/0", "REDIS_PASSWORD": "hidden"}, "REDIS_URL holds a login"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",

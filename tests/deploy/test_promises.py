@@ -721,3 +721,18 @@ def test_a_volume_of_ones_own_is_as_large_as_it_is() -> None:
     assert not [
         claim for claim in found.of_kind("PersistentVolumeClaim") if claim["metadata"]["name"].endswith("-console")
     ]
+
+
+def test_whoever_sends_a_password_in_clear_is_told() -> None:
+    """Not refused: without TLS a password is still better than none."""
+
+    def notes(*more: str) -> str:
+        mode = Mode("factory", "minimal")
+        return helm(
+            "install", "factory", mode.chart_folder, "--values", mode.values_file, "--dry-run=client", *more
+        ).stdout
+
+    clear = "its password travels in clear"
+    assert clear in notes("--set", "redis.existingSecret=andon-redis")
+    assert clear not in notes("--set", "redis.existingSecret=andon-redis", "--set", "redis.url=rediss://r/0")
+    assert clear not in notes()

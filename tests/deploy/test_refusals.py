@@ -74,8 +74,9 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"images.pullSecrets": ["{{ .Values }}"]}, ["'/images/pullSecrets/0'"]),
         ("minimal", {"cameras.nodeSelector": {"example.com/edge": "hall 2"}}, ["edge'", "'hall 2'"]),
         ("trial", {"images.valkey.registry": "mirror"}, ["images.valkey.registry is", "mirrorvalkey/valkey:", "slash"]),
-        # Rules that would never tell.
         ("plant", {"console.timeZone": "Mars/Base"}, ["console.timeZone: there is no time zone Mars/Base"]),
+        ("plant", {"redis.url": "rediss://r/0?ssl_cert_reqs=none"}, ["no certificate is checked"]),
+        # Rules that would never tell.
         # Each rule would find nothing: some fire for ever then, and the others never.
         ("plant", {"monitoring.podMonitors.enabled": False}, ["set monitoring.podMonitors.enabled to true"]),
         ("plant", {"monitoring.podMonitors.interval": "1m"}, ["interval is 1m", "set at most 30s"]),
