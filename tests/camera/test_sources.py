@@ -513,3 +513,14 @@ def test_a_video_login_comes_from_files_and_is_quoted(tmp_path: Path) -> None:
     url = address("rtsp://10.0.0.1:554/stream1", [SecretFile(file) for file in files])
     assert url == "rtsp://viewer:p%40ss%2Fword@10.0.0.1:554/stream1"
     assert "p@ss" not in repr(VideoSource(type="video", url="rtsp://10.0.0.1:554/stream1", login=tmp_path))
+
+
+def test_a_login_goes_to_the_query_where_the_camera_wants_it_there(tmp_path: Path) -> None:
+    from workers.camera.sources.video import address
+
+    files = [tmp_path / "username", tmp_path / "password"]
+    for file, text in zip(files, ("{password}\n", "p@ss&x=1\n"), strict=True):
+        file.write_text(text)
+    url = "http://10.0.0.1/video?user={username}&pwd={password}&fps=5"
+    filled = "http://10.0.0.1/video?user=%7Bpassword%7D&pwd=p%40ss%26x%3D1&fps=5"
+    assert address(url, [SecretFile(file) for file in files]) == filled

@@ -736,3 +736,19 @@ def test_whoever_sends_a_password_in_clear_is_told() -> None:
     assert clear in notes("--set", "redis.existingSecret=andon-redis")
     assert clear not in notes("--set", "redis.existingSecret=andon-redis", "--set", "redis.url=rediss://r/0")
     assert clear not in notes()
+
+
+def test_a_camera_may_want_its_password_in_the_query(tmp_path: Path) -> None:
+    """Where it stands in a Secret, and its port is let through."""
+    url = "http://10.20.0.11:8080/mjpeg?user={username}&password={password}"
+    more = tmp_path / "more.yaml"
+    source = {"type": "video", "url": url}
+    more.write_text(yaml.safe_dump({"lines": {"press-1": {"cameras": {"press-1-top": {"source": source}}}}}))
+    found = rendered(Mode("factory", "plant"), "--values", more)
+    (config,) = (
+        yaml.safe_load(each["data"]["cameras.yaml"])
+        for each in found.of_kind("ConfigMap")
+        if each["metadata"]["name"].endswith("-camera-press-1-top")
+    )
+    (camera,) = config["cameras"]
+    assert (camera["source"]["url"], camera["source"]["login"]) == (url, "/run/secrets/cameras/press-1-top")

@@ -76,6 +76,17 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("trial", {"images.valkey.registry": "mirror"}, ["images.valkey.registry is", "mirrorvalkey/valkey:", "slash"]),
         ("plant", {"console.timeZone": "Mars/Base"}, ["console.timeZone: there is no time zone Mars/Base"]),
         ("plant", {"redis.url": "rediss://r/0?ssl_cert_reqs=none"}, ["no certificate is checked"]),
+        (
+            "plant",
+            {f"{CAMERA}.source.url": "http://10.20.0.9/m?user=x&pwd=y"},
+            ["a password in its query", "{password}"],
+        ),
+        ("plant", {f"{CAMERA}.source.url": "http://10.20.0.9/m?loginpas=y"}, ["a password in its query"]),
+        (
+            "minimal",
+            {f"{CAMERA}.source.url": "http://10.20.0.9/m?usr={username}&pwd={password}"},
+            ["has {password}, and nothing to put there"],
+        ),
         # Rules that would never tell.
         # Each rule would find nothing: some fire for ever then, and the others never.
         ("plant", {"monitoring.podMonitors.enabled": False}, ["set monitoring.podMonitors.enabled to true"]),

@@ -39,7 +39,7 @@ class VideoSource(_Part):
 
     type: Literal["video"]
     url: str = Field(min_length=1)
-    """rtsp://…, http://…, or a path to a file."""
+    """rtsp://…, http://…, or a path to a file. A login in the query: ?user={username}&pwd={password}."""
     login: Path | None = None
     """Folder with the files `username` and `password`, so that they stand in no configuration."""
     fps: float | None = Field(default=None, gt=0, le=10_000)

@@ -22,6 +22,8 @@ _LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECAS
 _GATHERED = re.compile(r"^(rtsp|rtsps|rtmp|udp|srt)://", re.IGNORECASE)
 """Of these FFmpeg needs many pictures before it knows the stream; of JPEG over HTTP one or two."""
 
+PASSWORD_GOES = "{password}"
+"""For cameras that want it in the query."""
 _NEVER = float("inf")
 
 
@@ -103,9 +105,11 @@ def options_for(url: str) -> dict[str, str]:
 
 
 def address(url: str, login: Sequence[SecretFile]) -> str:
-    """The URL with user and password in it, as of now. Raises OSError."""
+    """The URL with user and password in it, as of now: where it says so, else in front of the host. Raises OSError."""
     if not login:
         return url
     user, password = (quote(part.text_as_of_now(), safe="") for part in login)
+    if PASSWORD_GOES in url:
+        return url.replace("{username}", user).replace(PASSWORD_GOES, password)
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{user}:{password}@{rest}"
