@@ -105,7 +105,7 @@ def test_nothing_is_written_once_the_lease_is_lost(actuator: Actuator) -> None:
 
 def test_an_old_epoch_is_refused_by_the_plc_and_shows(peer: Peer, actuator: Actuator) -> None:
     if peer.protocol not in FENCED:
-        pytest.skip("plain coils have nowhere to put an epoch; docs/alerting.md says so")
+        pytest.skip("plain coils have nowhere to put an epoch; docs/plc.md says so")
     write(actuator, HOLD)  # whose coil proves that the PLC's program has seen the epoch, as RUN does not
     write(actuator, RUN)
     old = Image(epoch=69_999, heartbeat=1, action=Action.HOLD, run_permit=False)

@@ -44,7 +44,7 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineStat
         raise StateError(f"nothing is stored of line {line_id!r} in {topic!r}")
     raise StateError(
         f"of line {line_id!r} nothing in {topic!r} can be read any more. What is left is to make that topic anew, with "
-        'every worker stopped; docs/alerting.md ("Nothing lost, nothing twice") says what that costs'
+        'every worker stopped; docs/alerting-inside.md ("Repairs") says what that costs'
     )
 
 
