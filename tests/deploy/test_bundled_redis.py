@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from support.charts import Mode, Render
+from support.charts import Mode, Render, rendered
 from support.stream import wait_until
 
 from pipeline.events import KafkaPosition
@@ -30,6 +32,7 @@ PASSWORD = "s3cret / with $igns"
 class Server:
     port: int
     username: str
+    pid: int
 
     def settings(self, password: str = PASSWORD) -> Settings:
         return Settings(
@@ -44,9 +47,14 @@ class Server:
 def server(
     request: pytest.FixtureRequest, renders: dict[Mode, Render], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
+    with running(renders[Mode("factory", "trial")], tmp_path_factory.mktemp("bundled-redis"), request.param) as found:
+        yield found
+
+
+@contextmanager
+def running(render: Render, tmp_path: Path, username: str) -> Iterator[Server]:
     """The script and the configuration of the ConfigMap, with folders of our own in place of the container's."""
-    tmp_path = tmp_path_factory.mktemp("bundled-redis")
-    data = renders[Mode("factory", "trial")].one("ConfigMap", "-redis")["data"]
+    data = render.one("ConfigMap", "-redis")["data"]
     (port,) = free_ports(1)
     places = {"/run/secrets/redis": tmp_path / "secrets", "/etc/valkey": tmp_path / "etc", "/tmp": tmp_path / "tmp"}
     for folder in (*places.values(), tmp_path / "bin"):
@@ -57,12 +65,12 @@ def server(
     with (tmp_path / "etc" / "valkey.conf").open("a") as config:
         config.write(f"\nbind {LOOPBACK}\nport {port}\n")
     (tmp_path / "secrets" / "password").write_text(PASSWORD + "\n")
-    if request.param:
-        (tmp_path / "secrets" / "username").write_text(request.param)
+    if username:
+        (tmp_path / "secrets" / "username").write_text(username)
     (tmp_path / "bin" / "valkey-server").symlink_to(_binary())
     path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     process = ChildProcess("valkey", ["/bin/sh", str(tmp_path / "etc" / "start.sh")], tmp_path / "log", tmp_path, path)
-    found = Server(port, request.param)
+    found = Server(port, username, process.pid)
 
     def answers() -> bool:
         try:
@@ -111,3 +119,17 @@ def test_maps_go_when_memory_is_short(renders: dict[Mode, Render]) -> None:
     config = renders[Mode("factory", "trial")].one("ConfigMap", "-redis")["data"]["valkey.conf"]
     assert "maxmemory 512mb" in config
     assert "maxmemory-policy volatile-ttl" in config
+
+
+def test_a_full_one_stays_below_the_memory_of_its_pod(tmp_path: Path) -> None:
+    """The least that may be chosen was killed: beside what maps take, the server itself takes some MiB."""
+    least = rendered(Mode("factory", "trial"), "--set", "redis.bundled.maxMemoryMib=32")
+    (container,) = least.one("StatefulSet", "-redis")["spec"]["template"]["spec"]["containers"]
+    limit_mib = int(container["resources"]["limits"]["memory"].removesuffix("Mi"))
+    with running(least, tmp_path, "") as server:
+        client = server.client(password=PASSWORD)
+        for number in range(1500):
+            client.set(f"andon:map:{number}", b"x" * 50_000, ex=3600)
+        assert client.exists("andon:map:0") == 0, "it was not full"
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.pid}/status").read_text(encoding="utf-8"))
+    assert int(peak) / 1024 < 0.75 * limit_mib
