@@ -286,7 +286,11 @@ PARTS: dict[str, Schema] = {
         closed(
             {
                 "stop": {"description": "When this line stops. The keys of docs/alerting.md.", **_policy(["action"])},
-                "cameras": {"description": "The cameras of this line, by camera id.", **table(_camera(), "camera")},
+                "cameras": {
+                    "description": "The cameras of this line, by camera id; empty where boxes send them all.",
+                    **table(_camera(), "camera"),
+                    "type": ["object", "null"],
+                },
                 "existingSecret": {
                     "type": "string",
                     "pattern": OBJECT_NAME,

@@ -752,3 +752,12 @@ def test_a_camera_may_want_its_password_in_the_query(tmp_path: Path) -> None:
     )
     (camera,) = config["cameras"]
     assert (camera["source"]["url"], camera["source"]["login"]) == (url, "/run/secrets/cameras/press-1-top")
+
+
+def test_a_line_may_leave_its_cameras_empty(tmp_path: Path) -> None:
+    """As one does whose cameras are all sent by boxes."""
+    more = tmp_path / "more.yaml"
+    more.write_text("lines:\n  weld:\n    stop: {action: ALARM_ONLY}\n    cameras:\n")
+    found = rendered(Mode("factory", "plant"), "--values", more)
+    policies = yaml.safe_load(found.one("ConfigMap", "-alerting")["data"]["policies.yaml"])
+    assert policies["lines"]["weld"] == {"action": "ALARM_ONLY"}
