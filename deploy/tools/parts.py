@@ -130,7 +130,8 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
 OBJECT_NAME = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
 """What Kubernetes takes as the name of an object, or nothing."""
 NAMES_OF_OBJECTS = (
-    "existingSecret", "existingClaim", "caSecret", "storageClass", "runtimeClassName", "priorityClassName"
+    "existingSecret", "existingClaim", "caSecret", "storageClass", "runtimeClassName", "priorityClassName",
+    "serviceAccountName",
 )  # fmt: skip
 _QUANTITY: Schema = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?)?$"}
 _STRINGS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}

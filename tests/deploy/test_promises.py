@@ -1,6 +1,7 @@
 """What the charts promise about what they render, in every mode."""
 
 import gzip
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -761,3 +762,18 @@ def test_a_line_may_leave_its_cameras_empty(tmp_path: Path) -> None:
     found = rendered(Mode("factory", "plant"), "--values", more)
     policies = yaml.safe_load(found.one("ConfigMap", "-alerting")["data"]["policies.yaml"])
     assert policies["lines"]["weld"] == {"action": "ALARM_ONLY"}
+
+
+@pytest.mark.parametrize("mode", [Mode("factory", name) for name in ("plant", "trial", "passwords")], ids=str)
+def test_every_pod_can_be_told_who_it_is_and_what_a_mesh_does_with_it(mode: Mode, renders: dict[Mode, Render]) -> None:
+    """An SCC or an identity could be given to the whole namespace alone, and a mesh took the way to PLCs."""
+    left_alone = {"traffic.sidecar.istio.io/excludeOutboundPorts": "502,9093"}
+    found = rendered(
+        mode, "--set", "serviceAccountName=andon", "--set-json", f"podAnnotations={json.dumps(left_alone)}"
+    )
+    pods = found.pods()
+    assert pods.keys() == renders[mode].pods().keys()
+    for where, pod in pods.items():
+        assert pod["spec"]["serviceAccountName"] == "andon", where
+        assert left_alone.items() <= pod["metadata"]["annotations"].items(), where
+    assert "serviceAccountName" not in repr(renders[mode].objects)

@@ -57,7 +57,11 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{- define "factory.pullSecrets" -}}
+{{/* As whom a pod is there, and by what it gets its image. */}}
+{{- define "factory.account" -}}
+{{- with .Values.serviceAccountName }}
+serviceAccountName: {{ . | quote }}
+{{- end }}
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
