@@ -71,7 +71,7 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
             "none of these holds the line at 0",
         ),
         (
-            f"{HOLDING}actuator: {{type: opcua, url: 'opc.tcp://h', nodes: {{command: a, stop: b}}}}}}}}",
+            f"{HOLDING}actuator: {{type: opcua, url: 'opc.tcp://h', nodes: {{command: s=a, stop: s=b}}}}}}}}",
             "nodes.heartbeat is missing",
         ),
         (
@@ -99,12 +99,16 @@ def test_a_faulty_policy_is_refused_by_file_and_key(tmp_path: Path, text: str, t
 
 
 WEBHOOK = "type: webhook, secret_file: s, url: "
-NODES = "nodes: {command: a, stop: b}"
+NODES = "nodes: {command: s=a, stop: s=b}"
 
 
 @pytest.mark.parametrize(
     ("plc", "told"),
     [
+        (
+            "type: opcua, url: 'opc.tcp://h', nodes: {command: 'ns=2;line-1.Command', stop: s=b}",
+            "command: Value error, no node id",
+        ),
         (WEBHOOK + "'http:///line-1'", "webhook.url: Value error, a URL has a host"),
         (WEBHOOK + "'http://h:99999/line-1'", "webhook.url: Value error, Port out of range"),
         (WEBHOOK + "'http://h/line 1'", "no space"),
@@ -169,10 +173,10 @@ MQTT = "type: mqtt, host: broker, topic: "
         (MODBUS + "block: 100, coils: {stop: 0}", MODBUS + "block: 103, coils: {stop: 1}", "block"),
         (MODBUS + "block: 104, coils: {stop: 0}", MODBUS + "block: 100, coils: {stop: 1}", "block"),
         (MODBUS + "block: 100, coils: {stop: 0}", MODBUS + "coils: {stop: 0}", "coils.stop"),
-        (OPCUA + "{command: a, stop: b}", OPCUA + "{command: a, stop: c}", "nodes.command"),
+        (OPCUA + "{command: s=a, stop: s=b}", OPCUA + "{command: s=a, stop: s=c}", "nodes.command"),
         (
-            OPCUA + "{command: a, stop: b, heartbeat: h}",
-            OPCUA + "{command: c, stop: d, heartbeat: h}",
+            OPCUA + "{command: s=a, stop: s=b, heartbeat: s=h}",
+            OPCUA + "{command: s=c, stop: s=d, heartbeat: s=h}",
             "nodes.heartbeat",
         ),
         (MQTT + "a", MQTT + "a, user: other", "topic"),
@@ -195,7 +199,7 @@ def test_two_lines_that_share_a_signal_are_refused(tmp_path: Path, one: str, oth
         (MODBUS + "coils: {stop: 0}", MODBUS + "unit: 2, coils: {stop: 0}"),
         (MODBUS + "coils: {stop: 0}", "type: modbus, host: other, coils: {stop: 0}"),
         (MODBUS + "block: 0, coils: {stop: 10}", MODBUS + "block: 10, coils: {stop: 0}"),
-        (OPCUA + "{command: a, stop: b}", OPCUA + "{command: c, stop: d}"),
+        (OPCUA + "{command: s=a, stop: s=b}", OPCUA + "{command: s=c, stop: s=d}"),
         (MQTT + "a", MQTT + "b"),
         (
             "type: webhook, url: 'http://gw/stop?line=1', secret_file: s",

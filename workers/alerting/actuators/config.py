@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,9 @@ class ModbusConfig(_WithPolarity):
         )
 
 
+_NODE_ID = re.compile(r"(ns=\d{1,5};|nsu=[^;]+;)?(i=\d{1,10}|g=[0-9A-Fa-f-]{36}|b=[A-Za-z0-9+/]+=*|s=.+)")
+
+
 class OpcUaNodes(Section):
     """Node ids, such as `nsu=urn:maker:plc;s=line-1.Command`, or `ns=2;s=line-1.Command`. A server may number its
     namespaces anew when it starts; the URI stays."""
@@ -167,6 +171,15 @@ class OpcUaNodes(Section):
     epoch: str | None = None
     heartbeat: str | None = None
     held: str | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _is_a_node_id(cls, text: str | None) -> str | None:
+        if text is not None and not _NODE_ID.fullmatch(text):
+            raise ValueError(
+                "no node id: write ns=2;s=Name, nsu=urn:maker:plc;s=Name, or i= and a number in place of s="
+            )
+        return text
 
     @model_validator(mode="after")
     def _has_a_signal(self) -> OpcUaNodes:
