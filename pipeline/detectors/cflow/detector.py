@@ -34,7 +34,7 @@ class CflowScorer:
         if min(height, width) < config.patch_px:
             raise ValueError(
                 f"a frame of {width} × {height} px is below the {config.patch_px} px that this model takes at least: "
-                "send larger frames or train with a smaller patch_px"
+                "send larger frames"
             )
         parts = [self._pass(frames, own) for frames, own in passes(batch, self.model.device)]
         if not parts:

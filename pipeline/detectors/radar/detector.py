@@ -59,7 +59,7 @@ class RadarFeatures:
         if min(height, width) < self.config.patch_px:
             raise ValueError(
                 f"a frame of {width} × {height} px is below the {self.config.patch_px} px patches that this model was "
-                "trained on: send larger frames or train with a smaller patch_px"
+                "trained on: send larger frames (CFLOW takes them from 32 px up)"
             )
         cell = self.config.map_px
         values = np.empty((len(batch), len(features.NAMES)))
