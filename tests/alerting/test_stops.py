@@ -32,6 +32,63 @@ def test_the_line_gets_the_action_that_the_plant_chose(response: Response) -> No
     assert line.state.level is None
 
 
+def rejecting_line_that_goes_blind(**changes: object) -> Line:
+    blind = NotDecidableLimit(limit=3, of_last=4, action=Response.HOLD)
+    line = Line(policy(action=Response.REJECT, not_decidable=blind, **changes)).burst()
+    for sequence in range(3, 9):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE))
+    return line
+
+
+def test_a_line_that_rejects_is_held_once_nobody_sees_it() -> None:
+    """It runs on, and what its cameras don't see any more is not rejected either."""
+    line = rejecting_line_that_goes_blind()
+    line.burst(first=20)
+    assert line.actions == [Action.REJECT, Action.HOLD]
+    assert line.state.level is Action.HOLD
+    give_free(line)
+    assert line.actions == [Action.REJECT, Action.HOLD, Action.UNHOLD_PERMITTED]
+    assert line.state.latched == ()
+
+
+def test_a_hold_that_took_the_place_of_a_reject_and_expired_leaves_that_in_force_and_is_asked_for_again() -> None:
+    line = rejecting_line_that_goes_blind(stop_budget=StopBudget(stops=1))
+    rejected, held = line.commands
+    line.state, given_up = outbox.withdraw(line.state, held)
+    assert given_up
+    assert (line.state.last_command, line.state.proved) == (rejected, False)
+    line.see(score(9, Verdict.NOT_DECIDABLE))
+    assert line.actions == [Action.REJECT, Action.HOLD, Action.HOLD]
+    assert len({command.command_id for command in line.commands}) == 3
+
+
+def test_a_reject_and_the_hold_after_it_that_both_expired_unsent_keep_no_later_one_from_being_asked_for() -> None:
+    line = rejecting_line_that_goes_blind()
+    line.state = outbox.post(line.state, line.commands, 0, 0)
+    late = NOON + timedelta(seconds=60)
+    line.state = outbox.settle(line.state, outbox.NOTHING, late)
+    assert line.state.level is None
+    for sequence in range(20, 23):
+        line.see(score(sequence, captured_at=late), age_s=61)
+    assert line.actions == [Action.REJECT, Action.HOLD, Action.REJECT]
+
+
+def test_a_reject_beneath_a_void_hold_keeps_no_later_burst_from_being_asked_for() -> None:
+    """Its PLC is silent, so neither was confirmed."""
+    line = rejecting_line_that_goes_blind(actuator=WebhookConfig.model_construct(type="webhook"))
+    late = NOON + timedelta(seconds=60)
+    for sequence in range(20, 23):
+        line.see(score(sequence, captured_at=late), age_s=61)
+    assert line.actions == [Action.REJECT, Action.HOLD, Action.REJECT]
+
+
+def test_a_line_that_is_held_is_not_let_run_to_reject() -> None:
+    line = Line(policy()).burst()
+    line.policy = policy(action=Response.REJECT)
+    line.burst(first=10)
+    assert line.actions == [Action.HOLD]
+
+
 def test_beyond_the_budget_of_a_shift_there_are_alarms_only_and_loudly() -> None:
     line = Line(policy(stop_budget=StopBudget(stops=2)))
     for episode in range(3):

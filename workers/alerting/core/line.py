@@ -112,8 +112,10 @@ def _respond(
     """First in group: one alarm per kind and one command per episode. More cameras are noted, each once."""
     score = trigger.score
     standing = state.standing(trigger.kind)
-    freed = without_void(state, now) if policy.actuator else state  # without a PLC nobody ever confirms
-    decision = decide(freed, trigger, policy, now)
+    decision, freed = decide(state, trigger, policy, now), state
+    # What is void must not be in the way, nor a REJECT beneath it. Without a PLC nobody ever confirms.
+    while policy.actuator and decision.command is None and (less := without_void(freed, now)) is not freed:
+        decision, freed = decide(less, trigger, policy, now), less
     if decision.command is not None:
         state = freed
     episode = state.episode or Episode(episode_id=f"{score.line_id}:{score.frame_id}")
@@ -152,7 +154,7 @@ def _respond(
         return state.model_copy(update={"episode": held}), events, (decision.command,)
     state = state.model_copy(
         update={
-            "episode": episode.model_copy(update={"command": decision.command}),
+            "episode": episode.model_copy(update={"command": decision.command, "beneath": episode.command}),
             "last_command": decision.command,
             "proved": False,
         }

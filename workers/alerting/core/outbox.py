@@ -106,15 +106,18 @@ def _give_up(state: LineState, command: LineCommand, now: datetime) -> LineState
 
 def withdraw(state: LineState, command: LineCommand, *, sent: bool = True) -> tuple[LineState, bool]:
     """Gives up what was never read back from the line; False where the line was asked for something else since. It
-    takes no stop of the budget: a PLC that was away for some bursts would have spent a whole shift's."""
+    takes no stop of the budget: a PLC that was away for some bursts would have spent a whole shift's. A REJECT beneath
+    it is in force again; whether it still stands at the line has to be read there."""
     episode = state.episode
+    if episode and episode.beneath and episode.beneath.command_id == command.command_id:
+        return state.model_copy(update={"episode": episode.model_copy(update={"beneath": None})}), False
     if episode is None or episode.command is None or episode.command.command_id != command.command_id:
         return state, False
-    given_up = {"command": None, "void": command, "unsent": not sent, "given_up": episode.given_up + 1}
+    given_up = {"void": command, "unsent": not sent, "given_up": episode.given_up + 1}
     return state.model_copy(
         update={
-            "episode": episode.model_copy(update=given_up),
-            "last_command": None,
+            "episode": episode.model_copy(update={"command": episode.beneath, "beneath": None, **given_up}),
+            "last_command": episode.beneath,
             "proved": False,
             "stopped_at": tuple(at for at in state.stopped_at if at != command.issued_at),
         }

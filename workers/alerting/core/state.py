@@ -150,6 +150,8 @@ class Episode(_Stored):
 
     episode_id: str
     command: LineCommand | None = None
+    beneath: LineCommand | None = None
+    """The REJECT that `command`, a stop, has taken the place of: asked for again where that expires."""
     void: LineCommand | None = None
     """The last that expired before the line confirmed it. It may have reached somebody all the same: a reset takes it
     back."""

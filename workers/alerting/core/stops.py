@@ -38,7 +38,10 @@ def decide(state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime
     latching = not blind or action is not None
     if action is None or trigger.kind is AlarmKind.LATE or triggers.is_late(trigger.score, policy, now):
         return Decision(latching)
-    if state.level is not None or (policy.shadow and _was_told(state, trigger)):
+    # A line that rejects runs on: what asks to stop it, as a camera that sees nothing any more, goes before that.
+    if state.level is not None and (state.level.stops or not action.stops):
+        return Decision(latching)
+    if policy.shadow and _was_told(state, trigger):
         return Decision(latching)
     rule = policy.common_cause
     if not rule.still_stops and triggers.agreeing(state, trigger.score, policy) is not None:
