@@ -61,6 +61,11 @@ class PublishError(AndonError):
         self.retriable = retriable
         self.refused = refused
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether to wait. Who ends for want of a right is started again, meets the same record, and ends again."""
+        return self.retriable or self.refused
+
 
 class Publisher:
     """Thread-safe. Holds no bound on bytes in flight: `publish` waits for what it sent, and whoever uses `send`

@@ -116,8 +116,7 @@ class Inspection:
         except MapStoreError as error:
             raise Backpressure(str(error)) from error
         except PublishError as error:
-            # Who ends for want of a right is started again, meets the same frame, and ends again.
-            if not (error.retriable or error.refused):
+            if not error.may_pass:
                 raise
             raise Backpressure(str(error)) from error
         self._observer.delivered(scored, time.monotonic() - begun)

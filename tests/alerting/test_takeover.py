@@ -165,13 +165,15 @@ def test_a_dead_camera_is_missed_in_time_although_the_clock_was_set_back(
     assert [alarm.kind for alarm in alarms(settings)] == [AlarmKind.CAMERA_SILENT]
 
 
+@pytest.mark.parametrize("why", [{"retriable": True}, {"retriable": False, "refused": True}], ids=["away", "refused"])
 def test_a_delivery_that_waits_and_is_tried_again_doubles_nothing(
-    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+    why: dict[str, bool], settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
 ) -> None:
+    """A right that is withdrawn from one topic ended the worker, and each successor."""
     step = new_step(settings, publisher)
     turn = step.work(batch)
     assert turn
-    publisher.error = PublishError("the broker is away", retriable=True)
+    publisher.error = PublishError("the broker is away, or refuses", **why)
     for point in ("the state", "the alarm and the command", "the command"):
         publisher.passes = DIES_BEFORE[point]
         with pytest.raises(Backpressure):

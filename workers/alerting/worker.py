@@ -177,7 +177,7 @@ class AlertingStep:
         try:
             self._send(turn)
         except PublishError as error:
-            if not error.retriable:
+            if not error.may_pass:
                 raise
             raise Backpressure(str(error)) from error
         except KafkaUnavailableError as error:
