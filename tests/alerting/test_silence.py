@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from alerting.factory import NOON, POLICY, Line, heartbeat, operation, score
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.events import Act, Alarm, AlarmKind, AlarmState, BootEnd, Heartbeat, Verdict
 from workers.alerting.core import effects, register, silence
-from workers.alerting.core.silence import Pulse, Watch
-from workers.alerting.core.state import LineState
+from workers.alerting.core.silence import Pulse, Watch, hear
+from workers.alerting.core.state import FORGOTTEN_AFTER, Episode, LineState
 
 pytestmark = pytest.mark.unit
 
@@ -370,3 +371,29 @@ def test_a_camera_that_moved_without_a_good_end_is_told_with_its_new_line_and_wi
     _, (raised,) = tick(scored("cam-1"), later_s, pulses=pulse_of(beat(sent_s=1), *moved))
     assert "its heartbeats name line-2 now" in raised.reason
     assert "start it here once more" in raised.reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alarms": Line().burst().state.alarms},
+        {"episode": Episode(episode_id="e")},
+        {"stands_at": "modbus://plc"},
+        {"named": "modbus://plc"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_line_with_anything_that_stands_or_with_a_plc_never_rests(changes: dict[str, Any]) -> None:
+    day_s = FORGOTTEN_AFTER.total_seconds() + 1
+    state, now = scored("cam-1"), NOON + timedelta(seconds=day_s)
+    assert silence.rests(state, look(state, day_s), {}, now)
+    state = state.model_copy(update=changes)
+    assert not silence.rests(state, look(state, day_s), {}, now)
+
+
+def test_a_line_whose_camera_was_heard_within_the_day_does_not_rest() -> None:
+    day_s = FORGOTTEN_AFTER.total_seconds() + 1
+    state, now = scored("cam-1"), NOON + timedelta(seconds=day_s)
+    assert not silence.rests(state, look(state, 3600), {}, NOON + timedelta(hours=1))
+    ended = {"cam-1": hear(None, beat(sent_s=day_s - 60, end=BootEnd.CLEAN))}
+    assert not silence.rests(state, look(state, day_s, pulses=ended), ended, now)

@@ -13,7 +13,7 @@ from alerting.running import POLICIES, alarms, burst, commands, publish, with_mo
 from kafka import KafkaConsumer
 from support.stream import NotText, settings_for, wait_until
 
-from pipeline.events import Act, Action, AlarmKind, now
+from pipeline.events import Act, Action, AlarmKind, Verdict, now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
@@ -200,6 +200,50 @@ def test_a_hold_that_waited_too_long_for_the_broker_is_not_sent(
     step.deliver(turn)
     assert commands(settings) == []
     assert [alarm.act for alarm in alarms(settings)] == [Act.RAISE, Act.NOTE]
+
+
+def watched(metrics: Metrics, line: str) -> float | None:
+    time.sleep(TICK_S)
+    return metrics.registry.get_sample_value("andon_alerting_watched_cameras", {"line": line})
+
+
+def test_a_line_of_which_nothing_was_heard_for_a_day_is_looked_at_no_more_until_a_score_comes(
+    settings: Settings, publisher: FaultyPublisher
+) -> None:
+    """It was renamed: each look at it made a stop of another line wait, and its metrics stood there for ever."""
+    publish(settings, burst(verdict=Verdict.OK))
+    at, metrics = [now()], Metrics()
+    step = new_step(settings, publisher, lambda: at[0], metrics)
+    do(step, list(read_to_end(settings, [settings.topics.scores.name])))
+    assert watched(metrics, "line-1") == 1
+    at[0] += timedelta(days=2)
+    do(step, [])
+    assert watched(metrics, "line-1") is None
+    more = [event.model_copy(update={"captured_at": at[0], "scored_at": at[0]}) for event in burst(first=3)]
+    publish(settings, more)
+    do(step, list(read_to_end(settings, [settings.topics.scores.name])))
+    assert [command.action for command in commands(settings)] == [Action.HOLD]
+    do(step, [])
+    assert watched(metrics, "line-1") == 1
+    at[0] += timedelta(days=2)
+    do(step, [])
+    assert watched(metrics, "line-1") is not None  # it is held
+
+
+def test_lines_that_only_heartbeats_tell_of_are_bounded(
+    settings: Settings, publisher: FaultyPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "MAX_UNSCORED_LINES", 2)
+    beats = [heartbeat().model_copy(update={"line_id": f"line-{n}", "sent_at": now()}) for n in range(4)]
+    pulses = {f"cam-{n}": Pulse(beat, beat.sent_at) for n, beat in enumerate(beats)}
+    metrics = Metrics()
+    step = AlertingStep(settings, POLICIES, publisher, metrics, pulses=lambda: pulses)
+    step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
+    do(step, [])
+    assert [watched(metrics, f"line-{n}") for n in range(4)] == [1, 1, None, None]
+    publish(settings, burst("line-3"))
+    do(step, list(read_to_end(settings, [settings.topics.scores.name])))
+    assert [command.line_id for command in commands(settings)] == ["line-3"]
 
 
 def test_a_takeover_reads_only_what_its_states_point_at(

@@ -1,6 +1,7 @@
 """What the alerting worker counts, for Prometheus."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -54,6 +55,7 @@ class Metrics:
         self._unproved = self._gauge("unproved_cameras", "Cameras not seen yet, and not missed for long.", "line")
         self._alive = self._gauge("line_watched", "1 while the heartbeat of the line's PLC may move.", "line")
         self._broken = self._gauge("state_unreadable", "1 for a line whose stored state can't be read.", "line")
+        self._of_lines = (self._watched, self._silent, self._unproved, self._alive, self._broken)
 
     def scored(self, verdict: str) -> None:
         self._scores.labels(verdict).inc()
@@ -94,8 +96,14 @@ class Metrics:
 
     def forget_lines(self) -> None:
         """How they stand is told by whoever holds them now: a 0 that stays here would be an alert for ever."""
-        for gauge in (self._watched, self._silent, self._unproved, self._alive, self._broken):
+        for gauge in self._of_lines:
             gauge.clear()
+
+    def forget_line(self, line_id: str) -> None:
+        """One of which nothing is heard any more."""
+        for gauge in self._of_lines:
+            with suppress(KeyError):
+                gauge.remove(line_id)
 
     def exchanged(self, line_id: str, seconds: float, good: bool) -> None:
         """Called from the drivers' threads."""

@@ -51,6 +51,10 @@ ALIVE_S = 3.0
 """For so long a PLC's heartbeat goes on after the last look at its line. The look comes with every tick, and a busy
 worker or a slow broker may take its time; a hung one may not."""
 
+MAX_UNSCORED_LINES = 1_000
+"""Begun from heartbeats, without a score and without a policy of their own: whoever may send those could make up any
+number, and a stop waits for the look at each of them."""
+
 
 @dataclass
 class Turn:
@@ -100,6 +104,9 @@ class AlertingStep:
         """Lines whose state can't be read: never begun anew, and left alone until a person has put it back."""
         self._partitions: set[int] = set()
         self._ends: dict[Place, int] = {}
+        self._resting: set[str] = set()
+        """Of these lines, those that time can't move: nobody looks at them until something is heard of them again."""
+        self._told_too_many = False
         self._left_out: dict[str, tuple[str, ...]] = {}
         self._told_misplaced: set[Place] = set()
         self._watching_since = clock()
@@ -110,7 +117,7 @@ class AlertingStep:
         worker that can't know what stands latched must not judge."""
         numbers = {partition for _, partition in partitions}
         self._lines, self._broken, self._ends, self._watching_since = {}, frozenset(), {}, self._clock()
-        self._partitions = numbers
+        self._partitions, self._resting, self._told_too_many = numbers, set(), False
         self._metrics.forget_lines()
         if self._plant:
             self._plant.hold_only(())
@@ -160,6 +167,7 @@ class AlertingStep:
                 self._metrics.scored(event.verdict.value)
             if stepped.state is not state:
                 self._lines[event.line_id] = StoredLine(stepped.state, partition)
+                self._resting.discard(event.line_id)
                 line = decided.setdefault(event.line_id, _Decided())
                 line.effects += stepped.effects
                 line.shadows += stepped.shadows
@@ -213,9 +221,14 @@ class AlertingStep:
         self._watching_since = min(self._watching_since, at)  # a clock that was set back must not put an alarm off
         self._add_lines_of_cameras(pulses, at)
         pulses_of = silence.for_each_line(pulses)
-        for line_id in list(self._lines):
+        for line_id in [name for name in self._lines if name not in self._resting]:
             policy, state = self._policies.of(line_id), self._lines[line_id].state
-            watch = silence.look(state, pulses_of(state), policy, at, self._watching_since)
+            heard = pulses_of(state)
+            watch = silence.look(state, heard, policy, at, self._watching_since)
+            if policy is self._policies.defaults and silence.rests(state, watch, heard, at):
+                self._resting.add(line_id)
+                self._metrics.forget_line(line_id)
+                continue
             self._metrics.watched(line_id, watch)
             if self._plant:
                 self._plant.alive(line_id, watch.alive, ALIVE_S)
@@ -306,12 +319,31 @@ class AlertingStep:
 
     def _add_lines_of_cameras(self, pulses: Pulses, at: datetime) -> None:
         """A camera that never had a score, as with a wrong address or recipe, is missed all the same."""
+        known = (line for name, line in self._lines.items() if name not in self._resting | self._policies.lines.keys())
+        unscored = sum(not line.state.cameras for line in known)
         for beat in (pulse.beat for pulse in pulses.values()):
             runs = beat.end is BootEnd.RUNNING and at - beat.sent_at <= FORGOTTEN_AFTER
+            if runs:
+                self._resting.discard(beat.line_id)
             if runs and self._is_new(beat.line_id):
                 partition = home_of(self._settings, beat.line_id)
-                if partition in self._partitions:
+                if partition not in self._partitions:
+                    continue
+                if unscored >= MAX_UNSCORED_LINES:
+                    self._tell_too_many(beat.line_id)
+                else:
+                    unscored += 1
                     self._lines[beat.line_id] = StoredLine(LineState(line_id=beat.line_id, epoch=1), partition)
+
+    def _tell_too_many(self, line_id: str) -> None:
+        if not self._told_too_many:
+            self._told_too_many = True
+            log.error(
+                "%d lines are known by heartbeats alone, and no more are taken: %s, and others, are missed once they "
+                "had a score. Look who sends heartbeats under names of lines that there are none of",
+                MAX_UNSCORED_LINES,
+                line_id,
+            )
 
     def _is_new(self, line_id: str) -> bool:
         return line_id not in self._lines and line_id not in self._broken

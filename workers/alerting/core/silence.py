@@ -191,6 +191,16 @@ def _stand(
     return (_Sight.SILENT if is_missed or now - began > limit else _Sight.UNPROVED), why
 
 
+def rests(state: LineState, watch: Watch, pulses: Pulses, now: datetime) -> bool:
+    """Whether time alone can move nothing of this line: no alarm stands, nothing is asked for, no PLC knows it, and of
+    no camera was anything heard for a day. It was renamed or taken away, or is a name that somebody made up."""
+    told = (pulse.beat.sent_at for pulse in pulses.values() if pulse.beat.line_id == state.line_id)
+    heard = (camera.heard_at for camera in state.cameras.values())
+    if watch.watched or any(now - at <= FORGOTTEN_AFTER for at in (*told, *heard)):
+        return False
+    return not state.alarms and state.episode is None and state.stands_at is None and state.named is None
+
+
 def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
     """Raises and clears the alarms of silent cameras. What is not known yet moves none."""
     events: tuple[effects.Effect, ...] = ()
