@@ -1,5 +1,6 @@
 """A step that dies at any point of its delivery, and the step that comes after it."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -376,6 +377,21 @@ def test_who_is_no_member_of_the_group_any_more_gives_a_takeover_up_at_once(
     step = AlertingStep(settings, POLICIES, publisher, Metrics(), lease=lease)
     with pytest.raises(Backpressure, match="has to join again first"):
         step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
+
+
+def test_who_is_told_to_stop_amid_a_takeover_waits_for_kafka_no_longer(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+) -> None:
+    """Longer than a pod's grace: it was killed, and its partitions lay unwatched until the group missed it."""
+    do(new_step(settings, publisher), batch)
+    publisher.passes, publisher.error = DIES_BEFORE["the state"], PublishError("the broker is away", retriable=True)
+    stop = threading.Event()
+    step = AlertingStep(settings, POLICIES, publisher, Metrics(), stop=stop)
+    threading.Timer(0.1, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(Backpressure):
+        step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
+    assert time.monotonic() - began < worker_module.RECOVERY_LIMIT_S / 2
 
 
 def test_a_broker_that_hangs_while_a_takeover_reads_is_waited_for(

@@ -75,6 +75,7 @@ def run(
             plant=plant,
             pulses=lambda: pulses.newest,
             tracer=tracer,
+            stop=stop,
         )
         loop = ConsumerLoop(settings, options, step, stop)
         metrics.watch(loop.state)

@@ -1,6 +1,7 @@
 """The shell around the pure core: reads records, stores states, orders PLCs, publishes what was decided."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,7 +89,9 @@ class AlertingStep:
         plant: Plant | None = None,
         pulses: Callable[[], Pulses] = dict,
         tracer: Tracer | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
+        """`stop`: a takeover that waits for Kafka waits no longer."""
         self._settings = settings
         self._topics = settings.topics
         self._policies = policies
@@ -99,6 +102,7 @@ class AlertingStep:
         self._plant = plant
         self._pulses = pulses
         self._tracer = tracer
+        self._stop = stop or threading.Event()
         self._lines: dict[str, StoredLine] = {}
         self._broken: frozenset[str] = frozenset()
         """Lines whose state can't be read: never begun anew, and left alone until a person has put it back."""
@@ -392,9 +396,8 @@ class AlertingStep:
                 self.deliver(turn)
                 return
             except Backpressure:
-                if time.monotonic() > deadline_s:
+                if time.monotonic() > deadline_s or self._stop.wait(0.5):
                     raise
-                time.sleep(0.5)
 
     def _posted(self, line: StoredLine, decided: _Decided) -> StoredLine:
         alarms_from = self._ends.get((self._topics.alarms.name, line.partition), 0)
