@@ -18,7 +18,7 @@ from pipeline.events import Act, Action, AlarmKind, Verdict, now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.consumer import Backpressure
-from pipeline.kafka.lease import Lease
+from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
@@ -35,6 +35,8 @@ from workers.alerting.policy import Policies
 from workers.alerting.recovery import StoredLine, read_states, state_record
 from workers.alerting.upkeep.moving import move
 from workers.alerting.worker import TICK_S, AlertingStep, Turn
+from workers.plc.ladder import Ladder
+from workers.plc.station import Station
 
 pytestmark = pytest.mark.services
 
@@ -245,6 +247,35 @@ def test_lines_that_only_heartbeats_tell_of_are_bounded(
     publish(settings, burst("line-3"))
     do(step, list(read_to_end(settings, [settings.topics.scores.name])))
     assert [command.line_id for command in commands(settings)] == ["line-3"]
+
+
+def test_what_a_plc_confirms_while_kafka_is_slow_is_counted(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming], unused_port: int
+) -> None:
+    """The histogram of the stop path lacked exactly its slowest stops."""
+    modbus = {"type": "modbus", "host": "127.0.0.1", "port": unused_port, "block": 0, "coils": {"stop": 0}}
+    line = {"actuator": modbus, "on_loss": "run-with-alarm"}
+    policies = Policies.model_validate({**POLICIES.model_dump(), "lines": {"line-1": line}})
+    lease, metrics, ladder = Lease(60), Metrics(), Ladder("line-1")
+    lease.renew(boot_time_s())
+    plant = Plant(policies, lease)
+    step = AlertingStep(settings, policies, publisher, metrics, lease=lease, plant=plant)
+    with Station([ladder], modbus_port=unused_port):
+        step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
+        turn = step.work(batch)
+        assert turn
+        publisher.error = PublishError("the broker is slow", retriable=True)
+        publisher.passes = DIES_BEFORE["the alarm and the command"]
+        told = metrics.registry.get_sample_value
+
+        def counted() -> bool:
+            with pytest.raises(Backpressure):
+                step.deliver(turn)
+            return told("andon_alerting_replies_total", {"outcome": "accepted"}) == 1
+
+        wait_until(counted)
+        plant.close()
+    assert told("andon_alerting_capture_to_read_back_seconds_count") == 1
 
 
 def test_a_takeover_reads_only_what_its_states_point_at(

@@ -213,6 +213,7 @@ class AlertingStep:
         for report in self._plant.reports(waiting) if self._plant else ():
             line = waiting[report.line_id]
             state, events = self._heard(line.state, report)
+            self._metrics.decided(events)
             if state is not line.state:
                 waiting[report.line_id] = replace(line, state=outbox.add(state, events))
         turn.lines = list(waiting.values())
