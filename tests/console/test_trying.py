@@ -3,7 +3,7 @@
 import csv
 import random
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -149,6 +149,18 @@ def test_the_file_of_feedback_stays_within_its_limit(tmp_path: Path) -> None:
     with pytest.raises(FeedbackError, match="limit of 1 MiB"):
         store.add(score(1), Judgement.CORRECT, "ada", "operator", "", (b"x" * 2**20, "image/png"))
     assert store.counts() == {}
+
+
+def test_the_limit_counts_what_a_reader_keeps_out_of_the_file(tmp_path: Path) -> None:
+    """An export that takes its time, or a copy that hangs: the disk filled up beside a file that stayed small."""
+    store = FeedbackStore(tmp_path / "small.sqlite", max_mib=1)
+    with closing(sqlite3.connect(store.path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM image").fetchone()
+        for number in range(20):
+            with suppress(FeedbackError):
+                store.add(score(number), Judgement.CORRECT, "ada", "operator", "", (b"x" * 100_000, "image/png"))
+        assert 0.5 < sum(file.stat().st_size for file in tmp_path.iterdir()) / 2**20 < 1.5
 
 
 def test_feedback_is_exported_as_a_data_set_that_training_reads(store: FeedbackStore, tmp_path: Path) -> None:

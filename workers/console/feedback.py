@@ -78,7 +78,7 @@ class FeedbackStore:
         if judgement not in fitting(score.verdict):
             raise FeedbackError(f"{judgement.value!r} does not fit a frame that is {score.verdict}")
         said = Said(score.frame_id, judgement, actor, note.strip()[:MAX_NOTE], now())
-        if self.path.stat().st_size + len(image[0]) > self._max_bytes:
+        if self._bytes() + len(image[0]) > self._max_bytes:
             raise FeedbackError(
                 f"{self.path} has reached its limit of {self._max_bytes >> 20} MiB: export it with `andon feedback "
                 "export`, move it away, or raise --feedback-mib"
@@ -112,6 +112,11 @@ class FeedbackStore:
         """Judgement → frames, by the newest word on each."""
         with self._open() as database:
             return dict(database.execute(f"SELECT judgement, count(*) FROM ({_NEWEST}) GROUP BY judgement").fetchall())
+
+    def _bytes(self) -> int:
+        """With what is not in the file yet: as long as somebody reads, SQLite only adds to its log beside it."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
