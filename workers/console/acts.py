@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from typing import get_args
 
@@ -33,7 +34,8 @@ class Acts:
         self._publisher = publisher
         self._memory = memory
         self._lock = threading.Lock()
-        self._asked: OrderedDict[uuid.UUID, None] = OrderedDict()
+        self._asked: OrderedDict[uuid.UUID, Future[None]] = OrderedDict()
+        """Done once Kafka has it."""
 
     def ask(
         self,
@@ -66,19 +68,23 @@ class Acts:
                 asked_at=shown_at,
             )
         with self._lock:
-            if operation_id in self._asked:
-                return
-            self._asked[operation_id] = None
+            first = self._asked.get(operation_id)
+            asked = self._asked[operation_id] = first or Future()
             while len(self._asked) > _REMEMBERED:
                 self._asked.popitem(last=False)
+        if first:
+            first.result()  # what became of it; it has a time-out of its own
+            return
         record = Outgoing(self._topic, line_id.encode(), operation.to_json())
         try:
             with in_words():
                 self._publisher.publish([record], timeout_s=PUBLISH_TIMEOUT_S)
-        except NotAskedError:
+        except BaseException as error:
             with self._lock:
                 self._asked.pop(operation_id, None)
+            asked.set_exception(error)
             raise
+        asked.set_result(None)
 
     def await_outcome(
         self, operation_id: uuid.UUID, timeout_s: float = ANSWER_S, sleep: Callable[[float], None] = time.sleep
