@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from urllib.parse import urlencode, urlsplit
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
@@ -17,6 +18,7 @@ from workers.console.pages.common import (
     Refused,
     Someone,
     TheDesk,
+    in_threads,
     number,
     page,
     safe_next,
@@ -25,6 +27,7 @@ from workers.console.pages.common import (
 )
 
 router = APIRouter()
+_threads = CapacityLimiter(12)
 
 EXPLAINED = {
     "acknowledge": "Says that you have seen the alarms and are on your way. They stay, and the line stays as it is.",
@@ -59,6 +62,7 @@ def form(
 
 
 @router.post("/lines/{line_id}/acts/{act}")
+@in_threads(_threads)
 def ask(request: Request, who: Operator, desk: TheDesk, line_id: str, act: str, form: Form) -> Response:
     _known(act)
     try:

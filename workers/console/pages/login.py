@@ -7,16 +7,19 @@ import math
 from ipaddress import ip_address
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import FormData
 
 from workers.console.desk import Desk
-from workers.console.pages.common import Form, Someone, TheDesk, any_form, is_ours, page, safe_next, text
+from workers.console.pages.common import Form, Someone, TheDesk, any_form, in_threads, is_ours, page, safe_next, text
 from workers.console.sessions import new_session
 from workers.console.users import User, UsersError
 
 router = APIRouter()
+_threads = CapacityLimiter(8)
+"""Who logs in waits for one of two turns, and holds up nobody who stops a line or looks at one."""
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +33,7 @@ def ask(request: Request, desk: TheDesk, next: str = "/", lost: bool = False) ->
 
 
 @router.post("/login")
+@in_threads(_threads)
 def login(request: Request, desk: TheDesk, form: Annotated[FormData, Depends(any_form)]) -> Response:
     name, target = text(form, "name", 64).strip(), safe_next(text(form, "next"))
     if not is_ours(request, form):
@@ -60,6 +64,7 @@ def password_form(request: Request, who: Someone) -> Response:
 
 
 @router.post("/password")
+@in_threads(_threads)
 def choose_password(request: Request, who: Someone, desk: TheDesk, form: Form) -> Response:
     if who.by_proxy:
         return page(request, "password.html", fault="Your login is not kept here.", status=400)
