@@ -11,7 +11,7 @@ from pipeline.errors import AndonError
 from pipeline.events import CHECK, BootEnd, ContractError, Frame, Heartbeat, Score, now
 from pipeline.kafka.admin import check_topics
 from pipeline.kafka.publisher import Publisher, PublishError
-from pipeline.kafka.reading import ends_of, read_to_end
+from pipeline.kafka.reading import ends_of, read_on
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.camera.identity import new_boot_id
@@ -57,15 +57,14 @@ def try_recipe(settings: Settings, recipe: str, *, timeout_s: float = 60) -> Tri
     )
     begun = time.monotonic()
     _publish(settings, frame)
-    while time.monotonic() - begun < timeout_s:
-        for record in read_to_end(settings, [topics.scores.name], start=start):
+    for records in read_on(settings, [topics.scores.name], start, timeout_s=timeout_s, every_s=_POLL_S):
+        for record in records:
             try:
                 score = Score.from_json(record.value)
             except ContractError:
                 continue  # not ours, and not ours to judge
             if score.frame_id == frame.frame_id:
                 return Tried(score, time.monotonic() - begun)
-        time.sleep(_POLL_S)
     raise NotScoredError(
         f"frame {frame.frame_id} is in {topics.frames.name!r}, but no score came in {timeout_s:g} s. Is a replica up, "
         f"and does recipe {recipe!r} name the camera {CHECK!r}? What can't be scored is in {topics.frames_dead.name!r}"

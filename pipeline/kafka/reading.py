@@ -109,6 +109,30 @@ def _read_to(consumer: KafkaConsumer, at: TopicPartition) -> int:
     return consumer.position(at, timeout_ms=5_000) or 0
 
 
+def read_on(
+    settings: Settings,
+    topics: Sequence[str],
+    start: Mapping[Place, int],
+    *,
+    timeout_s: float,
+    every_s: float,
+    partitions: Sequence[int] | None = None,
+) -> Iterator[list[Incoming]]:
+    """What has come since the last look, for so long, and each record once. For who waits for an answer.
+
+    Raises KafkaUnavailableError.
+    """
+    start, deadline_s = dict(start), time.monotonic() + timeout_s
+    while True:
+        left_s = max(1.0, deadline_s - time.monotonic())
+        found = list(read_to_end(settings, topics, start=start, partitions=partitions, timeout_s=left_s))
+        start |= {(record.topic, record.partition): record.offset + 1 for record in found}
+        yield found
+        if time.monotonic() >= deadline_s:
+            return
+        time.sleep(every_s)
+
+
 def begins_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, int]:
     """The oldest offset that each partition still has: its end, where it has none. Raises KafkaUnavailableError."""
     with _Reader(settings) as consumer:

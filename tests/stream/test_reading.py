@@ -108,3 +108,14 @@ def test_a_topic_that_is_made_anew_is_followed_from_its_beginning(settings: Sett
     new = [b"%d" % number for number in range(5)]
     send(settings, *new)
     assert [record.value for record in islice(found, 5)] == new
+
+
+def test_who_waits_for_an_answer_reads_each_record_once(settings: Settings) -> None:
+    """All of them at each look: `andon try` read two million scores for one on a busy plant."""
+    send(settings, b"long ago", b"0", b"1")
+    topic, found = settings.topics.frames.name, []
+    for records in reading.read_on(settings, [topic], {(topic, 0): 1}, timeout_s=4, every_s=0.1):
+        found += [record.value for record in records]
+        if found == [b"0", b"1"]:
+            send(settings, b"2")
+    assert found == [b"0", b"1", b"2"]

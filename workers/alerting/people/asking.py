@@ -3,7 +3,7 @@
 import getpass
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from pipeline.errors import AndonError
 from pipeline.events import Act, Alarm, ContractError, Operation, PersonsAct, now
 from pipeline.kafka.publisher import Publisher, PublishError
-from pipeline.kafka.reading import read_to_end
-from pipeline.kafka.records import Outgoing
+from pipeline.kafka.reading import read_on
+from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core.operations import CLOCKS_MAY_DIFFER
 from workers.alerting.recovery import StoredLine, read_stored
@@ -92,10 +92,11 @@ def ask(
         _publish(settings, operations, timeout_s)
     asked = {operation.operation_id for operation in operations}
     changes: list[Alarm] = []
-    while not (answered := asked == {alarm.operation_id for alarm in changes}) and time.monotonic() < deadline_s:
-        time.sleep(POLL_S)
-        changes = _answers(settings, line, asked, max(1.0, deadline_s - time.monotonic()))
-    return ActAnswer(changes, answered)
+    for records in _alarms_since(settings, line, deadline_s - time.monotonic()):
+        changes += _answers(records, asked)
+        if asked == {alarm.operation_id for alarm in changes}:
+            return ActAnswer(changes, answered=True)
+    return ActAnswer(changes, answered=False)
 
 
 def _shown_at(line: StoredLine) -> datetime:
@@ -137,16 +138,14 @@ def _publish(settings: Settings, operations: Sequence[Operation], timeout_s: flo
         publisher.close(flush_timeout_s=1)
 
 
-def _answers(settings: Settings, line: StoredLine, asked: set[uuid.UUID], timeout_s: float) -> list[Alarm]:
+def _alarms_since(settings: Settings, line: StoredLine, timeout_s: float) -> Iterator[list[Incoming]]:
     """The state tells from where on an answer can lie, so a long history of alarms is not read."""
     topic = settings.topics.alarms.name
-    records = read_to_end(
-        settings,
-        [topic],
-        start={(topic, line.partition): line.state.outbox.alarms_from},
-        partitions=[line.partition],
-        timeout_s=timeout_s,
-    )
+    start = {(topic, line.partition): line.state.outbox.alarms_from}
+    return read_on(settings, [topic], start, timeout_s=timeout_s, every_s=POLL_S, partitions=[line.partition])
+
+
+def _answers(records: Sequence[Incoming], asked: Collection[uuid.UUID]) -> list[Alarm]:
     answers = []
     for record in records:
         with suppress(ContractError):  # what can't be read is no answer
