@@ -1,10 +1,12 @@
 """Metrics and health of a process, as Prometheus and a supervisor ask for them."""
 
 import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,23 @@ def test_a_closed_port_can_be_used_again() -> None:
     (port,) = free_ports(1)
     for _ in range(2):
         observe(registry, lambda: None, LOOPBACK, port)()
+
+
+def test_its_own_name_is_asked_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the DNS did not answer, alerting and each camera waited for it before they began their work."""
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("the DNS was asked"))
+    with observed(lambda: None) as url:
+        assert get(f"{url}/healthz") == (200, "well\n")
+
+
+def test_many_who_never_finish_their_request_keep_no_probe_out_and_hold_few_threads() -> None:
+    with observed(lambda: None) as url, ExitStack() as held:
+        before = threading.active_count()
+        for _ in range(100):
+            peer = held.enter_context(socket.create_connection((LOOPBACK, int(url.rsplit(":", 1)[1])), timeout=5))
+            peer.sendall(b"GET /")
+        assert get(f"{url}/healthz") == (200, "well\n")
+        deadline_s = time.monotonic() + 5
+        while threading.active_count() > before + 20 and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert threading.active_count() <= before + 20

@@ -2,8 +2,9 @@
 
 import socket
 from collections.abc import Callable, Iterable
-from socketserver import ThreadingMixIn
-from threading import Thread
+from contextlib import suppress
+from socketserver import TCPServer, ThreadingMixIn
+from threading import Lock, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -15,8 +16,39 @@ Health = Callable[[], str | None]
 """What is wrong with the process, or None. Something that a restart would mend: never that Kafka is away."""
 
 
+_AT_ONCE = 16
+
+
 class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, and never many: who sends a byte now and then could hold one for ever. The oldest
+    is hung up on, so that a probe gets through whoever else is there."""
+
     daemon_threads = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._lock = Lock()
+        self._held: list[socket.socket] = []
+        super().__init__(*arguments, **options)
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer's would ask the DNS for our name, and wait for it without a limit
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._held.append(request)
+            oldest = self._held.pop(0) if len(self._held) > _AT_ONCE else None
+        if oldest is not None:
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            if request in self._held:
+                self._held.remove(request)
+        super().shutdown_request(request)
 
 
 class _Server6(_Server):
