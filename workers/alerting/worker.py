@@ -324,8 +324,8 @@ class AlertingStep:
 
     def _add_lines_of_cameras(self, pulses: Pulses, at: datetime) -> None:
         """A camera that never had a score, as with a wrong address or recipe, is missed all the same."""
-        known = (line for name, line in self._lines.items() if name not in self._resting | self._policies.lines.keys())
-        unscored = sum(not line.state.cameras for line in known)
+        left_out = self._resting | self._policies.lines.keys()
+        unscored = sum(not line.state.cameras for name, line in self._lines.items() if name not in left_out)
         for beat in (pulse.beat for pulse in pulses.values()):
             runs = beat.end is BootEnd.RUNNING and at - beat.sent_at <= FORGOTTEN_AFTER
             if runs:
