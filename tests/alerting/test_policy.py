@@ -1,17 +1,22 @@
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from pipeline.files.config import ConfigError, read_config
-from workers.alerting.policy import Policies, Response
+from workers.alerting.actuators.config import ModbusConfig, MqttConfig, OpcUaConfig, OpcUaNodes, WebhookConfig
+from workers.alerting.policy import CommonCause, Drift, LinePolicy, NotDecidableLimit, Policies, Response, StopBudget
 from workers.commands.alerting import alerting
 
 pytestmark = pytest.mark.unit
 
 PLC = "actuator: {type: modbus, host: plc.example, coils: {stop: 0, run_permit: 1}}"
 HOLDING = "defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {on_loss: hold-on-loss, "
+DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "policies.yaml"
 
 
@@ -19,6 +24,31 @@ def policies(tmp_path: Path, text: str) -> Policies:
     file = tmp_path / "policies.yaml"
     file.write_text(text)
     return read_config(file, Policies)
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "models"),
+    [
+        ("alerting.md", "## Policies", [LinePolicy, NotDecidableLimit, CommonCause, Drift, StopBudget]),
+        ("plc.md", "## Keys", [ModbusConfig, OpcUaConfig, OpcUaNodes, MqttConfig, WebhookConfig]),
+    ],
+)
+def test_each_key_is_on_its_page(page: str, section: str, models: list[type[BaseModel]]) -> None:
+    table = (DOCS / page).read_text(encoding="utf-8").split(section)[1].split("\n## ")[0]
+    assert {key for model in models for key in model.model_fields if f"`{key}`" not in table} == set()
+
+
+def test_each_policy_on_the_page_of_plcs_is_taken() -> None:
+    shown = re.findall(r"(?s)```yaml\n(.*?)```", (DOCS / "plc.md").read_text(encoding="utf-8"))
+    defaults = {"k": 1, "n": 1, "action": "HOLD", "on_loss": "hold-on-loss"}
+    lines = {str(number): yaml.safe_load(example) for number, example in enumerate(shown)}
+    found = Policies.model_validate({"defaults": defaults, "lines": lines})
+    assert [line.actuator and line.actuator.type for line in found.lines.values()] == [
+        "modbus",
+        "opcua",
+        "mqtt",
+        "webhook",
+    ]
 
 
 def test_a_line_says_only_what_differs(tmp_path: Path) -> None:

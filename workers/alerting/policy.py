@@ -46,8 +46,10 @@ class NotDecidableLimit(Section):
     """How much blindness is too much: a camera that inspects nothing finds no defects either."""
 
     limit: int = Field(default=10, ge=1)
+    """So many frames that could not be judged."""
     of_last: int = Field(default=20, ge=1, le=MAX_WINDOW, description="frames")
     action: Response = Response.ALARM_ONLY
+    """What is done then."""
 
     @model_validator(mode="after")
     def _reachable(self) -> NotDecidableLimit:
@@ -60,6 +62,7 @@ class CommonCause(Section):
     """Many cameras of a line at once: light or model, not defects."""
 
     cameras: int = Field(default=3, ge=2, le=64)
+    """So many at once are a common cause, where they are `share` of the line, too."""
     share: float = Field(default=0.5, gt=0, le=1, description="of the line's cameras that see frames")
     still_stops: bool = True
     """Whether the line is stopped all the same. With false, give `on_delay_s` some seconds: the first camera would
@@ -70,9 +73,11 @@ class StopBudget(Section):
     """So many stops a shift, then alarms only: a model that went wrong must not stand a plant still."""
 
     stops: int = Field(ge=1, le=1000)
+    """So many a shift. A REJECT is none."""
     shifts: tuple[time, ...] = Field(default=(time(6), time(14), time(22)), min_length=1)
     """When each shift begins, by the plant's clock."""
     timezone: str = "UTC"
+    """Of the plant, as Europe/Berlin."""
 
     @field_validator("shifts", mode="before")
     @classmethod
@@ -114,14 +119,18 @@ class Candidate(Section):
     """A threshold that is tried beside the live one. It stops nothing; it tells what it would have stopped."""
 
     threshold: float
+    """In place of the bundle's."""
     k: int | None = Field(default=None, ge=1)
+    """In place of the line's."""
     n: int | None = Field(default=None, ge=1, le=MAX_WINDOW)
+    """In place of the line's."""
 
 
 class LinePolicy(Section):
     """k bad of the last n inspected parts, seen by one camera, are a burst."""
 
     k: int = Field(ge=1)
+    """So many parts NOT_OK, seen by one camera, are a burst."""
     n: int = Field(ge=1, le=MAX_WINDOW, description="inspected parts")
     action: Response
     """Without a default: whether Andon may stop a line is the plant's decision, never a silent one."""
@@ -130,6 +139,7 @@ class LinePolicy(Section):
     off_delay_s: float = Field(default=5, ge=0, le=3600)
     """For so long it must be good again before the alarm's cause counts as gone."""
     not_decidable: NotDecidableLimit = NotDecidableLimit()
+    """How much blindness is too much."""
     max_age_s: float = Field(default=10, gt=0, le=3600)
     """From capture to stop. Later than this the parts are gone, and a stop would hit innocent ones. The default
     outlasts one takeover (a dead worker is missed after 6 s), so a burst that falls into a takeover still stops."""
@@ -138,12 +148,17 @@ class LinePolicy(Section):
     triggered: bool = False
     """Cameras that take a frame only when a part comes: no parts, no frames, and no alarm for it."""
     common_cause: CommonCause = CommonCause()
+    """Many cameras at once: light or model, not defects."""
     drift: Drift = Drift()
+    """When the scores of a camera have moved away from the calibration. For maintenance; no limit moves."""
     stop_budget: StopBudget | None = None
+    """How many stops a shift; then alarms only. Without it any number."""
     shadow: bool = False
     """Decide as ever, tell what would have been stopped, and stop nothing."""
     candidates: Mapping[Name, Candidate] = Field(default_factory=dict, max_length=4)
+    """Thresholds that are tried beside the live one, by name. They stop nothing."""
     actuator: ActuatorConfig | None = None
+    """The line's PLC, by its type. Without one, commands are for a subscriber of yours."""
     on_loss: OnLoss | None = None
     """Without a default where there is an actuator: the plant chooses."""
 
@@ -175,7 +190,9 @@ class Policies(Section):
     """The policy file: `defaults` for every line, and per line only what differs."""
 
     defaults: LinePolicy
+    """For every line."""
     lines: Mapping[Name, LinePolicy] = Field(default_factory=dict)
+    """By line, what differs from the defaults."""
 
     @model_validator(mode="before")
     @classmethod

@@ -23,9 +23,13 @@ class Codes(Section):
     """The command word for each level. PLC profiles differ in the numbers, so the plant names them."""
 
     RUN: int = Field(default=0, ge=0, le=65535)
+    """Andon asks for nothing."""
     HOLD: int = Field(default=1, ge=0, le=65535)
+    """Hold the line."""
     STOP: int = Field(default=2, ge=0, le=65535)
+    """Stop it, until its own reset."""
     REJECT: int = Field(default=3, ge=0, le=65535)
+    """Divert the parts."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Codes:
@@ -91,8 +95,11 @@ class ModbusCoils(Section):
     """Signals as single coils. At least `stop` or `run_permit`."""
 
     stop: Address | None = None
+    """1 = hold."""
     run_permit: Address | None = None
+    """1 = the line may run."""
     reject: Address | None = None
+    """1 = divert the parts."""
     held: Address | None = None
     """An output of the PLC's own program: it has held the line. Read, never written."""
 
@@ -104,12 +111,19 @@ class ModbusConfig(_WithPolarity):
     `inverted` is of coils; the words of the block always mean what they say."""
 
     type: Literal["modbus"]
+    """Modbus TCP."""
     host: str = Field(min_length=1)
+    """Address or name of the PLC."""
     port: int = Field(default=502, ge=1, le=65535)
+    """Of Modbus TCP."""
     unit: int = Field(default=1, ge=0, le=255)
+    """Unit identifier."""
     block: Annotated[int, Field(ge=0, le=65536 - BLOCK_REGISTERS)] | None = None
+    """The first of five holding registers: epoch high, epoch low, heartbeat, command, run permit."""
     coils: ModbusCoils = ModbusCoils()
+    """Numbers of the coils: written without a `block`, read with one."""
     codes: Codes = Codes()
+    """The command word for each level."""
 
     @property
     def address(self) -> str:
@@ -165,12 +179,19 @@ class OpcUaNodes(Section):
     namespaces anew when it starts; the URI stays."""
 
     command: str
+    """The command word."""
     stop: str | None = None
+    """1 = hold."""
     run_permit: str | None = None
+    """1 = the line may run."""
     reject: str | None = None
+    """1 = divert the parts."""
     epoch: str | None = None
+    """Counts takeovers. The program must refuse a lower one than it has seen."""
     heartbeat: str | None = None
+    """Moves while the line is watched. The program must watch it; hold-on-loss needs it."""
     held: str | None = None
+    """An output of the PLC's own program: it has held the line. Read, never written."""
 
     @field_validator("*")
     @classmethod
@@ -196,11 +217,17 @@ class OpcUaConfig(_WithPolarity):
     """`command`, `run_permit`, `epoch` and `heartbeat` are written in one request; then all are read."""
 
     type: Literal["opcua"]
+    """OPC UA."""
     url: str = Field(pattern=r"^opc\.tcp://")
+    """As opc.tcp://192.0.2.21:4840, without a password."""
     nodes: OpcUaNodes
+    """Ids of the nodes."""
     codes: Codes = Codes()
+    """The command word for each level."""
     user: str | None = None
+    """Who Andon logs in as."""
     password_file: Path | None = None
+    """File with the password, read again for each connection."""
     security: str | None = Field(
         default=None,
         pattern=rf"^({'|'.join(SECURITY_POLICIES)}),(Sign|SignAndEncrypt),[^,]+,[^,]+(,[^,]+)?$",
@@ -254,12 +281,20 @@ class MqttConfig(_WithPolarity):
     on as bits; `level` always means what it says."""
 
     type: Literal["mqtt"]
+    """MQTT, by way of a gateway at the line."""
     host: str = Field(min_length=1)
+    """Address or name of the broker."""
     port: int = Field(default=1883, ge=1, le=65535)
+    """Of the broker; 8883 as a rule with `ca_file`."""
     topic: str = Field(min_length=1, pattern=r"^[^#+\s]+$")
+    """Of the line: Andon writes below it, and the gateway answers there."""
     user: str | None = None
+    """Who Andon logs in as."""
     password_file: Path | None = None
-    ca_file: Path | None = Field(default=None, description="turns TLS on")
+    """File with the password, read again for each connection."""
+    ca_file: Path | None = Field(
+        default=None, description="turns TLS on: the PEM file of the authority behind the broker's certificate"
+    )
 
     @property
     def address(self) -> str:
@@ -277,8 +312,11 @@ class WebhookConfig(_Common):
     """POSTs the level as JSON, signed with a shared secret; the answer says what stands at the line."""
 
     type: Literal["webhook"]
+    """HTTP, by way of a gateway at the line."""
     url: str = Field(pattern=r"^https?://")
+    """That each level is posted to, without a password."""
     secret_file: Path
+    """File with the shared secret that signs, read again for each request."""
 
     @field_validator("url")
     @classmethod
