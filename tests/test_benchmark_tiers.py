@@ -6,8 +6,10 @@ import pytest
 
 from benchmarks import attendant
 from benchmarks.sections.cameras_until_it_breaks import Step, Tier, _findings, _tier
+from benchmarks.sections.capture_to_coil import limit
 from benchmarks.stops import Stops, percentile
 from benchmarks.stopwatch import rate_after_first_batch
+from benchmarks.whole_plant import MAX_AGE_S
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
@@ -34,6 +36,15 @@ def test_a_plant_is_stable_degrading_or_failing_by_what_waits_and_by_how_late_it
     assert _tier(stops(to_coil_ms=3000), LIMIT_MS, BATCH_MS) is Tier.DEGRADING
     assert _tier(stops(growth_ms=2000), LIMIT_MS, BATCH_MS) is Tier.FAILING
     assert _tier(stops(not_in_time=1), LIMIT_MS, BATCH_MS) is Tier.FAILING
+
+
+def test_the_goal_for_a_stop_is_by_the_batches_that_were_seen() -> None:
+    """By full ones, where at half load each frame has a batch of its own, it could not be missed."""
+    bare_ms = {1: 80.0, 2: 160.0, 4: 320.0, 8: 640.0, 16: 1300.0}
+    assert limit(bare_ms, 1) == 3 * 80 + 50
+    assert limit(bare_ms, 2.5) == 3 * 320 + 50
+    assert limit(bare_ms, 16) == 3 * 1300 + 50
+    assert limit({size: ms * 10 for size, ms in bare_ms.items()}, 16) == MAX_AGE_S * 1000
 
 
 def test_a_frame_that_the_audit_misses_is_told() -> None:

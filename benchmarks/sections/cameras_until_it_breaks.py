@@ -21,7 +21,7 @@ CAMERA_FPS = 0.5
 
 class Tier(StrEnum):
     STABLE = "stable"
-    """Each stop is as fast as at half load it has to be."""
+    """Each stop comes within three full batches and a little."""
     DEGRADING = "degrading"
     """It keeps up, later than that."""
     FAILING = "failing"
@@ -55,12 +55,12 @@ def cameras_until_it_breaks(stage: Stage, say: Say) -> list[Finding]:
             shift = plant.shift(cameras, cameras * CAMERA_FPS, stage.sized(25, 12))
             stops, after = stops_of(plant, shift), _account(plant)
             account = {name: after[name] - before[name] for name in after}
-            tier = _tier(stops, limit(bare_ms), bare_ms[POLL_SIZE])
+            tier = _tier(stops, limit(bare_ms, POLL_SIZE), bare_ms[POLL_SIZE])
             steps.append(Step(cameras, cameras * CAMERA_FPS, tier, stops, account))
             before = after
             if tier is Tier.FAILING:
                 break
-    return _findings(steps, capacity, limit(bare_ms))
+    return _findings(steps, capacity, limit(bare_ms, POLL_SIZE))
 
 
 def _account(plant: WholePlant) -> dict[str, int]:
