@@ -399,3 +399,59 @@ def test_scores_of_a_line_that_must_stop_sooner_may_not_wait_as_long(promtool: P
     assert fires(promtool, rules_of(strict, tmp_path), "AndonAlertingBehind", waiting, "8m")
     lax = rendered(Mode("factory", "plant"), "--set-json", "lines.labels-2.stop.max_age_s=3600")
     assert not fires(promtool, rules_of(lax, tmp_path), "AndonAlertingBehind", waiting, "8m")
+
+
+@pytest.fixture(scope="module")
+def kafka_rules(renders: dict[Mode, Render], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rules_of(renders[Mode("factory-kafka", "plant")], tmp_path_factory.mktemp("kafka-rules"))
+
+
+def of_kafka(**values: int) -> dict[str, str]:
+    """Of one partition, as Strimzi's exporter tells."""
+    of = '{namespace="plant", pod="kafka-kafka-exporter-6b7-x2", topic="frames", partition="0"}'
+    return {f"kafka_topic_partition_{name}{of}": f"{value}x60" for name, value in values.items()}
+
+
+def of_disk(used: int, pod: str) -> dict[str, str]:
+    of = f'{{namespace="plant", persistentvolumeclaim="data-0-kafka-kafka-{pod}"}}'
+    return {f"kubelet_volume_stats_used_bytes{of}": f"{used}x60", f"kubelet_volume_stats_capacity_bytes{of}": "100x60"}
+
+
+EXAMPLES_OF_KAFKA: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "AndonKafkaNotSeen": ({}, {'up{namespace="plant", pod="kafka-kafka-exporter-6b7-x2"}': "1x60"}),
+    "AndonKafkaRefusesWrites": (
+        of_kafka(replicas=3, leader=1, in_sync_replica=1),
+        of_kafka(replicas=3, leader=1, in_sync_replica=2),
+    ),
+    "AndonKafkaUnderReplicated": (of_kafka(under_replicated_partition=1), of_kafka(under_replicated_partition=0)),
+    "AndonKafkaDiskFills": (of_disk(98, "brokers-0"), of_disk(97, "brokers-0")),
+}
+"""As EXAMPLES."""
+
+
+def test_every_alert_of_kafka_has_an_example(kafka_rules: Path) -> None:
+    found = yaml.safe_load(kafka_rules.read_text(encoding="utf-8"))["groups"]
+    assert {rule["alert"] for group in found for rule in group["rules"]} == set(EXAMPLES_OF_KAFKA)
+
+
+@pytest.mark.parametrize("alert", EXAMPLES_OF_KAFKA)
+def test_an_alert_of_kafka_fires_and_stays_quiet(alert: str, promtool: Path, kafka_rules: Path) -> None:
+    with_it, without = EXAMPLES_OF_KAFKA[alert]
+    assert fires(promtool, kafka_rules, alert, with_it, "10m")
+    assert not fires(promtool, kafka_rules, alert, without, "10m")
+
+
+def test_a_partition_that_nobody_leads_takes_no_records(promtool: Path, kafka_rules: Path) -> None:
+    """With a single copy its brokers in sync are as many as ever."""
+    assert fires(promtool, kafka_rules, "AndonKafkaRefusesWrites", of_kafka(replicas=3, in_sync_replica=2), "10m")
+
+
+def test_the_disk_of_each_pod_of_kafka_is_looked_at(
+    promtool: Path, kafka_rules: Path, renders: dict[Mode, Render]
+) -> None:
+    """Strimzi calls a pod like cluster and pool, and its disk like the pod."""
+    pools = [pool["metadata"]["name"] for pool in renders[Mode("factory-kafka", "plant")].of_kind("KafkaNodePool")]
+    assert len(pools) == 2
+    for pool in pools:
+        disk = of_disk(98, f"{pool.removeprefix('kafka-')}-2")
+        assert fires(promtool, kafka_rules, "AndonKafkaDiskFills", disk, "10m"), pool

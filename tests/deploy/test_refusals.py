@@ -499,6 +499,7 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
         ("plant", {"replication": None}, ["missing property 'replication'"]),
         ("plant", {"replication.factor": 4}, ["there are 3 brokers: set at most 3"]),
         ("plant", {"replication.minInSync": 3}, ["one broker away would stop all writing: set 2"]),
+        ("plant", {"monitoring.podMonitors.enabled": False}, ["rules ask for what the exporter tells"]),
         ("plant", {"replication.minInSync": 1}, ["is lost with its disk", "set 2"]),
         ("trial", {"replication.minInSync": 2}, ["nothing could ever be written: set 1"]),
         ("plant", {"controllers.replicas": 2}, ["set 1"]),
