@@ -28,7 +28,7 @@ from pipeline.training.images.enough import images_for
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.images.split import Shares, Split, split_by_number
-from pipeline.training.threshold.calibrate import CalibrationError, normals_needed, reachable
+from pipeline.training.threshold.calibrate import CalibrationError, Light, normals_needed, reachable
 from pipeline.training.track import Track, untracked
 
 
@@ -41,6 +41,8 @@ class Normals:
     """Role → frames, in the order of their names."""
     calibration_parts: NDArray[np.int64]
     """(N,): which part each image shows that the threshold is set by (`parts_of`)."""
+    lights: Sequence[Light]
+    """Of every image."""
     fingerprints: Mapping[Path, str]
     """Of every image as it was looked at: hours later it may be gone, though nobody needs it any more."""
     notes: tuple[str, ...]
@@ -91,7 +93,8 @@ def read_normals(
     parts = {role: Frames(getattr(split, role), stored.mode, looked) for role in vars(split)}
     spec = input_spec({path: one.shape for path, one in looked.items()}, stored.mode, min_side_px)
     fingerprints = {path: fingerprint(path) for path in paths}
-    return Normals(stored.mode, spec, split, parts, shown, fingerprints, notes)
+    lights = [one.light for one in looked.values()]
+    return Normals(stored.mode, spec, split, parts, shown, lights, fingerprints, notes)
 
 
 def machine(device: torch.device) -> str:

@@ -17,7 +17,7 @@ from pipeline.detectors.bundle import read_info
 from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.preprocess import normalise
-from pipeline.frames import Mode, decode
+from pipeline.frames import Mode, decode, doubts_of_pixels
 from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, drawn_defects, with_defect
@@ -148,6 +148,20 @@ def test_a_patch_knows_where_it_was_taken_and_how_it_was_mirrored() -> None:
         told = [torch.equal(patch[i], border[i]) or torch.equal(patch[i], mirrored[i]) for i in range(4)]
         assert all(told)
     assert not torch.equal(patches, borders)  # some were mirrored
+
+
+@pytest.mark.parametrize("method", ["radar", "cflow"])
+def test_no_image_that_was_trained_on_is_beyond_the_quality_limits(tmp_path: Path, method: str) -> None:
+    """Of two lamps one may be in none of the images that set the threshold: 17 of 40 cells were NOT_DECIDABLE."""
+    frames = normal_frames(40)
+    frames[:16] = frames[:16] // 4
+    write_images(tmp_path / "parts", frames)
+    given = tmp_path / "parts", tmp_path / "out", "tiny"
+    if method == "radar":
+        info = train_radar(*given, TINY_PLAN, torch.device("cpu"))
+    else:
+        info = train_cflow(*given, TINY_CFLOW_PLAN, torch.device("cpu"))
+    assert not [number for number, frame in enumerate(frames) if doubts_of_pixels(frame, info.calibration.quality)]
 
 
 def test_normals_of_several_sizes_train_one_model(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pipeline.training.checkpoint import Progress
 from pipeline.training.images.data import DataError, Frame
 from pipeline.training.images.split import Shares
 from pipeline.training.normals import machine, read_normals
-from pipeline.training.threshold.calibrate import Light, calibrate, noting_light
+from pipeline.training.threshold.calibrate import calibrate
 from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
 
@@ -80,10 +80,8 @@ def train_cflow(
     model = CflowModel.from_tensors(model.config, mode, model.tensors()).to(device)
     scorer = CflowScorer(model)
     shown = told.track(range(len(apart)), "setting the threshold")
-    lights: list[Light] = []
-    frames = noting_light((apart[number] for number in shown), lights)
-    scores = np.concatenate([scorer.measure(frame[None]).scores for frame in frames])
-    calibration = calibrate(scores, normals.calibration_parts, lights, plan.false_alarm_rate)
+    scores = np.concatenate([scorer.measure(apart[number][None]).scores for number in shown])
+    calibration = calibrate(scores, normals.calibration_parts, normals.lights, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "validation"), _PACKAGES),
         "steps": sum(one.step for one in reached),

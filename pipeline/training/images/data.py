@@ -14,6 +14,7 @@ from pipeline.counting import counted, named
 from pipeline.detectors.bundle import InputSpec
 from pipeline.errors import AndonError
 from pipeline.frames import MAX_FRAME_PIXELS, OTHER_MODE, FrameError, Mode, decode, stored_as
+from pipeline.training.threshold.calibrate import Light, light_of
 from pipeline.training.track import Track, untracked
 
 Frame = NDArray[np.uint8]
@@ -110,6 +111,7 @@ class Looked:
     shape: tuple[int, ...]
     """Of its frame."""
     brightest: int
+    light: Light
 
 
 def look_at(paths: Sequence[Path], mode: Mode, track: Track = untracked) -> dict[Path, Looked]:
@@ -122,7 +124,7 @@ def look_at(paths: Sequence[Path], mode: Mode, track: Track = untracked) -> dict
         except DataError as error:
             faults.append(str(error))
         else:
-            looked[paths[number]] = Looked(frame.shape, int(frame.max(initial=0)))
+            looked[paths[number]] = Looked(frame.shape, int(frame.max(initial=0)), light_of(frame))
     refuse(faults, len(paths))
     return looked
 

@@ -29,7 +29,7 @@ from pipeline.training.normals import machine, read_normals
 from pipeline.training.radar.feature_front import as_many_as_fit, fit_feature_front
 from pipeline.training.radar.forest import fit_judgement
 from pipeline.training.radar.noise_training import NoisePlan, train_noise_predictor
-from pipeline.training.threshold.calibrate import Light, calibrate, noting_light
+from pipeline.training.threshold.calibrate import calibrate
 from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
 
@@ -105,9 +105,8 @@ def train_radar(
     measured = features(held_out, len(held_out), "fitting the forest")
     judgement = fit_judgement(measured, plan.trees, plan.noise.seed)
     apart = parts["calibration"]
-    lights: list[Light] = []
-    scores = score(noting_light(apart, lights), len(apart), "setting the threshold")
-    calibration = calibrate(scores, normals.calibration_parts, lights, plan.false_alarm_rate)
+    scores = score(apart, len(apart), "setting the threshold")
+    calibration = calibrate(scores, normals.calibration_parts, normals.lights, plan.false_alarm_rate)
     facts: dict[str, Any] = {
         **normals.facts(data, command, ("fit", "forest"), _PACKAGES),
         "steps": progress.step,

@@ -63,12 +63,17 @@ class Light:
     sharpness: float
 
 
+def light_of(frame: NDArray[np.uint8]) -> Light:
+    """Of (H, W) or (H, W, 3)."""
+    gray = to_gray(frame)
+    return Light(mean_level(gray), sharpness(gray))
+
+
 def noting_light(frames: Iterable[NDArray[np.uint8]], lights: list[Light]) -> Iterator[NDArray[np.uint8]]:
     """The frames, (H, W) or (H, W, 3), as they are; the light of each is in the list before the next one is asked
     for."""
     for frame in frames:
-        gray = to_gray(frame)
-        lights.append(Light(mean_level(gray), sharpness(gray)))
+        lights.append(light_of(frame))
         yield frame
 
 
@@ -96,8 +101,9 @@ def calibrate(
     lights: Sequence[Light],
     false_alarm_rate: float,
 ) -> Calibration:
-    """scores (N,) of the calibration normals, the part that each shows, and their light for the quality limits. Of a
-    part with several pictures the highest score counts, once."""
+    """scores (N,) of the calibration normals, and the part that each shows: of one with several pictures the highest
+    score counts, once. lights: of all normals, for the quality limits. Nothing is fitted to them, and who gives an
+    image to train on calls it fit to be judged."""
     of_parts = highest_of_parts(scores, parts)
     return Calibration(
         threshold=conformal_threshold(of_parts, false_alarm_rate),
