@@ -12,7 +12,7 @@ from workers.alerting.core.line import Skip
 from workers.alerting.core.operations import RESET_VALID
 from workers.alerting.core.state import FORGOTTEN_AFTER, MAX_BOOTS, MAX_CAMERAS, MAX_CROWDED_OUT, Applied
 from workers.alerting.core.window import EVIDENCE_FRAMES
-from workers.alerting.policy import LinePolicy, Response
+from workers.alerting.policy import LinePolicy, NotDecidableLimit, Response
 
 pytestmark = pytest.mark.unit
 
@@ -264,6 +264,19 @@ def test_an_alarm_that_came_again_has_to_be_acknowledged_again() -> None:
     assert "before this alarm was raised" in line.last().reason
     line.see(operation(Act.ACKNOWLEDGE, asked_at=NOON + timedelta(seconds=17)), age_s=17)
     assert line.last().state is AlarmState.ACK_ACTIVE
+
+
+def test_an_act_on_all_alarms_tells_of_the_one_that_was_raised_after_it_was_asked() -> None:
+    """The page said that it was done, and the audit log had no refusal."""
+    line = Line(POLICY.model_copy(update={"not_decidable": NotDecidableLimit(limit=3, of_last=4)})).burst()
+    asked_at = NOON + timedelta(seconds=2)
+    for sequence in range(3, 6):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE), age_s=3)
+    effects, _ = line.see(operation(Act.ACKNOWLEDGE, asked_at=asked_at), age_s=4)
+    told = [(alarm.kind, alarm.act) for alarm in effects if isinstance(alarm, Alarm)]
+    assert told == [(AlarmKind.DEFECTS, Act.ACKNOWLEDGE), (AlarmKind.NOT_INSPECTED, Act.NOTE)]
+    (refusal,) = [event for event in effects if isinstance(event, Refusal)]
+    assert "before this alarm was raised" in refusal.why
 
 
 def test_a_reset_that_waited_for_minutes_is_refused() -> None:

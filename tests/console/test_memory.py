@@ -158,6 +158,18 @@ def test_what_became_of_an_operation_is_told_from_the_alarm_or_from_the_audit_lo
     assert told.words == "reset refused: no such alarm stands"
 
 
+def test_of_an_act_on_several_alarms_what_was_refused_is_told_beside_what_was_done() -> None:
+    line = stopped()
+    both = operation(Act.ACKNOWLEDGE)
+    line.see(both)
+    done = line.last()
+    refused = done.model_copy(update={"act": Act.NOTE, "reason": "acknowledge refused: look again", "revision": 3})
+    outcome = memory_of(done, refused).outcome(both.operation_id)
+    assert outcome
+    assert outcome.done
+    assert outcome.words == "defects: acknowledged; acknowledge refused: look again"
+
+
 def test_a_stop_that_a_clock_dated_ahead_shows_until_it_is_taken_back_and_no_longer() -> None:
     ahead = stopped().commands[0]
     free = ahead.model_copy(

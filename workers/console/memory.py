@@ -399,9 +399,9 @@ class Memory:
         return self._lines.setdefault(line_id, LineMemory(line_id))
 
     def _settle(self, operation_id: UUID, outcome: ActOutcome) -> None:
-        """One act may move several alarms: what was done goes before what was refused on the way."""
+        """One act may move several alarms. Where some moved it was done, and what was refused is told beside it."""
         known = self._outcomes.get(operation_id)
-        if known is not None and known.done and outcome.done and outcome.words not in known.words:
+        if known is not None and known.done and outcome.words not in known.words:
             self._outcomes[operation_id] = replace(known, words=f"{known.words}; {outcome.words}"[:500])
         elif known is None or not known.done:
             self._outcomes[operation_id] = outcome

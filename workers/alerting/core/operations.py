@@ -33,9 +33,10 @@ def carry_out(state: LineState, operation: Operation, now: datetime) -> Changed:
 def _each(state: LineState, meant: list[Standing], operation: Operation, now: datetime) -> Changed:
     events: list[Effect] = []
     whys: list[str] = []
+    unseen: list[tuple[Standing, str]] = []
     for entry in meant:
-        if unseen := _unseen(entry, operation, now):
-            whys.append(unseen)
+        if why := _unseen(entry, operation, now):
+            unseen.append((entry, why))
             continue
         try:
             state, more = register.act(state, entry, _deed(operation, now), operation)
@@ -43,7 +44,13 @@ def _each(state: LineState, meant: list[Standing], operation: Operation, now: da
             whys.append(str(refused))
         else:
             events += more
-    return (state, tuple(events)) if events else _refuse(state, tuple(meant), operation, whys[0], now)
+    if not events and not unseen:
+        return _refuse(state, tuple(meant), operation, whys[0], now)
+    # Of all that stand, those that need nothing are passed over; who asked before one stood has to look at it.
+    for entry, why in unseen:
+        state, more = _refuse(state, (entry,), operation, why, now)
+        events += more
+    return state, tuple(events)
 
 
 def _reset(state: LineState, meant: list[Standing], operation: Operation, now: datetime) -> Changed:
