@@ -1,10 +1,11 @@
 """Devices that close their connection after each answer, as many do: the proof of a stop is no weaker for it."""
 
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +286,28 @@ def test_a_device_that_answers_under_no_number_proves_nothing_and_is_told_so(
     monkeypatch.setattr(ServerRequestHandler, "server_send", without_number)
     with device(tmp_path) as (_, actuator), pytest.raises(ActuatorError, match="without the number of the request"):
         actuator.exchange(HOLD, lambda: None)
+
+
+@pytest.fixture
+def a_thousand_descriptors() -> Iterator[None]:
+    """Taken, as by a worker of some hundred PLCs: each that is opened from now on has a number above 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    with ExitStack() as taken:
+        taken.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1024):
+            taken.enter_context(Path("/dev/null").open("rb"))
+        yield
+
+
+def test_a_stop_is_written_and_proved_by_a_worker_of_very_many_plcs(
+    a_thousand_descriptors: None, unused_port: int, tmp_path: Path
+) -> None:
+    """'It closed the connection instead of answering', it said of each."""
+    ladder = Ladder(LINE)
+    with Station([ladder], modbus_port=unused_port):
+        actuator = open_actuator(LINE, config("modbus", unused_port, tmp_path, PATIENT_S))
+        assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
+        assert matches(HOLD, actuator.read())
+        actuator.close()
+    assert ladder.stop

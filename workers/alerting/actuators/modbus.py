@@ -40,6 +40,18 @@ _LATER = (ExcCodes.ACKNOWLEDGE, ExcCodes.DEVICE_BUSY, ExcCodes.GATEWAY_PATH_UNAV
 KNOCK_AGAIN_S = 0.02
 
 
+class _Client(ModbusTcpClient):  # type: ignore[misc]
+    def recv(self, size: int | None) -> bytes:
+        """As the library's, which waits by `select`: that takes no descriptor above 1023, as a worker of some hundred
+        PLCs has, and each answer there passed for a closed connection."""
+        if size is not None or self.socket is None:
+            return bytes(super().recv(size))
+        began_s = time.monotonic()
+        if not _is_readable(self.socket, self.comm_params.timeout_connect or 0):
+            return b""
+        return self.socket.recv(4096) or bytes(self._handle_abrupt_socket_close(None, [], time.monotonic() - began_s))
+
+
 class ModbusActuator:
     """Keeps one connection, where the device lets it: many close after each answer, and get one for each request."""
 
@@ -118,7 +130,7 @@ class ModbusActuator:
         config, deadline_s = self._config, time.monotonic() + self._config.timeout_s
         while True:
             for host in [self._peer] if self._peer else self._name.addresses(config.timeout_s):
-                client = ModbusTcpClient(
+                client = _Client(
                     host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name="andon"
                 )
                 if client.connect():
@@ -220,11 +232,17 @@ def _read_coil(client: ModbusTcpClient, *, address: int, unit: int) -> Any:
     return client.read_coils(address, count=1, device_id=unit)
 
 
+def _is_readable(sock: socket.socket, within_s: float) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
+
+
 def _is_closed(sock: socket.socket | None) -> bool:
     """By the peer, as far as it shows yet."""
     if sock is None:
         return True
     try:
-        return bool(select.select([sock], [], [], 0)[0]) and sock.recv(1, socket.MSG_PEEK) == b""
+        return _is_readable(sock, 0) and sock.recv(1, socket.MSG_PEEK) == b""
     except OSError:
         return True
