@@ -55,6 +55,23 @@ def test_mvtec(mvtec: Path) -> None:
     check_images(layout.test, make_null_bundle(mvtec / "bundle", 48, 56), True)
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("TRAIN,normal,a.png,", "split holds train or test, and here TRAIN"),
+        ("train,Normal,a.png,", "good parts have the label normal, and here Normal"),
+        (f"train,normal,{'a' * 140_000},", "1cls.csv is no table: field larger"),
+    ],
+)
+def test_visa_tables_of_another_spelling_are_refused(tmp_path: Path, row: str, told: str) -> None:
+    """A good part with the label Normal was a defect, and of TEST it was said that there were no test images."""
+    (tmp_path / "a.png").touch()
+    (tmp_path / "split_csv").mkdir()
+    (tmp_path / "split_csv" / "1cls.csv").write_text(f"object,split,label,image,mask\ncandle,{row}\n")
+    with pytest.raises(DataError, match=told):
+        find_layout(tmp_path)
+
+
 def test_visa_as_it_is_downloaded(tmp_path: Path) -> None:
     images, masks = tmp_path / "candle" / "Data" / "Images", tmp_path / "candle" / "Data" / "Masks"
     write_images(images / "Normal", normal_frames(3))

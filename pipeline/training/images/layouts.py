@@ -194,6 +194,10 @@ def _visa(folder: Path, split: Path) -> Layout:
     missing += [row["image"] or "an image without a name" for row in own if not (root / row["image"]).is_file()]
     if missing:
         raise DataError(f"{split} names {counted(len(missing), 'file')} that cannot be found: " + named(missing, 10))
+    if odd := sorted({row["split"] for row in own} - {"train", "test"}):
+        raise DataError(f"{split}: the column split holds train or test, and here {named(odd, 5)}")
+    if odd := sorted({row["label"] for row in own if row["label"].lower() == "normal"} - {"normal"}):
+        raise DataError(f"{split}: good parts have the label normal, and here {named(odd, 5)}")
     normals = tuple(root / row["image"] for row in own if row["split"] == "train" and row["label"] == "normal")
     test = [_visa_image(root, row, kinds) for row in own if row["split"] == "test"]
     return Layout("visa", normals, tuple(sorted(test, key=lambda image: (image.is_defect, image.kind, image.path))))
@@ -222,4 +226,7 @@ def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing:
         raise DataError(f"{path} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ['none'])}")
-    return [{key: value or "" for key, value in row.items() if key} for row in reader]
+    try:
+        return [{key: value or "" for key, value in row.items() if key} for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path} is no table: {error}") from error
