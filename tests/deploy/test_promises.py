@@ -777,3 +777,15 @@ def test_every_pod_can_be_told_who_it_is_and_what_a_mesh_does_with_it(mode: Mode
         assert pod["spec"]["serviceAccountName"] == "andon", where
         assert left_alone.items() <= pod["metadata"]["annotations"].items(), where
     assert "serviceAccountName" not in repr(renders[mode].objects)
+
+
+def test_names_can_be_asked_of_the_cache_on_the_node(plant: Render) -> None:
+    """Where a cluster has NodeLocal DNSCache, pods ask nobody else; no namespace stands behind it."""
+    asked = [
+        rule["to"]
+        for policy in plant.of_kind("NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        if {port["port"] for port in rule.get("ports", [])} == {53, 5353}
+    ]
+    assert asked
+    assert all({"ipBlock": {"cidr": "169.254.20.10/32"}} in peers for peers in asked)
