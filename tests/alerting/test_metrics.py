@@ -8,7 +8,7 @@ from pipeline.kafka.consumer import LoopState
 from pipeline.kafka.publisher import Publisher
 from pipeline.settings import Settings
 from workers.alerting.core.silence import Watch
-from workers.alerting.metrics import Metrics
+from workers.alerting.metrics import KEPT_S, Metrics
 from workers.alerting.policy import Policies
 from workers.alerting.worker import AlertingStep
 
@@ -68,3 +68,23 @@ def test_a_worker_tells_nothing_of_lines_that_another_holds_now() -> None:
     step.assigned(())
     gauges = [family for family in metrics.registry.collect() if family.type == "gauge"]
     assert not {sample.name for family in gauges for sample in family.samples if "line" in sample.labels}
+
+
+def test_counts_of_a_line_that_another_holds_are_kept_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate needs them for a while; for ever, each line that was once held here had its fourteen series."""
+    at_s = [0.0]
+    monkeypatch.setattr("workers.alerting.metrics.monotonic", lambda: at_s[0])
+    metrics, watch = Metrics(), Watch(watched=1, silent={}, unproved=frozenset(), well={}, gone={})
+
+    def counted() -> set[str]:
+        families = list(metrics.registry.collect())
+        return {sample.labels["line"] for family in families for sample in family.samples if "line" in sample.labels}
+
+    for line_id in ("stays", "goes"):
+        metrics.watched(line_id, watch)
+        metrics.exchanged(line_id, 0.01, good=True)
+    metrics.forget_lines()
+    for at_s[0] in (KEPT_S, KEPT_S + 1):
+        metrics.watched("stays", watch)
+        metrics.forget_counts()
+        assert counted() == ({"stays", "goes"} if at_s[0] == KEPT_S else {"stays"})

@@ -21,6 +21,10 @@ STUCK_AFTER_S = 180
 """Above the longest that one turn may take: a batch, or taking over lines while Kafka comes back."""
 
 
+KEPT_S = 86_400.0
+"""Counters of a line outlast it here for so long: whoever reckons a rate has seen their last number by then."""
+
+
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -55,6 +59,8 @@ class Metrics:
         self._unproved = self._gauge("unproved_cameras", "Cameras not seen yet, and not missed for long.", "line")
         self._alive = self._gauge("line_watched", "1 while the heartbeat of the line's PLC may move.", "line")
         self._broken = self._gauge("state_unreadable", "1 for a line whose stored state can't be read.", "line")
+        self._told_s: dict[str, float] = {}
+        """When each line was last told of."""
         self._of_lines = (self._watched, self._silent, self._unproved, self._alive, self._broken)
 
     def scored(self, verdict: str) -> None:
@@ -90,6 +96,7 @@ class Metrics:
         self._unproved.labels(line_id).set(len(watch.unproved))
         self._alive.labels(line_id).set(watch.alive)
         self._shadows.labels(line_id)
+        self._told_s[line_id] = monotonic()
 
     def state_unreadable(self, line_id: str) -> None:
         self._broken.labels(line_id).set(1)
@@ -104,6 +111,14 @@ class Metrics:
         for gauge in self._of_lines:
             with suppress(KeyError):
                 gauge.remove(line_id)
+
+    def forget_counts(self) -> None:
+        """Of lines that another worker has held, or nobody, for a day: they would pile up with each rebalance."""
+        for line_id in [line_id for line_id, told_s in self._told_s.items() if monotonic() - told_s > KEPT_S]:
+            del self._told_s[line_id]
+            for counts in (self._shadows, self._exchange_s, self._exchange_failures):
+                with suppress(KeyError):
+                    counts.remove(line_id)
 
     def exchanged(self, line_id: str, seconds: float, good: bool) -> None:
         """Called from the drivers' threads."""
