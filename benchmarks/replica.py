@@ -22,6 +22,11 @@ POLL_SIZE = 16
 _LIMIT_S = 300.0
 
 
+def decoding_threads() -> int:
+    """As pipeline.serving has them."""
+    return os.cpu_count() or 2
+
+
 class _NoMeters:
     def delivered(self, scored: Scored, deliver_s: float) -> None:
         pass
@@ -55,7 +60,7 @@ def run_replica(
     stop = threading.Event()
     store = MapStore(settings.redis_address)
     publisher = Publisher(settings, INSPECTION)
-    pool = ThreadPoolExecutor(os.cpu_count() or 2, "decode")
+    pool = ThreadPoolExecutor(decoding_threads(), "decode")
     step = Inspection(Scorer(pool, store.expires_at), lambda: catalog, store, publisher, settings.topics, _NoMeters())
     group = f"{settings.group(INSPECTION)}-{secrets.token_hex(3)}"
     options = ConsumerOptions(group, (settings.topics.frames.name,), max_batch=POLL_SIZE, overlap=True)

@@ -1,6 +1,11 @@
-"""What a replica does beside the detector, against the least that any consumer does: fetch and decode."""
+"""What a replica does beside the detector, against the least that any consumer does: fetch and decode, on as many
+threads."""
 
 import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 from kafka import KafkaConsumer
 
@@ -8,7 +13,7 @@ from benchmarks.contest import Contender, Say, in_turns
 from benchmarks.feed import feed
 from benchmarks.findings import Finding, Goal, Relation
 from benchmarks.pictures import CELL_PX, solar_cells
-from benchmarks.replica import POLL_SIZE, replica_rate
+from benchmarks.replica import POLL_SIZE, decoding_threads, replica_rate
 from benchmarks.stage import Stage
 from benchmarks.stopwatch import Stopwatch
 from pipeline.detectors.null import make_null_bundle
@@ -29,15 +34,31 @@ def null_replica_over_bare_consumer(stage: Stage, say: Say) -> list[Finding]:
     frames = stage.sized(2_000, 400)
     with stage.topics() as settings:
         feed(settings, pictures, frames, "null")
-        replica = Contender("replica", lambda: replica_rate(settings, catalog, frames))
-        bare = Contender("bare consumer", lambda: _bare_rate(settings, frames))
+        cpu_ms: dict[str, list[float]] = {}
+
+        def contender(name: str, run: Callable[[], float]) -> Contender:
+            def rate() -> float:
+                before_s = time.process_time()
+                found = run()
+                cpu_ms.setdefault(name, []).append((time.process_time() - before_s) * 1000 / frames)
+                return found
+
+            return Contender(name, rate)
+
+        replica = contender("replica", lambda: replica_rate(settings, catalog, frames))
+        bare = contender("bare consumer", lambda: _bare_rate(settings, frames))
         rates = in_turns((replica, bare), "frames/s", stage.sized(9, 2), say)
-    goal = Goal(Relation.AT_LEAST, 0.6)
-    return [rates.ratio("null_replica_over_bare_consumer", replica, bare, goal, frames=frames, batch=POLL_SIZE)]
+    facts = {
+        "frames": frames,
+        "batch": POLL_SIZE,
+        "threads": decoding_threads(),
+        "cpu_ms_per_frame": {name: round(median(found), 3) for name, found in cpu_ms.items()},
+    }
+    return [rates.ratio("null_replica_over_bare_consumer", replica, bare, Goal(Relation.AT_LEAST, 0.6), **facts)]
 
 
 def _bare_rate(settings: Settings, frames: int) -> float:
-    """One thread: poll, decode, poll. The fetch settings are those of the exact-commit loop."""
+    """Poll, decode, poll. The fetch settings are those of the exact-commit loop, the threads a replica's."""
     topic = settings.topics.frames.name
     consumer = KafkaConsumer(
         topic,
@@ -53,6 +74,7 @@ def _bare_rate(settings: Settings, frames: int) -> float:
     )
     watch = Stopwatch(frames)
     silent = 0
+    pool = ThreadPoolExecutor(decoding_threads(), "decode")
     try:
         while not watch.complete and silent < _SILENCE_LIMIT:
             polled = consumer.poll(timeout_ms=200)
@@ -60,8 +82,9 @@ def _bare_rate(settings: Settings, frames: int) -> float:
             silent = 0 if batch else silent + 1
             if batch:
                 watch.batch(len(batch))
-                for record in batch:
-                    decode(record.value, "gray")
+                for _ in pool.map(lambda record: decode(record.value, "gray"), batch):
+                    pass
     finally:
+        pool.shutdown()
         consumer.close(autocommit=False, timeout_ms=5_000)
     return watch.frames_per_s
