@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.contest import Say
-from benchmarks.findings import Finding
+from benchmarks.findings import Finding, NotMeasuredError
 from benchmarks.machine import this_machine
 from benchmarks.report import Run, load, table
 from benchmarks.sections.broker_memory import broker_memory
@@ -84,11 +84,16 @@ def _measure(names: list[str], quick: bool, console: Console, findings: list[Fin
 
             try:
                 found = SECTIONS[name](running, say)
+            except NotMeasuredError as error:
+                console.print(f"  [red]left out: {error}[/]")
+                failed.append(name)
+                continue
             except Exception as error:
                 log.exception("%s", name)
                 console.print(f"  [red]failed: {type(error).__name__}: {error}[/]")
                 failed.append(name)
                 continue
+            running.ran.append(name)
             for finding in found:
                 console.print(f"  {finding.measured:.2f} {finding.unit} ({finding.how})")
             findings += found

@@ -6,6 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 
+class NotMeasuredError(Exception):
+    """A section that can't be measured here; the message says why."""
+
+
 class Relation(StrEnum):
     AT_LEAST = "≥"
     AT_MOST = "≤"

@@ -4,7 +4,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.kafka.admin import delete_topics, ensure_topics
@@ -19,6 +19,8 @@ class Stage:
     broker: KafkaBroker
     valkey: Valkey
     quick: bool
+    ran: list[str] = field(default_factory=list)
+    """Sections that are over, in order."""
 
     def sized(self, full: int, quick: int) -> int:
         return quick if self.quick else full
