@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from support.charts import Mode, Object, Render, helm, rendered
+from support.charts import CHARTS, Mode, Object, Render, helm, rendered
 
 from pipeline import groups
 from pipeline.topics import topics
+from workers.local import kafka_jars
 
 pytestmark = pytest.mark.unit
 
@@ -271,3 +272,18 @@ def test_one_node_away_is_one_pod_of_kafka_away(renders: dict[Mode, Render]) -> 
             assert each["nodeTaintsPolicy"] == "Honor", (
                 "a node that takes none of these pods would count as an empty one"
             )
+
+
+STRIMZI_RUNS = {"Strimzi 1.2": ("4.2.0", "4.2.1", "4.3.0", "4.3.1")}
+"""Versions of Kafka, from Strimzi's release notes. Of any other it makes no pod."""
+
+
+def test_strimzi_runs_the_kafka_that_is_deployed() -> None:
+    facts = yaml.safe_load((Mode("factory-kafka", "plant").chart_folder / "Chart.yaml").read_text(encoding="utf-8"))
+    assert facts["appVersion"] == STRIMZI_RUNS[facts["annotations"]["andon/operators"]][-1]
+
+
+def test_compose_runs_the_kafka_that_is_tested() -> None:
+    compose = yaml.safe_load((CHARTS.parent / "compose.yaml").read_text(encoding="utf-8"))
+    tested = kafka_jars.LIST.read_text(encoding="utf-8").split()[3]
+    assert compose["services"]["kafka"]["image"] == f"apache/kafka:{tested}"
