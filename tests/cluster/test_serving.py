@@ -71,6 +71,19 @@ def test_a_replica_is_asked_for_its_health_by_head_too(plant: Plant) -> None:
         assert answer.status == 200
 
 
+def test_a_replica_of_one_machine_has_its_metrics_where_it_was_told(plant: Plant) -> None:
+    """They were at another port at each start, and no Prometheus can follow that."""
+
+    def told() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{plant.inference.metrics_port}/metrics", timeout=10) as page:
+                return b"\nray_andon_frames_lag{" in page.read()
+        except OSError:
+            return False
+
+    wait_until(told, timeout_s=60)
+
+
 def test_health_names_the_models(plant: Plant) -> None:
     health = plant.health()
     assert health["recipes"]["null"]["method"] == "null"

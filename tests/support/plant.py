@@ -36,8 +36,8 @@ class WithDashboard(Inference):
     """Can be changed while it runs, as an application on a cluster can."""
 
     def _launch(self) -> ChildProcess:
-        (self._dashboard_port,) = free_ports(1)
-        arguments = [str(self._config), str(self._dashboard_port)]
+        self._dashboard_port, self.metrics_port = free_ports(2)
+        arguments = [str(self._config), str(self._dashboard_port), "--metrics-port", str(self.metrics_port)]
         command = [sys.executable, "-m", "workers.local.serve_process", *arguments]
         return ChildProcess(self.name, command, self.log, Path.cwd(), self._environment)
 

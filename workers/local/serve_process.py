@@ -1,15 +1,16 @@
 """The process that holds a local Ray and the Serve application in it:
-`python -m workers.local.serve_process CONFIG [DASHBOARD_PORT]`.
+`python -m workers.local.serve_process CONFIG [DASHBOARD_PORT] [--metrics-port PORT]`.
 
 The same as `serve run CONFIG`, but it also drains and shuts down on SIGTERM, ends when its Ray does, and keeps Ray's
 object store small, since frames never travel through it. Without a port there is no dashboard, hence no job interface,
 which runs any code it is given, and none of the processes that serve it; with one,
-`serve deploy -a http://127.0.0.1:PORT CONFIG` changes the application while it runs.
+`serve deploy -a http://127.0.0.1:PORT CONFIG` changes the application while it runs. Without a port for metrics Ray
+serves them at another at each start, and tells none.
 """
 
+import argparse
 import os
 import signal
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,16 @@ _START_S = 150.0
 
 
 def main() -> None:
-    config, dashboard_port = sys.argv[1], sys.argv[2:]
+    arguments = _arguments()
+    dashboard_port = arguments.dashboard_port
     os.environ.update(token_for_this_run())
     with nullcontext() if dashboard_port else without_helpers(), with_patience(_START_S):
         ray.init(
             address="local",
             dashboard_host="127.0.0.1",
-            dashboard_port=int(dashboard_port[0]) if dashboard_port else None,
+            dashboard_port=dashboard_port,
             include_dashboard=bool(dashboard_port),
+            _metrics_export_port=arguments.metrics_port,
             namespace="serve",
             object_store_memory=_OBJECT_STORE_BYTES,
         )
@@ -53,7 +56,19 @@ def main() -> None:
     # After ray.init, which sets handlers of its own that end the process at once.
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, interrupt)
-    run.main([config], standalone_mode=False)
+    run.main([arguments.config], standalone_mode=False)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.local.serve_process", description="Serves on a Ray of its own."
+    )
+    parser.add_argument("config", help="Serve's configuration, such as deploy/serve/local.yaml")
+    parser.add_argument("dashboard_port", nargs="?", type=int, help="of Ray's dashboard; none without it")
+    parser.add_argument(
+        "--metrics-port", type=int, help="where Prometheus finds Ray's metrics, at every address of the machine"
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
