@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alerting.factory import NOON, POLICY, Line, operation, score
 
-from pipeline.events import Act, Action, AlarmKind, Verdict
+from pipeline.events import Act, Action, AlarmKind, Outcome, Verdict
 from workers.alerting.actuators.config import WebhookConfig
-from workers.alerting.core import drift, outbox, stops
+from workers.alerting.core import drift, outbox, reports, stops
+from workers.alerting.core.reports import Answer
 from workers.alerting.core.state import Spread
 from workers.alerting.policy import Candidate, Drift, LinePolicy, NotDecidableLimit, Response, StopBudget
 
@@ -60,6 +61,20 @@ def test_a_hold_that_took_the_place_of_a_reject_and_expired_leaves_that_in_force
     line.see(score(9, Verdict.NOT_DECIDABLE))
     assert line.actions == [Action.REJECT, Action.HOLD, Action.HOLD]
     assert len({command.command_id for command in line.commands}) == 3
+
+
+def test_that_a_hold_was_not_confirmed_is_not_over_with_the_reject_beneath_it() -> None:
+    line = rejecting_line_that_goes_blind()
+    rejected, held = line.commands
+    for command, outcome in ((held, Outcome.EXPIRED), (rejected, Outcome.ACCEPTED)):
+        answer = Answer("line-1", line.state.epoch, command.command_id, outcome, "plc", "v", 1, NOON)
+        line.state, _ = reports.apply(line.state, answer, NOON)
+    assert (line.state.level, line.state.proved) == (Action.REJECT, True)
+    not_stopped = line.state.standing(AlarmKind.NOT_STOPPED)
+    assert not_stopped
+    assert not_stopped.life.active
+    give_free(line)
+    assert line.state.standing(AlarmKind.NOT_STOPPED) is None
 
 
 def test_a_reject_and_the_hold_after_it_that_both_expired_unsent_keep_no_later_one_from_being_asked_for() -> None:

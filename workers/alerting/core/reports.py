@@ -186,7 +186,10 @@ def _answer(state: LineState, answer: Answer, orders: tuple[str, ...], now: date
     entry = state.standing(AlarmKind.NOT_STOPPED)
     if good:
         state = adopt(state, command) if state.last_command is None else state.model_copy(update={"proved": True})
-        if entry:
+        given_up = state.episode.void if state.episode else None
+        # With a REJECT that stands again beneath it the line runs on, and was to be stopped.
+        still_runs = command.action is Action.REJECT and given_up is not None and given_up.action.stops
+        if entry and not still_runs:
             state, more = register.clear(state, entry, "the line has confirmed", now)
             events += more
         state, more = _moved(state, command.action, answer.actuator, orders, now)
