@@ -44,6 +44,10 @@ log = logging.getLogger("ray.serve")
 _BATCHES_BEFORE_STUCK = 6
 """A batch is made for a sixth of the time after which its replica counts as hung: the next frames may be larger."""
 
+_UPLOADS_AT_ONCE = 4
+"""Images of people, beside the stream and the probes of a balancer: both come first."""
+_UPLOAD_S = 30.0
+
 
 class ServingConfig(BaseModel):
     """The deployment's user_config."""
@@ -157,6 +161,7 @@ class Inspector:
         self._loop: ConsumerLoop[Scored] | None = None
         self._store: MapStore | None = None
         self._failure: BaseException | None = None
+        self._uploads = 0
         self._activity = Activity()
         self._tracer = open_tracer("andon-inspection")
         self._meters = _Meters(self._tracer)
@@ -289,18 +294,31 @@ class Inspector:
     async def score(self, recipe: str, request: Request) -> SingleScore:
         """Scores the PNG or JPEG in the body, ad hoc: nothing is stored, no event is sent.
 
-        404 for an unknown recipe, 413 for too large a body, 422 for what can't be decoded. Where ANDON_HTTP_TOKEN is
-        set, the request must carry it as a bearer token.
+        404 for an unknown recipe, 408 for a body that does not come, 413 for too large a one, 422 for what can't be
+        decoded, 503 while others upload. Where ANDON_HTTP_TOKEN is set, the request must carry it as a bearer token.
         """
         _authorise(request)
+        if self._uploads >= _UPLOADS_AT_ONCE:
+            raise HTTPException(503, "other images are being scored; try again in a moment", {"Retry-After": "1"})
+        self._uploads += 1
+        try:
+            return await self._score(recipe, request)
+        finally:
+            self._uploads -= 1
+
+    async def _score(self, recipe: str, request: Request) -> SingleScore:
         loaded = self._catalog.recipes.get(recipe)
         if loaded is None:
             raise HTTPException(404, f"no recipe {recipe!r}; there are: {', '.join(sorted(self._catalog.recipes))}")
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FRAME_BYTES:
-                raise HTTPException(413, f"more than {MAX_FRAME_BYTES} bytes")
+        try:
+            async with asyncio.timeout(_UPLOAD_S):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_FRAME_BYTES:
+                        raise HTTPException(413, f"more than {MAX_FRAME_BYTES} bytes")
+        except TimeoutError as error:
+            raise HTTPException(408, f"the image did not come within {_UPLOAD_S:g} s") from error
         try:
             return await run_in_threadpool(score_image, bytes(body), loaded)
         except FrameError as error:
