@@ -62,7 +62,11 @@ class ServingConfig(BaseModel):
     shadow_within_ms: int = Field(
         default=250, ge=1, le=10_000, description="The longest that a batch waits for its shadow bundle."
     )
-    stuck_after_s: float = Field(default=60, gt=0, description="A poll thread that stands still so long is unhealthy.")
+    stuck_after_s: float = Field(
+        default=60,
+        ge=30,
+        description="A poll thread that stands still so long is ill. A well one may for 15 s while Kafka is slow.",
+    )
 
 
 class _Meters:
