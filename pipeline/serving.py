@@ -274,7 +274,7 @@ class Inspector:
     @http.get("/healthz")
     @http.head("/healthz")  # as some balancers and probes ask
     async def healthz(self) -> dict[str, Any]:
-        """200 when frames are taken; 503 with the reason otherwise."""
+        """200 when frames are taken, or would be but for what `waiting_for` names; 503 with the reason otherwise."""
         try:
             self.check_health()
         except RuntimeError as error:
@@ -291,7 +291,7 @@ class Inspector:
             "refused": self._refused,
             "lag": sum(state.lag.values()) if state else None,
             "records": state.records if state else 0,
-            "waiting_for": state.waiting_for if state else None,
+            "waiting_for": state.waiting_for if state else "Kafka, and its topics",
         }
 
     @http.post("/score/{recipe}")

@@ -42,6 +42,13 @@ def reading(thread: threading.Thread, turned_s_ago: float) -> Any:
     return replica
 
 
+def test_a_replica_that_waits_for_kafka_at_its_start_says_so() -> None:
+    """It looked like one that takes frames and has nothing to do."""
+    replica = reading(threading.current_thread(), turned_s_ago=1)
+    replica._thread = replica._loop = None
+    assert asyncio.run(replica.healthz())["waiting_for"] == "Kafka, and its topics"
+
+
 def test_a_replica_whose_poll_thread_stands_still_is_not_well() -> None:
     reading(threading.current_thread(), turned_s_ago=25).check_health()
     with pytest.raises(RuntimeError, match="has stood still for 31 s"):
