@@ -30,6 +30,7 @@ from pipeline.kafka.waiting import await_topics
 from pipeline.maps import MapStore
 from pipeline.replica.deaths import Deaths
 from pipeline.replica.inspection import Inspection
+from pipeline.replica.labels import Labels
 from pipeline.replica.recipes import Catalog, Recipe, load_catalog
 from pipeline.replica.shadow import Shadows
 from pipeline.replica.single import SingleScore, score_image
@@ -75,6 +76,7 @@ class _Meters:
     def __init__(self, tracer: Tracer | None) -> None:
         self._tracer = tracer
         self._deaths = Deaths()
+        self._cameras = Labels()
         self._frames = metrics.Counter("andon_frames_scored", "Frames scored, by verdict.", ("camera", "verdict"))  # type: ignore[arg-type]
         self._shadows = metrics.Counter(
             "andon_frames_shadowed",
@@ -106,7 +108,7 @@ class _Meters:
 
     def delivered(self, scored: Scored, deliver_s: float) -> None:
         for score in scored.scores:
-            self._frames.inc(tags={"camera": score.camera_id, "verdict": score.verdict.value})
+            self._frames.inc(tags={"camera": self._cameras.of(score.camera_id), "verdict": score.verdict.value})
             if score.shadow is not None:
                 outcome = score.shadow.verdict or score.shadow.skipped
                 self._shadows.inc(tags={"recipe": score.recipe, "outcome": str(outcome)})
