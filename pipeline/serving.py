@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -209,7 +210,8 @@ class Inspector:
         )
         publisher = Publisher(self._settings, INSPECTION)
         topics = self._settings.topics
-        scorer = Scorer(ThreadPoolExecutor(os.cpu_count() or 2, "decode"), store.expires_at, shadows=self._shadows)
+        pool = ThreadPoolExecutor(os.cpu_count() or 2, "decode")
+        scorer = Scorer(pool, store.expires_at, shadows=self._shadows)
         inspection = Inspection(scorer, lambda: self._catalog, store, publisher, topics, self._meters)
         options = ConsumerOptions(
             self._settings.group(INSPECTION),
@@ -221,16 +223,17 @@ class Inspector:
         loop = ConsumerLoop(self._settings, options, Timed(inspection, self._activity), self._stop)
 
         def run() -> None:
-            try:
-                loop.run()
-            except BaseException as error:
-                log.exception("the poll thread died")
-                self._failure = error
-            finally:
-                publisher.close()
-                store.close()
+            with ExitStack() as closing:  # each, whatever the others raise
                 if self._tracer:
-                    self._tracer.close()
+                    closing.callback(self._tracer.close)
+                closing.callback(store.close)
+                closing.callback(publisher.close)
+                closing.callback(pool.shutdown)
+                try:
+                    loop.run()
+                except BaseException as error:
+                    log.exception("the poll thread died")
+                    self._failure = error
 
         self._loop, self._store = loop, store
         self._thread = threading.Thread(target=run, name="poll", daemon=True)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from pydantic import ValidationError
@@ -67,6 +68,23 @@ def test_a_replica_whose_poll_thread_is_dead_is_not_well() -> None:
     ended.join()
     with pytest.raises(RuntimeError, match="the poll thread is dead"):
         reading(ended, turned_s_ago=1).check_health()
+
+
+def test_a_replica_closes_all_that_it_opened_although_one_of_it_raises(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    replica = new_replica()
+    made = {name: MagicMock() for name in ("MapStore", "Publisher", "ThreadPoolExecutor", "ConsumerLoop")}
+    for name, opened in made.items():  # Serve's door gives the class a copy of its module's globals
+        monkeypatch.setitem(type(replica)._start.__globals__, name, lambda *_, opened=opened, **__: opened)
+    made["Publisher"].close.side_effect = RuntimeError("no answer")
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    replica._tracer = MagicMock()
+    replica._start(ServingConfig(recipes={"any": Recipe(bundle="any", cameras=("*",))}))
+    replica._thread.join(10)
+    made["ThreadPoolExecutor"].shutdown.assert_called_once()
+    made["MapStore"].close.assert_called_once()
+    replica._tracer.close.assert_called_once()
 
 
 def test_a_replica_waits_for_kafka_and_then_takes_frames(
