@@ -41,9 +41,9 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Looks."""
     OPERATOR = "operator"
-    """Acknowledges, resets, shelves, and says whether a verdict was right."""
+    """Acknowledges, resets, shelves, says whether a verdict was right, and has the account drawn."""
     ENGINEER = "engineer"
-    """Writes new versions of a model's threshold, and has the account drawn."""
+    """Writes new versions of a model's threshold."""
 
     def covers(self, other: Role) -> bool:
         order = list(Role)
