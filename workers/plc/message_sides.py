@@ -35,7 +35,7 @@ def answer(ladder: Ladder, message: Mapping[str, Any], wire: Wire) -> dict[str, 
     ladder.scan()
     return {
         "ask": message["ask"],
-        "level": LEVELS[ladder.inputs.command],
+        "level": _level(ladder.inputs.command),
         "epoch": ladder.inputs.epoch,
         "heartbeat": ladder.inputs.heartbeat,
         "stop": wire("stop", ladder.stop),
@@ -43,6 +43,15 @@ def answer(ladder: Ladder, message: Mapping[str, Any], wire: Wire) -> dict[str, 
         "reject": wire("reject", ladder.reject),
         "held": wire("held", ladder.held),
     }
+
+
+_NO_MESSAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What `answer` raises for what somebody wrote who is not alerting."""
+
+
+def _level(command: int) -> str:
+    """By OPC UA or Modbus anybody may have written any word."""
+    return LEVELS[command] if 0 <= command < len(LEVELS) else f"?{command}"
 
 
 class MqttGateway:
@@ -73,7 +82,7 @@ class MqttGateway:
             self.links[line_id] = message.payload.decode(errors="replace")
         elif ladder := self._ladders.get(line_id):
             # Anybody may write to a topic: what can't be read is no order, and must not end the thread that reads.
-            with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            with suppress(*_NO_MESSAGE):
                 told = answer(ladder, json.loads(message.payload), ladder.wire)
                 client.publish(f"{self._prefix}/{line_id}/state", json.dumps(told), 1)
 
@@ -86,18 +95,29 @@ class WebhookGateway:
             timeout = 10
 
             def do_POST(self) -> None:
-                body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), MAX_BODY_BYTES))
+                length = self.headers.get("Content-Length", "")
+                if not length.isdecimal():
+                    self.send_error(411)
+                    return
+                body = self.rfile.read(min(int(length), MAX_BODY_BYTES))
                 ladder = ladders.get(self.path.strip("/"))
                 if not _signed(body, self.headers.get("Andon-Signature", ""), secret):
                     self.send_error(401)
                 elif ladder is None:
                     self.send_error(404)
                 else:
+                    self._answer(ladder, body)
+
+            def _answer(self, ladder: Ladder, body: bytes) -> None:
+                try:
                     told = json.dumps(answer(ladder, json.loads(body), _meaning)).encode()
-                    self.send_response(200)
-                    self.send_header("Content-Length", str(len(told)))
-                    self.end_headers()
-                    self.wfile.write(told)
+                except _NO_MESSAGE as error:
+                    self.send_error(400, explain=f"{type(error).__name__}: {error}")
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(told)))
+                self.end_headers()
+                self.wfile.write(told)
 
             def log_message(self, format: str, *args: Any) -> None:
                 """The live view tells what matters."""
