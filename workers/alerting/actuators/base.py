@@ -106,8 +106,8 @@ def never() -> bool:
 
 
 class Actuator(Protocol):
-    """Used by one thread. Connects by itself, and again after an error. Each wait for the peer ends within the time-out,
-    and a call may have several: to connect, for each request, and until what was written is read back."""
+    """Used by one thread. Connects by itself, and again after an error. Each wait for a peer ends within the time-out;
+    a call may have several: to connect, for each request, and until what was written is read back."""
 
     @property
     def address(self) -> str:
