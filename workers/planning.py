@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipeline.counting import counted, figure
 from pipeline.sizing import Limit, Plan, Workload, replica_frames_s
+from pipeline.topics import topics
 
 
 def needs_table(work: Workload, plan: Plan) -> Table:
@@ -47,9 +48,10 @@ def limits_table(work: Workload, limits: Sequence[Limit]) -> Table:
 
 def chart_values(work: Workload, plan: Plan) -> str:
     """YAML with a part for each chart; what they share is equal."""
+    lines = topics().scores.partitions  # that the disks are reckoned with
     spool_mib = max(64, round(plan.spool_gib_per_camera * 1024))
     factory = {
-        "kafka": {"framePartitions": plan.frame_partitions},
+        "kafka": {"framePartitions": plan.frame_partitions, "linePartitions": lines},
         "cameras": {"spool": {"maxMib": spool_mib}},
         "inference": {
             "mapTtlS": work.map_ttl_s,
@@ -65,6 +67,7 @@ def chart_values(work: Workload, plan: Plan) -> str:
         "brokers": {"replicas": plan.brokers, "storage": f"{math.ceil(plan.broker_disk_gib)}Gi"},
         "topics": {
             "framePartitions": plan.frame_partitions,
+            "linePartitions": lines,
             "retention": {
                 "frames": {
                     "hours": math.ceil(work.retention_h),
