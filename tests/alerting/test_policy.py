@@ -255,7 +255,7 @@ def test_check_says_what_a_file_means() -> None:
     [
         "type: webhook, url: 'http://gw/stop', secret_file: {none}",
         MQTT + "a, user: andon, password_file: {none}",
-        OPCUA + "{{command: a, stop: b, heartbeat: c}}, user: andon, password_file: {none}",
+        OPCUA + "{{command: s=a, stop: s=b, heartbeat: s=c}}, user: andon, password_file: {none}",
     ],
 )
 def test_check_tells_of_what_a_worker_would_miss_here(tmp_path: Path, actuator: str) -> None:
