@@ -3,6 +3,7 @@ so that nothing Andon says has to be believed."""
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pymodbus import ModbusException
@@ -68,7 +69,8 @@ class LineSide:
             if now is None or not now.permit or now.held:
                 continue
             if not now.running:
-                self._client.write_coil(START_BUTTON, True, device_id=self._lines.index(line_id) + 1)
+                with suppress(ModbusException):  # pressed again at the next look
+                    self._client.write_coil(START_BUTTON, True, device_id=self._lines.index(line_id) + 1)
                 now = self.look(line_id)
             if now and now.running:
                 self.started.add(line_id)
