@@ -66,8 +66,9 @@ class LoadedShadow:
     fault: str = ""
     """Why there is no detector."""
 
-    @property
+    @cached_property
     def model(self) -> ModelRef | None:
+        """Once, as of a recipe."""
         return None if self.detector is None else _model(self.detector)
 
 

@@ -57,12 +57,15 @@ class Shadows:
 
     def judge(self, looks: Sequence[Look]) -> list[ShadowScore]:
         """In the same order. Returns within `within_s`, and raises nothing."""
-        ready = [i for i, look in enumerate(looks) if look.shadow.detector is not None]
-        found = [_skipped(look.shadow, ShadowSkip.NOT_LOADED) for look in looks]
-        outcome = self._pass([looks[i] for i in ready]) if ready else []
-        for at, i in enumerate(ready):
-            found[i] = _skipped(looks[i].shadow, outcome) if isinstance(outcome, ShadowSkip) else outcome[at]
-        return found
+        ready = [look for look in looks if look.shadow.detector is not None]
+        outcome = self._pass(ready) if ready else []
+        if isinstance(outcome, ShadowSkip):
+            outcome = [_skipped(look.shadow, outcome) for look in ready]
+        scores = iter(outcome)
+        return [
+            _skipped(look.shadow, ShadowSkip.NOT_LOADED) if look.shadow.detector is None else next(scores)
+            for look in looks
+        ]
 
     def _pass(self, looks: Sequence[Look]) -> list[ShadowScore] | ShadowSkip:
         if self._behind():
