@@ -23,6 +23,8 @@ from pipeline.files.durable import naming
 
 MAX_ARCHIVE_BYTES = 8 * 1024**3
 MAX_UNPACKED_BYTES = 16 * 1024**3
+MAX_MEMBERS = 10_000
+"""A bundle has some ten. Empty files have no bytes to bound, and fill a disk's inodes."""
 _CHUNK_BYTES = 1024 * 1024
 _SCRATCH = ".fetch-"
 
@@ -156,7 +158,9 @@ def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
 
 def _limited(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     total = 0
-    for member in tar:
+    for number, member in enumerate(tar):
+        if number >= MAX_MEMBERS:
+            raise BundleError(f"the archive holds more than {MAX_MEMBERS} files and folders")
         total += member.size
         if total > MAX_UNPACKED_BYTES:
             raise BundleError(f"the archive holds more than {MAX_UNPACKED_BYTES} bytes")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.delivery import check_bundles, fetch_bundles
+from pipeline.delivery import MAX_MEMBERS, check_bundles, fetch_bundles
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, BundleInfo
 from pipeline.detectors.null import make_null_bundle
 from pipeline.replica.recipes import Recipe, load_catalog
@@ -65,6 +65,17 @@ def test_an_archive_that_leads_outside_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="can't be unpacked"):
         fetch_bundles(archive.as_uri(), hashlib.sha256(archive.read_bytes()).hexdigest(), tmp_path / "bundles")
     assert not (tmp_path / "outside").exists()
+
+
+def test_an_archive_of_files_without_end_is_refused(tmp_path: Path) -> None:
+    """Empty ones, which no bound on bytes stops, fill a disk's inodes."""
+    archive = tmp_path / "many.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for number in range(MAX_MEMBERS + 1):
+            tar.addfile(tarfile.TarInfo(f"bundle/{number}"), io.BytesIO())
+    with pytest.raises(BundleError, match="holds more than 10000 files and folders"):
+        fetch_bundles(archive.as_uri(), hashlib.sha256(archive.read_bytes()).hexdigest(), tmp_path / "bundles")
+    assert not list((tmp_path / "bundles").iterdir())
 
 
 def test_an_archive_that_does_not_come_is_named(tmp_path: Path) -> None:
