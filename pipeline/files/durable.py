@@ -15,6 +15,9 @@ def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
     draft = draft_of(path)
     try:
         with naming(draft), open(draft, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            now = os.fstat(file.fileno()).st_mode
+            if now & 0o777 & ~mode:  # of a draft that a killed process left, which keeps its own
+                os.fchmod(file.fileno(), now & mode)
             file.write(text.encode("utf-8", "backslashreplace"))
         _give_name(draft, path)
     except OSError:

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.detectors.bundle import read_info, save_bundle
 from pipeline.detectors.null import make_null_bundle
-from pipeline.files.durable import growing, write_or_remove, write_whole
+from pipeline.files.durable import draft_of, growing, write_or_remove, write_whole
 from pipeline.training.checkpoint import Progress, save_checkpoint
 
 pytestmark = pytest.mark.unit
@@ -79,3 +79,12 @@ def test_a_full_disk_is_told_with_the_file_that_does_not_fit(writer: str, tmp_pa
         write(tmp_path)
     assert told.value.filename == str(tmp_path / file)
     assert writer == "rows" or not (tmp_path / file).is_symlink(), "a half is left"
+
+
+def test_a_draft_that_was_left_lends_no_file_its_rights(tmp_path: Path) -> None:
+    """A users file for its owner alone came out for everybody to read, after a process was killed amid an older one."""
+    file = tmp_path / "users.json"
+    draft_of(file).write_text("half of it")
+    draft_of(file).chmod(0o644)
+    write_whole(file, "{}", mode=0o600)
+    assert file.stat().st_mode & 0o777 == 0o600
