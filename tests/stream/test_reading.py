@@ -107,7 +107,9 @@ def test_a_topic_that_is_made_anew_is_followed_from_its_beginning(settings: Sett
     make_anew(settings, settings.topics.frames)
     new = [b"%d" % number for number in range(5)]
     send(settings, *new)
-    assert [record.value for record in islice(found, 5)] == new
+    # Those behind the old place may be read before the change is heard of; then all are, from the first on.
+    values = (record.value for record in found)
+    assert [next(value for value in values if value == b"0"), *islice(values, 4)] == new
 
 
 def test_who_waits_for_an_answer_reads_each_record_once(settings: Settings) -> None:
