@@ -43,8 +43,8 @@ from pipeline.tracing import Tracer, open_tracer
 
 log = logging.getLogger("ray.serve")
 
-_BATCHES_BEFORE_STUCK = 6
-"""A batch is made for a sixth of the time after which its replica counts as hung: the next frames may be larger."""
+_BATCH_S = 0.25
+"""A batch is made to take no longer, where one frame does not: nobody hears of its first before its last is scored."""
 
 _UPLOADS_AT_ONCE = 4
 """Images of people, beside the stream and the probes of a balancer: both come first."""
@@ -198,7 +198,7 @@ class Inspector:
             if await asyncio.to_thread(await_topics, self._settings, own, self._stop):
                 self._start(config)
         elif self._loop and self._store:
-            self._loop.resize(config.max_batch, config.stuck_after_s / _BATCHES_BEFORE_STUCK)
+            self._loop.resize(config.max_batch)
             self._store.ttl_s, self._store.half_precision = config.map_ttl_s, config.lossless_maps
 
     def _start(self, config: ServingConfig) -> None:
@@ -217,7 +217,7 @@ class Inspector:
             self._settings.group(INSPECTION),
             (topics.frames.name,),
             max_batch=config.max_batch,
-            batch_within_s=config.stuck_after_s / _BATCHES_BEFORE_STUCK,
+            batch_within_s=_BATCH_S,
             overlap=True,
         )
         loop = ConsumerLoop(self._settings, options, Timed(inspection, self._activity), self._stop)

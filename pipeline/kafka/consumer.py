@@ -151,9 +151,9 @@ class ConsumerLoop(Generic[Result]):
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
-    def resize(self, max_batch: int, batch_within_s: float) -> None:
+    def resize(self, max_batch: int) -> None:
         """From the next poll on. It begins with one record again: what the work costs may have changed, too."""
-        self._size = BatchSize(max_batch, batch_within_s)
+        self._size = BatchSize(max_batch, self._options.batch_within_s)
 
     def run(self) -> None:
         """Returns after `stop`, with everything delivered committed. Raises what `work` raises, KafkaError, and
