@@ -12,7 +12,7 @@ from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, Step
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapStore
-from pipeline.replica.inspection import Inspection
+from pipeline.replica.inspection import BATCH_S, Inspection
 from pipeline.replica.recipes import Catalog
 from pipeline.scoring import Scored, Scorer
 from pipeline.settings import Settings
@@ -63,7 +63,9 @@ def run_replica(
     pool = ThreadPoolExecutor(decoding_threads(), "decode")
     step = Inspection(Scorer(pool, store.expires_at), lambda: catalog, store, publisher, settings.topics, _NoMeters())
     group = f"{settings.group(INSPECTION)}-{secrets.token_hex(3)}"
-    options = ConsumerOptions(group, (settings.topics.frames.name,), max_batch=POLL_SIZE, overlap=True)
+    options = ConsumerOptions(
+        group, (settings.topics.frames.name,), max_batch=POLL_SIZE, batch_within_s=BATCH_S, overlap=True
+    )
     give_up = threading.Timer(limit_s, stop.set)
     give_up.start()
     try:

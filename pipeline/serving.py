@@ -30,7 +30,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.waiting import await_topics
 from pipeline.maps import MapStore
 from pipeline.replica.deaths import Deaths
-from pipeline.replica.inspection import Inspection
+from pipeline.replica.inspection import BATCH_S, Inspection
 from pipeline.replica.labels import Labels
 from pipeline.replica.recipes import Catalog, Recipe, load_catalog
 from pipeline.replica.shadow import Shadows
@@ -42,9 +42,6 @@ from pipeline.topics import MAX_FRAME_BYTES
 from pipeline.tracing import Tracer, open_tracer
 
 log = logging.getLogger("ray.serve")
-
-_BATCH_S = 0.25
-"""A batch is made to take no longer, where one frame does not: nobody hears of its first before its last is scored."""
 
 _UPLOADS_AT_ONCE = 4
 """Images of people, beside the stream and the probes of a balancer: both come first."""
@@ -217,7 +214,7 @@ class Inspector:
             self._settings.group(INSPECTION),
             (topics.frames.name,),
             max_batch=config.max_batch,
-            batch_within_s=_BATCH_S,
+            batch_within_s=BATCH_S,
             overlap=True,
         )
         loop = ConsumerLoop(self._settings, options, Timed(inspection, self._activity), self._stop)

@@ -18,6 +18,10 @@ from pipeline.topics import Topics
 from pipeline.tracing import headers
 
 
+BATCH_S = 0.25
+"""A batch is made to take no longer, where one frame does not: nobody hears of its first before its last is scored."""
+
+
 class TooManyDeadError(AndonError):
     """So many frames can't be scored that the fault is ours, not the frames'. Better to stop than to bury them all."""
 
