@@ -17,7 +17,6 @@ from pipeline.scoring import Dead, Scored, Scorer
 from pipeline.topics import Topics
 from pipeline.tracing import headers
 
-
 BATCH_S = 0.25
 """A batch is made to take no longer, where one frame does not: nobody hears of its first before its last is scored."""
 

@@ -125,9 +125,7 @@ def test_the_lag_counts_what_comes_while_the_client_still_has_records_in_store(
         wait_until(lambda: sum(loop.state.lag.values()) > 80, timeout_s=6)
 
 
-def test_no_batch_takes_longer_than_it_may(
-    settings: Settings, publisher: Publisher, options: ConsumerOptions
-) -> None:
+def test_no_batch_takes_longer_than_it_may(settings: Settings, publisher: Publisher, options: ConsumerOptions) -> None:
     values = send(publisher, settings, 0, 20)
     step = Slow()
     with running(settings, replace(options, batch_within_s=0.65), step) as loop:
