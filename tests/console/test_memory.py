@@ -36,7 +36,7 @@ from workers.console.gauges import Backlog, Gauges
 from workers.console.lines import Lamp, Mood
 from workers.console.live import Live
 from workers.console.memory import MAX_CAMERAS, MAX_LINES, SCORES_PER_CAMERA, Memory
-from workers.console.pages.events import drawn_lines
+from workers.console.pages.common import drawings
 from workers.console.pages.health import Running
 from workers.console.tiles import TileState, bar_share, tile
 
@@ -436,6 +436,11 @@ def test_a_stopped_line_comes_before_all_others() -> None:
     ]
 
 
+def above_the_lines(live: Live) -> str:
+    desk = SimpleNamespace(live=live, options=Options(data=Path()))
+    return drawings(desk).now().head  # type: ignore[arg-type]
+
+
 def test_many_stops_are_counted_and_named_on_top_since_no_screen_shows_each() -> None:
     """Of fifty lines that stood a large screen showed eight, and nothing said that there were more."""
 
@@ -451,7 +456,7 @@ def test_many_stops_are_counted_and_named_on_top_since_no_screen_shows_each() ->
         ]
         reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)
         live = Live(memory_of(*events), reader, gauges, lambda line: None, 10)  # type: ignore[arg-type]
-        return drawn_lines(live.snapshot(), Options(data=Path()))
+        return above_the_lines(live)
 
     assert "lines to stop" not in told(4)
     assert "Andon asks 12 lines to stop: line-0, line-1, line-2," in told(12)
@@ -465,7 +470,7 @@ def test_a_page_that_is_older_than_the_worker_says_that_it_misses_alarms() -> No
     memory.read(Incoming(TOPICS.alarms.name, 0, 0, 0, b"line-1", newer))
     reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)
     live = Live(memory, reader, gauges, lambda line: None, 10)  # type: ignore[arg-type]
-    assert "Records of alarms or commands (1) can't be read" in drawn_lines(live.snapshot(), Options(data=Path()))
+    assert "Records of alarms or commands (1) can't be read" in above_the_lines(live)
 
 
 def test_a_page_that_is_still_reading_the_past_says_so_and_calls_nothing_good() -> None:

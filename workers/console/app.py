@@ -14,7 +14,7 @@ from pipeline.maps import MapStoreError
 from workers.console.desk import Desk
 from workers.console.guard import Guard
 from workers.console.pages import acts, alarms, dead, events, health, login, model, part, pictures, wall
-from workers.console.pages.common import Refused, message, page
+from workers.console.pages.common import Refused, drawings, message, page
 
 ROUTERS = tuple(view.router for view in (wall, events, acts, alarms, part, pictures, model, health, dead, login))
 _STATIC = Path(__file__).parent / "static"
@@ -24,6 +24,7 @@ _AWAY = (KafkaUnavailableError, MapStoreError)
 def create_app(desk: Desk) -> FastAPI:
     app = FastAPI(title="Andon", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = desk
+    app.state.drawings = drawings(desk)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC))

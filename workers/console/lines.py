@@ -104,6 +104,7 @@ class LineView:
     acknowledge: bool
     reset: bool
     causes: Mapping[UUID, str] = field(default_factory=dict)
+    """Of its own alarms."""
 
     def cause(self, alarm: Alarm) -> str:
         """Why it was raised; its own reason tells its last change."""
@@ -144,7 +145,7 @@ def look(
         modes=_modes(line, alarms, policy),
         acknowledge=any(alarm.underneath.unacknowledged for alarm in alarms),
         reset=bool(latched) and all(not alarm.underneath.unacknowledged for alarm in latched),
-        causes=causes or {},
+        causes={alarm.alarm_id: (causes or {}).get(alarm.alarm_id, alarm.reason) for alarm in alarms},
     )
 
 

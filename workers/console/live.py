@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
@@ -34,8 +34,6 @@ class Snapshot:
     """Why this may be old."""
     untold: int = 0
     """Records of lines that this page could not read."""
-    rendered: dict[str, str] = field(default_factory=dict)
-    """What was drawn of it, for all who look."""
 
     @property
     def lines_by_name(self) -> list[LineView]:

@@ -236,7 +236,8 @@ class Memory:
         with self._lock:
             cameras = {camera.line_id for camera in self._cameras.values()}
             alarms = {known.latest.line_id for known in self._alarms.values()}
-            return sorted(cameras | alarms | set(self._lines), key=by_number)
+            # By name, too: `line-1` and `line-01` must not change places from look to look.
+            return sorted(sorted(cameras | alarms | set(self._lines)), key=by_number)
 
     def line(self, line_id: str) -> LineMemory:
         """As it stands now."""

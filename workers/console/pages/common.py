@@ -24,6 +24,7 @@ from pipeline.events import Evidence, now, to_ms
 from pipeline.maps import map_key
 from workers.console import lines
 from workers.console.desk import Desk, Options
+from workers.console.drawing import Drawings
 from workers.console.identity import Identity
 from workers.console.memory import STATE_WORDS, ActOutcome
 from workers.console.users import Role
@@ -44,6 +45,11 @@ class Refused(Exception):
 
 def the_desk(request: Request) -> Desk:
     found: Desk = request.app.state.desk
+    return found
+
+
+def the_drawings(request: Request) -> Drawings:
+    found: Drawings = request.app.state.drawings
     return found
 
 
@@ -132,6 +138,7 @@ def safe_next(target: str) -> str:
 
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
     desk, who = the_desk(request), request.state.identity
+    drawing = the_drawings(request).now() if who and not who.must_change else None
     everywhere = {
         "who": who,
         "csrf": desk.sessions.csrf_token(request.state.session),
@@ -143,7 +150,8 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "outcome": (outcome := _outcome(request, desk)),
         "outcome_words": told(outcome, desk.options) if outcome else "waiting for the alerting worker …",
-        "snapshot": desk.live.snapshot() if who and not who.must_change else None,
+        "drawing": drawing,
+        "snapshot": drawing.snapshot if drawing else None,
     }
     return templates.TemplateResponse(request, template, everywhere | context, status_code=status)
 
@@ -167,6 +175,13 @@ def message(request: Request, title: str, words: str, status: int) -> Response:
 def clock_facts(options: Options) -> dict[str, Any]:
     """What a template needs to tell a time."""
     return {"zone": options.zone, "zone_name": now().astimezone(options.zone).tzname()}
+
+
+def drawings(desk: Desk) -> Drawings:
+    def draw(template: str, **context: Any) -> str:
+        return templates.get_template(template).render(**clock_facts(desk.options), **context)
+
+    return Drawings(desk.live, draw, lambda: clock_facts(desk.options)["zone_name"])
 
 
 def told(outcome: ActOutcome, options: Options) -> str:

@@ -13,9 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from pipeline.events import to_ms
-from workers.console.desk import Desk, Options
-from workers.console.live import EVERY_S, Snapshot
-from workers.console.pages.common import Someone, TheDesk, clock_facts, templates
+from workers.console.drawing import Drawings
+from workers.console.live import EVERY_S
+from workers.console.pages.common import Someone, the_drawings
 from workers.console.tiles import Tile
 
 router = APIRouter()
@@ -35,40 +35,26 @@ _listeners = 0
 
 
 @router.get("/events")
-async def events(request: Request, who: Someone, desk: TheDesk, tiles: bool = False) -> Response:
-    """`tiles`: with those of the wall, too."""
+async def events(request: Request, who: Someone, tiles: bool = False, drawn: str = "") -> Response:
+    """`tiles`: with those of the wall, too. `drawn`: what the page shows already, by the id of its drawing."""
     if _listeners >= MAX_LISTENERS:
         return PlainTextResponse("Too many pages listen.", 503, {"retry-after": "5"})
+    # A browser that connects anew by itself asks for the same address, and tells beside it what it heard last.
+    browser = Browser(the_drawings(request), request.headers.get("last-event-id") or drawn, tiles)
     return StreamingResponse(
-        _stream(request, desk, tiles), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+        _stream(request, browser), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
     )
 
 
-async def _stream(request: Request, desk: Desk, with_tiles: bool) -> AsyncIterator[str]:
+async def _stream(request: Request, browser: Browser) -> AsyncIterator[str]:
     global _listeners
     _listeners += 1
     try:
-        sent: dict[str, Tile] = {}
-        lines_sent, alarms_sent = "", -1
         yield "retry: 1000\n\n"
         for turn in range(int(LIFE_S / EVERY_S)):
-            snapshot = await run_in_threadpool(desk.live.snapshot)
-            lines = drawn_lines(snapshot, desk.options)
-            if lines != lines_sent:
-                lines_sent = lines
-                said = " ".join(line.announcement for line in snapshot.lines if line.announcement)
-                yield _event("lines", {"html": lines, "said": said, "unacknowledged": snapshot.unacknowledged})
-            if snapshot.alarm_changes != alarms_sent:
-                alarms_sent = snapshot.alarm_changes
-                yield _event("alarms", {"changes": alarms_sent})
-            if with_tiles:
-                changed = [tile for name, tile in snapshot.tiles.items() if sent.get(name) != tile]
-                gone = [name for name in sent if name not in snapshot.tiles]
-                if changed or gone:
-                    sent = dict(snapshot.tiles)
-                    yield _event("tiles", {"tiles": [asdict(tile) for tile in changed], "gone": gone})
-            if turn % BEAT_EVERY == 0:
-                yield _event("beat", {"now_ms": to_ms(snapshot.at), "fault": snapshot.fault})
+            # In a thread: what is drawn of hundreds of lines holds up nobody who asks for another page.
+            if news := await run_in_threadpool(browser.look, beat=turn % BEAT_EVERY == 0):
+                yield news
             await asyncio.sleep(EVERY_S)
             if await request.is_disconnected():
                 return
@@ -76,13 +62,35 @@ async def _stream(request: Request, desk: Desk, with_tiles: bool) -> AsyncIterat
         _listeners -= 1
 
 
-def drawn_lines(snapshot: Snapshot, options: Options) -> str:
-    """Drawn once for all who listen. Nothing in it is of one person: their role hides the acts, and the guard
-    refuses them."""
-    if "lines" not in snapshot.rendered:
-        template = templates.get_template("_lines.html")
-        snapshot.rendered["lines"] = template.render(snapshot=snapshot, **clock_facts(options))
-    return snapshot.rendered["lines"]
+class Browser:
+    """What one has heard. One that was asleep hears at its next look of all that has changed meanwhile."""
+
+    def __init__(self, drawings: Drawings, drawn: str, wall: bool) -> None:
+        self._drawings = drawings
+        self._drawn = drawn
+        self._wall = wall
+        self._tiles: dict[str, Tile] = {}
+        self._alarms: tuple[int, int] | None = None
+
+    def look(self, *, beat: bool) -> str:
+        """The events that it lacks. `beat`: at least one, which says that the server lives."""
+        drawing = self._drawings.now()
+        snapshot = drawing.snapshot
+        found = [drawing.event_since(self._drawn, self._wall)]
+        self._drawn = drawing.id
+        alarms = snapshot.alarm_changes, snapshot.unacknowledged
+        if alarms != self._alarms:
+            self._alarms = alarms
+            found.append(_event("alarms", {"changes": alarms[0], "unacknowledged": alarms[1]}))
+        if self._wall:
+            changed = [tile for name, tile in snapshot.tiles.items() if self._tiles.get(name) != tile]
+            gone = [name for name in self._tiles if name not in snapshot.tiles]
+            if changed or gone:
+                self._tiles = snapshot.tiles
+                found.append(_event("tiles", {"tiles": [asdict(tile) for tile in changed], "gone": gone}))
+        if beat:
+            found.append(_event("beat", {"now_ms": to_ms(snapshot.at), "fault": snapshot.fault}))
+        return "".join(found)
 
 
 def _event(name: str, content: dict[str, Any]) -> str:

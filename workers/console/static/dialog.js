@@ -1,5 +1,6 @@
 // An act opens in a dialog where one stands. Without this file the same links lead to the same form on its own page.
 const dialog = document.getElementById("act");
+let opener = "";
 
 document.addEventListener("click", async (event) => {
   const link = event.target.closest("a[data-act]");
@@ -16,6 +17,7 @@ document.addEventListener("click", async (event) => {
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     dialog.innerHTML = await answer.text();
     dialog.showModal();
+    opener = link.dataset.key;
     dialog.querySelector("[autofocus]")?.select();
   } catch {
     location.href = link.href;
@@ -26,6 +28,11 @@ document.addEventListener("click", async (event) => {
 document.addEventListener("keydown", (event) => {
   // These links are buttons to a screen reader, so the space bar must press them.
   if (event.key === " " && event.target.matches?.("a[role=button]")) { event.preventDefault(); event.target.click(); }
+});
+dialog?.addEventListener("close", () => {
+  // Where its line changed meanwhile, the button that the browser would go back to is gone; its like stands there.
+  const focused = document.activeElement;
+  if (focused === document.body || dialog.contains(focused)) document.querySelector(`[data-key="${CSS.escape(opener)}"]`)?.focus();
 });
 dialog?.addEventListener("click", (event) => {
   if (event.target.closest("[data-cancel]")) { event.preventDefault(); dialog.close(); }

@@ -4,14 +4,18 @@ const ANEW_MS = 12000; // silent for so long, and the connection may have died w
 const ANSWER_MS = 3000;
 const AT_ONCE = 5; // so many connections a browser keeps beside the stream's
 const TOLD_MS = 60000; // what was done is no news by then
+const SAID_EACH = 4, SAID_MS = 20000; // so many lines at once are read aloud, and so long the words stand there
 const PRESS_MS = 2000; // no press holds news up for longer: something may lie on a tablet
 const body = document.body;
 const wall = body.classList.contains("wall");
 const connection = document.getElementById("connection");
-const holder = document.getElementById("lines");
+const holder = document.getElementById("lines"), above = document.getElementById("lines-head");
+const lines = new Map([...holder.querySelectorAll(".line")].map((line) => [line.dataset.line, line]));
+let drawn = holder.dataset.drawn; // what the lines show, in the server's words
 const said = document.getElementById("said");
 const badge = document.getElementById("unacknowledged");
-const held = new Map(); // box → the newest that it shall show once the press is over
+const held = new Map(); // box → what is to be changed in it once the press is over, in this order
+const told = new Map(); // line → what was said of it last
 let pressed = null, pressedAt = 0;
 addEventListener("pointerdown", (event) => { pressed = event.target; pressedAt = performance.now(); }, true);
 for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = null; setTimeout(showHeld); }, true);
@@ -22,16 +26,55 @@ export const clock = { offset: Number(body.dataset.now) - Date.now() };
 
 /** Replaces what a box holds, and leaves the focus where it was. */
 export function swap(box, html) {
+  held.set(box, [() => { box.innerHTML = html; }]); // what was held is older than this
+  show(box);
+}
+
+function show(box) {
   // Not between the press and the release of a button: the click would fall into the void.
-  if (pressed && box.contains(pressed) && performance.now() - pressedAt < PRESS_MS) { held.set(box, html); return; }
-  held.delete(box); // older than this
-  const key = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-  box.innerHTML = html;
-  if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+  if (pressed && box.contains(pressed) && performance.now() - pressedAt < PRESS_MS) return;
+  const focused = document.activeElement, key = box.contains(focused) ? focused.dataset.key : null;
+  const changes = held.get(box);
+  held.delete(box);
+  for (const change of changes) change();
+  if (key && !focused.isConnected) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
 
 function showHeld() {
-  for (const [box, html] of [...held]) swap(box, html);
+  for (const box of [...held.keys()]) show(box);
+}
+
+/** Of the lines only what has changed comes: no other is touched, and neither is who stands in it. */
+function renew({ whole, head, lines: changed, gone }) {
+  const fresh = changed.map(({ line, after, html }) => {
+    const box = document.createElement("template");
+    box.innerHTML = html;
+    return { line, after, article: box.content.firstElementChild };
+  });
+  const names = new Set(fresh.map(({ line }) => line));
+  for (const line of whole ? [...told.keys()] : gone) if (!names.has(line)) told.delete(line);
+  announce(fresh.map(({ article }) => article));
+  held.set(holder, [...(held.get(holder) ?? []), () => {
+    if (head !== null) above.innerHTML = head;
+    for (const line of whole ? [...lines.keys()] : [...gone, ...names]) { lines.get(line)?.remove(); lines.delete(line); }
+    for (const { line, after, article } of fresh) {
+      (lines.get(after) ?? above).after(article);
+      lines.set(line, article);
+    }
+  }]);
+  show(holder);
+}
+
+/** Reads aloud what is new of lines, each once, and not a wall of them. */
+function announce(articles) {
+  const news = articles.map(({ dataset }) => dataset).filter(({ line, said: words }) => words && words !== told.get(line));
+  for (const { dataset } of articles) told.set(dataset.line, dataset.said);
+  if (!news.length) return;
+  const words = document.createElement("p");
+  const more = news.length > SAID_EACH ? ` And ${news.length - SAID_EACH} more lines.` : "";
+  words.textContent = news.slice(0, SAID_EACH).map(({ said: of }) => of).join(" ") + more;
+  said.append(words);
+  setTimeout(() => words.remove(), SAID_MS);
 }
 
 function showConnection() {
@@ -46,12 +89,11 @@ function showConnection() {
 function connect() {
   source?.close();
   triedAt = performance.now();
-  source = new EventSource(wall ? "/events?tiles=true" : "/events");
-  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); answered = 0; act(JSON.parse(event.data)); showConnection(); });
+  source = new EventSource(`/events?${new URLSearchParams({ tiles: wall, drawn })}`);
+  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); answered = 0; act(JSON.parse(event.data), event.lastEventId); showConnection(); });
   heard("beat", ({ now_ms, fault: why }) => { clock.offset = now_ms - Date.now(); fault = why; });
-  heard("lines", ({ html, said: words, unacknowledged }) => {
-    swap(holder, html);
-    if (said.textContent !== words) said.textContent = words;
+  heard("lines", (news, id) => { drawn = id; renew(news); });
+  heard("alarms", ({ unacknowledged }) => {
     badge.hidden = unacknowledged === 0;
     badge.querySelector(".number").textContent = unacknowledged;
   });
@@ -62,7 +104,7 @@ function connect() {
   });
 }
 // Only now has every module of the page begun to listen: what comes first is all that stands, and comes once.
-document.addEventListener("DOMContentLoaded", connect);
+document.addEventListener("DOMContentLoaded", () => { announce([...lines.values()]); connect(); });
 setInterval(() => {
   showHeld();
   showConnection();
