@@ -1,11 +1,17 @@
 """Creates the topics, and checks at start that they keep what `pipeline.topics` promises."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
@@ -73,6 +79,32 @@ def check_topics(settings: Settings, wanted: Iterable[Topic], *, with_clocks: bo
         _check(admin, list(wanted), settings, with_clocks=with_clocks)
 
 
+def kept_by(admin: KafkaAdminClient, settings: Settings, topics: Sequence[str]) -> dict[tuple[str, int], range]:
+    """(topic, partition) → the offsets that it holds: the first that has not expired, up to its end. For who looks
+    again and again with one client; `reading.kept_of` opens one for a look.
+
+    Raises KafkaError, KafkaUnavailableError.
+    """
+    places = []
+    for found in admin.describe_topics(list(topics)):
+        if found["error_code"] == UnknownTopicOrPartitionError.errno:
+            raise KafkaUnavailableError(_missing(found["name"], settings))
+        if found["error_code"]:
+            raise for_code(found["error_code"])(found["name"])
+        for partition in found["partitions"]:
+            if partition["leader_id"] < 0:
+                where = f"{found['name']}[{partition['partition_index']}]"
+                raise LeaderNotAvailableError(f"no broker leads {where}: its brokers are away")
+            places.append(TopicPartition(found["name"], partition["partition_index"]))
+    begins = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST), timeout_ms=5_000)
+    ends = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST), timeout_ms=5_000)
+    return {(at.topic, at.partition): range(begins[at].offset, ends[at].offset) for at in places}
+
+
+def _missing(topic: str, settings: Settings) -> str:
+    return f"topic {topic!r} does not exist; create it with `andon topics create`{or_hidden(settings)}"
+
+
 def delete_topics(settings: Settings, prefix: str) -> None:
     """Deletes every topic whose name begins so, with all its records. The prefix must not be empty."""
     if not prefix:
@@ -85,11 +117,7 @@ def delete_topics(settings: Settings, prefix: str) -> None:
 
 def _check(admin: KafkaAdminClient, wanted: list[Topic], settings: Settings, *, with_clocks: bool) -> None:
     existing = set(admin.list_topics())
-    missing = [
-        f"topic {t.name!r} does not exist; create it with `andon topics create`{or_hidden(settings)}"
-        for t in wanted
-        if t.name not in existing
-    ]
+    missing = [_missing(t.name, settings) for t in wanted if t.name not in existing]
     faults: list[str] = []
     present = [t for t in wanted if t.name in existing]
     if present:

@@ -15,27 +15,33 @@ _COORDINATOR_TIMEOUT_S = 10.0
 
 
 def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
-    """(topic, partition) → the next offset that the group will read."""
-    found = _ask_of_group(settings, lambda admin: admin.list_group_offsets(group)).get(group, {})
+    """(topic, partition) → the next offset that the group will read. Raises KafkaUnavailableError."""
+    with Admin(settings) as admin:
+        return committed_by(admin, group)
+
+
+def committed_by(admin: KafkaAdminClient, group: str) -> dict[tuple[str, int], int]:
+    """The same, of a client that is open. Raises KafkaError."""
+    found = _ask_of_group(lambda: admin.list_group_offsets(group)).get(group, {})
     return {(at.topic, at.partition): offset.offset for at, offset in found.items() if offset.offset >= 0}
 
 
 def members(settings: Settings, group: str) -> int:
     """How many the group has now. Who was killed counts until its session is over. Raises KafkaUnavailableError."""
-    (found,) = _ask_of_group(settings, lambda admin: admin.describe_groups([group])).values()
+    with Admin(settings) as admin:
+        (found,) = _ask_of_group(lambda: admin.describe_groups([group])).values()
     if found["error"] and GroupIdNotFoundError.__name__ not in found["error"]:  # the library raises neither
         raise KafkaUnavailableError(f"Kafka does not tell who is in group {group!r}: {found['error']}")
     return len(found["members"])
 
 
-def _ask_of_group(settings: Settings, ask: Callable[[KafkaAdminClient], Any]) -> Any:
+def _ask_of_group(ask: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + _COORDINATOR_TIMEOUT_S
-    with Admin(settings) as admin:
-        while True:
-            try:
-                return ask(admin)
-            except KafkaError as error:
-                # Just after its start a broker answers for its topics already, but not for its groups.
-                if not error.retriable or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
+    while True:
+        try:
+            return ask()
+        except KafkaError as error:
+            # Just after its start a broker answers for its topics already, but not for its groups.
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)

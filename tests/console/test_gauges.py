@@ -1,13 +1,19 @@
 """How far the groups have read, as the page tells it."""
 
+from typing import Any
+
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from support.stream import settings_for, wait_until
 
+from pipeline.kafka import admin, connection, reading
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
-from workers.console.gauges import GaugeReader
+from pipeline.settings import Settings
+from workers.console import gauges
+from workers.console.gauges import GaugeReader, Gauges
+from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
 
@@ -23,8 +29,58 @@ def test_what_has_expired_waits_for_nobody_although_nobody_ever_read(kafka_boots
     reader = GaugeReader(settings)
     reader.start()
     wait_until(lambda: reader.now.inspection.waiting == 5)
-    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-    admin.delete_records({TopicPartition(frames, 0): 3})
-    admin.close()
+    client = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    client.delete_records({TopicPartition(frames, 0): 3})
+    client.close()
     wait_until(lambda: reader.now.inspection.waiting == 2)
     reader.close()
+
+
+def test_all_looks_go_over_one_client_which_is_opened_anew_after_an_error(
+    own_kafka: KafkaBroker, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look opened three, with a login and a TLS handshake each."""
+    opened: list[str] = []
+    looks: list[Gauges] = []
+    look = GaugeReader._look
+
+    def counted(reader: GaugeReader, client: KafkaAdminClient) -> Gauges:
+        looks.append(look(reader, client))
+        return looks[-1]
+
+    def connected(settings: Settings, client_id: str) -> dict[str, Any]:
+        opened.append(client_id)
+        return connection.connection(settings, client_id)
+
+    for room in (admin, reading):
+        monkeypatch.setattr(room, "connection", connected)
+    monkeypatch.setattr(connection, "REQUEST_TIMEOUT_MS", 2_000)
+    monkeypatch.setattr(gauges, "EVERY_S", 0.2)
+    monkeypatch.setattr(GaugeReader, "_look", counted)
+    settings = settings_for(own_kafka.bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    opened.clear()
+    reader = GaugeReader(settings)
+    reader.start()
+    try:
+        wait_until(lambda: len(looks) >= 5, 60)
+        assert opened == ["andon-admin"]
+        own_kafka.pause()
+        wait_until(lambda: "no Kafka broker answers" in (reader.now.fault or ""), 60)
+        own_kafka.resume()
+        wait_until(lambda: reader.now.fault is None, 60)
+        before, known = len(looks), len(opened)
+        wait_until(lambda: len(looks) >= before + 5, 60)
+        assert len(opened) == known
+    finally:
+        own_kafka.resume()
+        reader.close()
+
+
+def test_a_topic_that_is_not_there_is_named_with_what_to_do(kafka_bootstrap: str, unique: str) -> None:
+    reader = GaugeReader(settings_for(kafka_bootstrap, unique))
+    reader.start()
+    try:
+        wait_until(lambda: "does not exist; create it with `andon topics create`" in (reader.now.fault or ""), 60)
+    finally:
+        reader.close()

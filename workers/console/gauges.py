@@ -4,10 +4,12 @@ import threading
 import time
 from dataclasses import dataclass
 
+from kafka import KafkaAdminClient
+
 from pipeline import groups
 from pipeline.errors import AndonError
-from pipeline.kafka.consumer_groups import committed_offsets
-from pipeline.kafka.reading import kept_of
+from pipeline.kafka.admin import Admin, kept_by
+from pipeline.kafka.consumer_groups import committed_by
 from pipeline.settings import Settings
 
 EVERY_S = 5.0
@@ -52,23 +54,29 @@ class GaugeReader:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            looks = 0
             try:
-                self.now = self._look()
-            except AndonError as error:
-                self.now = Gauges(self.now.inspection, self.now.alerting, str(error))
+                with Admin(self._settings) as admin:
+                    while not self._stop.is_set():
+                        self.now = self._look(admin)
+                        looks += 1
+                        self._stop.wait(EVERY_S)
             except Exception as error:  # the client library raises more than it says; the next look may do
-                self.now = Gauges(self.now.inspection, self.now.alerting, f"{type(error).__name__}: {error}")
-            self._stop.wait(EVERY_S)
+                if looks:
+                    continue  # its broker may be restarted while others answer: a client that is opened anew finds them
+                why = str(error) if isinstance(error, AndonError) else f"{type(error).__name__}: {error}"
+                self.now = Gauges(self.now.inspection, self.now.alerting, why)
+                self._stop.wait(EVERY_S)
 
-    def _look(self) -> Gauges:
+    def _look(self, admin: KafkaAdminClient) -> Gauges:
         topics = self._settings.topics
-        kept = kept_of(self._settings, [topics.frames.name, topics.scores.name, topics.operations.name])
+        kept = kept_by(admin, self._settings, [topics.frames.name, topics.scores.name, topics.operations.name])
         backlogs: dict[str, Backlog] = {}
         for group, names in (
             (groups.INSPECTION, (topics.frames.name,)),
             (groups.ALERTING, (topics.scores.name, topics.operations.name)),
         ):
-            done = committed_offsets(self._settings, self._settings.group(group))
+            done = committed_by(admin, self._settings.group(group))
             read = sum(offset for (name, _), offset in done.items() if name in names)
             # A partition without a commit is not read yet; what has expired from it is not waiting for anybody.
             waiting = sum(
