@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,6 +17,8 @@ SECRETS_FOLDER = Path("/run/secrets/andon")
 """A file named like a variable (for instance KAFKA_SASL_PASSWORD) in this folder stands for that variable."""
 _CHANGED_WHILE_RUNNING = ("kafka_sasl_username", "kafka_sasl_password", "redis_username", "redis_password")
 
+_OFF = {"ssl_cert_reqs": {"none"}, "ssl_check_hostname": {"0", "f", "false", "n", "no"}}
+"""What the Redis client takes in an address for not to look who answers."""
 _BROKER = re.compile(
     r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?"
     r"|([0-9A-Fa-f]*:){2,}[0-9A-Fa-f:.]*"  # IPv6 without a port
@@ -72,10 +74,12 @@ class Settings(BaseSettings):
             raise ValueError("its port is no number, or its host no address") from None
         if url.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("begin it with redis://, or rediss:// for TLS")
-        if "ssl_cert_reqs=none" in url.query.split("&"):
+        asked = parse_qs(url.query)
+        unchecked = [key for key, values in asked.items() if {value.lower() for value in values} & _OFF.get(key, set())]
+        if unchecked:
             raise ValueError(
-                "with ssl_cert_reqs=none no certificate is checked, and anybody on the way could take the password: "
-                "take it out, and name the authority in ssl_ca_certs=FILE"
+                f"with {unchecked[0]} off any certificate is taken, and anybody on the way could take the password: "
+                "leave it out, and name the authority in ssl_ca_certs=FILE"
             )
         return value
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Literal
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -80,6 +81,7 @@ class Topics:
         return (getattr(self, field.name) for field in fields(self))
 
 
+@lru_cache(64)  # asked for with each record
 def topics(prefix: str = "", *, frame_partitions: int = 8, line_partitions: int = 4) -> Topics:
     """The topics of a factory. `frame_partitions` caps the number of replicas, `line_partitions` that of the
     alerting workers; neither can be lowered later. `prefix` separates factories (or tests) on one broker."""

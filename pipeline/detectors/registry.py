@@ -68,10 +68,12 @@ def load_detector(folder: Path, device: str = "auto", runtime: Runtime = "torch"
     except BundleError as error:
         raise BundleError(f"cannot use bundle {folder}: {error}") from error
     except Exception as error:  # numpy, pydantic and torch raise many kinds, and torch lists every tensor in pages
-        why = " ".join(str(error).split())[:_MOST_TOLD]
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:_MOST_TOLD]}"
+        if _is_of_the_device(error):
+            raise BundleError(f"bundle {folder} can't be loaded on {device} ({why}): look who else fills it") from error
         raise BundleError(
-            f"bundle {folder} does not hold a whole {info.method} model ({type(error).__name__}: {why}): its manifest "
-            "and its weights do not fit each other. Copy the bundle again, or train it again"
+            f"bundle {folder} does not hold a whole {info.method} model ({why}): its manifest and its weights do not "
+            "fit each other. Copy the bundle again, or train it again"
         ) from error
     _try_out(detector, folder)  # in torch, whose networks take frames of any size; an engine's graphs may not
     if runtime == "torch":
@@ -81,6 +83,10 @@ def load_detector(folder: Path, device: str = "auto", runtime: Runtime = "torch"
 
         use_runtime(detector, folder, runtime)
     return detector
+
+
+def _is_of_the_device(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "CUDA" in str(error)
 
 
 def _replay_on_a_gpu(detector: Detector, device: str) -> None:
@@ -98,9 +104,11 @@ def _try_out(detector: Detector, folder: Path) -> None:
     try:
         detector.predict(np.full((1, side, side), _MID_GRAY, dtype=np.uint8))
     except Exception as error:  # numpy and torch raise many kinds
+        what = f"bundle {folder} cannot score a frame of {side} × {side} px ({type(error).__name__}: {error})"
+        if _is_of_the_device(error):
+            raise BundleError(f"{what}: look who else fills the device") from error
         raise BundleError(
-            f"bundle {folder} cannot score a frame of {side} × {side} px ({type(error).__name__}: {error}): its "
-            "manifest and its weights do not fit each other. Copy the bundle again, or train it again"
+            f"{what}: its manifest and its weights do not fit each other. Copy the bundle again, or train it again"
         ) from error
 
 

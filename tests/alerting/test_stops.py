@@ -88,13 +88,45 @@ def test_a_reject_and_the_hold_after_it_that_both_expired_unsent_keep_no_later_o
     assert line.actions == [Action.REJECT, Action.HOLD, Action.REJECT]
 
 
-def test_a_reject_beneath_a_void_hold_keeps_no_later_burst_from_being_asked_for() -> None:
-    """Its PLC is silent, so neither was confirmed."""
-    line = rejecting_line_that_goes_blind(actuator=WebhookConfig.model_construct(type="webhook"))
+def test_a_hold_that_may_have_got_through_is_not_written_over_by_a_reject() -> None:
+    """Its PLC is silent, so it was not confirmed, and is void. Rejecting, the line would run, and nobody reset it."""
     late = NOON + timedelta(seconds=60)
-    for sequence in range(20, 23):
-        line.see(score(sequence, captured_at=late), age_s=61)
-    assert line.actions == [Action.REJECT, Action.HOLD, Action.REJECT]
+    blind = rejecting_line_that_goes_blind(actuator=WebhookConfig.model_construct(type="webhook"))
+    held = Line(policy(actuator=WebhookConfig.model_construct(type="webhook"))).burst()
+    held.policy = held.policy.model_copy(update={"action": Response.REJECT})
+    for line in (blind, held):
+        before = line.actions
+        for sequence in range(20, 23):
+            line.see(score(sequence, captured_at=late), age_s=61)
+        assert line.actions == before
+        assert line.state.level is Action.HOLD
+
+
+def test_a_reject_in_force_outlasts_a_stop_that_is_only_told_and_is_taken_back_by_a_reset() -> None:
+    """Put into shadow, the line went on rejecting for ever: the reset found nothing to take back."""
+    line = Line(policy(action=Response.REJECT)).burst()
+    limit = NotDecidableLimit(limit=3, of_last=4, action=Response.HOLD)
+    line.policy = line.policy.model_copy(update={"shadow": True, "not_decidable": limit})
+    for sequence in range(3, 9):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE))
+    assert line.state.level is Action.REJECT
+    give_free(line)
+    assert line.actions[-1] is Action.UNHOLD_PERMITTED
+
+
+def test_that_a_hold_was_not_confirmed_outlasts_the_reject_that_expired_after_it() -> None:
+    line = rejecting_line_that_goes_blind()
+    for command in reversed(line.commands):
+        answer = Answer("line-1", line.state.epoch, command.command_id, Outcome.EXPIRED, "plc", "v", 1, NOON)
+        line.state, _ = reports.apply(line.state, answer, NOON)
+    line.burst(first=20)
+    again = line.commands[-1]
+    assert again.action is Action.REJECT
+    answer = Answer("line-1", line.state.epoch, again.command_id, Outcome.ACCEPTED, "plc", "v", 1, NOON)
+    line.state, _ = reports.apply(line.state, answer, NOON)
+    not_stopped = line.state.standing(AlarmKind.NOT_STOPPED)
+    assert not_stopped
+    assert not_stopped.life.active
 
 
 def test_a_line_that_is_held_is_not_let_run_to_reject() -> None:

@@ -44,6 +44,7 @@ def test_live_cameras_drop_the_oldest_unless_told_otherwise(tmp_path: Path) -> N
         ([camera(source="{type: folder, path: x, fsp: 3}")], "", "cameras.0.source.folder.fsp"),
         ([camera(source="{type: video, url: x}", more=", part_id: file")], "", "file needs a folder source"),
         ([camera(source="{type: video, url: x.mp4, login: y}")], "", "a file asks for none"),
+        ([camera(source="{type: video, url: 'http://c/?u={username}', login: y}")], "", "says so of both"),
         ([camera()], "buffer_mib: 1\n", "buffer_mib"),
         ([camera()], "when_full: panic\n", "when_full"),
         ([camera()], "spool: {folder: x, max_mib: 1}\n", "spool.max_mib"),

@@ -76,6 +76,7 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("trial", {"images.valkey.registry": "mirror"}, ["images.valkey.registry is", "mirrorvalkey/valkey:", "slash"]),
         ("plant", {"console.timeZone": "Mars/Base"}, ["console.timeZone: there is no time zone Mars/Base"]),
         ("plant", {"redis.url": "rediss://r/0?ssl_cert_reqs=none"}, ["no certificate is checked"]),
+        ("plant", {"redis.url": "rediss://r/0?ssl_check_hostname=False"}, ["no certificate is checked"]),
         (
             "plant",
             {f"{CAMERA}.source.url": "http://10.20.0.9/m?user=x&pwd=y"},

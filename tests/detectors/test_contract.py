@@ -11,6 +11,7 @@ import torch
 from detectors.conftest import DETECTORS, assert_each_thread_gets_its_own, normal_frames
 from numpy.testing import assert_allclose, assert_array_equal
 
+from pipeline.detectors import registry
 from pipeline.detectors.base import BrokenModelError, Detector, Prediction
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector, torch_device
@@ -304,6 +305,20 @@ def test_what_is_wrong_with_a_manifest_is_said_in_a_line(bundle: Path, tmp_path:
     with pytest.raises(BundleError, match=wanted) as caught:
         load_detector(copy, "cpu")
     assert "http" not in str(caught.value)
+
+
+def test_a_gpu_without_room_is_no_damaged_bundle(bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Played, as no GPU is at hand. Whoever read that would have trained for hours."""
+
+    def full(*_: object) -> Detector:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(registry, "_BUILDERS", {"cflow": full})
+    with pytest.raises(
+        BundleError, match=r"can't be loaded on cpu .*CUDA out of memory.*look who else fills it"
+    ) as told:
+        load_detector(bundles["cflow"], "cpu")
+    assert "train" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ def read_stored(settings: Settings, partitions: Collection[int] | None = None, *
 
 def where_stored(settings: Settings) -> dict[str, int]:
     """line → the partition of its state, whether that can be read or not. Raises KafkaUnavailableError."""
-    return {line_id: record.partition for line_id, record in _newest(settings, None, 30).items()}
+    # What can't be read is its partition's owner's to refuse, and would end every worker here.
+    return {line_id: record.partition for line_id, record in _newest(settings, None, 30, over_unreadable=True).items()}
 
 
 def home_of(settings: Settings, line_id: str) -> int:
@@ -69,13 +70,17 @@ def home_of(settings: Settings, line_id: str) -> int:
     return partition_of(line_id.encode(), settings.topics.line_state.partitions)
 
 
-def _newest(settings: Settings, partitions: Collection[int] | None, timeout_s: float) -> dict[str, Incoming]:
+def _newest(
+    settings: Settings, partitions: Collection[int] | None, timeout_s: float, *, over_unreadable: bool = False
+) -> dict[str, Incoming]:
     """line → the newest record of the highest epoch: a worker that lost its lines and woke up later may have written an
     old state after a newer one."""
     wanted = None if partitions is None else sorted(partitions)
     newest: dict[str, Incoming] = {}
     topic = settings.topics.line_state.name
-    for record in read_to_end(settings, [topic], partitions=wanted, over_unreadable=False, timeout_s=timeout_s):
+    for record in read_to_end(
+        settings, [topic], partitions=wanted, over_unreadable=over_unreadable, timeout_s=timeout_s
+    ):
         line_id = (record.key or b"").decode(errors="replace")
         if line_id not in newest or epoch_of(record) >= epoch_of(newest[line_id]):
             newest[line_id] = record

@@ -154,8 +154,9 @@ class AlertingStep:
                 continue
             partition = home_of(self._settings, event.line_id)
             if partition != record.partition:
+                # Its line may be another worker's: begun anew here, it would hide the true state. And offsets of one
+                # partition say nothing of what was applied of another.
                 self._tell_misplaced(record, event.line_id, partition)
-            if partition not in self._partitions:  # whose state we do not know: begun anew here, it would hide it
                 self._metrics.skipped(Skip.MISPLACED.value)
                 continue
             known = self._lines.get(event.line_id)
@@ -360,8 +361,8 @@ class AlertingStep:
         if place not in self._told_misplaced:
             self._told_misplaced.add(place)
             log.error(
-                "%s is of line %s, whose records belong in partition %d. Where another worker holds it, it counts "
-                "for nothing. Who writes there has to hash keys as Kafka's Java client does (docs/subscribe.md)",
+                "%s is of line %s, whose records belong in partition %d: it counts for nothing. Who writes there has "
+                "to hash keys as Kafka's Java client does (docs/subscribe.md)",
                 record.place,
                 line_id,
                 partition,

@@ -54,6 +54,8 @@ class VideoSource(_Part):
     def _only_a_server_asks_for_a_login(self) -> Self:
         if self.login and "://" not in self.url:
             raise ValueError("login needs a url such as rtsp://…; a file asks for none")
+        if ("{username}" in self.url) != ("{password}" in self.url):
+            raise ValueError("a url that says where the login goes says so of both, {username} and {password}")
         return self
 
 

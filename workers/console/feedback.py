@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -115,8 +115,11 @@ class FeedbackStore:
 
     def _bytes(self) -> int:
         """With what is not in the file yet: as long as somebody reads, SQLite only adds to its log beside it."""
-        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        total = 0
+        for file in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            with suppress(FileNotFoundError):  # the log goes with whoever was the last to have the file open
+                total += file.stat().st_size
+        return total
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

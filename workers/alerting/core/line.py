@@ -26,7 +26,7 @@ class Skip(StrEnum):
     NO_ROOM = "no_room"
     """Its line has as many cameras as it may have. `silence.py` tells of it."""
     MISPLACED = "misplaced"
-    """It lies in another partition than its line, which another worker holds."""
+    """It lies in another partition than its line, which another worker may hold."""
     STATE_UNREADABLE = "state_unreadable"
     """Nobody knows what stands latched on its line."""
 
@@ -112,12 +112,14 @@ def _respond(
     """First in group: one alarm per kind and one command per episode. More cameras are noted, each once."""
     score = trigger.score
     standing = state.standing(trigger.kind)
-    decision, freed = decide(state, trigger, policy, now), state
-    # What is void must not be in the way, nor a REJECT beneath it. Without a PLC nobody ever confirms.
-    while policy.actuator and decision.command is None and (less := without_void(freed, now)) is not freed:
-        decision, freed = decide(less, trigger, policy, now), less
-    if decision.command is not None:
-        state = freed
+    decision = decide(state, trigger, policy, now)
+    if policy.actuator and decision.command is None:  # without a PLC nobody ever confirms
+        # What is void must not be in the way. But it may stand there all the same, and no REJECT, with which the line
+        # runs, takes the place of a stop that nobody has reset.
+        freed = without_void(state, now)
+        again = decide(freed, trigger, policy, now)
+        if again.command and (again.command.action.stops or not (state.level and state.level.stops)):
+            decision, state = again, freed
     episode = state.episode or Episode(episode_id=f"{score.line_id}:{score.frame_id}")
     events: tuple[Effect, ...] = ()
     if standing is None:
@@ -150,8 +152,7 @@ def _respond(
     if decision.command is None:
         return state, events, ()
     if decision.command.simulated:
-        held = episode.model_copy(update={"command": None})
-        return state.model_copy(update={"episode": held}), events, (decision.command,)
+        return state.model_copy(update={"episode": episode}), events, (decision.command,)
     state = state.model_copy(
         update={
             "episode": episode.model_copy(update={"command": decision.command, "beneath": episode.command}),

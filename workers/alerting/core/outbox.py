@@ -113,7 +113,12 @@ def withdraw(state: LineState, command: LineCommand, *, sent: bool = True) -> tu
         return state.model_copy(update={"episode": episode.model_copy(update={"beneath": None})}), False
     if episode is None or episode.command is None or episode.command.command_id != command.command_id:
         return state, False
-    given_up = {"void": command, "unsent": not sent, "given_up": episode.given_up + 1}
+    given_up = {
+        "void": command,
+        "unsent": not sent,
+        "given_up": episode.given_up + 1,
+        "not_stopped": episode.not_stopped or command.action.stops,
+    }
     return state.model_copy(
         update={
             "episode": episode.model_copy(update={"command": episode.beneath, "beneath": None, **given_up}),

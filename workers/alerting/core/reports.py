@@ -186,9 +186,10 @@ def _answer(state: LineState, answer: Answer, orders: tuple[str, ...], now: date
     entry = state.standing(AlarmKind.NOT_STOPPED)
     if good:
         state = adopt(state, command) if state.last_command is None else state.model_copy(update={"proved": True})
-        given_up = state.episode.void if state.episode else None
-        # With a REJECT that stands again beneath it the line runs on, and was to be stopped.
-        still_runs = command.action is Action.REJECT and given_up is not None and given_up.action.stops
+        episode = state.episode
+        if episode and command.action.stops:
+            state = state.model_copy(update={"episode": episode.model_copy(update={"not_stopped": False})})
+        still_runs = command.action is Action.REJECT and episode is not None and episode.not_stopped
         if entry and not still_runs:
             state, more = register.clear(state, entry, "the line has confirmed", now)
             events += more

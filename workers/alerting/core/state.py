@@ -152,6 +152,8 @@ class Episode(_Stored):
     command: LineCommand | None = None
     beneath: LineCommand | None = None
     """The REJECT that `command`, a stop, has taken the place of: asked for again where that expires."""
+    not_stopped: bool = False
+    """A stop was given up, and none was confirmed since: with a REJECT beneath it the line runs on."""
     void: LineCommand | None = None
     """The last that expired before the line confirmed it. It may have reached somebody all the same: a reset takes it
     back."""
