@@ -483,6 +483,18 @@ def test_a_page_that_is_still_reading_the_past_says_so_and_calls_nothing_good() 
     assert Lamp.UNKNOWN is lamps["Judging"] is lamps["Heartbeat"]
 
 
+def test_no_line_is_drawn_anew_because_the_page_has_read_further() -> None:
+    """In the seconds after a start each of 500 was, at each look: the number of what is left stood in its lamps."""
+    memory = memory_of(alerting_score(0))
+
+    def seen(left: int) -> tuple[lines.LineView, ...]:
+        why = f"the page is still reading what the factory told: {left} records are left"
+        reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=why), SimpleNamespace(now=CALM)
+        return Live(memory, reader, gauges, lambda line: None, 10).snapshot().lines  # type: ignore[arg-type]
+
+    assert seen(9) == seen(7)
+
+
 def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:
     def lamp(gauges: Gauges, fault: str | None = None) -> Lamp:
         memory = memory_of(alerting_score(0))

@@ -15,7 +15,7 @@ from workers.console import lines, tiles
 from workers.console.gauges import GaugeReader
 from workers.console.lines import LOUDEST_FIRST, LineView
 from workers.console.memory import Memory, by_number
-from workers.console.reader import Reader
+from workers.console.reader import STILL_READING, Reader
 from workers.console.tiles import Tile
 
 EVERY_S = 0.5
@@ -91,6 +91,8 @@ class Live:
                 max_age_s=policy.max_age_s if policy else math.inf,
             )
         standing, causes = memory.standing(), memory.causes()
+        # Without the number that the bar on top counts down: each line would be drawn anew at each look.
+        unread = self._reader.fault or (STILL_READING if self._reader.behind else None)
         views = tuple(
             lines.look(
                 memory.line(line_id),
@@ -99,7 +101,7 @@ class Live:
                 self._policy(line_id),
                 self._gauges.now,
                 at,
-                self._reader.fault or self._reader.behind,
+                unread,
                 causes,
             )
             for line_id in memory.lines()

@@ -13,6 +13,7 @@ from workers.console.memory import Memory
 
 log = logging.getLogger(__name__)
 
+STILL_READING = "the page is still reading what the factory told"
 RETRY_S = 1.0
 LAST_RETRY_S = 10.0
 
@@ -49,7 +50,7 @@ class Reader:
         if self._caught_up or not self._ends:
             return None
         left = sum(max(0, end - self._places.get(at, 0)) for at, end in self._ends.items())
-        return f"the page is still reading what the factory told: {left} records are left"
+        return f"{STILL_READING}: {left} records are left"
 
     def _reached(self) -> None:
         self._caught_up = True
