@@ -338,3 +338,19 @@ def test_a_wall_of_stops_is_not_read_aloud_and_of_what_comes_only_the_news_is(fa
     said.wait_for(state="attached")
     assert said.inner_text().count("Line ") == 1
     assert page.locator("#said").get_attribute("aria-atomic") == "false"
+
+
+@pytest.mark.browser
+def test_a_page_that_renews_its_middle_is_not_sent_its_lines_again(factory: Factory, page: Any) -> None:
+    """Each page on `/health` fetched them every five seconds, and each wall at each new camera."""
+    with page.expect_response(page.url) as answer:
+        tell(factory.desk.memory, score(0, camera="cam-new", line_id="line-499"))
+        page.locator('.tile[data-camera="cam-new"]').wait_for(state="attached")
+    assert 'data-line="line-499"' in answer.value.text()  # its tiles
+    assert '<article class="line' not in answer.value.text()
+    page.goto("/health")
+    page.evaluate("document.querySelector('main h1, main h2').textContent = 'an old one'")
+    with page.expect_response(page.url) as answer:
+        page.wait_for_function("() => !document.querySelector('main').textContent.includes('an old one')")
+    assert '<article class="line' not in answer.value.text()
+    assert page.locator("#lines .line").count() == STOPPED

@@ -151,6 +151,8 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         "outcome": (outcome := _outcome(request, desk)),
         "outcome_words": told(outcome, desk.options) if outcome else "waiting for the alerting worker …",
         "drawing": drawing,
+        # For a page that is open, and hears of its lines by its stream.
+        "main_alone": request.headers.get("andon-part") == "main",
         "snapshot": drawing.snapshot if drawing else None,
     }
     return templates.TemplateResponse(request, template, everywhere | context, status_code=status)

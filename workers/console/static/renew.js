@@ -6,7 +6,7 @@ const main = document.getElementById("main");
 async function renew() {
   if (document.hidden || (main.contains(document.activeElement) && document.activeElement !== main)) return;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { accept: "text/html", "andon-part": "main" } });
     if (!answer.ok || answer.redirected) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
     if (fresh && getSelection().isCollapsed) main.replaceChildren(...fresh.childNodes);

@@ -39,7 +39,7 @@ function grow() { // a new camera: drawn by the server, with all others that cam
   setTimeout(async () => {
     growing = false;
     try {
-      const answer = await fetch("/", { headers: { accept: "text/html" } });
+      const answer = await fetch("/", { headers: { accept: "text/html", "andon-part": "main" } });
       if (!answer.ok || answer.redirected) return; // the stream of events ends, too, and comes back
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("tiles");
       root.querySelector(".empty")?.remove();
