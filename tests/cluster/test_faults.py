@@ -103,8 +103,7 @@ def test_a_broker_away_makes_cameras_spool_and_none_is_lost(plant: Plant) -> Non
     plant.broker.stop()
     try:
         time.sleep(AWAY_S)
-        spool = plant.folder / "broker" / "spool"
-        spooled_bytes = sum(file.stat().st_size for file in spool.rglob("*") if file.is_file())
+        spooled_bytes = bytes_in(plant.folder / "broker" / "spool")
         assert spooled_bytes > 10_000, "the cameras write to disk while the broker is away"
     finally:
         plant.broker.start()
@@ -118,12 +117,15 @@ def test_a_broker_away_makes_cameras_spool_and_none_is_lost(plant: Plant) -> Non
 def test_a_killed_camera_worker_leaves_its_spool_to_the_next(plant: Plant) -> None:
     cameras = plant.cameras("camera", frames=200, fps=40)
     wait_until(lambda: sum(a.scored for a in plant.accounts("camera")) > 20)
+    spool = plant.folder / "camera" / "spool"
     plant.broker.pause()
-    time.sleep(3)
-    cameras.kill()
-    spooled = on_disk(plant.folder / "camera" / "spool")
-    assert spooled, "the cameras write to disk while the broker hangs"
-    plant.broker.resume()
+    try:
+        wait_until(lambda: bytes_in(spool) > 10_000, 30, "a spool while the broker hangs")
+        cameras.kill()
+    finally:
+        plant.broker.resume()
+    spooled = on_disk(spool)
+    assert spooled
     config = plant.folder / "camera" / "cameras.yaml"
     successor = plant.worker("cameras-again", "camera", "run", "--config", str(config))
     wait_until(lambda: successor.exit_code == 0, timeout_s=60)
@@ -132,6 +134,10 @@ def test_a_killed_camera_worker_leaves_its_spool_to_the_next(plant: Plant) -> No
     assert all(set(account.dropped) <= {"died"} for account in accounts), accounts
     scores = read_to_end(plant.settings, [plant.settings.topics.scores.name])
     assert spooled <= {Score.from_json(record.value).frame_id for record in scores}
+
+
+def bytes_in(spool: Path) -> int:
+    return sum(file.stat().st_size for file in spool.rglob("*") if file.is_file())
 
 
 def on_disk(spool: Path) -> set[str]:

@@ -10,7 +10,7 @@ def wait_until(true: Callable[[], bool], timeout_s: float = 90, what: str = "thi
     deadline, looked_at = time.monotonic() + timeout_s, time.monotonic()
     while not true():
         assert time.monotonic() < deadline, f"{what} not within {timeout_s:g} s"
-        time.sleep(min(0.5, max(0.02, 2 * (time.monotonic() - looked_at))))
+        time.sleep(min(0.5, max(0.05, 2 * (time.monotonic() - looked_at))))
         looked_at = time.monotonic()
 
 
