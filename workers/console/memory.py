@@ -33,7 +33,7 @@ from pipeline.topics import Topics
 from workers.alerting.core.lifecycle import ANDON
 
 MAX_CAMERAS = 1024
-MAX_LINES = 256
+MAX_LINES = 1024
 SCORES_PER_CAMERA = 60
 MAX_BOOTS = 4
 MAX_ALARMS = 2000
