@@ -115,7 +115,8 @@ def test_a_broker_away_makes_cameras_spool_and_none_is_lost(plant: Plant) -> Non
 
 
 def test_a_killed_camera_worker_leaves_its_spool_to_the_next(plant: Plant) -> None:
-    cameras = plant.cameras("camera", frames=200, fps=40)
+    # Half a minute, as above: on a busy machine they had ended before the broker hung.
+    cameras = plant.cameras("camera", frames=1200, fps=40)
     wait_until(lambda: sum(a.scored for a in plant.accounts("camera")) > 20)
     spool = plant.folder / "camera" / "spool"
     plant.broker.pause()
@@ -127,7 +128,7 @@ def test_a_killed_camera_worker_leaves_its_spool_to_the_next(plant: Plant) -> No
     spooled = on_disk(spool)
     assert spooled
     config = plant.folder / "camera" / "cameras.yaml"
-    successor = plant.worker("cameras-again", "camera", "run", "--config", str(config))
+    successor = plant.worker("cameras-again", "camera", "run", "--config", str(config), "--frames", "200")
     wait_until(lambda: successor.exit_code == 0, timeout_s=60)
     accounts = plant.settled("camera", 400)
     assert all(account.balanced for account in accounts), accounts

@@ -4,11 +4,9 @@ import threading
 import time
 from dataclasses import dataclass
 
-from kafka import KafkaAdminClient
-
 from pipeline import groups
 from pipeline.errors import AndonError
-from pipeline.kafka.admin import Admin, kept_by
+from pipeline.kafka.admin import Admin, AdminClient, kept_by
 from pipeline.kafka.consumer_groups import committed_by
 from pipeline.settings import Settings
 
@@ -68,7 +66,7 @@ class GaugeReader:
                 self.now = Gauges(self.now.inspection, self.now.alerting, why)
                 self._stop.wait(EVERY_S)
 
-    def _look(self, admin: KafkaAdminClient) -> Gauges:
+    def _look(self, admin: AdminClient) -> Gauges:
         topics = self._settings.topics
         kept = kept_by(admin, self._settings, [topics.frames.name, topics.scores.name, topics.operations.name])
         backlogs: dict[str, Backlog] = {}
