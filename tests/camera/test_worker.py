@@ -7,13 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from camera.viky import camera, readers
-from support.stream import picture, settings_for
+from support.stream import picture, settings_for, wait_until
 
 from pipeline.events import BootEnd, Frame, Heartbeat
 from pipeline.kafka.admin import TopicError, ensure_topics
@@ -67,13 +66,6 @@ def last_heartbeats(settings: Settings) -> dict[tuple[str, str], Heartbeat]:
     return {(beat.camera_id, beat.boot_id): beat for beat in beats}
 
 
-def eventually(what: Callable[[], bool], within_s: float = 30) -> None:
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.1)
-
-
 def test_every_frame_arrives_untouched_and_is_accounted_for(kafka_bootstrap: str, unique: str, images: Path) -> None:
     settings = settings_for(kafka_bootstrap, unique)
     ensure_topics(settings, settings.topics)
@@ -114,7 +106,7 @@ def test_frames_of_a_camera_whose_reader_dies_are_accounted_for(kafka_bootstrap:
         target=lambda: tallies.update(run(plant, settings, threading.Event(), frames_per_camera=60))
     )
     worker.start()
-    eventually(lambda: {len(sequences) > 5 for sequences in arrived(settings).values()} == {True})
+    wait_until(lambda: {len(sequences) > 5 for sequences in arrived(settings).values()} == {True})
     os.kill(readers()[0], signal.SIGKILL)
     worker.join(60)
     assert list(tallies.values()) == [Tally(captured=60, published=60, end=BootEnd.CLEAN)] * 2
@@ -152,12 +144,12 @@ def test_kafka_is_away_for_ten_seconds(own_kafka: KafkaBroker, unique: str, imag
     worker = threading.Thread(target=lambda: results.append(run(config(images, tmp_path / "spool"), settings, stop)))
     worker.start()
     try:
-        eventually(lambda: bool(arrived(settings)))
+        wait_until(lambda: bool(arrived(settings)))
         own_kafka.kill()
         time.sleep(10)
         assert list((tmp_path / "spool").glob("*.segment"))
         own_kafka.start()
-        eventually(lambda: not list((tmp_path / "spool").glob("*.segment")))
+        wait_until(lambda: not list((tmp_path / "spool").glob("*.segment")))
     finally:
         stop.set()
         worker.join(90)
@@ -184,7 +176,7 @@ def test_a_killed_worker_loses_nothing_that_was_spooled(
     places = {"KAFKA_BOOTSTRAP": own_kafka.bootstrap, "ANDON_TOPIC_PREFIX": unique}
     worker = subprocess.Popen([sys.executable, "-c", command, str(file)], cwd=ROOT, env=os.environ | places)
     try:
-        eventually(lambda: sum(path.stat().st_size for path in spool.glob("*.segment")) > 200_000)
+        wait_until(lambda: sum(path.stat().st_size for path in spool.glob("*.segment")) > 200_000)
     finally:
         worker.send_signal(signal.SIGKILL)
         worker.wait(60)
@@ -237,7 +229,7 @@ def test_an_end_is_told_although_the_spool_is_gone(
     stop = threading.Event()
 
     def take_away() -> None:
-        eventually(lambda: any(arrived(settings).values()))
+        wait_until(lambda: any(arrived(settings).values()))
         shutil.rmtree(tmp_path / "spool")
         stop.set()
 

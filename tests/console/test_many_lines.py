@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ import pytest
 import uvicorn
 from alerting.factory import Line
 from console.plant import score
+from console.serving import served
 from console.test_guard import desk_at, log_in
 from console.test_memory import tell
 from starlette.testclient import TestClient
@@ -117,13 +117,8 @@ def factory(tmp_path: Path) -> Factory:
 @pytest.fixture
 def port(factory: Factory) -> Iterator[int]:
     config = uvicorn.Config(factory.app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.started)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    with served(config) as port:
+        yield port
 
 
 Listen = Callable[..., Heard]

@@ -1,7 +1,6 @@
 """Who says nothing, or takes nothing, does not keep a place that others need."""
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import uvicorn
 from console.conftest import ConsoleProcess
-from support.stream import wait_until
+from console.serving import served
 
 from workers.console import patience
 from workers.console.patience import Patience
@@ -34,13 +33,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(patience, "REQUEST_S", 0.6)
     monkeypatch.setattr(patience, "STANDSTILL_S", 0.6)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=Patience, log_level="error", ws="none", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.started)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    with served(uvicorn.Config(app, port=0, http=Patience, log_level="error", ws="none", lifespan="off")) as port:
+        yield port
 
 
 def seconds_until_the_end(peer: socket.socket, drip: bytes = b"", most_s: float = 5) -> float:

@@ -49,9 +49,11 @@ def test_is_completed_by_the_next(settings: Settings, consumer: KafkaConsumer) -
     wait_until(lambda: grown_to(partitions + 1))
 
 
-def test_is_not_begun_anew_where_it_was_done_between_two_polls(consumer: KafkaConsumer) -> None:
+def test_is_not_begun_anew_where_it_was_done_between_two_polls(settings: Settings, consumer: KafkaConsumer) -> None:
     """Without `resume_joining`, each of these is another rebalance for the whole group."""
     coordinator = consumer._coordinator
+    # Who joins before it has heard of the partitions is given none, and joins anew with good reason.
+    wait_until(lambda: bool(consumer.partitions_for_topic(settings.topics.frames.name)))
 
     def was_done_between_two_polls() -> bool:
         consumer.poll(timeout_ms=1)

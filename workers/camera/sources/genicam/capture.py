@@ -22,8 +22,6 @@ _HANGS_S = 10.0
 _END_S = 5.0
 """To be given back in good order. A camera of GigE Vision that is not can be opened again after some seconds only."""
 _KILLED_S = 1.0
-
-
 _LOST = (
     "lost on the way from the camera; where that goes on, look at the network's packet size and load, at the cable, "
     "and at the load of this computer"
