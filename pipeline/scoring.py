@@ -28,10 +28,9 @@ from pipeline.frames import (
     DOUBTS_OF_FACTS,
     FrameError,
     Mode,
-    decode,
+    decode_frame,
     doubts_of_facts,
     doubts_of_picture,
-    stored_mode,
 )
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapEntry, map_key, thumbnail
@@ -88,7 +87,7 @@ class _Opened:
     recipe: LoadedRecipe
     pixels: NDArray[np.uint8]
     stored: Mode
-    digest: bytes
+    digest: int
     thumbnail: bytes
     doubts: tuple[Doubt, ...]
     decode_ms: float
@@ -268,9 +267,10 @@ def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:
     info = recipe.detector.info
     value = record.value or b""
     try:
-        pixels = decode(value, info.input.mode)
+        decoded = decode_frame(value, info.input.mode)
+        pixels = decoded.pixels
         doubts = doubts_of_facts(frame, record.timestamp_ms, recipe.recipe.timing) + doubts_of_picture(pixels, info)
-        stored, digest, picture = stored_mode(value), digest_of(value), thumbnail(pixels)
+        digest, picture = digest_of(value), thumbnail(pixels)
     except FrameError as error:
         return Dead(record, error.reason, str(error))
     except Exception as error:
@@ -278,7 +278,7 @@ def _open(record: Incoming, catalog: Catalog) -> _Opened | Dead:
         # UNDECODABLE: too many of these end a replica before it has buried all.
         return Dead(record, DeadReason.SCORING_FAILED, f"{type(error).__name__}: {error}")
     decode_ms = (time.perf_counter() - begun) * 1000
-    return _Opened(record, frame, recipe, pixels, stored, digest, picture, tuple(doubts), decode_ms)
+    return _Opened(record, frame, recipe, pixels, decoded.stored, digest, picture, tuple(doubts), decode_ms)
 
 
 def _by_recipe_and_size(opened: Sequence[_Opened]) -> list[tuple[LoadedRecipe, list[int]]]:

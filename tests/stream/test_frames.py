@@ -17,7 +17,16 @@ from support.stream import frame, picture
 
 from pipeline.detectors.bundle import QualityLimits
 from pipeline.events import DeadReason, Doubt, to_ms
-from pipeline.frames import FrameError, Mode, TimingLimits, decode, doubts_of_facts, doubts_of_pixels, sharpness
+from pipeline.frames import (
+    FrameError,
+    Mode,
+    TimingLimits,
+    decode,
+    doubts_of_facts,
+    doubts_of_pixels,
+    mean_level,
+    sharpness,
+)
 from pipeline.topics import MAX_FRAME_BYTES
 
 pytestmark = pytest.mark.unit
@@ -215,6 +224,19 @@ def test_sharpness_does_not_depend_on_how_a_frame_is_cut_into_strips(shape: tupl
     inner = gray[1:-1, 1:-1]
     laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * inner
     assert sharpness(gray.astype(np.uint8)) == pytest.approx(np.var(laplacian), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(4100, 4100), (3, 9000), (9000, 3)])
+def test_the_loudest_frame_fits_into_the_sums(shape: tuple[int, int]) -> None:
+    """A chessboard of single pixels: each square of its Laplacian is as large as one can be."""
+    board = ((np.indices(shape).sum(axis=0) % 2) * 255).astype(np.uint8)
+    odd = (shape[0] - 2) * (shape[1] - 2) % 2  # then there is one more of one sign
+    assert sharpness(board) == pytest.approx(1020**2 * (1 - (odd / ((shape[0] - 2) * (shape[1] - 2))) ** 2), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 20_000_000), (20_000_000, 1), (300, 300)])
+def test_the_level_of_the_brightest_frame_is_white_whatever_its_shape(shape: tuple[int, int]) -> None:
+    assert mean_level(np.full(shape, 255, np.uint8)) == 255
 
 
 def test_a_huge_frame_is_looked_at_in_a_small_part_of_its_memory() -> None:
