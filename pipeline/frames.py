@@ -131,7 +131,7 @@ def mean_level(gray: NDArray[np.uint8]) -> float:
     height, width = gray.shape
     # Along the shorter side, whose sums fit into 32 bits: one sum of 64 takes twice the time.
     lines = gray.sum(axis=0 if height <= width else 1, dtype=np.uint32)
-    return int(lines.sum(dtype=np.int64)) / gray.size
+    return int(lines.sum(dtype=np.int64)) / int(gray.size)
 
 
 def sharpness(gray: NDArray[np.uint8]) -> float:
@@ -148,7 +148,7 @@ def sharpness(gray: NDArray[np.uint8]) -> float:
         whole = terms.size // _TERMS * _TERMS
         sums = terms[:whole].reshape(-1, _TERMS).sum(axis=1, dtype=np.int32)
         squares += int(sums.sum(dtype=np.int64)) + int(terms[whole:].sum(dtype=np.int64))
-    pixels = (height - 2) * (width - 2)
+    pixels: int = (height - 2) * (width - 2)
     mean: float = _sum_of_laplacian(gray) / pixels
     return squares / pixels - mean * mean
 

@@ -4,7 +4,8 @@
 away), the partitions are paused and polling goes on, so the group keeps this member.
 
 With `overlap`, a batch is delivered by a second thread while the first works on the next. Deliveries and commits stay
-in order: a batch is handed over only after the one before it was delivered.
+in order: a batch is handed over only after the one before it was delivered. Batches that follow fast on each other
+share a commit, since the loop stands still for as long as the broker takes to answer one.
 """
 
 import logging
@@ -28,6 +29,7 @@ from kafka.errors import (
 
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
+from pipeline.kafka.delivered import Delivered
 from pipeline.kafka.lag import Lag
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.mends.anew import Anew
@@ -62,6 +64,10 @@ _HELD_OFF_S = 15.0
 """A quota that a batch fits into lets it through within some 11 s."""
 _TELL_AGAIN_S = 30.0
 """How often the log repeats what a delivery waits for."""
+_COMMIT_EVERY_S = 0.1
+"""With `overlap`. What a sudden end has scored again lies no further back than this and the batch at work."""
+_LAG_EVERY_S = 0.5
+"""While batches come. It takes a call for each partition."""
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -148,6 +154,9 @@ class ConsumerLoop(Generic[Result]):
         self._expired = Expired()
         self._held_off = HeldOff()
         self._telling_held_off = Every(_TELL_AGAIN_S)
+        self._delivered_so_far = Delivered()
+        self._committing = Every(_COMMIT_EVERY_S)
+        self._looking_at_lag = Every(_LAG_EVERY_S)
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
 
@@ -171,7 +180,10 @@ class ConsumerLoop(Generic[Result]):
         try:
             consumer.subscribe(list(self._options.topics), listener=rebalances)
             self._await_metadata(consumer)
-            self._turn_until_stopped(consumer, rebalances, hands)
+            try:
+                self._turn_until_stopped(consumer, rebalances, hands)
+            finally:  # after an error in the step, too: or who is started again delivers the same, again and again
+                self._commit(consumer)
         except REFUSALS as error:
             raise KafkaUnavailableError(refusal(error, "Read")) from error
         finally:
@@ -241,25 +253,37 @@ class ConsumerLoop(Generic[Result]):
             if not ready:
                 _rewind(consumer, batch)
                 continue
-            work_began_s = time.monotonic()
-            result = self._step.work(batch) if batch or self._options.ticks else None
-            self._size.took(len(batch), time.monotonic() - work_began_s)
+            result = self._worked(batch, pending) if batch or self._options.ticks else None
             before, pending = pending, None
             if before and not self._delivered(consumer, before, batch, rebalances):
                 continue
             if result is not None:
                 pending = _Pending(batch, result, hands.submit(self._step.deliver, result), seen)
             if before:
-                self._commit(consumer, before.batch)
+                self._delivered_so_far.add(before.batch)
             if pending and not self._options.overlap:
                 self._settle(consumer, pending, rebalances)
                 pending = None
+            if not batch or self._committing.due():
+                self._commit(consumer)
             self._undone = ()
             self._keep_lease(consumer)
-            if batch:  # not before its work, which a stop may wait for: a broker that hangs takes half a second
+            # Not before the batch's work, which a stop may wait for: a broker that hangs takes half a second.
+            if batch and self._looking_at_lag.due():
                 self.state.lag = self._lag.of(consumer)
         if pending:
             self._settle(consumer, pending, rebalances)
+
+    def _worked(self, batch: Sequence[Incoming], under_way: "_Pending[Result] | None") -> Result:
+        began_s = time.monotonic()
+        try:
+            result = self._step.work(batch)
+        except BaseException:
+            if under_way and under_way.delivered.exception() is None:  # waits, as the end of the loop does
+                self._delivered_so_far.add(under_way.batch)
+            raise
+        self._size.took(len(batch), time.monotonic() - began_s)
+        return result
 
     def _got_ready(self, consumer: KafkaConsumer) -> bool:
         """Tells the step what was assigned. False where it has to be told again: the broker went away meanwhile."""
@@ -274,7 +298,8 @@ class ConsumerLoop(Generic[Result]):
 
     def _settle(self, consumer: KafkaConsumer, pending: "_Pending[Result]", rebalances: "_Rebalances") -> None:
         if self._delivered(consumer, pending, (), rebalances):
-            self._commit(consumer, pending.batch)
+            self._delivered_so_far.add(pending.batch)
+            self._commit(consumer)
 
     def _await_metadata(self, consumer: KafkaConsumer) -> None:
         """Before the first poll, which joins the group. A leader that joins before it knows the topics assigns nothing
@@ -358,6 +383,7 @@ class ConsumerLoop(Generic[Result]):
                 if telling.due():
                     log.warning("delivery waits: %s", reason)
                 self.state.waiting_for = reason
+                self._commit(consumer)
                 if self._stop.is_set() and not under_way:
                     _rewind(consumer, [*pending.batch, *newer])
                     return False
@@ -377,17 +403,8 @@ class ConsumerLoop(Generic[Result]):
                 self.state.waiting_for = None
                 consumer.resume(*consumer.paused())
 
-    def _commit(self, consumer: KafkaConsumer, batch: Sequence[Incoming]) -> None:
-        if not batch:
-            return
-        ours = consumer.assignment()
-        ends: dict[TopicPartition, OffsetAndMetadata] = {}
-        records = 0
-        for record in batch:
-            at = TopicPartition(record.topic, record.partition)
-            if at in ours:  # another owner may be further on
-                ends[at] = OffsetAndMetadata(record.offset + 1, "", record.leader_epoch)
-                records += 1
+    def _commit(self, consumer: KafkaConsumer) -> None:
+        ends, records = self._delivered_so_far.taken(consumer.assignment())  # another owner may be further on
         if self._commit_ends(consumer, ends):
             self.state.records += records
 

@@ -65,6 +65,47 @@ def test_what_is_delivered_is_committed(settings: Settings, publisher: Publisher
     assert committed(settings) == 50
 
 
+def test_batches_that_follow_fast_share_a_commit(
+    settings: Settings, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[object] = []
+    really = KafkaConsumer.commit
+
+    def spied(self: KafkaConsumer, offsets: dict[Any, Any], **options: Any) -> None:
+        commits.append(offsets)
+        really(self, offsets, **options)
+
+    monkeypatch.setattr(KafkaConsumer, "commit", spied)
+    monkeypatch.setattr(consumer, "_COMMIT_EVERY_S", 600)
+    send(publisher, settings, 0, 60)
+    step = Batches()
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), max_batch=2, overlap=True)
+    with running(settings, options, step) as loop:
+        wait_until(lambda: loop.state.records == 60)
+    assert len(commits) < len(step.sizes) / 2
+    assert committed(settings) == 60
+
+
+def test_what_was_delivered_before_an_error_is_committed(
+    settings: Settings, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a replica that buries a bad batch and ends at the next buries it again at each start."""
+
+    class FailsAtTheThird(Batches):
+        def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+            if len(self.sizes) == 2:
+                raise RuntimeError("the third")
+            return super().work(batch)
+
+    monkeypatch.setattr(consumer, "_COMMIT_EVERY_S", 600)
+    send(publisher, settings, 0, 20)
+    step = FailsAtTheThird()
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), max_batch=2, overlap=True)
+    with pytest.raises(RuntimeError, match="the third"):
+        consumer.ConsumerLoop(settings, options, step, threading.Event()).run()
+    assert committed(settings) == len(step.seen) > 0
+
+
 def test_a_batch_whose_commit_is_refused_is_not_counted(
     settings: Settings, publisher: Publisher, options: ConsumerOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +140,18 @@ def test_a_broker_that_goes_away_before_the_first_connection_is_waited_for(
     with running(settings, ConsumerOptions(settings.group("test"), (settings.topics.frames.name,)), Collect()) as loop:
         wait_until(lambda: loop.state.records == 5)
     assert len(tries) == 2
+
+
+class Batches(Collect):
+    """Remembers how large they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+        self.sizes.append(len(batch))
+        return super().work(batch)
 
 
 class Slow(Collect):
