@@ -16,6 +16,7 @@ from asyncua.common.ua_utils import data_type_to_variant_type
 
 from pipeline.events import now
 from pipeline.files.secret_file import SecretFile
+from pipeline.telling import Every
 from workers.alerting.actuators.base import (
     ActuatorError,
     GivesWay,
@@ -66,7 +67,7 @@ class OpcUaActuator:
         self._uris: dict[int, str] = {}
         """What the namespaces that are named by number were at the first connection."""
         self._types: dict[str, ua.VariantType] = {}
-        self._dates_told_s: float | None = None
+        self._telling_dates = Every(TELL_DATES_EVERY_S)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._spin, name="opcua", daemon=True).start()
 
@@ -96,8 +97,7 @@ class OpcUaActuator:
 
     def _tell_dates(self) -> None:
         """Each day anew: what only a start tells is forgotten in a year without one."""
-        if self._dates_told_s is None or time.monotonic() - self._dates_told_s > TELL_DATES_EVERY_S:
-            self._dates_told_s = time.monotonic()
+        if self._telling_dates.due():
             for remark in remarks(self._config, now()):
                 log.warning("%s: %s", self._config.url, remark)
 
