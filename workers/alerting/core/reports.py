@@ -86,9 +86,8 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
     before = state.standing(AlarmKind.PLC)
     state, events = _tell_of_plc(state, reason, now)
     entry = state.standing(AlarmKind.PLC)
-    if entry and not (
-        before and before.life.active
-    ):  # over at once, so that what the new PLC has to tell is an alarm, too
+    if entry and not (before and before.life.active):
+        # Over at once, so that what the new PLC has to tell is an alarm, too.
         state, more = register.clear(state, entry, "told once; it waits for who sees it", now)
         events = (*events, *more)
     return state, events
@@ -164,51 +163,61 @@ def _answer(state: LineState, answer: Answer, orders: tuple[str, ...], now: date
             return state, ()
         outcome = Outcome.DUPLICATE
     adopted = state.episode if state.last_command is None else None
-    events: list[Effect] = [command] if adopted and adopted.unsent else []
-    events.append(
-        CommandReply(
-            command_id=command.command_id,
-            episode_id=command.episode_id,
-            epoch=answer.epoch,
-            line_id=state.line_id,
-            action=command.action,
-            outcome=outcome,
-            actuator=answer.actuator,
-            value_read_back=answer.value,
-            attempts=answer.attempts,
-            captured_at=command.captured_at,
-            issued_at=command.issued_at,
-            observed_at=answer.at,
-            detail=answer.detail,
-            traceparent=child(command.traceparent, f"plc {outcome}"),
-        )
-    )
-    entry = state.standing(AlarmKind.NOT_STOPPED)
+    unsent = (command,) if adopted and adopted.unsent else ()
     if good:
-        state = adopt(state, command) if state.last_command is None else state.model_copy(update={"proved": True})
-        episode = state.episode
-        if episode and command.action.stops:
-            state = state.model_copy(update={"episode": episode.model_copy(update={"not_stopped": False})})
-        still_runs = command.action is Action.REJECT and episode is not None and episode.not_stopped
-        if entry and not still_runs:
-            state, more = register.clear(state, entry, "the line has confirmed", now)
-            events += more
-        state, more = _moved(state, command.action, answer.actuator, orders, now)
-        return state, (*events, *more)
-    if outcome is Outcome.EXPIRED:
+        after, events = _confirmed(state, command, answer.actuator, orders, now)
+    else:
+        after, events = _unconfirmed(state, command, answer, now)
+    return after, (*unsent, _reply(command, answer, outcome), *events)
+
+
+def _reply(command: LineCommand, answer: Answer, outcome: Outcome) -> CommandReply:
+    return CommandReply(
+        command_id=command.command_id,
+        episode_id=command.episode_id,
+        epoch=answer.epoch,
+        line_id=command.line_id,
+        action=command.action,
+        outcome=outcome,
+        actuator=answer.actuator,
+        value_read_back=answer.value,
+        attempts=answer.attempts,
+        captured_at=command.captured_at,
+        issued_at=command.issued_at,
+        observed_at=answer.at,
+        detail=answer.detail,
+        traceparent=child(command.traceparent, f"plc {outcome}"),
+    )
+
+
+def _confirmed(
+    state: LineState, command: LineCommand, actuator: str, orders: tuple[str, ...], now: datetime
+) -> Changed:
+    state = adopt(state, command) if state.last_command is None else state.model_copy(update={"proved": True})
+    episode = state.episode
+    if episode and command.action.stops:
+        state = state.model_copy(update={"episode": episode.model_copy(update={"not_stopped": False})})
+    still_runs = command.action is Action.REJECT and episode is not None and episode.not_stopped
+    entry = state.standing(AlarmKind.NOT_STOPPED)
+    events: tuple[Effect, ...] = ()
+    if entry and not still_runs:
+        state, events = register.clear(state, entry, "the line has confirmed", now)
+    state, more = _moved(state, command.action, actuator, orders, now)
+    return state, (*events, *more)
+
+
+def _unconfirmed(state: LineState, command: LineCommand, answer: Answer, now: datetime) -> Changed:
+    if answer.outcome is Outcome.EXPIRED:
         state, _ = withdraw(state, command)
     if command.action is Action.UNHOLD_PERMITTED:
-        return state, tuple(events)
+        return state, ()
     reason = f"{command.action} was not confirmed by {answer.actuator}: {answer.detail}. Look at the line itself"
+    entry = state.standing(AlarmKind.NOT_STOPPED)
     if entry is None:
         alarm = effects.condition(state, AlarmKind.NOT_STOPPED, command.camera_id, reason, now, command.captured_at)
-        state, more = register.add(state, alarm)
-        events += more
-    else:
-        tell = register.note if entry.life.active else register.again
-        state, more = tell(state, entry, reason, now)
-        events += more
-    return state, tuple(events)
+        return register.add(state, alarm)
+    tell = register.note if entry.life.active else register.again
+    return tell(state, entry, reason, now)
 
 
 def _follows(episode: Episode | None, command: LineCommand, earlier: UUID) -> bool:
