@@ -39,7 +39,7 @@ def some_picture() -> bytes:
     return out.getvalue()
 
 
-def try_recipe(settings: Settings, recipe: str, *, timeout_s: float = 60) -> Tried:
+def try_recipe(settings: Settings, recipe: str, *, timeout_s: float) -> Tried:
     """Raises NotScoredError, TopicError, KafkaUnavailableError."""
     topics = settings.topics
     check_topics(settings, (topics.frames, topics.heartbeats, topics.scores))

@@ -140,7 +140,7 @@ def _check(admin: KafkaAdminClient, wanted: list[Topic], settings: Settings, *, 
 
 
 def topic_faults(
-    topic: Topic, partitions: int, config: Mapping[str, Mapping[str, Any]], *, with_clocks: bool = False
+    topic: Topic, partitions: int, config: Mapping[str, Mapping[str, Any]], *, with_clocks: bool
 ) -> list[str]:
     """What would break frames or accounting. Retention is the operator's own business and is left alone."""
     faults = []

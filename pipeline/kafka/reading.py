@@ -38,6 +38,10 @@ _AWAY_AFTER_S = 8.0
 """Longer than a broker that is restarted needs to be followed by another."""
 _ASK_AGAIN_S = 3.0
 """That a topic is missing is believed after so long: the answer may be to a refresh that was asked for others."""
+_BOUNDS_MS = 30_000
+"""For so long a broker may take to say where partitions begin and end."""
+_RECORD_S = 8.0
+"""And for so long to give a single record."""
 _METADATA_AGE_MS = 10_000
 """Who follows hears after so long of partitions that were added, and of a topic that was made anew."""
 
@@ -133,46 +137,44 @@ def read_on(
         time.sleep(every_s)
 
 
-def begins_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, int]:
+def begins_of(settings: Settings, topics: Sequence[str]) -> dict[Place, int]:
     """The oldest offset that each partition still has: its end, where it has none. Raises KafkaUnavailableError."""
     with _Reader(settings) as consumer:
-        begins = bounds.begins(consumer, _places(consumer, settings, topics, None), int(timeout_s * 1000))
+        begins = bounds.begins(consumer, _places(consumer, settings, topics, None), _BOUNDS_MS)
         return {(at.topic, at.partition): offset for at, offset in begins.items()}
 
 
-def ends_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, int]:
+def ends_of(settings: Settings, topics: Sequence[str]) -> dict[Place, int]:
     """Where each partition ends now: what comes from here on is new. Raises KafkaUnavailableError."""
     with _Reader(settings) as consumer:
-        ends = bounds.ends(consumer, _places(consumer, settings, topics, None), int(timeout_s * 1000))
+        ends = bounds.ends(consumer, _places(consumer, settings, topics, None), _BOUNDS_MS)
         return {(at.topic, at.partition): offset for at, offset in ends.items()}
 
 
-def kept_of(settings: Settings, topics: Sequence[str], timeout_s: float = 30) -> dict[Place, range]:
+def kept_of(settings: Settings, topics: Sequence[str]) -> dict[Place, range]:
     """The offsets that each partition holds now: the first that has not expired, up to its end. Raises
     KafkaUnavailableError."""
-    timeout_ms = int(timeout_s * 1000)
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
-        begins, ends = (ask(consumer, places, timeout_ms) for ask in (bounds.begins, bounds.ends))
+        begins, ends = (ask(consumer, places, _BOUNDS_MS) for ask in (bounds.begins, bounds.ends))
         return {(at.topic, at.partition): range(begins[at], ends[at]) for at in places}
 
 
-def places_at(settings: Settings, topics: Sequence[str], since: datetime, timeout_s: float = 30) -> dict[Place, int]:
+def places_at(settings: Settings, topics: Sequence[str], since: datetime) -> dict[Place, int]:
     """The first offset of each partition at or after a moment; its end where nothing is so new.
 
     Raises KafkaUnavailableError.
     """
-    timeout_ms = int(timeout_s * 1000)
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
-        ends = bounds.ends(consumer, places, timeout_ms)
-        found = consumer.offsets_for_times(dict.fromkeys(places, max(0, to_ms(since))), timeout_ms=timeout_ms)
+        ends = bounds.ends(consumer, places, _BOUNDS_MS)
+        found = consumer.offsets_for_times(dict.fromkeys(places, max(0, to_ms(since))), timeout_ms=_BOUNDS_MS)
         return {(at.topic, at.partition): found[at].offset if found.get(at) else ends[at] for at in places}
 
 
-def read_one(settings: Settings, topic: str, partition: int, offset: int, timeout_s: float = 8) -> Incoming | None:
+def read_one(settings: Settings, topic: str, partition: int, offset: int) -> Incoming | None:
     """The record at exactly this place, or None when it has expired. Raises KafkaUnavailableError."""
-    with closing(read_each(settings, [(topic, partition, offset)], timeout_s)) as found:
+    with closing(read_each(settings, [(topic, partition, offset)])) as found:
         return next(found)
 
 
@@ -186,30 +188,24 @@ def read_frame(settings: Settings, at: KafkaPosition, frame_id: str) -> Incoming
         return None
 
 
-def read_each(
-    settings: Settings, wanted: Sequence[tuple[str, int, int]], timeout_s: float = 8
-) -> Generator[Incoming | None, None, None]:
-    """The records at these (topic, partition, offset), in this order; None for each that has expired.
-
-    timeout_s: for each. Raises KafkaUnavailableError.
-    """
+def read_each(settings: Settings, wanted: Sequence[tuple[str, int, int]]) -> Generator[Incoming | None, None, None]:
+    """The records at these (topic, partition, offset), in this order; None for each that has expired. Raises
+    KafkaUnavailableError."""
     with _Reader(settings) as consumer:
         for topic, partition, offset in wanted:
-            yield _read_at(consumer, settings, topic, partition, offset, timeout_s)
+            yield _read_at(consumer, settings, topic, partition, offset)
 
 
-def _read_at(
-    consumer: KafkaConsumer, settings: Settings, topic: str, partition: int, offset: int, timeout_s: float
-) -> Incoming | None:
+def _read_at(consumer: KafkaConsumer, settings: Settings, topic: str, partition: int, offset: int) -> Incoming | None:
     places = _places(consumer, settings, [topic], [partition])
     if not places:
         return None  # whoever named the place may have made it up
     (at,) = places
-    begin = bounds.begins(consumer, [at], int(timeout_s * 1000))[at]
-    end = bounds.ends(consumer, [at], int(timeout_s * 1000))[at]
+    begin = bounds.begins(consumer, [at], int(_RECORD_S * 1000))[at]
+    end = bounds.ends(consumer, [at], int(_RECORD_S * 1000))[at]
     if not begin <= offset < end:
         return None
-    return next(_between(consumer, settings, {at: offset}, {at: offset + 1}, timeout_s), None)
+    return next(_between(consumer, settings, {at: offset}, {at: offset + 1}, _RECORD_S), None)
 
 
 def follow(

@@ -16,16 +16,11 @@ _ASK_AGAIN_S = 2.0
 _TELL_AGAIN_S = 30.0
 
 
-def await_topics(
-    settings: Settings,
-    wanted: Iterable[Topic],
-    stop: threading.Event,
-    turned: Callable[[], None] = lambda: None,
-) -> bool:
+def await_topics(settings: Settings, wanted: Iterable[Topic], stop: threading.Event) -> bool:
     """As `check_topics`, but waits as `await_kafka` does. Raises TopicError, and KafkaUnavailableError for what no
     waiting mends."""
     wanted = list(wanted)
-    return await_kafka(lambda: check_topics(settings, wanted), stop, turned)
+    return await_kafka(lambda: check_topics(settings, wanted), stop)
 
 
 def await_kafka(look: Callable[[], None], stop: threading.Event, turned: Callable[[], None] = lambda: None) -> bool:

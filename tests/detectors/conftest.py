@@ -1,6 +1,5 @@
 """Small trained models: big enough to have every part, small enough to be trained in a second."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -76,8 +75,3 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, normals_folder: Path) -> d
         train_radar(normals_folder, folder / name, "tiny", plan, torch.device("cpu"))
     train_cflow(normals_folder, folder / "cflow", "tiny", TINY_CFLOW_PLAN, torch.device("cpu"))
     return {path.name: path for path in folder.iterdir()}
-
-
-@pytest.fixture
-def bundle_of(bundles: dict[str, Path]) -> Callable[[str], Path]:
-    return bundles.__getitem__

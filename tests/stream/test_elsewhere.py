@@ -7,7 +7,7 @@ from support.stream import settings_for, wait_until
 
 from pipeline.kafka.admin import check_topics, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
-from pipeline.kafka.reading import ends_of
+from pipeline.kafka.reading import read_to_end
 from workers.local.kafka_broker import KafkaBroker
 from workers.local.ports import LOOPBACK, accepts_connections, free_ports
 
@@ -47,4 +47,4 @@ def test_a_broker_that_sends_us_elsewhere_is_told_of_with_the_place(tmp_path: Pa
     with broker:
         wait_until(is_told)
         with pytest.raises(KafkaUnavailableError, match=told):
-            ends_of(settings, [settings.topics.frames.name], timeout_s=3)
+            next(read_to_end(settings, [settings.topics.frames.name], timeout_s=3))

@@ -27,7 +27,7 @@ class Services:
     valkey: Valkey | None
     """None where the environment names a Redis."""
 
-    def wait_until_they_answer(self, say: Callable[[str], None] = silent) -> None:
+    def wait_until_they_answer(self, say: Callable[[str], None]) -> None:
         """What was launched serves requests afterwards. Raises ServiceError."""
         for server, address in ((self.valkey, self.redis_url), (self.broker, self.kafka_bootstrap)):
             if server:
@@ -50,7 +50,7 @@ class Ports:
 
 @contextmanager
 def services(
-    home: Path | None = None, say: Callable[[str], None] = silent, ports: Ports = Ports(), *, wait: bool = True
+    home: Path | None, say: Callable[[str], None] = silent, ports: Ports = Ports(), *, wait: bool = True
 ) -> Iterator[Services]:
     """What it starts, it stops: in order, on leaving, on failure and on Ctrl-C. `home`: see `DataFolder.at`.
 

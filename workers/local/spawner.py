@@ -55,7 +55,7 @@ def _the_spawner() -> _SpawnerThread:
 
 
 def spawn(
-    argv: Sequence[str], output: IO[bytes], cwd: Path, environment: Mapping[str, str] | None = None
+    argv: Sequence[str], output: IO[bytes], cwd: Path, environment: Mapping[str, str] | None
 ) -> subprocess.Popen[bytes]:
     """Start `argv` in a process group of its own: Ctrl-C in the terminal reaches only us, and we stop it in order.
 
