@@ -258,16 +258,7 @@ class Ledger:
         deleted_unread = self._deleted_unread(boot, beat, first)
         total.missing += deleted_unread
         total.captured += captured - first + deleted_unread
-        rest = captured - first - len(facts.published)
-        for sequence, results in self.results.get(boot, {}).items():
-            if first <= sequence < captured and sequence not in facts.published:
-                total.add_results(_frame_id(boot, sequence), results)
-                rest -= 1
-        for sequence, reason in self.dead.get(boot, {}).items():
-            known = sequence in facts.published or sequence in self.results.get(boot, {})
-            if first <= sequence < captured and not known:
-                total.dead[reason] += 1
-                rest -= 1
+        rest = captured - first - len(facts.published) - self._add_ended(total, boot, facts, range(first, captured))
         if first and dropped.total() > rest:
             # The camera counts since its boot; which of its drops fell into the retained span can't be told.
             dropped = Counter({"unattributed": rest})
@@ -289,6 +280,17 @@ class Ledger:
             with_camera = min(rest, beat.buffered + beat.spooled + unreported)
             total.missing += rest - with_camera
         total.in_flight += with_camera
+
+    def _add_ended(self, total: "_Sum", boot: Boot, facts: _BootFacts, span: range) -> int:
+        """Those of this span that are scored or dead, and not in `frames`. Returns how many."""
+        results = self.results.get(boot, {})
+        deaths = self.dead.get(boot, {})
+        scored = [one for one in results if one in span and one not in facts.published]
+        dead = [one for one in deaths if one in span and one not in facts.published and one not in results]
+        for sequence in scored:
+            total.add_results(_frame_id(boot, sequence), results[sequence])
+        total.dead.update(deaths[sequence] for sequence in dead)
+        return len(scored) + len(dead)
 
     def _deleted_unread(self, boot: Boot, beat: Heartbeat | None, first: int) -> int:
         """Of the frames below `first`, which have expired: how many at least no replica ever read. Between the first
