@@ -10,8 +10,8 @@ from workers.alerting.core.effects import Effect, Trigger
 from workers.alerting.core.operations import CLOCKS_MAY_DIFFER, carry_out
 from workers.alerting.core.outbox import without_void
 from workers.alerting.core.register import Changed
-from workers.alerting.core.state import Camera, Episode, LineState
-from workers.alerting.core.stops import decide
+from workers.alerting.core.state import Camera, Episode, LineState, Standing
+from workers.alerting.core.stops import Decision, decide
 from workers.alerting.core.window import add_frame, add_part
 from workers.alerting.policy import LinePolicy
 
@@ -121,30 +121,10 @@ def _respond(
         if again.command and (again.command.action.stops or not (state.level and state.level.stops)):
             decision, state = again, freed
     episode = state.episode or Episode(episode_id=f"{score.line_id}:{score.frame_id}")
-    events: tuple[Effect, ...] = ()
     if standing is None:
-        alarm = effects.raised_by(
-            trigger,
-            episode.episode_id if decision.latching else f"{score.line_id}:{trigger.kind}:{score.frame_id}",
-            now,
-            number=state.raised,
-            latching=decision.latching,
-            first=decision.latching and not state.latched,
-        )
-        if decision.remark:
-            alarm = alarm.model_copy(update={"reason": f"{alarm.reason}; {decision.remark}"})
-        state, events = register.add(state, alarm, (score.camera_id,))
+        state, events = _raise(state, trigger, decision, episode.episode_id, now)
     else:
-        known = score.camera_id in standing.cameras
-        standing = standing.model_copy(update={"cameras": tuple(dict.fromkeys((*standing.cameras, score.camera_id)))})
-        latches = decision.latching and not standing.alarm.latching
-        if latches:  # the policy has changed since it was raised; what holds a line has to be reset by a person
-            more = {"latching": True, "first": not state.latched}
-            standing = standing.model_copy(update={"alarm": standing.alarm.model_copy(update=more)})
-        if not standing.life.active:
-            state, events = register.again(state, standing, trigger.reason, now)
-        elif decision.command or latches or not known:
-            state, events = register.note(state, standing, trigger.reason, now)
+        state, events = _see_again(state, standing, trigger, decision, now)
     if decision.latching and state.episode is None:
         state = state.model_copy(update={"episode": episode})
     state, spent = decision.after(state)
@@ -161,6 +141,37 @@ def _respond(
         }
     )
     return state, (*events, decision.command), ()
+
+
+def _raise(state: LineState, trigger: Trigger, decision: Decision, episode_id: str, now: datetime) -> Changed:
+    score = trigger.score
+    alarm = effects.raised_by(
+        trigger,
+        episode_id if decision.latching else f"{score.line_id}:{trigger.kind}:{score.frame_id}",
+        now,
+        number=state.raised,
+        latching=decision.latching,
+        first=decision.latching and not state.latched,
+    )
+    if decision.remark:
+        alarm = alarm.model_copy(update={"reason": f"{alarm.reason}; {decision.remark}"})
+    return register.add(state, alarm, (score.camera_id,))
+
+
+def _see_again(state: LineState, standing: Standing, trigger: Trigger, decision: Decision, now: datetime) -> Changed:
+    """Of an alarm that stands: its cause is back, or is told of where that is news."""
+    camera_id = trigger.score.camera_id
+    known = camera_id in standing.cameras
+    standing = standing.model_copy(update={"cameras": tuple(dict.fromkeys((*standing.cameras, camera_id)))})
+    latches = decision.latching and not standing.alarm.latching
+    if latches:  # the policy has changed since it was raised; what holds a line has to be reset by a person
+        more = {"latching": True, "first": not state.latched}
+        standing = standing.model_copy(update={"alarm": standing.alarm.model_copy(update=more)})
+    if not standing.life.active:
+        return register.again(state, standing, trigger.reason, now)
+    if decision.command or latches or not known:
+        return register.note(state, standing, trigger.reason, now)
+    return state, ()
 
 
 def _common_cause(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
