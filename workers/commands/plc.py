@@ -1,10 +1,20 @@
 """`andon plc …`: a simulated PLC, to try policies and to see a line stop."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from rich.console import Console
+
+    from workers.plc.ladder import Ladder
 
 plc = typer.Typer(name="plc", help="A simulated PLC, to try policies on.", no_args_is_help=True)
 
@@ -43,11 +53,9 @@ def run(
     import threading
 
     from rich.console import Console
-    from rich.live import Live
 
     from pipeline.errors import AndonError
     from pipeline.events import NAME
-    from workers.plc import view
     from workers.plc.ladder import Ladder
     from workers.plc.sides import Sides
 
@@ -70,16 +78,30 @@ def run(
     with sides:
         if plain or not console.is_terminal:
             print("ready: " + "  ".join(sides.served), flush=True)
-            seen = dict.fromkeys(line, 0)
-            while not ended.wait(0.1):
-                for ladder in ladders:
-                    new, seen[ladder.line_id] = view.plain(ladder, seen[ladder.line_id])
-                    for text in new:
-                        print(text, flush=True)
-            return
-        with Live(console=console, refresh_per_second=5, auto_refresh=False, screen=False) as live:
-            while not ended.wait(0.2):
-                live.update(view.plc_view(ladders, sides.served), refresh=True)
+            _print_events(ladders, ended)
+        else:
+            _show(ladders, sides.served, ended, console)
+
+
+def _print_events(ladders: Sequence[Ladder], ended: Event) -> None:
+    from workers.plc.view import plain
+
+    seen = {ladder.line_id: 0 for ladder in ladders}
+    while not ended.wait(0.1):
+        for ladder in ladders:
+            new, seen[ladder.line_id] = plain(ladder, seen[ladder.line_id])
+            for text in new:
+                print(text, flush=True)
+
+
+def _show(ladders: Sequence[Ladder], served: Sequence[str], ended: Event, console: Console) -> None:
+    from rich.live import Live
+
+    from workers.plc.view import plc_view
+
+    with Live(console=console, refresh_per_second=5, auto_refresh=False, screen=False) as live:
+        while not ended.wait(0.2):
+            live.update(plc_view(ladders, served), refresh=True)
 
 
 @plc.command()
