@@ -1,13 +1,20 @@
 """`andon calibrate`: a threshold that keeps false stops rare, from more images of good parts."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workers.commands.options import Device, Runtime, SamePart
 from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
+
+if TYPE_CHECKING:
+    from pipeline.detectors.bundle import BundleInfo
+    from pipeline.training.threshold.recalibrate import Normals, Recalibrated
 
 _UNLIKE, _UNLIKE_TIMES = 0.1, 5
 """More of the good parts than this share, and so many times the rate that was asked for, are no chance."""
@@ -61,8 +68,6 @@ def calibrate(
     from pipeline.counting import counted, figure
     from pipeline.detectors.registry import load_detector
     from pipeline.errors import AndonError
-    from pipeline.training.images.copies import said
-    from pipeline.training.images.data import how_stored
     from pipeline.training.threshold.false_stops import Target, stops_per_frame
     from pipeline.training.threshold.recalibrate import held_out_normals, recalibrate, write_recalibrated
 
@@ -81,26 +86,11 @@ def calibrate(
     if normals.fitted:
         known = counted(normals.fitted, "image")
         console.print(f"left out {known} that the model was fitted on, of {normals.fitted + len(normals.paths)}")
-    if normals.copies:
-        console.print(f"note: {said(normals.copies)}", markup=False)
-    for note in how_stored(normals.paths).on_a_model(info.input.mode):
+    for note in _of_images(normals, info):
         console.print(f"note: {note}", markup=False)
-    if not normals.known:
-        console.print("note: this bundle does not say what it was fitted on; make sure that it was not on these images")
     found = recalibrate(detector, normals.paths, target, bars_on(console), same_part)
-    if found.likeness is not None:
-        console.print(
-            f"note: these parts score like the one before (rank correlation {found.likeness:.2f}), but the promise "
-            "takes them to be independent: it will fail more often than it says. Where several pictures show one part, "
-            "give --same-part; where light or product drift, give images of more days"
-        )
-    if found.called_before > max(_UNLIKE, _UNLIKE_TIMES * info.calibration.false_alarm_rate):
-        console.print(
-            f"note: the old threshold calls {found.called_before:.0%} of these good parts NOT_OK, where "
-            f"{info.calibration.false_alarm_rate:.1%} were to be: they are unlike those that the model learnt, "
-            "and a threshold above all of them may let defects through. Better train on parts like these, or look at "
-            "the new bundle with andon evaluate"
-        )
+    for note in _of_scores(found, info):
+        console.print(f"note: {note}", markup=False)
     command = shlex.join(["andon", *sys.argv[1:]])
     written = write_recalibrated(
         bundle,
@@ -125,3 +115,30 @@ def calibrate(
     )
     if (folder / "README.md").exists():
         typer.echo(f"its model card is now out of date: andon evaluate {folder} --data … --card writes it anew")
+
+
+def _of_images(normals: Normals, info: BundleInfo) -> Iterator[str]:
+    from pipeline.training.images.copies import said
+    from pipeline.training.images.data import how_stored
+
+    if normals.copies:
+        yield said(normals.copies)
+    yield from how_stored(normals.paths).on_a_model(info.input.mode)
+    if not normals.known:
+        yield "this bundle does not say what it was fitted on; make sure that it was not on these images"
+
+
+def _of_scores(found: Recalibrated, info: BundleInfo) -> Iterator[str]:
+    if found.likeness is not None:
+        yield (
+            f"these parts score like the one before (rank correlation {found.likeness:.2f}), but the promise "
+            "takes them to be independent: it will fail more often than it says. Where several pictures show one part, "
+            "give --same-part; where light or product drift, give images of more days"
+        )
+    if found.called_before > max(_UNLIKE, _UNLIKE_TIMES * info.calibration.false_alarm_rate):
+        yield (
+            f"the old threshold calls {found.called_before:.0%} of these good parts NOT_OK, where "
+            f"{info.calibration.false_alarm_rate:.1%} were to be: they are unlike those that the model learnt, "
+            "and a threshold above all of them may let defects through. Better train on parts like these, or look at "
+            "the new bundle with andon evaluate"
+        )
