@@ -15,7 +15,7 @@ from pipeline.events import ContractError, Frame, KafkaPosition, to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
 from pipeline.kafka.mends import bounds
 from pipeline.kafka.mends.anew import Anew
-from pipeline.kafka.mends.metadata import ask_for_partitions
+from pipeline.kafka.mends.metadata import ask_for_partitions, known_now
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
@@ -237,7 +237,7 @@ def follow(
         left = None if ends is None else [at for at in places if (at.topic, at.partition) in ends]
         answered_s, told = time.monotonic(), False
         while not stop.is_set():
-            if (known := _known_now(consumer, places)) != places:
+            if (known := known_now(consumer, places)) != places:
                 places = known
                 consumer.assign(places)  # those that were added begin at their beginning
             made_anew = anew.begin()
@@ -268,18 +268,6 @@ def follow(
             for records in polled.values():
                 for record in records:
                     yield incoming(record)
-
-
-def _known_now(consumer: KafkaConsumer, places: Sequence[TopicPartition]) -> list[TopicPartition]:
-    """As the newest metadata tell, which kafka-python refreshes as it polls: there is no public way to ask for no more
-    than that. A topic that they do not tell of keeps its places: it is made anew, or its broker is away."""
-    found = []
-    for topic in dict.fromkeys(at.topic for at in places):
-        told = consumer._cluster.partitions_for_topic(topic)
-        found += (
-            sorted(TopicPartition(topic, part) for part in told) if told else [at for at in places if at.topic == topic]
-        )
-    return found
 
 
 class _Reader:

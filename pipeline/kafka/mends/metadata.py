@@ -1,8 +1,8 @@
-"""Which partitions topics have, asked with a limit."""
+"""Which partitions topics have: asked with a limit, or as far as is known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 
 
 def ask_for_partitions(consumer: KafkaConsumer, topics: Iterable[str], timeout_s: float) -> dict[str, set[int]]:
@@ -25,3 +25,16 @@ def ask_for_partitions(consumer: KafkaConsumer, topics: Iterable[str], timeout_s
     finally:
         cluster.need_all_topic_metadata = of_all
     return {topic: cluster.partitions_for_topic(topic) or set() for topic in topics}
+
+
+def known_now(consumer: KafkaConsumer, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+    """Those of the same topics as the newest metadata tell, which kafka-python refreshes as it polls: there is no
+    public way to ask for no more than that. A topic that they do not tell of keeps its places: it is made anew, or its
+    broker is away."""
+    found = []
+    for topic in dict.fromkeys(at.topic for at in places):
+        told = consumer._cluster.partitions_for_topic(topic)
+        found += (
+            sorted(TopicPartition(topic, part) for part in told) if told else [at for at in places if at.topic == topic]
+        )
+    return found
