@@ -68,10 +68,6 @@ class Window:
         return iter(self._entries)
 
     @property
-    def size_bytes(self) -> int:
-        return self._bytes
-
-    @property
     def has_room(self) -> bool:
         return self._bytes < self._limit_bytes
 
