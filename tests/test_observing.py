@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from support.waiting import wait_until
 
 from pipeline.errors import AndonError
 from workers.local.ports import LOOPBACK, free_ports
@@ -97,7 +97,4 @@ def test_many_who_never_finish_their_request_keep_no_probe_out_and_hold_few_thre
             peer = held.enter_context(socket.create_connection((LOOPBACK, int(url.rsplit(":", 1)[1])), timeout=5))
             peer.sendall(b"GET /")
         assert get(f"{url}/healthz") == (200, "well\n")
-        deadline_s = time.monotonic() + 5
-        while threading.active_count() > before + 20 and time.monotonic() < deadline_s:
-            time.sleep(0.05)
-        assert threading.active_count() <= before + 20
+        wait_until(lambda: threading.active_count() <= before + 20)

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 from support.stream import settings_for
+from support.waiting import wait_until
 
 from pipeline.events import BootEnd, Heartbeat
 from pipeline.kafka.admin import ensure_topics
@@ -81,12 +81,7 @@ def test_a_worker_told_to_stop_ends_in_good_order(
         [*COMMAND, *arguments], cwd=ROOT, env=os.environ | places, stdout=subprocess.PIPE, text=True
     )
     try:
-        published = 0.0
-        deadline = time.monotonic() + 30
-        while published < 20 and time.monotonic() < deadline:
-            time.sleep(0.2)
-            published = metric(port, "andon_camera_published_total")
-        assert published >= 20
+        wait_until(lambda: metric(port, "andon_camera_published_total") >= 20)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
             assert answer.status == 200
         assert 0 < metric(port, "andon_camera_heartbeat_age_seconds", labels="") < 10

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.waiting import wait_until_gone
+from support.waiting import wait_until, wait_until_gone
 
 from workers.local.errors import ServiceError
 from workers.local.ports import free_ports
@@ -57,10 +57,7 @@ class _Scripted(LocalServer):
 def sleeper(folder: Path) -> ChildProcess:
     """A child that is known to have begun: what protects it is in force."""
     child = ChildProcess("sleeper", [sys.executable, "-c", SLEEPER], folder / "log", folder)
-    deadline = time.monotonic() + 10
-    while child.log.stat().st_size == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: child.log.stat().st_size > 0)
     return child
 
 
@@ -120,11 +117,12 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 
 
 def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
-    for text in ("first", "second"):
+    def run(text: str) -> None:
         child = ChildProcess("printer", [sys.executable, "-c", f"print({text!r})"], tmp_path / "log", tmp_path)
-        deadline = time.monotonic() + 10
-        while child.running and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: not child.running)
+
+    run("first")
+    run("second")
     assert (tmp_path / "log").read_text() == "second\n"
     assert (tmp_path / "log.previous").read_text() == "first\n"
 

@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from support.waiting import wait_until_gone
 
 pytestmark = pytest.mark.cluster
 
@@ -46,9 +46,4 @@ def test_nothing_outlives_a_ray_that_lost_its_raylet() -> None:
         starter.kill()
     assert starter.returncode == 1
     assert "Ray's raylet ended unexpectedly" in said
-    deadline = time.monotonic() + 5
-    left = {actor, raylet, gcs}
-    while left and time.monotonic() < deadline:
-        left = {pid for pid in left if os.path.exists(f"/proc/{pid}")}
-        time.sleep(0.1)
-    assert not left
+    wait_until_gone(actor, raylet, gcs)
