@@ -25,7 +25,7 @@ from typer import BadParameter
 from typer.testing import CliRunner
 
 from pipeline.errors import AndonError
-from pipeline.events import Action, AuditEntry, ModelRef, ShadowScore, Verdict, now
+from pipeline.events import Act, Action, AuditEntry, ModelRef, ShadowScore, Verdict, now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
@@ -34,9 +34,9 @@ from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core.state import StateError
 from workers.alerting.people import audit_log
-from workers.alerting.people.asking import NotAskedError, who
+from workers.alerting.people.asking import NotAskedError, ask, who
 from workers.alerting.people.audit_log import gaps, read_log
-from workers.alerting.recovery import check_partitions, read_states, where_stored
+from workers.alerting.recovery import misplaced, read_states, where_stored
 from workers.cli import app
 from workers.commands.since import moment
 from workers.local.ports import free_ports
@@ -193,12 +193,16 @@ def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap
         many = with_more_partitions(few)
         refused = andon(many, "alerting", "move-lines", "--yes")
         assert (refused.returncode, "alerting workers still run (1 in group" in refused.stderr) == (2, True)
-    with pytest.raises(StateError, match="move-lines"), worker(many):
-        pass
+    with worker(many):
+        publish(many, burst(line, first=10) + burst("line-2"))
+        wait_for_commands(many, 2)
+        with pytest.raises(StateError, match="move-lines"):
+            ask(many, line, Act.ACKNOWLEDGE, actor="ada", reason="")
+    assert [command.line_id for command in commands(many)] == [line, "line-2"]
     assert "not done" in andon(many, "alerting", "move-lines").stdout
     assert andon(many, "alerting", "move-lines", "--yes").returncode == 0
-    check_partitions(where_stored(many), 2)
-    assert read_states(many, [0]) == {}
+    assert misplaced(where_stored(many), 2) == {}
+    assert line not in read_states(many, [0])
     after = read_states(many, [1])[line]
     assert after.state.level is Action.HOLD
     assert [entry.alarm.kind for entry in after.state.latched] == ["defects"]

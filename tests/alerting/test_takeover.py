@@ -10,8 +10,17 @@ from datetime import datetime, timedelta
 import pytest
 from alerting.factory import heartbeat
 from alerting.heavy import heavy_state
-from alerting.running import POLICIES, alarms, burst, commands, publish, with_more_partitions, worker
-from kafka import KafkaConsumer
+from alerting.running import (
+    POLICIES,
+    alarms,
+    burst,
+    commands,
+    publish,
+    wait_for_commands,
+    with_more_partitions,
+    worker,
+)
+from kafka import KafkaConsumer, KafkaProducer
 from support.stream import NotText, settings_for, wait_until
 
 from pipeline.events import Act, Action, AlarmKind, Verdict, now
@@ -26,13 +35,13 @@ from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting import worker as worker_module
 from workers.alerting.core.silence import Pulse
-from workers.alerting.core.state import MAX_CAMERAS, StateError
+from workers.alerting.core.state import MAX_CAMERAS, LineState, StateError
 from workers.alerting.metrics import Metrics
 from workers.alerting.people.asking import ask
 from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import StoredLine, read_states, state_record
+from workers.alerting.recovery import StoredLine, read_states, state_record, where_stored
 from workers.alerting.upkeep.moving import move
 from workers.alerting.worker import TICK_S, AlertingStep, Turn
 from workers.plc.ladder import Ladder
@@ -386,6 +395,45 @@ def test_a_line_whose_state_cannot_be_read_takes_no_other_lines_watch(settings: 
         assert not ask(settings, "line-2", Act.ACKNOWLEDGE, actor="ada", reason="").refused
         with pytest.raises(StateError, match="restore-line line-1"):
             ask(settings, "line-1", Act.ACKNOWLEDGE, actor="ada", reason="")
+
+
+def test_a_state_that_lies_elsewhere_takes_no_other_lines_watch(settings: Settings) -> None:
+    """A record that somebody wrote beside Andon, by another hash of the key, ended every worker at its start."""
+    topic, header = settings.topics.line_state, ("epoch", b"7")
+    wrong = 1 - partition_of(b"line-1", 2)
+    stray = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap)
+    state = LineState(line_id="line-1", epoch=7)
+    stray.send(topic.name, state.to_json(), b"line-1", headers=[header], partition=wrong).get(30)
+    stray.close()
+    with worker(settings):
+        publish(settings, [score for line in ("line-1", "line-2", "line-3") for score in burst(line)])
+        wait_until(lambda: len(commands(settings)) == 2)
+    assert {command.line_id for command in commands(settings)} == {"line-2", "line-3"}
+    assert [record.partition for record in states_of(settings, b"line-1")] == [wrong]
+    assert move(settings, really=True) == {"line-1": (wrong, 1 - wrong)}
+    with worker(settings):
+        publish(settings, burst(first=10))
+        wait_until(lambda: len(commands(settings)) == 3)
+
+
+def test_a_copy_that_lies_elsewhere_does_not_hide_the_state_of_its_line(settings: Settings) -> None:
+    """As who puts records back with a client that hashes otherwise leaves it."""
+    homes = {line: partition_of(line.encode(), 2) for line in ("line-0", "line-2")}
+    assert set(homes.values()) == {0, 1}  # whichever of them is read first
+    with worker(settings):
+        publish(settings, [score for line in homes for score in burst(line)])
+        wait_for_commands(settings, 2)
+    stray = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap)
+    for line, home in homes.items():
+        newest = states_of(settings, line.encode())[-1]
+        headers = list(newest.headers)
+        stray.send(newest.topic, newest.value, newest.key, headers=headers, partition=1 - home).get(30)
+    stray.close()
+    assert where_stored(settings) == homes
+
+
+def states_of(settings: Settings, line: bytes) -> list[Incoming]:
+    return [record for record in read_to_end(settings, [settings.topics.line_state.name]) if record.key == line]
 
 
 def test_who_is_no_member_of_the_group_any_more_gives_a_takeover_up_at_once(

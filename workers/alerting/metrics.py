@@ -58,7 +58,7 @@ class Metrics:
         self._silent = self._gauge("silent_cameras", "Cameras whose frames are not scored any more.", "line")
         self._unproved = self._gauge("unproved_cameras", "Cameras not seen yet, and not missed for long.", "line")
         self._alive = self._gauge("line_watched", "1 while the heartbeat of the line's PLC may move.", "line")
-        self._broken = self._gauge("state_unreadable", "1 for a line whose stored state can't be read.", "line")
+        self._broken = self._gauge("state_unreadable", "1 for a line whose stored state can't be used.", "line")
         self._told_s: dict[str, float] = {}
         """When each line was last told of."""
         self._of_lines = (self._watched, self._silent, self._unproved, self._alive, self._broken)

@@ -74,7 +74,11 @@ def _newest(
     settings: Settings, partitions: Collection[int] | None, timeout_s: float, *, over_unreadable: bool = False
 ) -> dict[str, Incoming]:
     """line → the newest record of the highest epoch: a worker that lost its lines and woke up later may have written an
-    old state after a newer one."""
+    old state after a newer one. A copy in another partition counts for less than the one where the line belongs."""
+
+    def rank(record: Incoming, line_id: str) -> tuple[int, bool]:
+        return epoch_of(record), record.partition == home_of(settings, line_id)
+
     wanted = None if partitions is None else sorted(partitions)
     newest: dict[str, Incoming] = {}
     topic = settings.topics.line_state.name
@@ -82,26 +86,24 @@ def _newest(
         settings, [topic], partitions=wanted, over_unreadable=over_unreadable, timeout_s=timeout_s
     ):
         line_id = (record.key or b"").decode(errors="replace")
-        if line_id not in newest or epoch_of(record) >= epoch_of(newest[line_id]):
+        if line_id not in newest or rank(record, line_id) >= rank(newest[line_id], line_id):
             newest[line_id] = record
     return {line_id: record for line_id, record in newest.items() if record.value is not None}
 
 
-def check_partitions(stored: Mapping[str, int], partitions: int) -> None:
-    """`stored`: the partition of each line's state. Raises StateError where the number of partitions was changed after
-    lines had been stored: their scores would reach a worker that does not know what stands latched."""
-    moved = {
-        line_id: (was, partition_of(line_id.encode(), partitions))
-        for line_id, was in stored.items()
-        if was != partition_of(line_id.encode(), partitions)
-    }
-    if moved:
-        told = ", ".join(f"{line_id} (is in {was}, belongs in {now})" for line_id, (was, now) in sorted(moved.items()))
-        raise StateError(
-            f"the states of these lines lie in another of the {partitions} partitions than their scores: {told}. The "
-            "number was changed, and latched alarms would be forgotten. Stop every alerting worker, run "
-            "`andon alerting move-lines`, and start them again"
+def misplaced(stored: Mapping[str, int], partitions: int) -> dict[str, StateError]:
+    """`stored`: the partition of each line's state. Those that lie in another than they belong in, as after the number
+    was changed: whoever gets such a line's scores does not know what stands latched."""
+    homes = {line_id: partition_of(line_id.encode(), partitions) for line_id in stored}
+    return {
+        line_id: StateError(
+            f"the state of line {line_id!r} lies in partition {was}, and its scores in {homes[line_id]} of "
+            f"{partitions}: their number was changed, or another than Andon wrote there. Latched alarms would be "
+            "forgotten. Stop every alerting worker, run `andon alerting move-lines`, and start them again"
         )
+        for line_id, was in stored.items()
+        if was != homes[line_id]
+    }
 
 
 def state_record(settings: Settings, state: LineState, value: bytes | None = None) -> Outgoing:

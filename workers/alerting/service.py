@@ -12,12 +12,13 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.waiting import await_kafka
 from pipeline.settings import Settings
 from pipeline.tracing import open_tracer
+from workers.alerting.core.state import StateError
 from workers.alerting.metrics import Metrics
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.present import Present
 from workers.alerting.pulses import PulseReader
-from workers.alerting.recovery import check_partitions, where_stored
+from workers.alerting.recovery import misplaced, where_stored
 from workers.alerting.worker import AlertingStep
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def run(
     metrics_port: int | None = None,
 ) -> None:
     """Returns after `stop`. publisher: one of the caller's; it is closed. Raises TopicError, KafkaUnavailableError,
-    StateError, PublishError."""
+    PublishError."""
     publisher = publisher or Publisher(settings, groups.ALERTING, delivery_timeout_s=DELIVERY_TIMEOUT_S)
     with ExitStack() as ends:
         ends.callback(publisher.close)
@@ -65,6 +66,7 @@ def run(
         )
         if tracer := open_tracer("andon-alerting"):
             ends.callback(tracer.close)
+        elsewhere: dict[str, StateError] = {}
         step = AlertingStep(
             settings,
             policies,
@@ -76,6 +78,7 @@ def run(
             pulses=lambda: pulses.newest,
             tracer=tracer,
             stop=stop,
+            elsewhere=elsewhere,
         )
         loop = ConsumerLoop(settings, options, step, stop)
         metrics.watch(loop.state)
@@ -85,7 +88,7 @@ def run(
 
         def look() -> None:
             check_topics(settings, own)
-            check_partitions(where_stored(settings), topics.line_state.partitions)
+            elsewhere.update(misplaced(where_stored(settings), topics.line_state.partitions))
 
         if not await_kafka(look, stop, loop.state.turned):
             return

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -34,7 +34,7 @@ from workers.alerting.core.effects import Effect, Takeover
 from workers.alerting.core.line import Skip, step
 from workers.alerting.core.outbox import NOTHING, is_void, settle
 from workers.alerting.core.silence import Pulses
-from workers.alerting.core.state import FORGOTTEN_AFTER, LineState
+from workers.alerting.core.state import FORGOTTEN_AFTER, LineState, StateError
 from workers.alerting.metrics import Metrics
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
@@ -90,8 +90,10 @@ class AlertingStep:
         pulses: Callable[[], Pulses] = dict,
         tracer: Tracer | None = None,
         stop: threading.Event | None = None,
+        elsewhere: Mapping[str, StateError] | None = None,
     ) -> None:
-        """`stop`: a takeover that waits for Kafka waits no longer."""
+        """`stop`: a takeover that waits for Kafka waits no longer. `elsewhere`: lines whose state lies in another
+        partition than they belong in."""
         self._settings = settings
         self._topics = settings.topics
         self._policies = policies
@@ -103,9 +105,10 @@ class AlertingStep:
         self._pulses = pulses
         self._tracer = tracer
         self._stop = stop or threading.Event()
+        self._elsewhere = {} if elsewhere is None else elsewhere
         self._lines: dict[str, StoredLine] = {}
         self._broken: frozenset[str] = frozenset()
-        """Lines whose state can't be read: never begun anew, and left alone until a person has put it back."""
+        """Lines whose state can't be read or lies elsewhere: left alone, never begun anew, until a person mends it."""
         self._partitions: set[int] = set()
         self._ends: dict[Place, int] = {}
         self._resting: set[str] = set()
@@ -128,8 +131,11 @@ class AlertingStep:
         if not numbers:
             return
         stored = read_stored(self._settings, numbers)
-        self._lines, self._broken = stored.lines, frozenset(stored.broken)
-        for line_id, error in stored.broken.items():
+        elsewhere = {name: why for name, why in self._elsewhere.items() if home_of(self._settings, name) in numbers}
+        broken = {**stored.broken, **elsewhere}
+        self._lines = {line_id: line for line_id, line in stored.lines.items() if line_id not in broken}
+        self._broken = frozenset(broken)
+        for line_id, error in broken.items():
             log.error("line %s is not watched, and nothing drives its PLC: %s", line_id, error)
             self._metrics.state_unreadable(line_id)
         if self._plant:

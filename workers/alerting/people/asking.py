@@ -17,7 +17,7 @@ from pipeline.kafka.reading import read_on
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core.operations import CLOCKS_MAY_DIFFER
-from workers.alerting.recovery import StoredLine, read_stored
+from workers.alerting.recovery import StoredLine, misplaced, read_stored
 
 POLL_S = 0.2
 
@@ -66,9 +66,11 @@ def ask(
     """
     deadline_s = time.monotonic() + timeout_s
     found = read_stored(settings, timeout_s=timeout_s)
-    if line_id in found.broken:
-        raise found.broken[line_id]
     stored = found.lines
+    places = {name: line.partition for name, line in stored.items()}
+    unheard = found.broken | misplaced(places, settings.topics.line_state.partitions)
+    if line_id in unheard:
+        raise unheard[line_id]
     line = stored.get(line_id)
     if line is None or not line.state.alarms:
         alarmed = sorted(name for name, other in stored.items() if other.state.alarms)

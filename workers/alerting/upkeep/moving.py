@@ -10,7 +10,15 @@ from pipeline.settings import Settings
 from workers.alerting.core import weight
 from workers.alerting.core.outbox import Published, settle
 from workers.alerting.core.state import Applied
-from workers.alerting.recovery import StoredLine, find_published, home_of, read_states, state_record
+from workers.alerting.recovery import (
+    StoredLine,
+    find_published,
+    home_of,
+    misplaced,
+    read_stored,
+    state_record,
+    where_stored,
+)
 from workers.alerting.upkeep.standstill import refuse_while_workers_run
 
 
@@ -19,9 +27,11 @@ def move(settings: Settings, *, really: bool) -> dict[str, tuple[int, int]]:
 
     Raises KafkaUnavailableError, StateError, PublishError.
     """
-    lines = {
-        line_id: line for line_id, line in read_states(settings).items() if line.partition != home_of(settings, line_id)
-    }
+    elsewhere = misplaced(where_stored(settings), settings.topics.line_state.partitions)
+    stored = read_stored(settings)
+    for line_id in elsewhere.keys() & stored.broken:
+        raise stored.broken[line_id]
+    lines = {line_id: stored.lines[line_id] for line_id in elsewhere}
     if really and lines:
         refuse_while_workers_run(settings)
         # Only where they were published can be seen what of them got out.
