@@ -10,13 +10,25 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.events import Act, Action, AuditEntry, LineCommand, Operation, Outcome, Score, Verdict
+from pipeline.events import (
+    Act,
+    Action,
+    Alarm,
+    AuditEntry,
+    CommandReply,
+    LineCommand,
+    Operation,
+    Outcome,
+    Score,
+    Verdict,
+)
 from workers.alerting.core import outbox, register, reports, stops
 from workers.alerting.core.effects import Effect, Takeover
 from workers.alerting.core.line import step
 from workers.alerting.core.reports import Answer
 from workers.alerting.core.state import LineState
 from workers.alerting.policy import StopBudget
+from workers.alerting.upkeep.rebuilding import Published, rebuilt
 
 pytestmark = pytest.mark.unit
 
@@ -36,6 +48,8 @@ class Books(RuleBasedStateMachine):
         self.commands: dict[object, LineCommand] = {}
         """What `line-commands` holds."""
         self.replied: list[object] = []
+        self.alarms: list[Alarm] = []
+        self.replies: list[CommandReply] = []
         self.audit: dict[int, AuditEntry] = {}
 
     def _wait(self, seconds: float) -> None:
@@ -55,6 +69,8 @@ class Books(RuleBasedStateMachine):
         self.commands |= {command.command_id: command for command in waiting.commands}
         self.published |= {(alarm.alarm_id, alarm.revision) for alarm in waiting.alarms}
         self.replied += [reply.command_id for reply in waiting.replies]
+        self.alarms += waiting.alarms
+        self.replies += waiting.replies
         for entry in waiting.audit:
             assert self.audit.setdefault(entry.number, entry) == entry
 
@@ -140,6 +156,16 @@ class Books(RuleBasedStateMachine):
         if self.state.level:
             assert self.state.episode
             assert self.state.last_command == self.state.episode.command
+
+    @invariant()
+    def what_was_published_tells_what_stands(self) -> None:
+        """Once nothing that is stored can be read any more."""
+        audit = [self.audit[number] for number in sorted(self.audit)]
+        told = Published(self.alarms, list(self.commands.values()), self.replies, audit)
+        found = rebuilt("line-1", told)
+        assert {entry.alarm for entry in found.alarms} == {entry.alarm for entry in self.state.alarms}
+        if self.state.proved and self.state.level:
+            assert (found.level, found.proved) == (self.state.level, True)
 
     @invariant()
     def what_was_proved_was_asked_for(self) -> None:

@@ -140,12 +140,39 @@ def test_a_restored_line_that_was_free_takes_no_stop_away_that_its_lost_states_k
     publisher.close()
     restored = restore(settings, "line-1", really=True)
     assert restored is not None
-    assert restored[0].level is None
+    assert restored.state.level is None
+    assert restored.state.raised >= len({alarm.alarm_id for alarm in alarms(settings)})  # the next has an id of its own
     with worker(settings, policies(port)):
         wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
         assert "not by an order that Andon knows" in alarms(settings)[-1].reason
         assert ladder.stop
     assert gaps(read_log(settings, "line-1", None)) == []  # numbers go on after those of the lost states
+
+
+def test_a_line_of_which_no_state_can_be_read_any_more_is_held_until_its_reset(
+    settings: Settings, plc: tuple[Ladder, int]
+) -> None:
+    """Once Kafka had compacted the good ones away, all that was left was to make line-state anew, for every line."""
+    ladder, port = plc
+    with worker(settings, policies(port)):
+        publish(settings, burst())
+        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
+        held = read_states(settings)["line-1"].state
+    topic, header = settings.topics.line_state, ("epoch", str(held.epoch).encode())
+    make_anew(settings, topic)
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(topic.name, b"line-1", held.to_json()[:-50], (header,))])
+    publisher.close()
+    restored = restore(settings, "line-1", really=True)
+    assert restored is not None
+    assert restored.written_at is None
+    with worker(settings, policies(port)):
+        wait_for(lambda: ladder.inputs.epoch > held.epoch, "the successor")
+        assert ladder.stop
+        acknowledge_and_reset(settings)
+        wait_for(lambda: not ladder.stop, "the release")
+    assert [command.action for command in commands(settings)] == [Action.HOLD, Action.UNHOLD_PERMITTED]
+    assert gaps(read_log(settings, "line-1", None)) == []
 
 
 def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of(

@@ -179,7 +179,8 @@ def restore_line(
 ) -> None:
     """Put back the last state of a line that can be read, where a damaged record in line-state lies over it.
 
-    For once, with every alerting worker stopped. What happened after that state was written is not in it.
+    For once, with every alerting worker stopped. What happened after that state was written is not in it. Where Kafka
+    has none left, the line is put together from what was published of it: its alarms, and the stop that stands.
     """
     from pipeline.settings import read_settings
     from workers.alerting.upkeep.restoring import restore
@@ -188,8 +189,9 @@ def restore_line(
     if found is None:
         typer.echo(f"{line}: its newest state can be read")
         return
-    state, at = found
+    state, at = found.state, found.written_at
     stands = ", ".join(entry.alarm.kind.value for entry in state.alarms) or "no alarm"
     asked = f"the line is asked for {state.level}" if state.level else "nothing is asked of the line"
     done = "" if yes else " (not done; add --yes)"
-    typer.echo(f"{line}: as it stood at {at:%Y-%m-%d %H:%M:%S} UTC: {stands}; {asked}{done}")
+    told = f"as it stood at {at:%Y-%m-%d %H:%M:%S} UTC" if at else "no state of it is left; as it was published"
+    typer.echo(f"{line}: {told}: {stands}; {asked}{done}")

@@ -1,51 +1,101 @@
-"""Puts back the last state of a line that can be read, where a damaged one lies over it. With all workers stopped."""
+"""Puts a line back whose newest state can't be read: as the last one that can be read has it, or as it was published.
+With all workers stopped."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
-from pipeline.events import Action, from_ms
+from pipeline.events import Action, Alarm, AuditEntry, CommandReply, ContractError, LineCommand, from_ms
 from pipeline.kafka.publisher import Publisher
-from pipeline.kafka.reading import read_to_end
-from pipeline.kafka.records import Outgoing
+from pipeline.kafka.reading import ends_of, read_to_end
+from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
-from workers.alerting.core.state import LineState, NewerStateError, StateError
+from workers.alerting.core.state import LineState, NewerStateError, Outbox, StateError
 from workers.alerting.people.audit_log import read_log
-from workers.alerting.recovery import epoch_of, state_record
+from workers.alerting.recovery import epoch_of, home_of, state_record
+from workers.alerting.upkeep.rebuilding import Published, rebuilt
 from workers.alerting.upkeep.standstill import refuse_while_workers_run
 
+_Event = TypeVar("_Event", Alarm, CommandReply, LineCommand)
 
-def restore(settings: Settings, line_id: str, *, really: bool) -> tuple[LineState, datetime] | None:
-    """The state that is put back, and when it was written; None where the newest is well.
+
+@dataclass(frozen=True)
+class Restored:
+    state: LineState
+    written_at: datetime | None
+    """None: nothing that was stored can be read any more, and it was put together from what was published."""
+
+
+def restore(settings: Settings, line_id: str, *, really: bool) -> Restored | None:
+    """What is put back; None where the newest state is well.
 
     Raises KafkaUnavailableError, StateError, PublishError.
     """
     topic = settings.topics.line_state.name
     stored = read_to_end(settings, [topic], over_unreadable=False)
     records = [record for record in stored if record.key == line_id.encode() and record.value]
-    fault: StateError | None = None
-    for record in sorted(records, key=lambda record: (epoch_of(record), record.offset), reverse=True):
+    if not records:
+        raise StateError(f"nothing is stored of line {line_id!r} in {topic!r}")
+    readable = _newest_readable(records, line_id)
+    if readable is not None and readable[0] == 0:
+        return None
+    # Above all that lie there, so that this record is the one that counts; and no number of the audit log, nor of an
+    # alarm, which are fewer, twice.
+    audit = read_log(settings, line_id, None)
+    state = readable[1] if readable else _as_published(settings, line_id, audit)
+    epoch = max(state.epoch, *map(epoch_of, records)) + 1
+    audited = max([state.audited, *(entry.number for entry in audit)])
+    state = _without_release(state).model_copy(update={"epoch": epoch, "audited": audited, "raised": audited})
+    if really:
+        refuse_while_workers_run(settings)
+        _publish(settings, state_record(settings, state))
+    return Restored(state, readable and readable[2])
+
+
+def _newest_readable(records: Sequence[Incoming], line_id: str) -> tuple[int, LineState, datetime] | None:
+    """How many are newer, the state, and when it was written. Raises NewerStateError."""
+    newest_first = sorted(records, key=lambda record: (epoch_of(record), record.offset), reverse=True)
+    for newer, record in enumerate(newest_first):
         try:
             state = LineState.from_json(record.value or b"", record.place, line_id)
         except NewerStateError:
             raise
-        except StateError as error:
-            fault = fault or error
+        except StateError:
             continue
-        if fault is None:
-            return None
-        # Above all that lie there, so that this record is the one that counts; and no number of the audit log twice.
-        epoch = max(state.epoch, *map(epoch_of, records)) + 1
-        audited = max([state.audited, *(entry.number for entry in read_log(settings, line_id, None))])
-        state = _without_release(state).model_copy(update={"epoch": epoch, "audited": audited})
-        if really:
-            refuse_while_workers_run(settings)
-            _publish(settings, state_record(settings, state))
-        return state, from_ms(record.timestamp_ms)
-    if fault is None:
-        raise StateError(f"nothing is stored of line {line_id!r} in {topic!r}")
-    raise StateError(
-        f"of line {line_id!r} nothing in {topic!r} can be read any more. What is left is to make that topic anew, with "
-        'every worker stopped; docs/alerting-inside.md ("Repairs") says what that costs'
+        return newer, state, from_ms(record.timestamp_ms)
+    return None
+
+
+def _as_published(settings: Settings, line_id: str, audit: Sequence[AuditEntry]) -> LineState:
+    topics, home = settings.topics, home_of(settings, line_id)
+    names = topics.alarms.name, topics.line_commands.name, topics.command_replies.name
+    told: dict[str, list[Incoming]] = {name: [] for name in names}
+    for record in read_to_end(settings, names, partitions=[home]):
+        told[record.topic].append(record)
+    alarms, commands, replies = names
+    state = rebuilt(
+        line_id,
+        Published(
+            _events(Alarm, told[alarms], line_id),
+            _events(LineCommand, told[commands], line_id),
+            _events(CommandReply, told[replies], line_id),
+            audit,
+        ),
     )
+    ends = ends_of(settings, [alarms, commands])
+    return state.model_copy(
+        update={"outbox": Outbox(alarms_from=ends[alarms, home], commands_from=ends[commands, home])}
+    )
+
+
+def _events(contract: type[_Event], records: Sequence[Incoming], line_id: str) -> list[_Event]:
+    events = []
+    for record in records:
+        with suppress(ContractError):  # what can't be read is not ours
+            events.append(contract.from_json(record.value))
+    return [event for event in events if event.line_id == line_id]
 
 
 def _without_release(state: LineState) -> LineState:
