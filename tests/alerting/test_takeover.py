@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -43,6 +43,7 @@ from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.recovery import StoredLine, read_states, state_record, where_stored
 from workers.alerting.upkeep.moving import move
+from workers.alerting.upkeep.restoring import restore
 from workers.alerting.worker import TICK_S, AlertingStep, Turn
 from workers.plc.ladder import Ladder
 from workers.plc.station import Station
@@ -430,6 +431,31 @@ def test_a_copy_that_lies_elsewhere_does_not_hide_the_state_of_its_line(settings
         stray.send(newest.topic, newest.value, newest.key, headers=headers, partition=1 - home).get(30)
     stray.close()
     assert where_stored(settings) == homes
+
+
+def test_a_record_that_kafka_python_cannot_read_blinds_no_line_that_was_stored_after_it(settings: Settings) -> None:
+    """It ended whichever worker took its partition over, one after the other, so that nothing was watched."""
+    homes = {line: partition_of(line.encode(), 2) for line in ("line-0", "line-2", "line-6")}
+    assert homes["line-0"] == homes["line-6"] != homes["line-2"]
+    with worker(settings):
+        publish(settings, [score for line in homes for score in burst(line, count=1)])
+        wait_until(lambda: read_states(settings).keys() == homes.keys())
+    unreadable = Outgoing(settings.topics.line_state.name, b"line-0", b"{}", ((NotText("x"), b"1"),))
+    with closing(Publisher(settings, "odd")) as publisher:
+        publisher.publish([unreadable])
+        publisher.publish([state_record(settings, LineState(line_id="line-6", epoch=9))])
+    with worker(settings):
+        publish(settings, [score for line in (*homes, "line-7") for score in burst(line, first=10)])  # a new one, too
+        wait_until(lambda: len(commands(settings)) == 2)
+        with pytest.raises(StateError, match="restore-line line-0"):
+            ask(settings, "line-0", Act.ACKNOWLEDGE, actor="ada", reason="")
+    assert {command.line_id for command in commands(settings)} == {"line-2", "line-6"}
+    for line in ("line-0", "line-7"):
+        assert restore(settings, line, really=True) is not None
+        assert restore(settings, line, really=True) is None
+    with worker(settings):
+        publish(settings, burst("line-0", first=20) + burst("line-7", first=20))
+        wait_until(lambda: len(commands(settings)) == 4)
 
 
 def states_of(settings: Settings, line: bytes) -> list[Incoming]:

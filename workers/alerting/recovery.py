@@ -31,6 +31,9 @@ class StoredLines:
     broken: dict[str, StateError]
     """Whose state can't be read. None of these may be taken for a line without one: latched alarms would be forgotten,
     and its epochs begin again below the one that its PLC has seen."""
+    unread: dict[int, Incoming]
+    """Partition → its last record that can't be read. It may be of any line of which nothing lies behind it, one of
+    which nothing was read at all among them."""
 
 
 def read_states(
@@ -45,10 +48,14 @@ def read_states(
 
 def read_stored(settings: Settings, partitions: Collection[int] | None = None, *, timeout_s: float = 30) -> StoredLines:
     """Of all partitions by default. Raises KafkaUnavailableError."""
-    stored = StoredLines({}, {})
-    for line_id, record in _newest(settings, partitions, timeout_s).items():
+    newest, unread = _newest(settings, partitions, timeout_s)
+    stored = StoredLines({}, {}, unread)
+    for line_id, record in newest.items():
         # A line that was moved leaves its old record behind in the partition that it came from.
         if partitions is not None and record.partition != home_of(settings, line_id):
+            continue
+        if (over := unread.get(record.partition)) and over.offset > record.offset:
+            stored.broken[line_id] = hidden(line_id, over)
             continue
         try:
             state = LineState.from_json(record.value or b"", record.place, line_id)
@@ -61,8 +68,14 @@ def read_stored(settings: Settings, partitions: Collection[int] | None = None, *
 
 def where_stored(settings: Settings) -> dict[str, int]:
     """line → the partition of its state, whether that can be read or not. Raises KafkaUnavailableError."""
-    # What can't be read is its partition's owner's to refuse, and would end every worker here.
-    return {line_id: record.partition for line_id, record in _newest(settings, None, 30, over_unreadable=True).items()}
+    return {line_id: record.partition for line_id, record in _newest(settings, None, 30)[0].items()}
+
+
+def hidden(line_id: str, unread: Incoming) -> StateError:
+    return StateError(
+        f"the state of line {line_id!r} may be {unread.place}, which can't be read ({unread.unreadable}). Stop every "
+        f"alerting worker: `andon alerting restore-line {line_id}` says what is known of it, and --yes stores that anew"
+    )
 
 
 def home_of(settings: Settings, line_id: str) -> int:
@@ -71,24 +84,27 @@ def home_of(settings: Settings, line_id: str) -> int:
 
 
 def _newest(
-    settings: Settings, partitions: Collection[int] | None, timeout_s: float, *, over_unreadable: bool = False
-) -> dict[str, Incoming]:
+    settings: Settings, partitions: Collection[int] | None, timeout_s: float
+) -> tuple[dict[str, Incoming], dict[int, Incoming]]:
     """line → the newest record of the highest epoch: a worker that lost its lines and woke up later may have written an
-    old state after a newer one. A copy in another partition counts for less than the one where the line belongs."""
+    old state after a newer one. A copy in another partition counts for less than the one where the line belongs.
+    And partition → the last that can't be read."""
 
     def rank(record: Incoming, line_id: str) -> tuple[int, bool]:
         return epoch_of(record), record.partition == home_of(settings, line_id)
 
     wanted = None if partitions is None else sorted(partitions)
     newest: dict[str, Incoming] = {}
+    unread: dict[int, Incoming] = {}
     topic = settings.topics.line_state.name
-    for record in read_to_end(
-        settings, [topic], partitions=wanted, over_unreadable=over_unreadable, timeout_s=timeout_s
-    ):
+    for record in read_to_end(settings, [topic], partitions=wanted, timeout_s=timeout_s):
+        if record.unreadable:
+            unread[record.partition] = record
+            continue
         line_id = (record.key or b"").decode(errors="replace")
         if line_id not in newest or rank(record, line_id) >= rank(newest[line_id], line_id):
             newest[line_id] = record
-    return {line_id: record for line_id, record in newest.items() if record.value is not None}
+    return {line_id: record for line_id, record in newest.items() if record.value is not None}, unread
 
 
 def misplaced(stored: Mapping[str, int], partitions: int) -> dict[str, StateError]:

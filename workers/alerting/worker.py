@@ -38,7 +38,7 @@ from workers.alerting.core.state import FORGOTTEN_AFTER, LineState, StateError
 from workers.alerting.metrics import Metrics
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import StoredLine, find_published, home_of, read_stored, state_record
+from workers.alerting.recovery import StoredLine, find_published, hidden, home_of, read_stored, state_record
 from workers.alerting.spans import decision_spans, reply_spans
 
 log = logging.getLogger(__name__)
@@ -107,8 +107,9 @@ class AlertingStep:
         self._stop = stop or threading.Event()
         self._elsewhere = {} if elsewhere is None else elsewhere
         self._lines: dict[str, StoredLine] = {}
-        self._broken: frozenset[str] = frozenset()
+        self._broken: set[str] = set()
         """Lines whose state can't be read or lies elsewhere: left alone, never begun anew, until a person mends it."""
+        self._unread: Mapping[int, Incoming] = {}
         self._partitions: set[int] = set()
         self._ends: dict[Place, int] = {}
         self._resting: set[str] = set()
@@ -123,7 +124,7 @@ class AlertingStep:
         """Takes over the lines of these partitions. Raises when Kafka does not let it, and is to be called again: a
         worker that can't know what stands latched must not judge."""
         numbers = {partition for _, partition in partitions}
-        self._lines, self._broken, self._ends, self._watching_since = {}, frozenset(), {}, self._clock()
+        self._lines, self._broken, self._ends, self._watching_since = {}, set(), {}, self._clock()
         self._partitions, self._resting, self._told_too_many = numbers, set(), False
         self._metrics.forget_lines()
         if self._plant:
@@ -134,10 +135,9 @@ class AlertingStep:
         elsewhere = {name: why for name, why in self._elsewhere.items() if home_of(self._settings, name) in numbers}
         broken = {**stored.broken, **elsewhere}
         self._lines = {line_id: line for line_id, line in stored.lines.items() if line_id not in broken}
-        self._broken = frozenset(broken)
+        self._broken, self._unread = set(), stored.unread
         for line_id, error in broken.items():
-            log.error("line %s is not watched, and nothing drives its PLC: %s", line_id, error)
-            self._metrics.state_unreadable(line_id)
+            self._leave_alone(line_id, error)
         if self._plant:
             self._add_lines_with_a_plc(numbers, self._plant.lines)
         found = find_published(self._settings, list(self._lines.values()), numbers)
@@ -166,6 +166,9 @@ class AlertingStep:
                 self._metrics.skipped(Skip.MISPLACED.value)
                 continue
             known = self._lines.get(event.line_id)
+            if known is None and not self._may_begin(event.line_id, partition):
+                self._metrics.skipped(Skip.STATE_UNREADABLE.value)
+                continue
             state = known.state if known else LineState(line_id=event.line_id, epoch=1)
             at = self._clock()
             stepped = step(state, event, record.offset, record.timestamp_ms, self._policies.of(event.line_id), at)
@@ -327,7 +330,7 @@ class AlertingStep:
         """A PLC wants its heartbeat before the first frame, and to be left alone by every other worker."""
         for line_id in lines:
             partition = home_of(self._settings, line_id)
-            if self._is_new(line_id) and partition in numbers:
+            if partition in numbers and self._may_begin(line_id, partition):
                 self._lines[line_id] = StoredLine(LineState(line_id=line_id), partition)
 
     def _add_lines_of_cameras(self, pulses: Pulses, at: datetime) -> None:
@@ -338,9 +341,9 @@ class AlertingStep:
             runs = beat.end is BootEnd.RUNNING and at - beat.sent_at <= FORGOTTEN_AFTER
             if runs:
                 self._resting.discard(beat.line_id)
-            if runs and self._is_new(beat.line_id):
+            if runs and beat.line_id not in self._lines:
                 partition = home_of(self._settings, beat.line_id)
-                if partition not in self._partitions:
+                if partition not in self._partitions or not self._may_begin(beat.line_id, partition):
                     continue
                 if unscored >= MAX_UNSCORED_LINES:
                     self._tell_too_many(beat.line_id)
@@ -358,8 +361,19 @@ class AlertingStep:
                 line_id,
             )
 
-    def _is_new(self, line_id: str) -> bool:
-        return line_id not in self._lines and line_id not in self._broken
+    def _may_begin(self, line_id: str, partition: int) -> bool:
+        """Whether this line is a new one. Where something can't be read, that may be all there is of it."""
+        if line_id in self._lines or line_id in self._broken:
+            return False
+        if partition in self._unread:
+            self._leave_alone(line_id, hidden(line_id, self._unread[partition]))
+            return False
+        return True
+
+    def _leave_alone(self, line_id: str, why: StateError) -> None:
+        self._broken.add(line_id)
+        log.error("line %s is not watched, and nothing drives its PLC: %s", line_id, why)
+        self._metrics.state_unreadable(line_id)
 
     def _tell_misplaced(self, record: Incoming, line_id: str, partition: int) -> None:
         """Once for each partition: it may be every record of a writer."""

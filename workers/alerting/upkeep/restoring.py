@@ -34,37 +34,38 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> Restored | Non
     Raises KafkaUnavailableError, StateError, PublishError.
     """
     topic = settings.topics.line_state.name
-    stored = read_to_end(settings, [topic], over_unreadable=False)
+    home = home_of(settings, line_id)
+    stored = list(read_to_end(settings, [topic]))
     records = [record for record in stored if record.key == line_id.encode() and record.value]
-    if not records:
+    unread = [record.offset for record in stored if record.unreadable and record.partition == home]
+    if not records and not unread:
         raise StateError(f"nothing is stored of line {line_id!r} in {topic!r}")
-    readable = _newest_readable(records, line_id)
-    if readable is not None and readable[0] == 0:
+    newest_first = sorted(records, key=lambda record: (epoch_of(record), record.offset), reverse=True)
+    readable = _newest_readable(newest_first, line_id)
+    if readable and readable[0] is newest_first[0] and readable[0].offset > max(unread, default=-1):
         return None
     # Above all that lie there, so that this record is the one that counts; and no number of the audit log, nor of an
     # alarm, which are fewer, twice.
     audit = read_log(settings, line_id, None)
     state = readable[1] if readable else _as_published(settings, line_id, audit)
-    epoch = max(state.epoch, *map(epoch_of, records)) + 1
+    epoch = max([state.epoch, *map(epoch_of, records)]) + 1
     audited = max([state.audited, *(entry.number for entry in audit)])
     state = _without_release(state).model_copy(update={"epoch": epoch, "audited": audited, "raised": audited})
     if really:
         refuse_while_workers_run(settings)
         _publish(settings, state_record(settings, state))
-    return Restored(state, readable and readable[2])
+    return Restored(state, readable and from_ms(readable[0].timestamp_ms))
 
 
-def _newest_readable(records: Sequence[Incoming], line_id: str) -> tuple[int, LineState, datetime] | None:
-    """How many are newer, the state, and when it was written. Raises NewerStateError."""
-    newest_first = sorted(records, key=lambda record: (epoch_of(record), record.offset), reverse=True)
-    for newer, record in enumerate(newest_first):
+def _newest_readable(newest_first: Sequence[Incoming], line_id: str) -> tuple[Incoming, LineState] | None:
+    """Raises NewerStateError."""
+    for record in newest_first:
         try:
-            state = LineState.from_json(record.value or b"", record.place, line_id)
+            return record, LineState.from_json(record.value or b"", record.place, line_id)
         except NewerStateError:
             raise
         except StateError:
             continue
-        return newer, state, from_ms(record.timestamp_ms)
     return None
 
 
