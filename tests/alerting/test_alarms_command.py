@@ -42,6 +42,21 @@ def test_an_alarm_is_listed_acknowledged_and_reset(settings: Settings) -> None:
     assert [alarm.state for alarm in alarms(settings)][-1] is AlarmState.NORMAL
 
 
+def test_who_resets_a_line_that_another_has_just_reset_is_told_so(settings: Settings) -> None:
+    """It said that nobody answered, and that the request would be carried out later."""
+    with worker(settings):
+        publish(settings, burst())
+        wait_for_commands(settings, 1)
+        assert andon(settings, "alarms", "ack", "--line", "line-1").returncode == 0
+    publish(settings, [operation(Act.RESET, asked_at=now())])
+    arguments = ["alarms", "reset", "--line", "line-1", "--reason", "mended", "--timeout-s", "120"]
+    with process([*ANDON, *arguments], settings) as second:
+        wait_until(lambda: len(list(read_to_end(settings, [settings.topics.operations.name]))) == 3)
+        with worker(settings):
+            told, _ = second.communicate(timeout=150)
+    assert (second.returncode, "reset refused: no alarm stands on this line" in told) == (1, True), told
+
+
 @pytest.mark.parametrize("reason", [(), ("--reason", " ")])
 def test_nothing_is_reset_without_saying_why(settings: Settings, reason: tuple[str, ...]) -> None:
     """The page asks for it, and the audit log is where somebody looks for what was done about the cause."""

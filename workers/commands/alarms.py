@@ -144,6 +144,7 @@ def _ask(
     from pipeline.settings import read_settings
     from workers.alerting.people.asking import ask, who
     from workers.alerting.people.display import change_line, console
+    from workers.printable import printable
 
     answer = ask(
         read_settings(),
@@ -158,6 +159,8 @@ def _ask(
     out = console()
     for alarm in answer.changes:
         out.print(change_line(alarm))
+    for entry in answer.untold:
+        out.print(f"{entry.subject} refused: {printable(entry.reason)}", markup=False)
     if not answer.answered:
         typer.echo(
             f"no answer in {timeout_s:g} s: is `andon alerting run` up? The request is kept: a worker that is back "

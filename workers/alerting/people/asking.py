@@ -7,19 +7,22 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from pipeline.errors import AndonError
-from pipeline.events import Act, Alarm, ContractError, Operation, PersonsAct, now
+from pipeline.events import Act, Alarm, AuditEntry, ContractError, Operation, PersonsAct, now
 from pipeline.kafka.publisher import Publisher, PublishError
-from pipeline.kafka.reading import read_on
+from pipeline.kafka.reading import ends_of, read_on
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core.operations import CLOCKS_MAY_DIFFER
 from workers.alerting.recovery import StoredLine, misplaced, read_stored
 
 POLL_S = 0.2
+
+_Event = TypeVar("_Event", Alarm, AuditEntry)
 
 
 class NotAskedError(AndonError):
@@ -42,10 +45,12 @@ class ActAnswer:
     changes: Sequence[Alarm]
     answered: bool
     """Whether all that was asked for was, in time."""
+    untold: Sequence[AuditEntry] = ()
+    """Refusals that no alarm tells of: somebody else's act has ended the last."""
 
     @property
     def refused(self) -> bool:
-        return any(alarm.act is Act.NOTE for alarm in self.changes)
+        return bool(self.untold) or any(alarm.act is Act.NOTE for alarm in self.changes)
 
 
 def ask(
@@ -77,6 +82,8 @@ def ask(
         raise NotAskedError(
             f"line {line_id!r} has no alarm; " + (f"these have: {', '.join(alarmed)}" if alarmed else "no line has one")
         )
+    audit_log = settings.topics.audit_log.name
+    audit_from = ends_of(settings, [audit_log])[audit_log, line.partition]
     with in_words():
         operations = [
             Operation(
@@ -94,10 +101,14 @@ def ask(
         _publish(settings, operations, timeout_s)
     asked = {operation.operation_id for operation in operations}
     changes: list[Alarm] = []
-    for records in _alarms_since(settings, line, deadline_s - time.monotonic()):
-        changes += _answers(records, asked)
-        if asked == {alarm.operation_id for alarm in changes}:
-            return ActAnswer(changes, answered=True)
+    refusals: list[AuditEntry] = []
+    for records in _events_since(settings, line, audit_from, deadline_s - time.monotonic()):
+        changes += _answers(Alarm, settings.topics.alarms.name, records, asked)
+        refusals += [entry for entry in _answers(AuditEntry, audit_log, records, asked) if entry.act == "refuse"]
+        told = {alarm.operation_id for alarm in changes}
+        untold = [entry for entry in refusals if entry.operation_id not in told]
+        if asked == told | {entry.operation_id for entry in untold}:
+            return ActAnswer(changes, answered=True, untold=untold)
     return ActAnswer(changes, answered=False)
 
 
@@ -140,18 +151,23 @@ def _publish(settings: Settings, operations: Sequence[Operation], timeout_s: flo
         publisher.close(flush_timeout_s=1)
 
 
-def _alarms_since(settings: Settings, line: StoredLine, timeout_s: float) -> Iterator[list[Incoming]]:
+def _events_since(settings: Settings, line: StoredLine, audit_from: int, timeout_s: float) -> Iterator[list[Incoming]]:
     """The state tells from where on an answer can lie, so a long history of alarms is not read."""
-    topic = settings.topics.alarms.name
-    start = {(topic, line.partition): line.state.outbox.alarms_from}
-    return read_on(settings, [topic], start, timeout_s=timeout_s, every_s=POLL_S, partitions=[line.partition])
+    alarms, audit_log = settings.topics.alarms.name, settings.topics.audit_log.name
+    start = {(alarms, line.partition): line.state.outbox.alarms_from, (audit_log, line.partition): audit_from}
+    return read_on(
+        settings, [alarms, audit_log], start, timeout_s=timeout_s, every_s=POLL_S, partitions=[line.partition]
+    )
 
 
-def _answers(records: Sequence[Incoming], asked: Collection[uuid.UUID]) -> list[Alarm]:
+def _answers(
+    contract: type[_Event], topic: str, records: Sequence[Incoming], asked: Collection[uuid.UUID]
+) -> list[_Event]:
     answers = []
     for record in records:
-        with suppress(ContractError):  # what can't be read is no answer
-            alarm = Alarm.from_json(record.value)
-            if alarm.operation_id in asked:
-                answers.append(alarm)
+        if record.topic == topic:
+            with suppress(ContractError):  # what can't be read is no answer
+                event = contract.from_json(record.value)
+                if event.operation_id in asked:
+                    answers.append(event)
     return answers
