@@ -119,6 +119,21 @@ def test_kafkas_pods_are_restricted(own_kafka: Render) -> None:
                 assert security["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_a_namespace_with_a_quota_can_take_every_pod_of_kafka(own_kafka: Render) -> None:
+    """There each container must name its requests and limits, or none of its pods comes up. Strimzi's operators and
+    exporter named none: no topic was made, and no user."""
+    cores = "brokers.resources.limits.cpu=2,controllers.resources.limits.cpu=1"
+    found = rendered(own_kafka.mode, "--set-string", cores)
+    spec = found.one("Kafka")["spec"]
+    named = {pool["metadata"]["name"]: pool["spec"] for pool in found.of_kind("KafkaNodePool")}
+    operators = {name: part for name, part in spec["entityOperator"].items() if name != "template"}
+    for name, part in (named | operators | {"kafkaExporter": spec["kafkaExporter"]}).items():
+        for kind in ("requests", "limits"):
+            amounts = part.get("resources", {}).get(kind, {})
+            assert amounts.get("memory"), f"{name}: {kind}"
+            assert amounts.get("cpu"), f"{name}: {kind}"
+
+
 def rights(render: Render, user: str) -> set[tuple[str, str, str]]:
     """(operation, kind, name)"""
     acls = render.one("KafkaUser", f"-{user}")["spec"]["authorization"]["acls"]
