@@ -30,8 +30,9 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends libgomp1 wget \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/andon /opt/andon
+# Which GPUs it sees is for the device plugin, or `docker run --gpus`, to say: not every pod of this image asks for one.
 ENV PATH=/opt/andon/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
 WORKDIR /tmp
 CMD ["ray", "--help"]

@@ -42,6 +42,14 @@ def test_rays_image_has_what_kuberays_probes_call() -> None:
 
 
 @pytest.mark.unit
+def test_an_image_asks_for_no_gpu_by_itself() -> None:
+    """NVIDIA's runtime gives every GPU of the node to a container whose image says so, asked for or not: Ray's head had
+    them all, and so had a replica with `gpus: 0`, which takes one where it sees one."""
+    for dockerfile in DOCKERFILES:
+        assert "NVIDIA_VISIBLE_DEVICES" not in dockerfile.read_text(encoding="utf-8")
+
+
+@pytest.mark.unit
 def test_kuberay_is_told_the_version_of_ray_that_the_image_holds(plant: Render) -> None:
     pinned = re.search(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned is not None
