@@ -243,6 +243,12 @@ def test_every_pod_of_kafka_fits_where_all_nodes_are_tainted() -> None:
     assert (brokers, controllers) == ([own], [taint])
 
 
+def test_a_retention_may_be_left_empty(renders: dict[Mode, Render]) -> None:
+    """`retention:` with its topics commented out is null."""
+    scram = renders[SCRAM]
+    assert rendered(SCRAM, "--set", "topics.retention=null").objects == scram.objects
+
+
 def test_more_partitions_change_only_topics(renders: dict[Mode, Render]) -> None:
     mode = Mode("factory-kafka", "plant")
 

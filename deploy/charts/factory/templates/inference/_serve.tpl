@@ -63,7 +63,7 @@ Serve while it runs; it is no part of rayClusterConfig, so a change rolls no pod
 {{- $used = append $used .recipe }}
 {{- end }}
 {{- end }}
-{{- .Values.tests.recipe | default (concat (sortAlpha $used) (keys .Values.recipes | sortAlpha) | first) }}
+{{- .Values.tests.recipe | default (concat (sortAlpha $used) (keys (.Values.recipes | default dict) | sortAlpha) | first) }}
 {{- end }}
 
 {{/* Worker pods that so many replicas need. Call with (list $ replicas). */}}
