@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from parts import NAMES_OF_OBJECTS, OBJECT_NAME, PARTS, closed, forms_of
+from parts import NAMES_OF_OBJECTS, OBJECT_NAME, PARTS, closed, entry_of, forms_of
 
 from pipeline.topics import topics
 
@@ -145,8 +145,8 @@ def _rows(path: str, schema: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _entries(path: str, part: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The rows of a table by name, and of the forms that one key can take."""
-    entry = part.get("additionalProperties")
-    if isinstance(entry, dict) and entry.get("properties"):
+    entry = entry_of(part)
+    if entry.get("properties"):
         return _rows(f"{path}.‹{part['x-entry']}›", entry)
     rows: list[tuple[str, str, str]] = []
     for form in forms_of(part):

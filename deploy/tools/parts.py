@@ -43,12 +43,19 @@ def forms_of(part: Schema) -> list[Schema]:
 
 
 def table(entry: Schema, names: str, pattern: str = NAME) -> Schema:
+    """Of a name that does not match, Helm tells the place by additionalProperties, and the pattern by propertyNames."""
     return {
         "type": "object",
         "propertyNames": {"pattern": pattern},
-        "additionalProperties": entry,
+        "patternProperties": {pattern: entry},
+        "additionalProperties": False,
         "x-entry": names,
     }
+
+
+def entry_of(part: Schema) -> Schema:
+    """What a table holds under each name; nothing where it is none."""
+    return next(iter(part.get("patternProperties", {}).values()), {})
 
 
 def of_model(model: type[BaseModel], told_in: str, *, without: tuple[str, ...] = (), **more: Schema) -> Schema:

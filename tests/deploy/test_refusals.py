@@ -63,7 +63,22 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("plant", {"console.proxy.enabled": None}, ["at '/console/proxy': missing property 'enabled'"]),
         ("plant", {"networkPolicy.apiServer.ports": None}, ["missing property 'ports'"]),
         ("minimal", {"alerting.resources.limits": None}, ["at '/alerting/resources': missing property 'limits'"]),
-        # Names.
+        # Names. Of a name's pattern alone Helm tells at some other value's place, another one each time.
+        (
+            "minimal",
+            {
+                "lines.press-1.cameras": {
+                    "cam/1": {"station_id": "s", "recipe": "solar-cell", "source": {"type": "video"}}
+                }
+            },
+            ["at '/lines/press-1/cameras': additional properties 'cam/1' not allowed", "does not match pattern"],
+        ),
+        ("minimal", {"recipes": {"a b": {"bundle": "x"}}}, ["at '/recipes': additional properties 'a b' not allowed"]),
+        (
+            "minimal",
+            {"lines.press-1.stop.candidates": {"a%": {"threshold": 1}}},
+            ["at '/lines/press-1/stop/candidates'"],
+        ),
         ("minimal", {"fullnameOverride": "a-name-of-thirty-eight-characters-long"}, ["maxLength", "37"]),
         # From a million on Helm writes 1e+06, which is no duration and no whole number to Kubernetes.
         ("plant", {"monitoring.rules.cameraSilentS": 1_000_000}, ["cameraSilentS", "maximum"]),

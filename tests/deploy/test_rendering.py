@@ -137,6 +137,11 @@ def _faults(path: str, schema: dict[str, Any]) -> list[str]:
         faults += _faults(f"{path}|", schema["then"])
         if "then" in schema["else"]:  # and not what `type` may be, which comes last
             faults += _faults(path, {"type": "object"} | schema["else"])
+    elif "patternProperties" in schema:
+        if schema.get("additionalProperties") is not False:
+            faults.append(f"{path} takes any name")
+        for inner in schema["patternProperties"].values():
+            faults += _faults(f"{path}[]", inner)
     elif schema.get("type") == "object" and not isinstance(schema.get("additionalProperties"), dict):
         faults.append(f"{path} takes anything")
     for key in ("items", "additionalProperties"):
