@@ -359,6 +359,9 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("minimal", {"inference.replica.gpus": 1}, ["a worker pod has 0 GPUs: raise inference.worker.gpus"]),
         ("minimal", {"inference.device": "cuda"}, ["inference.replica.gpus is 0: set it to 1"]),
         ("plant", {"inference.device": "cpu"}, ["set device to auto or cuda"]),
+        # Of a GPU's share, which no API server looks at in a RayService: KubeRay then makes no pod.
+        ("plant", {"inference.worker.gpuResource": "mig-1g.10gb"}, ["'/inference/worker/gpuResource'"]),
+        ("plant", {"inference.worker.gpuResource": ""}, ["'/inference/worker/gpuResource'"]),
         ("plant", {"inference.faultTolerance.redisAddress": "redis://x"}, ["must be host:port"]),
         ("passwords", {"inference.http.existingSecret": ""}, ["opens /score", "name a Secret with a bearer token"]),
         (
