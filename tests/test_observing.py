@@ -20,12 +20,12 @@ pytestmark = pytest.mark.unit
 
 
 @contextmanager
-def observed(health: Health, host: str = LOOPBACK) -> Iterator[str]:
+def observed(health: Health, host: str = LOOPBACK, ready: Health = lambda: None) -> Iterator[str]:
     registry = CollectorRegistry()
     Gauge("andon_answer", "of everything", registry=registry).set(42)
     Counter("andon_questions", "asked so far", registry=registry).inc()
     (port,) = free_ports(1)
-    close = observe(registry, health, host, port)
+    close = observe(registry, health, host, port, ready=ready)
     try:
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
@@ -48,6 +48,18 @@ def test_a_well_process_says_so() -> None:
 def test_an_ill_process_says_what_is_wrong() -> None:
     with observed(lambda: "the loop stands still") as url:
         assert get(f"{url}/healthz") == (503, "the loop stands still\n")
+
+
+@pytest.mark.parametrize(("ill", "unready"), [(None, "no line yet"), ("it stands", None), ("it stands", "no line yet")])
+def test_who_is_ill_or_not_at_work_yet_is_not_ready(ill: str | None, unready: str | None) -> None:
+    with observed(lambda: ill, ready=lambda: unready) as url:
+        assert get(f"{url}/readyz") == (503, f"{ill or unready}\n")
+        assert get(f"{url}/healthz")[0] == (503 if ill else 200)
+
+
+def test_who_is_well_and_at_work_is_ready() -> None:
+    with observed(lambda: None) as url:
+        assert get(f"{url}/readyz") == (200, "well\n")
 
 
 def test_metrics_are_served_beside_health() -> None:

@@ -1,4 +1,4 @@
-"""What a process shows to those who watch it: `/metrics` for Prometheus and `/healthz` for a supervisor."""
+"""What a process shows to those who watch it: `/metrics` for Prometheus, `/healthz` and `/readyz` for a supervisor."""
 
 import socket
 from collections.abc import Callable, Iterable
@@ -63,16 +63,23 @@ class _Quiet(WSGIRequestHandler):
         """A line for every probe would bury the log."""
 
 
-def observe(registry: CollectorRegistry, health: Health, host: str, port: int) -> Callable[[], None]:
-    """Serves `/metrics` and `/healthz` until the returned function is called. Raises AndonError where that can't be."""
+def observe(
+    registry: CollectorRegistry, health: Health, host: str, port: int, *, ready: Health = lambda: None
+) -> Callable[[], None]:
+    """Serves `/metrics`, `/healthz` and `/readyz` until the returned function is called.
+
+    ready: what the process, well as it is, does not do yet, or None. Who replaces others waits until it does.
+    Raises AndonError where it can't listen.
+    """
     # A series more for each counter and histogram, which no rule and no page asks for.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics: Callable[[Any, Any], Iterable[bytes]] = make_wsgi_app(registry)
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/healthz":
+        path = environ["PATH_INFO"]
+        if path not in ("/healthz", "/readyz"):
             return metrics(environ, start_response)
-        fault = health()
+        fault = health() or (ready() if path == "/readyz" else None)
         status = "503 Service Unavailable" if fault else "200 OK"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [(fault or "well").encode() + b"\n"]

@@ -134,6 +134,8 @@ class LoopState:
     """That were worked off here. What is read again by another owner counts there."""
     deleted_unread: int = 0
     """Records that Kafka deleted before they were read here."""
+    at_work: bool = False
+    """Whether the group has taken this member in, and the step what it was assigned. It stays so."""
 
     def turned(self) -> None:
         self.last_turn_monotonic_s = time.monotonic()
@@ -294,6 +296,7 @@ class ConsumerLoop(Generic[Result]):
                 raise
             log.warning("not ready yet for what was assigned: %s", error)
             return False
+        self.state.at_work = True
         return True
 
     def _settle(self, consumer: KafkaConsumer, pending: "_Pending[Result]", rebalances: "_Rebalances") -> None:

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
@@ -171,6 +172,35 @@ def test_a_worker_that_starts_before_kafka_waits_and_is_well(
         running.terminate()
         running.communicate(timeout=60)
     assert running.returncode == 0
+
+
+def test_a_worker_is_ready_once_it_has_its_lines(
+    own_kafka: KafkaBroker, unique: str, tmp_path: Path, unused_port: int
+) -> None:
+    """Kubernetes ends the next of those that judge as soon as one of the new is ready: with a wrong address, login or
+    authority all went that way, and no line was watched."""
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    own_kafka.kill()
+    (tmp_path / "policies.yaml").write_text(POLICY_YAML)
+    arguments = ["--policies", str(tmp_path / "policies.yaml"), "--metrics-port", str(unused_port)]
+    with process([*ANDON, "alerting", "run", *arguments], settings) as running:
+        assert running.stdout
+        assert any("waiting for Kafka" in line for line in running.stdout), "it ended before it had given up once"
+        assert readiness(unused_port) == (503, "it has taken on no line yet: its log says what it waits for\n")
+        own_kafka.start()
+        wait_until(lambda: readiness(unused_port) == (200, "well\n"), 120)
+        running.terminate()
+        running.communicate(timeout=60)
+    assert running.returncode == 0
+
+
+def readiness(port: int) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def test_a_broker_that_goes_away_while_a_start_looks_at_the_lines_is_waited_for(

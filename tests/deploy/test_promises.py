@@ -252,6 +252,13 @@ def test_two_renders_are_the_same(plant: Render) -> None:
     assert rendered(plant.mode).text == plant.text
 
 
+def test_alerting_workers_that_judge_stay_until_one_of_the_new_does(plant: Render) -> None:
+    (alerting,) = plant.one("Deployment", "-alerting")["spec"]["template"]["spec"]["containers"]
+    assert alerting["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+    for probe in ("startupProbe", "livenessProbe"):  # who waits for Kafka is not ill
+        assert alerting[probe]["httpGet"]["path"] == "/healthz"
+
+
 def test_camera_workers_are_never_two_and_block_no_drain(factory: Render) -> None:
     budgets = [b["spec"]["selector"]["matchLabels"] for b in factory.of_kind("PodDisruptionBudget")]
     for found in factory.of_kind("Deployment"):

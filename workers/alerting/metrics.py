@@ -146,13 +146,16 @@ class Metrics:
         self.registry.register(_CertificateCollector(policies))
 
     def serve(self, loop: LoopState, host: str, port: int) -> None:
-        """Metrics, and whether the loop still turns."""
+        """Metrics, whether the loop still turns, and whether it has begun."""
 
         def fault() -> str | None:
             still_s = monotonic() - loop.last_turn_monotonic_s
             return f"the loop has stood still for {still_s:.0f} s" if still_s > STUCK_AFTER_S else None
 
-        observe(self.registry, fault, host, port)
+        def unready() -> str | None:
+            return None if loop.at_work else "it has taken on no line yet: its log says what it waits for"
+
+        observe(self.registry, fault, host, port, ready=unready)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"andon_alerting_{name}", text, labels, registry=self.registry)

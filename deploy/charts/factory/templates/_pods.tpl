@@ -70,7 +70,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* Probes of a process that serves /healthz on its metrics port. */}}
+{{/* Probes of a process that serves /healthz on its metrics port. Call with what says whether it is ready. */}}
 {{- define "factory.probes" -}}
 startupProbe:
   httpGet: {path: /healthz, port: metrics}
@@ -84,7 +84,7 @@ livenessProbe:
   timeoutSeconds: 5
   failureThreshold: 3
 readinessProbe:
-  httpGet: {path: /healthz, port: metrics}
+  httpGet: {path: {{ . }}, port: metrics}
   periodSeconds: 5
   timeoutSeconds: 5
 {{- end }}
