@@ -52,6 +52,15 @@ def test_kafka_and_its_data_outlive_the_release(kafka: Render) -> None:
         assert all(volume["deleteClaim"] is False for volume in pool["spec"]["storage"]["volumes"])
 
 
+@pytest.mark.parametrize(("values", "longest", "number"), [("plant", 24, 5), ("trial", 26, 0)])
+def test_pods_of_the_longest_name_are_ones_that_kubernetes_takes(values: str, longest: int, number: int) -> None:
+    """Strimzi makes a pod's host name of cluster, pool and number, and takes any length; no API server does."""
+    found = rendered(Mode("factory-kafka", values), "--set", f"clusterName={'k' * longest}")
+    pools = [pool["metadata"]["name"] for pool in found.of_kind("KafkaNodePool")]
+    lengths = [len(f"{found.one('Kafka')['metadata']['name']}-{pool}-{number}") for pool in pools]
+    assert max(lengths) in (62, 63)
+
+
 def test_everything_belongs_to_the_cluster(own_kafka: Render) -> None:
     cluster = own_kafka.one("Kafka")["metadata"]["name"]
     for found in own_kafka.objects:

@@ -546,7 +546,9 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
         ("plant", {"topics.retention": {"frame": {"hours": 1}}}, ["topics.retention.frame is no topic", "frames"]),
         ("plant", {"security.readers": ["alerting"]}, ["which is a component's name: choose another"]),
         ("plant", {"security.type": "plain"}, ["'scram-sha-512'"]),
-        ("plant", {"clusterName": "x" * 41}, ["maxLength"]),
+        ("plant", {"clusterName": "x" * 27}, ["maxLength"]),
+        ("plant", {"clusterName": "x" * 24, "brokers.replicas": 8}, ["-controllers-10, longer than", "of at most 23"]),
+        ("trial", {"clusterName": "x" * 26, "brokers.replicas": 11}, ["-brokers-10, longer than", "of at most 25"]),
         ("second-factory", {"clusterName": "mine"}, ['no cluster is made beside "kafka": clear clusterName']),
         (
             "plant",
@@ -559,6 +561,12 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
 def test_the_kafka_chart_refuses(values: str, changes: dict[str, Any], says: list[str], tmp_path: Path) -> None:
     told = refusal("factory-kafka", values, changes, tmp_path, "kafka")
     assert all(part in told for part in says), told
+
+
+def test_a_kafka_release_whose_pods_would_have_too_long_a_name_is_refused(tmp_path: Path) -> None:
+    told = refusal("factory-kafka", "plant", {}, tmp_path, release="kafka-of-the-western-hall")
+    assert '"kafka-of-the-western-hall" is 25 characters long' in told
+    assert "choose a release name of at most 24, or set clusterName" in told
 
 
 def test_an_oci_image_of_bundles_needs_a_cluster_that_mounts_them() -> None:
