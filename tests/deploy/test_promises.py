@@ -733,17 +733,24 @@ def test_a_volume_of_ones_own_is_as_large_as_it_is() -> None:
 
 def test_whoever_sends_a_password_in_clear_is_told() -> None:
     """Not refused: without TLS a password is still better than none."""
+    clear, mode = "its password travels in clear", Mode("factory", "minimal")
+    assert clear in notes(mode, "--set", "redis.existingSecret=andon-redis")
+    assert clear not in notes(mode, "--set", "redis.existingSecret=andon-redis", "--set", "redis.url=rediss://r/0")
+    assert clear not in notes(mode)
 
-    def notes(*more: str) -> str:
-        mode = Mode("factory", "minimal")
-        return helm(
-            "install", "factory", mode.chart_folder, "--values", mode.values_file, "--dry-run=client", *more
-        ).stdout
 
-    clear = "its password travels in clear"
-    assert clear in notes("--set", "redis.existingSecret=andon-redis")
-    assert clear not in notes("--set", "redis.existingSecret=andon-redis", "--set", "redis.url=rediss://r/0")
-    assert clear not in notes()
+def notes(mode: Mode, *more: str) -> str:
+    install = ("install", "factory", mode.chart_folder, "--values", mode.values_file, "--dry-run=client")
+    told = helm(*install, *more).stdout
+    return told[told.index("NOTES:") :]
+
+
+def test_who_logs_in_elsewhere_is_not_told_to_come_by_a_port_forward() -> None:
+    """An issuer sends people back to addresses that it knows, and 127.0.0.1 is none of them."""
+    told = notes(Mode("factory", "passwords"))
+    assert "port-forward svc/" not in told
+    assert "/oauth2/callback" in told
+    assert "port-forward svc/factory-console 8484:443" in notes(Mode("factory", "open-platform"))
 
 
 def test_a_camera_may_want_its_password_in_the_query(tmp_path: Path) -> None:
