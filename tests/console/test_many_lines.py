@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -26,6 +28,7 @@ from workers.console.app import create_app
 from workers.console.drawing import Drawings
 from workers.console.pages import common, events
 from workers.console.pages.events import Browser
+from workers.console.patience import Patience
 from workers.console.sessions import COOKIE
 
 LINES, STOPPED = 500, 60
@@ -198,6 +201,55 @@ def test_who_has_a_drawing_that_this_process_did_not_make_is_sent_all(
     (message,) = browser.until_quiet()["lines"]
     assert content(message)["whole"]
     assert len(content(message)["lines"]) == LINES
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Browser]:
+    """Who has looked, at each look."""
+    found: list[Browser] = []
+
+    class Seen(Browser):
+        def look(self, *, beat: bool) -> str:
+            found.append(self)
+            return super().look(beat=beat)
+
+    monkeypatch.setattr(events, "Browser", Seen)
+    return found
+
+
+@pytest.mark.unit
+def test_what_a_slow_browser_is_told_was_looked_at_once_it_can_take_it(factory: Factory, looks: list[Browser]) -> None:
+    """Behind a weak radio it was told of a stop 20 s late, and as of this moment: so much older news lay in buffers."""
+    over = threading.Event()
+
+    def shoot() -> None:
+        sequence = 1
+        while not over.wait(0.2):
+            for number in range(LINES):
+                tell(factory.desk.memory, score(sequence, camera=f"cam-{number}", line_id=f"line-{number}"))
+            sequence += 1
+
+    config = uvicorn.Config(
+        factory.app, port=0, http=Patience, log_level="error", ws="none", timeout_graceful_shutdown=1
+    )
+    camera = threading.Thread(target=shoot)
+    camera.start()
+    try:
+        with served(config) as port, socket.socket() as weak:
+            weak.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)  # takes little, and then nothing
+            weak.connect(("127.0.0.1", port))
+            asked = f"GET /events?tiles=true HTTP/1.1\r\nHost: a\r\nCookie: {COOKIE}={factory.cookie}\r\n\r\n"
+            weak.sendall(asked.encode())
+            wait_until(lambda: bool(looks))
+            slow = looks[0]
+            quick = Heard(port, factory.cookie, "/events?tiles=true")
+            while sum(browser is not slow for browser in looks) < 12:
+                quick.until_quiet()
+            quick.close()
+            assert looks.count(slow) <= 2
+    finally:
+        over.set()
+        camera.join()
 
 
 @pytest.mark.unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -11,6 +12,8 @@ REQUEST_S = 15.0
 """For a whole request, from the first moment that the peer owes one. Between two, uvicorn's keep-alive counts."""
 STANDSTILL_S = 30.0
 """So long a peer may take not one byte of its answer. A slow one takes some."""
+UNSENT_BYTES = 16 * 1024
+"""So much the system may hold that is not yet on its way to the peer."""
 
 _Http: Any = AutoHTTPProtocol
 
@@ -24,6 +27,9 @@ class Patience(_Http):  # type: ignore[misc]
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        # What lies in buffers grows old: on a slow link the system alone holds news of half a minute.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        transport.set_write_buffer_limits(high=0)
         self._expect(True)
 
     def data_received(self, data: bytes) -> None:

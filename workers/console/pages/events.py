@@ -52,6 +52,7 @@ async def _stream(request: Request, browser: Browser) -> AsyncIterator[str]:
     try:
         yield "retry: 1000\n\n"
         for turn in range(int(LIFE_S / EVERY_S)):
+            yield ""  # goes on once the browser has taken what it was told before: what it hears next is of then
             # In a thread: what is drawn of hundreds of lines holds up nobody who asks for another page.
             if news := await run_in_threadpool(browser.look, beat=turn % BEAT_EVERY == 0):
                 yield news
