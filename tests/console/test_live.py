@@ -149,6 +149,35 @@ def test_a_page_whose_stream_does_not_come_through_says_so_and_is_loaded_anew(
     other.close()
 
 
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""Playwright has every tab believe that it is looked at."""
+
+
+def test_however_many_tabs_are_open_an_act_opens_and_the_tab_that_is_looked_at_knows_all(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    """With six open the seventh never loaded, and no button in any of them did a thing."""
+    plant.shoot(line, f"{line}-a", ".")
+    first = login()
+    shown = first.locator(f'.line[data-line="{line}"]')
+    shown.wait_for()
+    behind = first
+    for _ in range(7):
+        behind.evaluate(HIDE, True)
+        behind = first.context.new_page()
+        behind.goto("/alarms", timeout=30_000)
+    behind.evaluate(HIDE, True)
+    plant.shoot(line, f"{line}-a", "xxx")
+    first.wait_for_timeout(8000)  # for longer than a page waits before it calls itself old
+    first.evaluate(HIDE, False)
+    shown.get_by_role("button", name="Acknowledge").click()
+    first.get_by_role("dialog").wait_for()
+    assert first.locator("#connection").is_hidden()
+
+
 def test_a_list_of_alarms_that_did_not_come_is_asked_for_again(
     plant: Plant, login: Callable[..., Any], line: str
 ) -> None:

@@ -3,6 +3,7 @@ const WAIT_MS = 6000;
 const ANEW_MS = 12000; // silent for so long, and the connection may have died without a word, as where the radio changes
 const ANSWER_MS = 3000;
 const AT_ONCE = 5; // so many connections a browser keeps beside the stream's
+const BACK_MS = 1500; // so long a tab that is looked at again may wait for news before it calls itself old
 const TOLD_MS = 60000; // what was done is no news by then
 const SAID_EACH = 4, SAID_MS = 20000; // so many lines at once are read aloud, and so long the words stand there
 const PRESS_MS = 2000; // no press holds news up for longer: something may lie on a tablet
@@ -87,6 +88,7 @@ function showConnection() {
 }
 
 function connect() {
+  if (document.hidden) return;
   source?.close();
   triedAt = performance.now();
   source = new EventSource(`/events?${new URLSearchParams({ tiles: wall, drawn })}`);
@@ -105,7 +107,16 @@ function connect() {
 }
 // Only now has every module of the page begun to listen: what comes first is all that stands, and comes once.
 document.addEventListener("DOMContentLoaded", () => { announce([...lines.values()]); connect(); });
+// A browser keeps six connections to one host for all its tabs: six that listen, and no page loads and no act opens.
+// So one that nobody looks at gives its own back, and hears what it has missed once somebody does.
+document.addEventListener("visibilitychange", () => {
+  if (comingBack) return;
+  if (document.hidden) { source?.close(); source = null; return; }
+  heardAt = Math.max(heardAt, performance.now() - WAIT_MS + BACK_MS);
+  connect();
+});
 setInterval(() => {
+  if (document.hidden) return;
   showHeld();
   showConnection();
   if (source && !comingBack && performance.now() - Math.max(heardAt, triedAt) > ANEW_MS) connectAnew();
