@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -19,8 +19,9 @@ MAX_EVENTS = 16
 @dataclass(frozen=True)
 class DrawnLine:
     view: LineView
-    zone_name: str | None
-    """That its times are told in: it changes with the season."""
+    told_by: Hashable
+    """The zone and the day that its times are told by: that of today is left out, and the zone changes its name with
+    the season."""
     html: str
     since: int
     """The number of the drawing that it first stood in like this."""
@@ -98,11 +99,11 @@ class Drawing:
 
 
 class Drawings:
-    def __init__(self, live: Live, draw: Callable[..., str], zone_name: Callable[[], str | None]) -> None:
-        """draw: the name of a template, and what it needs to know → HTML."""
+    def __init__(self, live: Live, draw: Callable[..., str], told_by: Callable[[], Hashable]) -> None:
+        """draw: the name of a template, and what it needs to know → HTML. told_by: what all times are told by now."""
         self._live = live
         self._draw = draw
-        self._zone_name = zone_name
+        self._told_by = told_by
         self._run = uuid.uuid4().hex
         self._lock = Lock()
         self._latest: Drawing | None = None
@@ -118,8 +119,8 @@ class Drawings:
     def _drawn(self, snapshot: Snapshot, before: Drawing | None) -> Drawing:
         known = {line.name: line for line in before.lines} if before else {}
         number = before.number + 1 if before else 0
-        zone_name = self._zone_name()
-        lines = tuple(self._line(view, zone_name, known.get(view.line_id), number) for view in snapshot.lines)
+        told_by = self._told_by()
+        lines = tuple(self._line(view, told_by, known.get(view.line_id), number) for view in snapshot.lines)
         head = self._draw("_lines_head.html", snapshot=snapshot)
         head_since = before.head_since if before and before.head == head else number
         gone = known.keys() - {line.name for line in lines}
@@ -128,8 +129,8 @@ class Drawings:
             number = before.number
         return Drawing(snapshot, self._run, number, head, head_since, lines, whole_since)
 
-    def _line(self, view: LineView, zone_name: str | None, before: DrawnLine | None, number: int) -> DrawnLine:
-        if before and (before.view, before.zone_name) == (view, zone_name):
+    def _line(self, view: LineView, told_by: Hashable, before: DrawnLine | None, number: int) -> DrawnLine:
+        if before and (before.view, before.told_by) == (view, told_by):
             return before
         html = self._draw("_line.html", line=view)
-        return DrawnLine(view, zone_name, html, before.since if before and before.html == html else number)
+        return DrawnLine(view, told_by, html, before.since if before and before.html == html else number)

@@ -6,7 +6,7 @@ import math
 import re
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -176,14 +176,15 @@ def message(request: Request, title: str, words: str, status: int) -> Response:
 
 def clock_facts(options: Options) -> dict[str, Any]:
     """What a template needs to tell a time."""
-    return {"zone": options.zone, "zone_name": now().astimezone(options.zone).tzname()}
+    here = now().astimezone(options.zone)
+    return {"zone": options.zone, "zone_name": here.tzname(), "today": here.date()}
 
 
 def drawings(desk: Desk) -> Drawings:
     def draw(template: str, **context: Any) -> str:
         return templates.get_template(template).render(**clock_facts(desk.options), **context)
 
-    return Drawings(desk.live, draw, lambda: clock_facts(desk.options)["zone_name"])
+    return Drawings(desk.live, draw, lambda: tuple(clock_facts(desk.options).values()))
 
 
 def told(outcome: ActOutcome, options: Options) -> str:
@@ -192,8 +193,10 @@ def told(outcome: ActOutcome, options: Options) -> str:
     return f"{'done' if outcome.done else 'REFUSED'} at {at} – {outcome.words}"
 
 
-def short(moment: datetime, zone: tzinfo | None) -> str:
-    return moment.astimezone(zone).strftime("%H:%M:%S")
+def short(moment: datetime, zone: tzinfo | None, today: date) -> str:
+    """With its date, unless it is of today."""
+    here = moment.astimezone(zone)
+    return f"{here:%H:%M:%S}" if here.date() == today else f"{here:%Y-%m-%d %H:%M:%S}"
 
 
 @pass_context
@@ -203,7 +206,7 @@ def _clock(context: Context, moment: datetime | None) -> str:
 
 @pass_context
 def _short(context: Context, moment: datetime | None) -> str:
-    return short(moment, context["zone"]) if moment else "–"
+    return short(moment, context["zone"], context["today"]) if moment else "–"
 
 
 def _figure(value: float | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from datetime import tzinfo
 from threading import Lock
 
 from anyio import CapacityLimiter
@@ -13,13 +12,14 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from pipeline.detectors.bundle import read_info
 from workers.alerting.policy import MAX_WINDOW
-from workers.console.desk import Desk
+from workers.console.desk import Desk, Options
 from workers.console.pages.common import (
     Engineer,
     Form,
     Refused,
     Someone,
     TheDesk,
+    clock_facts,
     in_threads,
     number,
     page,
@@ -91,7 +91,7 @@ def trial(
         raise Refused("Not tried", "The threshold must be a number.", 400)
     shots = _shots(desk, line, hours, model)
     with _trying:
-        return JSONResponse(_told(try_threshold(shots, threshold, k, n), desk.options.zone))
+        return JSONResponse(_told(try_threshold(shots, threshold, k, n), desk.options))
 
 
 @router.post("/versions")
@@ -136,7 +136,8 @@ def _k_n(desk: Desk, line: str, k: int | None, n: int | None) -> tuple[int, int]
     return min(n, max(1, k if k is not None else own[0])), n
 
 
-def _told(tried: TriedThreshold, zone: tzinfo | None) -> dict[str, object]:
+def _told(tried: TriedThreshold, options: Options) -> dict[str, object]:
+    clock = clock_facts(options)
     return {
         "threshold": tried.threshold,
         "judged": tried.judged,
@@ -144,7 +145,7 @@ def _told(tried: TriedThreshold, zone: tzinfo | None) -> dict[str, object]:
         "share": tried.share,
         "stops": len(tried.stops),
         "shown": [
-            {"camera": stop.camera_id, "at": short(stop.at, zone), "frame_id": stop.frame_id}
+            {"camera": stop.camera_id, "at": short(stop.at, clock["zone"], clock["today"]), "frame_id": stop.frame_id}
             for stop in tried.stops[-_STOPS_SHOWN:]
         ],
     }
