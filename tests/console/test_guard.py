@@ -377,6 +377,16 @@ def test_logins_and_acts_that_wait_hold_up_no_other(
         assert time.monotonic() - begun < 3
 
 
+@pytest.mark.parametrize("path", ["/alarms/123", "/model?k=&n=5", "/dead/x/1", "/logout", "/parts/cam:b1:1/feedback"])
+def test_an_address_that_was_cut_short_or_is_asked_again_leads_on(client: TestClient, path: str) -> None:
+    """It ended at a line of JSON, where a tablet that shows no address bar had no way back."""
+    log_in(client, "operator")
+    answer = client.get(path, headers={"accept": "text/html"})
+    assert answer.status_code in (400, 405)
+    assert 'href="/"' in answer.text
+    assert client.get(path, headers={"accept": "application/json"}).json()["error"]
+
+
 def test_names_from_outside_are_text_and_never_markup(client: TestClient, desk: Desk) -> None:
     log_in(client, "operator")
     desk.reader.fault = "<script>alert(1)</script>"

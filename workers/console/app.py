@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError
@@ -14,7 +16,7 @@ from pipeline.maps import MapStoreError
 from workers.console.desk import Desk
 from workers.console.guard import Guard
 from workers.console.pages import acts, alarms, dead, events, health, login, model, part, pictures, wall
-from workers.console.pages.common import Refused, drawings, message, page
+from workers.console.pages.common import Refused, drawings, message
 
 ROUTERS = tuple(view.router for view in (wall, events, acts, alarms, part, pictures, model, health, dead, login))
 _STATIC = Path(__file__).parent / "static"
@@ -31,6 +33,8 @@ def create_app(desk: Desk) -> FastAPI:
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(AndonError, _fault)
     app.add_exception_handler(404, _missing)
+    app.add_exception_handler(405, _missing)
+    app.add_exception_handler(RequestValidationError, _unreadable)
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -59,7 +63,15 @@ def _fault(request: Request, error: Exception) -> Response:
     return message(request, "That did not work", str(error), 503 if isinstance(error, _AWAY) else 400)
 
 
+def _unreadable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = (f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+    return message(request, "Not an address of this page", f"{request.url.path}: {'; '.join(faults)}"[:500], 400)
+
+
 def _missing(request: Request, error: Exception) -> Response:
+    """Also of an address that only takes what a form of ours sends, as after `reload` once that form was refused."""
+    assert isinstance(error, HTTPException)
     if request.state.identity is None:
-        return PlainTextResponse("There is no such page.", 404)
-    return page(request, "message.html", title="There is no such page", text=request.url.path, status=404)
+        return PlainTextResponse("There is no such page.", error.status_code)
+    return message(request, "There is no such page", request.url.path, error.status_code)
