@@ -206,6 +206,20 @@ def test_a_dragged_threshold_tells_its_stops_and_is_saved_as_a_new_version(
     assert f"model_hash: {info.model_hash}" in page.inner_text("pre >> nth=0")
 
 
+def test_a_trial_that_fails_does_not_tell_the_stops_of_another_threshold(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    plant.shoot(line, f"{line}-a", ".....xxx.....xxx.....")
+    page = login("engineer-1")
+    tile(page, f"{line}-a").wait_for()
+    page.goto(f"/model?line={line}&hours=1")
+    assert page.locator("#stops").inner_text() == "2"
+    page.route("**/model/trial?**", lambda route: route.fulfill(status=503))
+    page.get_by_label("Threshold to try").press("End")  # above every score
+    page.locator("#stops").filter(has_text="not known").wait_for(timeout=10_000)
+    assert page.locator("#not-ok").inner_text() == "not known"
+
+
 def test_health_counts_frames_and_shows_dead_letters_and_what_is_in_them(
     plant: Plant, login: Callable[..., Any], line: str
 ) -> None:

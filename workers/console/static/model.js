@@ -9,26 +9,31 @@ if (box) {
     document.getElementById("tried").textContent = Number(value).toPrecision(4);
     marker.setAttribute("x", Math.min(1, Math.max(0, (value - low) / (high - low || 1))) * 600 - 1);
   };
+  const tell = (stops, notOk, shown = []) => {
+    document.getElementById("stops").textContent = stops;
+    document.getElementById("not-ok").textContent = notOk;
+    document.getElementById("shown").replaceChildren(...shown);
+  };
   const ask = async (value) => {
     const turn = ++asked;
     const { line, hours, model, k, n } = box.dataset;
     const query = new URLSearchParams({ line, hours, model, k, n, threshold: value });
+    let found = null;
     try {
       const answer = await fetch(`/model/trial?${query}`, { headers: { accept: "application/json" } });
-      if (!answer.ok || turn !== asked) return;
-      const found = await answer.json();
-      document.getElementById("stops").textContent = found.stops;
-      document.getElementById("not-ok").textContent = found.not_ok;
-      document.getElementById("shown").replaceChildren(...found.shown.map((stop) => {
-        const item = document.createElement("li"), link = document.createElement("a");
-        link.href = `/parts/${stop.frame_id}`;
-        link.textContent = `${stop.at} ${stop.camera}`;
-        item.append(link);
-        return item;
-      }));
-    } catch { /* the bar at the top says that the server is away */ }
+      if (answer.ok) found = await answer.json();
+    } catch { /* the server is away */ }
+    if (turn !== asked) return;
+    if (!found) { tell("not known", "not known"); return; }
+    tell(found.stops, found.not_ok, found.shown.map((stop) => {
+      const item = document.createElement("li"), link = document.createElement("a");
+      link.href = `/parts/${stop.frame_id}`;
+      link.textContent = `${stop.at} ${stop.camera}`;
+      item.append(link);
+      return item;
+    }));
   };
-  const moved = (value) => { show(value); clearTimeout(timer); timer = setTimeout(() => ask(value), 150); };
+  const moved = (value) => { asked++; show(value); tell("…", "…"); clearTimeout(timer); timer = setTimeout(() => ask(value), 150); };
 
   slider.addEventListener("input", () => { if (chosen) chosen.value = slider.value; moved(slider.value); });
   chosen?.addEventListener("input", () => { slider.value = chosen.value; if (chosen.value) moved(chosen.value); });
