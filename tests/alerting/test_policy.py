@@ -77,7 +77,7 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
         ("defaults: {k: 1, n: 101, action: HOLD}", "defaults.n"),
         ("defaults: {k: 3, n: 5, action: ABORT}", "defaults.action"),
         ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {actuator: {type: modbus, host: h}}}", "lines.a.actuator"),
-        (f"defaults: {{k: 3, n: 5, action: HOLD}}\nlines: {{a: {{{PLC}}}}}", "lines.a: Value error, on_loss"),
+        (f"defaults: {{k: 3, n: 5, action: HOLD}}\nlines: {{a: {{{PLC}}}}}", "lines.a: on_loss"),
         (f"defaults: {{k: 3, n: 5, action: HOLD, on_loss: hold-on-loss, {PLC}}}", "defaults.actuator"),
         (
             f"defaults: {{k: 3, n: 5, action: HOLD, on_loss: hold-on-loss}}\nlines: {{a: {{{PLC}}}, b: {{{PLC}}}}}",
@@ -94,7 +94,7 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
         ("defaults: {k: 3, n: 5, action: HOLD, stop_budget: {stops: 3, shifts: [14:00]}}", "in quotes"),
         ("defaults: {k: 3, n: 5, action: HOLD, max_age: 3}", "defaults.max_age"),
         ("defaults: {k: 3, n: 5, action: HOLD, not_decidable: {limit: 30}}", "limit (30) must be at most of_last"),
-        ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {n: 2}}", "lines.a: Value error, k (3)"),
+        ("defaults: {k: 3, n: 5, action: HOLD}\nlines: {a: {n: 2}}", "lines.a: k (3)"),
         (f"{HOLDING}actuator: {{type: modbus, host: h, coils: {{stop: 0}}}}}}}}", "none of these holds the line at 0"),
         (
             f"{HOLDING}actuator: {{type: modbus, host: h, coils: {{run_permit: 1}}, inverted: [run_permit]}}}}}}",
@@ -117,6 +117,11 @@ def test_an_unknown_line_gets_the_defaults(tmp_path: Path) -> None:
             "defaults: {k: 3, n: 5, action: HOLD}\nlines: {Süd: {k: 1}}",
             "lines.Süd.[key]: A name has letters from A to Z",
         ),
+        (
+            f"defaults: {{k: 3, n: 5, action: HOLD, on_loss: hold-on-loss, {PLC}}}\n"
+            "lines: {a: {actuator: {type: webhook, url: 'http://h/a', secret_file: s}}}",
+            "defaults.actuator: an actuator belongs to one line",
+        ),
         ("lines: {}", "defaults"),
         ("", "whole file"),
     ],
@@ -128,6 +133,20 @@ def test_a_faulty_policy_is_refused_by_file_and_key(tmp_path: Path, text: str, t
     assert "policies.yaml" in str(error.value)
 
 
+def test_a_fault_of_the_defaults_is_told_once_and_not_again_of_every_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        policies(
+            tmp_path, "defaults: {k: 3, n: 5, action: HOLD, drift: {frame: 100}}\nlines: {a: {k: 1}, b: {drift: {}}}"
+        )
+    assert str(error.value).endswith("policies.yaml:\n  line 1, defaults.drift.frame: unknown key")
+
+
+def test_a_coil_that_begins_with_0_is_refused_and_not_taken_for_an_octal_number(tmp_path: Path) -> None:
+    """YAML 1.1 reads 00010 as 8: the stop would have gone to another coil."""
+    with pytest.raises(ConfigError, match="00010 would be read as the octal of 8"):
+        policies(tmp_path, HOLDING + "actuator: {type: modbus, host: h, coils: {run_permit: 00010}}}}")
+
+
 WEBHOOK = "type: webhook, secret_file: s, url: "
 NODES = "nodes: {command: s=a, stop: s=b}"
 
@@ -137,14 +156,14 @@ NODES = "nodes: {command: s=a, stop: s=b}"
     [
         (
             "type: opcua, url: 'opc.tcp://h', nodes: {command: 'ns=2;line-1.Command', stop: s=b}",
-            "command: Value error, no node id",
+            "command: no node id",
         ),
-        (WEBHOOK + "'http:///line-1'", "webhook.url: Value error, a URL has a host"),
-        (WEBHOOK + "'http://h:99999/line-1'", "webhook.url: Value error, Port out of range"),
+        (WEBHOOK + "'http:///line-1'", "webhook.url: a URL has a host"),
+        (WEBHOOK + "'http://h:99999/line-1'", "webhook.url: Port out of range"),
         (WEBHOOK + "'http://h/line 1'", "no space"),
         (WEBHOOK + "'http://h/linie-süd'", "%C3%BC"),
         (WEBHOOK + "'http://ada:geheim@h/line-1'", "no login: the signature"),
-        ("type: opcua, url: 'opc.tcp://', " + NODES, "opcua.url: Value error, a URL has a host"),
+        ("type: opcua, url: 'opc.tcp://', " + NODES, "opcua.url: a URL has a host"),
         ("type: opcua, url: 'opc.tcp://ada:geheim@h', " + NODES, "no login: name `user` and `password_file`"),
     ],
 )

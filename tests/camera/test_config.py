@@ -57,6 +57,50 @@ def test_a_wrong_file_is_refused_by_key(tmp_path: Path, cameras: list[str], head
     assert expected in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (
+            "  - camera_id: 7\n",
+            ["line 3, cameras.0.camera_id: YAML takes it for a number or for yes or no: put it in quotes"],
+        ),
+        (
+            "  - camera_id: c\n    station: s\n",
+            ["line 3, cameras.0.station_id: is missing", "line 4, cameras.0.station: unknown key"],
+        ),
+        (
+            "  - camera_id: c\n    station_id: s\n    source: {type: folder,\n      path: x, fps: 5/s}\n",
+            ["line 6, cameras.0.source.folder.fps: Input should be a valid number, unable to parse string as a number"],
+        ),
+        (
+            "  - camera_id: c\n    station_id: s\n    source: {path: x}\n",
+            ["line 5, cameras.0.source: `type` is missing"],
+        ),
+        ("  camera-1:\n    station_id: s\n", ["line 2, cameras: a list belongs here, each entry after a dash"]),
+        ("  - camera-1\n", ["line 3, cameras.0: keys and values belong here, as in `key: value`"]),
+        ("  []\n", ["line 2, cameras: at least one entry belongs here"]),
+    ],
+)
+def test_a_fault_is_told_by_its_line_and_in_words_of_the_file(tmp_path: Path, entry: str, told: list[str]) -> None:
+    """And nothing besides: that `cameras` is empty was told, too, when the only camera had a fault."""
+    path = tmp_path / "cameras.yaml"
+    path.write_text("# The cameras\ncameras:\n" + entry)
+    with pytest.raises(ConfigError) as refused:
+        read_camera_config(path)
+    first, *faults = str(refused.value).splitlines()
+    assert first == f"{path}:"
+    others = ("line_id: is missing", "recipe: is missing", "source: is missing", "station_id: is missing")
+    wanted = [fault.strip() for fault in faults]
+    assert [f for f in wanted if f in told or not f.endswith(others)] == told
+
+
+def test_a_tab_is_told_with_its_line_and_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.yaml"
+    path.write_text("cameras:\n\t- camera_id: c\n")
+    with pytest.raises(ConfigError, match=r"(?s)line 2, column 1\. Indent with spaces"):
+        read_camera_config(path)
+
+
 @pytest.mark.parametrize("content", [b"cameras: [\n", "# Prüfstand\ncameras: []\n".encode("latin-1")])
 def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cameras.yaml"

@@ -197,16 +197,16 @@ class Policies(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_defaults(cls, content: Any) -> Any:
+        defaults = content.get("defaults") if isinstance(content, dict) else None
+        if isinstance(defaults, dict) and defaults.get("actuator") is not None:
+            raise ValueError("defaults.actuator: an actuator belongs to one line; name it under lines")
         if not isinstance(content, dict) or not isinstance(content.get("lines"), dict):
             return content
-        defaults = content.get("defaults")
         return content | {"lines": {line: _merged(defaults, own) for line, own in content["lines"].items()}}
 
     @model_validator(mode="after")
     def _one_signal_one_line(self) -> Policies:
         """Two lines may share a PLC, never its signals: one would write RUN over the other's stop."""
-        if self.defaults.actuator is not None:
-            raise ValueError("defaults.actuator: an actuator belongs to one line; name it under lines")
         taken: dict[Place, str] = {}
         for line_id, policy in self.lines.items():
             if policy.actuator is None:
