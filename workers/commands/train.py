@@ -5,20 +5,16 @@ import sys
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workers.commands.options import Device, SamePart
 from workers.commands.places import ready_folder
+from workers.commands.training_bar import TrainingBar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from rich.progress import TaskID
-
-    from pipeline.training.checkpoint import Progress as Reached
-    from pipeline.training.told import Told
+    from collections.abc import Iterator
 
 train = typer.Typer(
     help="Learn what normal looks like from images of good parts alone, and write a model bundle.", no_args_is_help=True
@@ -135,7 +131,7 @@ def radar(
     # A mirrored feature map is not the feature map of a mirrored frame: flips belong to pixels.
     noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed, flips=space is Space.PIXELS)
     whole = ready_folder(out)
-    with _checkpoint_beside(whole, resume) as checkpoint, _TrainingBar() as bar:
+    with _checkpoint_beside(whole, resume) as checkpoint, TrainingBar() as bar:
         info = train_radar(
             data,
             out,
@@ -205,7 +201,7 @@ def cflow(
     flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=minutes * 60 / levels or None, seed=seed)
     config = CflowConfig(encoder=encoder)
     whole = ready_folder(out)
-    with _checkpoint_beside(whole, resume) as checkpoint, _TrainingBar() as bar:
+    with _checkpoint_beside(whole, resume) as checkpoint, TrainingBar() as bar:
         info = train_cflow(
             data,
             out,
@@ -257,43 +253,3 @@ def _empty(folder: Path) -> None:
 def _say_what_is_next(out: Path, data: Path) -> None:
     command = shlex.join(["andon", "evaluate", str(out), "--data", str(data)])
     typer.echo(f"next, with test/good and test/<defect> beside train/: {command}")
-
-
-class _TrainingBar:
-    """Steps, loss and the time left, for any method; and what comes before and after, each with a bar of its own."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        doing, loss = TextColumn("{task.description}"), TextColumn("{task.fields[loss]}")
-        self._bar = Progress(doing, BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
-        self._steps: int | None = None
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    @property
-    def told(self) -> "Told":
-        from pipeline.training.told import Told
-
-        return Told(self._total, self._reached, self._say, self._track)
-
-    def _total(self, steps: int) -> None:
-        self._steps = steps
-
-    def _reached(self, progress: "Reached") -> None:
-        if self._task is None:
-            self._task = self._bar.add_task("training", total=self._steps, loss="")
-        self._bar.update(self._task, completed=progress.step, loss=f"loss {progress.loss:.4f}")
-
-    def _say(self, sentence: str) -> None:
-        self._bar.console.print(sentence, markup=False)
-
-    def _track(self, numbers: range, doing: str) -> "Iterable[int]":
-        task = self._bar.add_task(doing, total=len(numbers), loss="")
-        return self._bar.track(numbers, task_id=task)
