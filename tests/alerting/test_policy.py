@@ -178,6 +178,21 @@ def test_an_address_that_no_request_could_reach_or_that_tells_a_login_is_refused
     assert "geheim" not in str(error.value)
 
 
+PLC_AT = "actuator: {{type: modbus, port: 5020, host: {}, coils: {{stop: 0, run_permit: 1}}}}}}}}"
+
+
+@pytest.mark.parametrize("host", ["plc:5020", "192.0.2.20:502", "modbus://plc", "tcp://192.0.2.20:502", "'[fd00::1]'"])
+def test_a_host_that_is_more_than_a_name_or_an_address_is_refused(tmp_path: Path, host: str) -> None:
+    """It was looked up as it stood, and `andon alerting check` had found nothing wrong."""
+    with pytest.raises(ConfigError, match=r"actuator\.modbus\.host: a name or an address stands here alone"):
+        policies(tmp_path, HOLDING + PLC_AT.format(host))
+
+
+@pytest.mark.parametrize("host", ["plc", "plc-1.hall_2.plant", "192.0.2.20", "'fd00::1'", "'fe80::1%eth0'"])
+def test_a_host_is_a_name_or_an_address_of_either_kind(tmp_path: Path, host: str) -> None:
+    assert policies(tmp_path, HOLDING + PLC_AT.format(host)).of("a").actuator
+
+
 @pytest.mark.parametrize(
     "plc",
     [

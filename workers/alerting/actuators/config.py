@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from workers.alerting.section import Section
 
@@ -54,6 +56,20 @@ def _can_be_asked(url: str, instead: str) -> str:
     if "@" in parts.netloc:
         raise ValueError(f"a URL is told in alarms and logs, so it must hold no login: {instead}")
     return url
+
+
+def _without_port(host: str) -> str:
+    """`host: plc:502` would be looked up as it stands, at each stop and in vain. Raises ValueError."""
+    with suppress(ValueError):
+        ip_address(host)
+        return host
+    if not _HOST.fullmatch(host):
+        raise ValueError("a name or an address stands here alone; its port belongs to the key `port`")
+    return host
+
+
+_HOST = re.compile(r"[^\s:/@\[\]]+")
+Host = Annotated[str, Field(min_length=1), AfterValidator(_without_port)]
 
 
 class _Common(Section):
@@ -112,16 +128,16 @@ class ModbusConfig(_WithPolarity):
 
     type: Literal["modbus"]
     """Modbus TCP."""
-    host: str = Field(min_length=1)
+    host: Host
     """Address or name of the PLC."""
     port: int = Field(default=502, ge=1, le=65535)
     """Of Modbus TCP."""
     unit: int = Field(default=1, ge=0, le=255)
     """Unit identifier."""
     block: Annotated[int, Field(ge=0, le=65536 - BLOCK_REGISTERS)] | None = None
-    """The first of five holding registers: epoch high, epoch low, heartbeat, command, run permit."""
+    """The first of five holding registers, counted from 0: epoch high, epoch low, heartbeat, command, run permit."""
     coils: ModbusCoils = ModbusCoils()
-    """Numbers of the coils: written without a `block`, read with one."""
+    """Numbers of the coils, counted from 0: written without a `block`, read with one."""
     codes: Codes = Codes()
     """The command word for each level."""
 
@@ -282,7 +298,7 @@ class MqttConfig(_WithPolarity):
 
     type: Literal["mqtt"]
     """MQTT, by way of a gateway at the line."""
-    host: str = Field(min_length=1)
+    host: Host
     """Address or name of the broker."""
     port: int = Field(default=1883, ge=1, le=65535)
     """Of the broker; 8883 as a rule with `ca_file`."""
