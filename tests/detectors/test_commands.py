@@ -26,6 +26,7 @@ from pipeline.training.images.data import DataError, fingerprint
 from pipeline.training.predict_folder import predict_folder
 from workers.alerting.policy import MAX_WINDOW
 from workers.cli import main
+from workers.commands.train import next_step
 
 pytestmark = pytest.mark.unit
 
@@ -609,3 +610,23 @@ def test_calibrate_tells_of_parts_that_the_model_does_not_know(
     asked = ("--false-stops-per-shift", 500, "--fps", 1, "--k", 2, "--n", 3, "--out", tmp_path / "new")
     assert andon(monkeypatch, "calibrate", tmp_path / "known", "--data", tmp_path / "more", *asked) == 0
     assert ("unlike those that the model learnt" in " ".join(capsys.readouterr().out.split())) is unlike
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (("1.png",), "next, with other images than these in TEST/good and TEST/<class of defect>: {} --data TEST"),
+        (("good/1.png", "bent/1.png"), "next, with other images than these in TEST/good and TEST/<class of defect>: "),
+        (("train/good/1.png",), "next, with {data}/test/good and {data}/test/<class of defect>: {} --data {data}"),
+        (("train/good/1.png", "test/good/1.png", "test/bent/1.png"), "next: {} --data {data}"),
+    ],
+)
+def test_a_training_tells_how_to_measure_it_by_images_that_it_has_not_seen(
+    tmp_path: Path, images: tuple[str, ...], told: str
+) -> None:
+    """Of a plain folder it told of a train/ that was not there, and of a command that was refused or measured the model
+    by what it had learnt."""
+    for image in images:
+        (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (32, 32)).save(tmp_path / image)
+    assert next_step(Path("weld"), tmp_path).startswith(told.format("andon evaluate weld", data=tmp_path))

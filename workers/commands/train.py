@@ -149,7 +149,7 @@ def radar(
             told=bar.told,
         )
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
-    _say_what_is_next(out, data)
+    typer.echo(next_step(out, data))
 
 
 @train.command()
@@ -219,7 +219,7 @@ def cflow(
             told=bar.told,
         )
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
-    _say_what_is_next(out, data)
+    typer.echo(next_step(out, data))
 
 
 @contextmanager
@@ -250,6 +250,15 @@ def _empty(folder: Path) -> None:
         shutil.rmtree(found) if found.is_dir() else found.unlink()
 
 
-def _say_what_is_next(out: Path, data: Path) -> None:
-    command = shlex.join(["andon", "evaluate", str(out), "--data", str(data)])
-    typer.echo(f"next, with test/good and test/<defect> beside train/: {command}")
+def next_step(out: Path, data: Path) -> str:
+    """How to measure what was trained, by images that it was not trained on."""
+    from pipeline.training.images.layouts import find_layout
+
+    layout = find_layout(data)
+    with_test, command = data, "next"
+    if layout.name == "mvtec" and not layout.test:
+        command += f", with {data / 'test' / 'good'} and {data / 'test'}/<class of defect>"
+    elif layout.name == "plain":
+        with_test = Path("TEST")
+        command += ", with other images than these in TEST/good and TEST/<class of defect>"
+    return f"{command}: {shlex.join(['andon', 'evaluate', str(out), '--data', str(with_test)])}"
