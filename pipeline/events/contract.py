@@ -33,7 +33,7 @@ class Contract(BaseModel):
         try:
             return cls.model_validate_json(value or b"")
         except ValidationError as error:
-            raise ContractError(f"not a {cls.__name__} event: {sentence(error)}") from error
+            raise ContractError(f"no {cls.__name__} event: {sentence(error)}") from error
 
 
 def sentence(error: ValidationError) -> str:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, PlainSerializer, WithJsonSchema
 
 
 def now() -> datetime:
@@ -31,5 +31,8 @@ def _can_be_reckoned_with(moment: datetime) -> datetime:
 
 
 Moment = Annotated[
-    AwareDatetime, AfterValidator(_can_be_reckoned_with), PlainSerializer(_iso_ms, return_type=str, when_used="json")
+    AwareDatetime,
+    AfterValidator(_can_be_reckoned_with),
+    PlainSerializer(_iso_ms, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]

@@ -31,6 +31,16 @@ def test_each_field_of_a_contract_has_words(file: str) -> None:
     assert [(title, name) for title, name, field in fields if not field.get("description")] == []
 
 
+def test_each_time_of_an_event_is_told_to_be_one() -> None:
+    """A string was all that the schemas said, and who writes an operation had to guess in which form."""
+    told = {file: json.loads(text)["properties"] for file, text in schemas().items() if not file.startswith("Frame.")}
+    times = [
+        (file, name, field) for file, fields in told.items() for name, field in fields.items() if name.endswith("_at")
+    ]
+    assert len(times) > 10
+    assert [(file, name) for file, name, field in times if "date-time" not in json.dumps(field)] == []
+
+
 def test_every_event_can_be_subscribed_to() -> None:
     """Who asked for a reset could not be."""
     assert {stream.value for stream in Stream} == CONTRACTS.keys()

@@ -93,7 +93,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"not json", b'{"schema_version": 2}'])
 def test_what_is_no_event_is_refused(value: bytes | None) -> None:
-    with pytest.raises(ContractError, match="not a Heartbeat event"):
+    with pytest.raises(ContractError, match="no Heartbeat event"):
         Heartbeat.from_json(value)
 
 
