@@ -111,6 +111,7 @@ def rig_with(folder: Path, lease: AskedLease, ladder: Ladder, protocol: str = "m
     told, exchanged = list[Report](), threading.Event()
     actuator = open_actuator("line-1", config(protocol, port, folder))
     driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s, exchanged=lambda *_: exchanged.set())
+    driver.silence()
     return Rig(port, ladder, station, lease, driver, exchanged, told)
 
 
@@ -165,6 +166,7 @@ def driven(actuator: Actuator, cycle_s: float = 5) -> Iterator[tuple[Driver, lis
     lease, told = Lease(6), list[Report]()
     keeper = Keeper(lease)
     driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s)
+    driver.silence()
     try:
         yield driver, told
     finally:
@@ -186,6 +188,38 @@ def stop_command(valid_s: float = 30) -> LineCommand:
 
 def order(command: LineCommand | None = None, epoch: int = 1, **changes: object) -> Order:
     return replace(Order("line-1", epoch, command, False, OnLoss.HOLD), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def taken_over(tmp_path: Path) -> Iterator[tuple[Driver, Ladder]]:
+    """The driver of a worker that has taken a running line over, and has not looked at it yet."""
+    (port,) = free_ports(1)
+    ladder, lease = Ladder("line-1", watchdog_s=60), Lease(60)
+    lease.renew(boot_time_s())
+    ladder.write(Inputs(epoch=1, heartbeat=7))
+    with Station([ladder], modbus_port=port):
+        actuator = open_actuator("line-1", config("modbus", port, tmp_path))
+        driver = Driver("line-1", actuator, lease, lambda report: None, cycle_s=0.05)
+        yield driver, ladder
+        driver.end()
+        driver.join(5)
+
+
+def test_a_takeover_takes_no_run_permit_of_a_line_that_is_watched(taken_over: tuple[Driver, Ladder]) -> None:
+    """It fell for a cycle where the PLC was quicker than the worker's first look, and a line without fault stood."""
+    driver, ladder = taken_over
+    driver.order(order(epoch=2))
+    time.sleep(0.5)  # what was written too early was written at once
+    driver.alive(60)
+    wait_for(lambda: ladder.inputs.epoch == 2, "the first write")
+    assert all(inputs.permit for inputs in ladder.written)
+    assert ladder.running
+
+
+def test_a_stop_waits_for_no_look_at_its_line(taken_over: tuple[Driver, Ladder]) -> None:
+    driver, ladder = taken_over
+    driver.order(order(stop_command(), epoch=2))
+    wait_for(lambda: ladder.held, "the stop")
 
 
 def test_a_stop_is_written_read_back_and_answered_once(rig: Rig) -> None:
@@ -390,6 +424,7 @@ def test_whoever_had_lost_the_lease_meanwhile_looks_before_it_writes(tmp_path: P
         driver = Driver(
             "line-1", open_actuator("line-1", config("modbus", port, tmp_path)), lease, told.append, cycle_s=0.001
         )
+        driver.silence()
         driver.order(order())
         wait_for(lambda: ladder.inputs.epoch == 1, "the first write")
         lease.drop()
@@ -591,6 +626,7 @@ def test_a_gateway_that_comes_back_gets_the_level_in_force_and_no_stop_that_is_v
     lease, told, (port,) = Lease(6), list[Report](), free_ports(1)
     keeper, broker = Keeper(lease), start_broker(tmp_path, port)
     driver = Driver("line-1", open_actuator("line-1", config("mqtt", port, tmp_path)), lease, told.append, cycle_s=0.05)
+    driver.silence()
     before, after = Ladder("line-1", watchdog_s=60), Ladder("line-1", watchdog_s=60)
     try:
         with gateway(before, port):

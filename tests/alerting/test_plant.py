@@ -58,6 +58,7 @@ def test_plcs_that_hang_are_let_go_of_together() -> None:
     plant.hold_only(LINES)
     for line_id in LINES:
         plant.order(LineState(line_id=line_id, epoch=1))
+        plant.alive(line_id, True, 60)
     wait_for(lambda: sorted(asked) == LINES, "all to hang")
     began_s = time.monotonic()
     plant.hold_only(())

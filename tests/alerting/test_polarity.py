@@ -90,6 +90,7 @@ def test_remote_io_that_fell_to_zero_is_no_order_of_anybody_and_is_brought_back(
         driver = Driver(LINE, actuator, lease, reports.append, cycle_s=0.05)
         ends.callback(driver.join, 5)
         ends.callback(driver.end)
+        driver.silence()
         driver.order(Order(LINE, 6, None, False, OnLoss.HOLD))
         wait_for(lambda: not fallen.stop, "released", 10)
     assert all(report.up for report in reports if isinstance(report, Link))

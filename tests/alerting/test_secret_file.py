@@ -84,6 +84,7 @@ def test_a_line_whose_secret_is_not_there_yet_is_a_fault_of_its_plc_alone(tmp_pa
     try:
         plant.hold_only([LINE])
         plant.order(LineState(line_id=LINE, epoch=1))
+        plant.alive(LINE, True, 60)
         wait_for(lambda: heard(False), "the alarm")
         assert str(file) in told[-1].detail
         file.write_text("new")

@@ -122,6 +122,7 @@ def test_a_signature_has_the_time_that_alerting_goes_by_and_a_refusal_tells_of_a
     try:
         plant.hold_only([LINE])
         plant.order(LineState(line_id=LINE, epoch=1))
+        plant.alive(LINE, True, 60)
         wait_for(lambda: bool(told.extend(plant.reports([LINE])) or told), "a report")
     finally:
         plant.close()

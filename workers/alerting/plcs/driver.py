@@ -65,6 +65,9 @@ class Driver:
         self._done: Order | None = None
         """What was taken up last; a new one does not wait for the cycle."""
         self._alive_until_s = 0.0
+        self._looked = False
+        """Whether the worker has looked at the line since it has it. What is written before takes the run permit of a
+        line that is watched well."""
         self._ended = False
         self._heartbeat = 0
         self._found: ReadBack | None = None
@@ -102,12 +105,15 @@ class Driver:
 
     def alive(self, for_s: float) -> None:
         """The line's frames are scored and read. Holds for so long; then it has to be said again."""
-        with self._changed:
-            self._alive_until_s = time.monotonic() + for_s
+        self._watch(time.monotonic() + for_s)
 
     def silence(self) -> None:
+        self._watch(0.0)
+
+    def _watch(self, alive_until_s: float) -> None:
         with self._changed:
-            self._alive_until_s = 0.0
+            self._alive_until_s, self._looked = alive_until_s, True
+            self._changed.notify()
 
     def end(self) -> None:
         """Begins no write any more. Leaves the signals as they are: the PLC's watchdog tells the line."""
@@ -123,10 +129,10 @@ class Driver:
         try:
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._ended or self._order is not self._done, pause_s)
+                    self._changed.wait_for(lambda: self._ended or self._waits(), pause_s)
                     if self._ended:
                         return
-                    order = self._done = self._order
+                    order = self._taken_up()
                 if order is None or not self._lease.held:
                     pause_s = self._cycle_s
                     continue
@@ -149,6 +155,16 @@ class Driver:
                     pause_s = self._cycle_s
         finally:
             self._actuator.close()
+
+    def _waits(self) -> bool:
+        """Whether there is an order that was not taken up yet, and may be."""
+        order = self._order
+        return order is not None and order is not self._done and (self._looked or order.stops)
+
+    def _taken_up(self) -> Order | None:
+        if self._waits():
+            self._done = self._order
+        return self._done
 
     def _turn(self, order: Order) -> None:
         seen: ReadBack | None = None
