@@ -163,6 +163,16 @@ def test_a_factory_is_installed_upgraded_rolled_back_and_removed(cluster: KubeCl
     cluster.helm("uninstall", "factory", "--namespace", NAMESPACE)
 
 
+def test_a_ray_cluster_that_had_to_make_room_comes_back_with_the_upgrade(cluster: KubeCluster) -> None:
+    """As deploy/README.md has whoever lacks GPUs for two clusters do."""
+    factory = ["factory", FACTORY.chart_folder, "--namespace", NAMESPACE, "--values", FACTORY.values_file]
+    cluster.helm("install", *factory)
+    cluster.kubectl("--namespace", NAMESPACE, "delete", "rayservice", "factory-inference")
+    cluster.helm("upgrade", *factory, "--set", "images.inference.tag=0.2.0")
+    assert "andon/inference:0.2.0" in json.dumps(one(cluster, "rayservice", "factory-inference"))
+    cluster.helm("uninstall", "factory", "--namespace", NAMESPACE)
+
+
 def test_kafka_stays_when_its_release_goes(cluster: KubeCluster) -> None:
     cluster.helm("install", "kafka", KAFKA.chart_folder, "--namespace", NAMESPACE, "--values", KAFKA.values_file)
     topics = names(cluster, "kafkatopic")
