@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import ssl
 import tarfile
 import tempfile
 import urllib.request
@@ -128,7 +129,12 @@ def _blaming(url: str) -> Iterator[None]:
     except InvalidURL as error:  # whose words hold the whole address, signature and all
         raise BundleError(f"{without_password(url)} is no address: it holds a space or a control character") from error
     except (OSError, ValueError, HTTPException) as error:
-        raise BundleError(f"{without_password(url)} could not be fetched: {error}") from error
+        told = f"{without_password(url)} could not be fetched: {error}"
+        if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+            told += (
+                ". Name the authority that signed its certificate in SSL_CERT_FILE (the chart: bundles.fetch.caSecret)"
+            )
+        raise BundleError(told) from error
 
 
 def _unpack(archive: Path, into: Path) -> None:

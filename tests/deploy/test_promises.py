@@ -408,6 +408,16 @@ def test_what_fetches_bundles_or_logs_people_in_can_go_by_a_proxy() -> None:
     assert found["bundles"] == found["login"] == ["http://proxy.example:3128"]
 
 
+def test_an_authority_of_ones_own_reaches_what_fetches_bundles(renders: dict[Mode, Render]) -> None:
+    """Artifact servers inside a plant are signed by it."""
+    pod = renders[Mode("factory", "passwords")].pods()["RayService/factory-inference/replicas"]
+    (fetch,) = pod["spec"]["initContainers"]
+    (file,) = (one["value"] for one in fetch["env"] if one["name"] == "SSL_CERT_FILE")
+    (mount,) = (mount for mount in fetch["volumeMounts"] if file == f"{mount['mountPath']}/ca.crt")
+    (volume,) = (volume for volume in pod["spec"]["volumes"] if volume["name"] == mount["name"])
+    assert volume["secret"] == {"secretName": "artifacts-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+
+
 def test_an_issuers_authority_reaches_what_logs_people_in(renders: dict[Mode, Render]) -> None:
     """As another key of its Secret."""
     pod = renders[Mode("factory", "passwords")].pods()["Deployment/factory-console"]

@@ -5,18 +5,23 @@ import hashlib
 import io
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tarfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from support.certificates import signed, written
 
 from pipeline.delivery import MAX_MEMBERS, check_bundles, fetch_bundles
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, BundleInfo
 from pipeline.detectors.null import make_null_bundle
 from pipeline.replica.recipes import Recipe, load_catalog
-from workers.local.ports import free_ports
+from workers.local.ports import LOOPBACK, free_ports
 
 pytestmark = pytest.mark.unit
 
@@ -46,6 +51,32 @@ def test_an_archive_with_another_hash_is_not_unpacked(bundle: Path, tmp_path: Pa
     with pytest.raises(BundleError, match="was promised"):
         fetch_bundles(url, "0" * 64, tmp_path / "bundles")
     assert not list((tmp_path / "bundles").iterdir())
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_server_with_an_authority_of_the_plants_own_is_asked_once_that_is_known(
+    bundle: Path, tmp_path: Path, known: bool
+) -> None:
+    """As artifact servers inside a plant have."""
+    _, sha256 = packed(bundle)
+    authority = signed()
+    certificate, key = written(tmp_path, "server", signed(authority))
+    trusted, _ = written(tmp_path, "authority", authority if known else signed())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://{LOOPBACK}:{server.server_port}/bundles.tar.gz"
+        andon = [sys.executable, "-c", "from workers.cli import main; main()"]
+        done = subprocess.run(
+            [*andon, "bundle", "fetch", url, "--sha256", sha256, "--to", str(tmp_path / "to")],
+            capture_output=True, text=True, timeout=120, check=False, env=os.environ | {"SSL_CERT_FILE": str(trusted)},
+        )  # fmt: skip
+        server.shutdown()
+    assert (tmp_path / "to" / "cell").is_dir() is known, done.stderr
+    assert ("Name the authority that signed its certificate in SSL_CERT_FILE" in done.stderr) is not known
 
 
 def test_a_bundle_with_changed_weights_is_not_delivered(bundle: Path, tmp_path: Path) -> None:

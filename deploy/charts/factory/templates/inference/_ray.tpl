@@ -71,5 +71,11 @@ object-store-memory: {{ mul (int .Values.inference.worker.sharedMemoryMib) 90000
 - name: bundles
   emptyDir:
     sizeLimit: {{ $bundles.fetch.sizeLimit }}
+{{- with $bundles.fetch.caSecret }}
+- name: bundles-ca
+  secret:
+    secretName: {{ . | quote }}
+    items: [{key: {{ $bundles.fetch.caKey | quote }}, path: ca.crt}]
+{{- end }}
 {{- end }}
 {{- end }}
