@@ -312,6 +312,15 @@ def test_a_page_that_was_changed_line_by_line_is_the_same_as_one_drawn_anew(
     anew.context.close()
 
 
+@pytest.mark.browser
+def test_a_camera_that_was_given_to_another_line_stands_with_that_one(factory: Factory, page: Any) -> None:
+    """On a wall that stays open it stood with its old line for ever."""
+    tell(factory.desk.memory, score(1, camera="cam-7", line_id="line-499"))
+    page.locator('.group[data-line="line-499"] .tile[data-camera="cam-7"]').wait_for(state="attached")
+    assert page.locator('.tile[data-camera="cam-7"]').count() == 1
+    assert page.locator('.group[data-line="line-7"]').count() == 0
+
+
 @pytest.fixture
 def had(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What each stream's browser said that it had. A stream ends after two seconds."""

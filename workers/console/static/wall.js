@@ -24,13 +24,25 @@ function adopt(element) {
 document.addEventListener("andon:tiles", ({ detail }) => {
   for (const tile of detail.tiles) {
     tiles.set(tile.camera_id, tile);
+    // A camera that was given to another line must not look as if it still watched this one.
+    if (elements.has(tile.camera_id) && groupOf(tile.camera_id).dataset.line !== tile.line_id) remove(tile.camera_id);
     if (!elements.has(tile.camera_id)) { grow(); continue; }
     if (seen.has(tile.camera_id)) paint(tile.camera_id);
     // Its state shows even out of sight, so that hiding what is normal stays right.
     else elements.get(tile.camera_id).className = `tile ${tile.state}`;
   }
-  for (const camera of detail.gone) { elements.get(camera)?.remove(); elements.delete(camera); tiles.delete(camera); }
+  for (const camera of detail.gone) { remove(camera); tiles.delete(camera); }
 });
+
+function groupOf(camera) { return elements.get(camera).closest(".group"); }
+
+function remove(camera) {
+  if (!elements.has(camera)) return;
+  const group = groupOf(camera);
+  elements.get(camera).remove();
+  elements.delete(camera);
+  if (!group.querySelector(".tile")) group.remove();
+}
 
 let growing = false;
 function grow() { // a new camera: drawn by the server, with all others that came with it
