@@ -88,6 +88,29 @@ def test_what_is_kept_of_cameras_is_bounded() -> None:
     assert len(memory.cameras()) == MAX_CAMERAS
 
 
+def test_more_cameras_than_there_is_room_for_do_not_push_one_another_out_and_are_counted() -> None:
+    """The wall showed others at each look, all lines were sent anew to all, and nothing said that any was missing."""
+    memory, names = Memory(TOPICS), [f"cam-{number}" for number in range(MAX_CAMERAS + 10)]
+    for sequence in range(3):
+        for name in names:
+            tell(memory, score(sequence, camera=name))
+    assert {camera.camera_id for camera in memory.cameras()} == set(names[:MAX_CAMERAS])
+    assert all(len(camera.scores) == 3 for camera in memory.cameras())
+    reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)
+    live = Live(memory, reader, gauges, lambda line: None, 10)  # type: ignore[arg-type]
+    assert f"10 cameras more than the {MAX_CAMERAS} that this page can hold report" in above_the_lines(live)
+
+
+def test_a_camera_that_has_gone_makes_room_for_another() -> None:
+    two_days_ago = now() - timedelta(days=2)
+    memory = memory_of(*(score(0, camera=f"cam-{number}") for number in range(MAX_CAMERAS - 1)))
+    for event in (score(0, camera="renamed", captured_at=two_days_ago), score(0, camera="its-new-name")):
+        tell(memory, event)
+    known = {camera.camera_id for camera in memory.cameras()}
+    assert ("renamed" in known, "its-new-name" in known) == (False, True)
+    assert memory.left_out == 0
+
+
 def test_a_line_that_stands_keeps_its_order_however_many_lines_there_are() -> None:
     (command,) = stopped().commands
     released = [

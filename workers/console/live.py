@@ -34,6 +34,8 @@ class Snapshot:
     """Why this may be old."""
     untold: int = 0
     """Records of lines that this page could not read."""
+    left_out: int = 0
+    """Cameras that report, and that this page has no room for."""
 
     @property
     def lines_by_name(self) -> list[LineView]:
@@ -116,4 +118,5 @@ class Live:
             alarm_changes=memory.alarm_changes,
             fault=self._reader.fault or self._reader.standing_fault or self._reader.behind,
             untold=memory.untold,
+            left_out=memory.left_out,
         )

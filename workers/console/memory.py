@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,8 +32,11 @@ from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.records import Incoming
 from pipeline.topics import Topics
 from workers.alerting.core.lifecycle import ANDON
+from workers.alerting.core.state import FORGOTTEN_AFTER
 
 MAX_CAMERAS = 1024
+ROOM_EVERY_S = 10.0
+"""So often a full memory looks for a camera that has gone."""
 MAX_LINES = 1024
 SCORES_PER_CAMERA = 60
 MAX_BOOTS = 4
@@ -88,6 +92,11 @@ class CameraMemory:
     def beat(self) -> Heartbeat | None:
         """Of the current boot."""
         return self.beats[self.current] if self.current else None
+
+    def is_forgotten(self, at: datetime) -> bool:
+        """As alerting has it: what was renamed or taken down must not look broken for as long as Kafka tells of it."""
+        heard = [known for known in (self.heard_at, seen_at(self.last) if self.last else None) if known is not None]
+        return bool(heard) and at - max(heard) > FORGOTTEN_AFTER
 
 
 @dataclass
@@ -172,7 +181,10 @@ class Memory:
 
     def __init__(self, topics: Topics) -> None:
         self._lock = Lock()
-        self._cameras: OrderedDict[str, CameraMemory] = OrderedDict()
+        self._cameras: dict[str, CameraMemory] = {}
+        self._left_out: dict[str, datetime] = {}
+        """Camera → when it was last heard of, although there was no room for it."""
+        self._full_until_s = 0.0
         self._alarms: OrderedDict[UUID, AlarmMemory] = OrderedDict()
         self._lines: dict[str, LineMemory] = {}
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT)
@@ -212,6 +224,13 @@ class Memory:
         """Records of alarms, commands and replies that could not be read: a page that is older than the alerting worker
         would leave them out in silence."""
         return sum(self.unreadable[topic] for topic in self._of_lines)
+
+    @property
+    def left_out(self) -> int:
+        """Cameras that are heard of, and not held."""
+        at = now()
+        with self._lock:
+            return sum(at - heard_at <= FORGOTTEN_AFTER for heard_at in self._left_out.values())
 
     def cameras(self) -> list[CameraMemory]:
         """By line and name."""
@@ -334,7 +353,9 @@ class Memory:
         if score.line_id == CHECK:
             return
         with self._lock:
-            camera = self._camera(score.camera_id, score.line_id)
+            camera = self._camera(score.camera_id, score.line_id, score.scored_at)
+            if camera is None:
+                return
             counted_to = camera.counted_to.get(score.boot_id, -1)
             if score.sequence <= counted_to:
                 return  # scored twice: a batch was read again
@@ -350,7 +371,9 @@ class Memory:
         if beat.line_id == CHECK:
             return
         with self._lock:
-            camera = self._camera(beat.camera_id, beat.line_id)
+            camera = self._camera(beat.camera_id, beat.line_id, beat.sent_at)
+            if camera is None:
+                return
             before = camera.beat
             camera.beats[beat.boot_id] = beat  # first: whoever looks meanwhile finds the beat of the current boot
             camera.beats.move_to_end(beat.boot_id)
@@ -385,13 +408,31 @@ class Memory:
                 )
             )
 
-    def _camera(self, camera_id: str, line_id: str) -> CameraMemory:
+    def _camera(self, camera_id: str, line_id: str, heard_at: datetime) -> CameraMemory | None:
+        """None where there is no room. One that still reports makes none: of more than there is room for, each would
+        push out another for ever, and none stayed for long."""
+        if camera_id not in self._cameras and not self._has_room():
+            self._left_out[camera_id] = max(heard_at, self._left_out.get(camera_id, heard_at))
+            if len(self._left_out) > MAX_CAMERAS:
+                self._left_out.pop(next(iter(self._left_out)))
+            return None
+        self._left_out.pop(camera_id, None)
         camera = self._cameras.setdefault(camera_id, CameraMemory(camera_id, line_id))
         camera.line_id = line_id
-        self._cameras.move_to_end(camera_id)
-        while len(self._cameras) > MAX_CAMERAS:
-            self._cameras.popitem(last=False)
         return camera
+
+    def _has_room(self) -> bool:
+        if len(self._cameras) < MAX_CAMERAS:
+            return True
+        if time.monotonic() < self._full_until_s:
+            return False
+        at = now()
+        gone = next((name for name, camera in self._cameras.items() if camera.is_forgotten(at)), None)
+        if gone is None:
+            self._full_until_s = time.monotonic() + ROOM_EVERY_S
+            return False
+        del self._cameras[gone]
+        return True
 
     def _line(self, line_id: str) -> LineMemory:
         if line_id not in self._lines and len(self._lines) >= MAX_LINES:
@@ -408,6 +449,11 @@ class Memory:
             self._outcomes[operation_id] = outcome
         while len(self._outcomes) > OUTCOMES:
             self._outcomes.popitem(last=False)
+
+
+def seen_at(score: Score) -> datetime:
+    """No frame was taken after it was scored: a camera's clock that is ahead makes no old picture new."""
+    return min(score.captured_at, score.scored_at)
 
 
 def by_number(name: str) -> list[str | int]:

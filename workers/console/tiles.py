@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pipeline.events import BootEnd, Doubt, Score, Verdict, to_ms
-from workers.alerting.core.state import FORGOTTEN_AFTER
-from workers.console.memory import CameraMemory
+from workers.console.memory import CameraMemory, seen_at
 
 SILENT_WORKER = timedelta(seconds=10)
 """Heartbeats come every second."""
@@ -71,7 +70,7 @@ def tile(
         words=words,
         frame_id=last.frame_id if last else None,
         model=last.model.hash if last and last.map_key else None,
-        captured_ms=to_ms(_seen_at(last)) if last else None,
+        captured_ms=to_ms(seen_at(last)) if last else None,
         score="–" if last is None or last.score is None else f"{last.score:.4g}",
         threshold=f"{last.threshold:.4g}" if last else "–",
         share=bar_share(last.score if last else None, last.threshold if last else 0.0),
@@ -88,25 +87,14 @@ def bar_share(score: float | None, threshold: float) -> float:
     return round(min(1.0, max(0.0, score / (2 * threshold))), 3)
 
 
-def _seen_at(score: Score) -> datetime:
-    """No frame was taken after it was scored: a camera's clock that is ahead makes no old picture new."""
-    return min(score.captured_at, score.scored_at)
-
-
-def _is_forgotten(camera: CameraMemory, last: Score | None, now: datetime) -> bool:
-    """As alerting has it: what was renamed or taken down must not look broken for as long as Kafka tells of it."""
-    heard = [at for at in (camera.heard_at, _seen_at(last) if last else None) if at is not None]
-    return bool(heard) and now - max(heard) > FORGOTTEN_AFTER
-
-
 def _state(
     camera: CameraMemory, last: Score | None, now: datetime, stale_after_s: float, triggered: bool, max_age_s: float
 ) -> tuple[TileState, str]:
     beat = camera.beat
     # Scores of a boot without a heartbeat are of a later one: its heartbeats are still to come.
     newest = beat is not None and (last is None or last.boot_id in camera.beats)
-    fresh = last is not None and (now - _seen_at(last)).total_seconds() <= stale_after_s
-    if _is_forgotten(camera, last, now):
+    fresh = last is not None and (now - seen_at(last)).total_seconds() <= stale_after_s
+    if camera.is_forgotten(now):
         return TileState.ENDED, "not heard of for a day: it counts as taken away"
     if beat is not None and newest:
         if beat.end is BootEnd.CLEAN and not fresh:
@@ -126,7 +114,7 @@ def _state(
         return TileState.FROZEN, "frozen: the same picture again and again"
     if last.verdict is Verdict.NOT_DECIDABLE:
         return TileState.NOT_INSPECTED, "not inspected: " + ", ".join(last.doubts)
-    too_late = (last.scored_at - _seen_at(last)).total_seconds() > max_age_s
+    too_late = (last.scored_at - seen_at(last)).total_seconds() > max_age_s
     if last.verdict is Verdict.NOT_OK:
         return TileState.NOT_OK, "NOT OK, known too late" if too_late else "NOT OK"
     return (TileState.STALE, "its frames come too late") if too_late else (TileState.OK, "OK")
