@@ -60,8 +60,12 @@ class VideoCapture:
         if not container.streams.video:
             raise SourceError(f"video {self._shown}: there is no picture in it")
         stream = container.streams.video[0]
-        # A thread for each frame holds back as many frames as there are cores, seconds at 5 frames/s.
-        stream.thread_type = "SLICE" if self._live else "AUTO"
+        if self._live:
+            # A thread for each frame holds back as many frames as there are cores, seconds at 5 frames/s; threads that
+            # share a frame keep FFmpeg from noticing that one of H.264 is torn.
+            stream.codec_context.thread_count = 1
+        else:
+            stream.thread_type = "AUTO"
         if stream.codec_context.name == "mjpeg":
             # Left alone, the decoder fills the rest of a torn picture with grey, and that looks like a defect.
             stream.codec_context.options = {"err_detect": "explode"}
