@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import yaml
@@ -90,8 +90,7 @@ def andon(settings: Settings, *arguments: str, **changes: str) -> subprocess.Com
 
 def publish(settings: Settings, events: Sequence[Score | Operation]) -> None:
     topics = settings.topics
-    publisher = Publisher(settings, "test")
-    try:
+    with closing(Publisher(settings, "test")) as publisher:
         publisher.publish(
             Outgoing(
                 (topics.scores if isinstance(event, Score) else topics.operations).name,
@@ -100,8 +99,6 @@ def publish(settings: Settings, events: Sequence[Score | Operation]) -> None:
             )
             for event in events
         )
-    finally:
-        publisher.close()
 
 
 def burst(line: str = "line-1", first: int = 0, count: int = 3, verdict: Verdict = Verdict.NOT_OK) -> list[Score]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from rich import box
 from rich.table import Table
 
 from pipeline.events import Action, LineCommand
@@ -47,8 +48,6 @@ def _told(line_id: str, judge: str, commands: list[LineCommand]) -> Told:
 
 
 def table(told: Iterable[Told]) -> Table:
-    from rich import box
-
     found = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     for title in ("line", "judged by", "stops", "cameras", "first", "last", "model"):
         found.add_column(title, justify="right" if title == "stops" else "left")

@@ -1,6 +1,7 @@
 """Moves the states of lines to other partitions, after their number was changed. With all workers stopped."""
 
 from collections.abc import Mapping
+from contextlib import closing
 
 from pipeline.events import now
 from pipeline.kafka.publisher import Publisher
@@ -37,11 +38,8 @@ def move(settings: Settings, *, really: bool) -> dict[str, tuple[int, int]]:
         # Only where they were published can be seen what of them got out.
         published = find_published(settings, lines.values(), {line.partition for line in lines.values()}).published
         ends = ends_of(settings, [settings.topics.alarms.name, settings.topics.line_commands.name])
-        publisher = Publisher(settings, "andon-move-lines")
-        try:
+        with closing(Publisher(settings, "andon-move-lines")) as publisher:
             publisher.publish(_moved(settings, line, published, ends) for line in lines.values())
-        finally:
-            publisher.close()
     return {line_id: (line.partition, home_of(settings, line_id)) for line_id, line in lines.items()}
 
 

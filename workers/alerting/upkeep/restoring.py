@@ -2,7 +2,7 @@
 With all workers stopped."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -10,7 +10,7 @@ from typing import TypeVar
 from pipeline.events import Action, Alarm, AuditEntry, CommandReply, ContractError, LineCommand, from_ms
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import ends_of, read_to_end
-from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.kafka.records import Incoming
 from pipeline.settings import Settings
 from workers.alerting.core.state import LineState, NewerStateError, Outbox, StateError
 from workers.alerting.people.audit_log import read_log
@@ -53,7 +53,8 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> Restored | Non
     state = _without_release(state).model_copy(update={"epoch": epoch, "audited": audited, "raised": audited})
     if really:
         refuse_while_workers_run(settings)
-        _publish(settings, state_record(settings, state))
+        with closing(Publisher(settings, "andon-restore-line")) as publisher:
+            publisher.publish([state_record(settings, state)])
     return Restored(state, readable and from_ms(readable[0].timestamp_ms))
 
 
@@ -105,11 +106,3 @@ def _without_release(state: LineState) -> LineState:
     if state.last_command is None or state.last_command.action is not Action.UNHOLD_PERMITTED:
         return state
     return state.model_copy(update={"last_command": None, "proved": False})
-
-
-def _publish(settings: Settings, record: Outgoing) -> None:
-    publisher = Publisher(settings, "andon-restore-line")
-    try:
-        publisher.publish([record])
-    finally:
-        publisher.close()
