@@ -61,6 +61,13 @@ def test_pods_of_the_longest_name_are_ones_that_kubernetes_takes(values: str, lo
     assert max(lengths) in (62, 63)
 
 
+def test_a_disk_may_be_told_in_bytes() -> None:
+    """It became a number, and a KafkaNodePool takes none."""
+    found = rendered(SCRAM, "--set-string", "brokers.storage=4000000000000,controllers.storage=10737418240")
+    sizes = [volume["size"] for pool in found.of_kind("KafkaNodePool") for volume in pool["spec"]["storage"]["volumes"]]
+    assert sizes == ["4000000000000", "10737418240"]
+
+
 def test_everything_belongs_to_the_cluster(own_kafka: Render) -> None:
     cluster = own_kafka.one("Kafka")["metadata"]["name"]
     for found in own_kafka.objects:
