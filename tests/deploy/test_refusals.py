@@ -63,6 +63,12 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("plant", {"console.proxy.enabled": None}, ["at '/console/proxy': missing property 'enabled'"]),
         ("plant", {"networkPolicy.apiServer.ports": None}, ["missing property 'ports'"]),
         ("minimal", {"alerting.resources.limits": None}, ["at '/alerting/resources': missing property 'limits'"]),
+        # Less often than the panels look back, which then stay empty.
+        (
+            "plant",
+            {"monitoring.podMonitors.interval": "1m", "monitoring.rules.enabled": False},
+            ["monitoring.podMonitors.interval is 1m, and dashboards look at one minute: set at most 30s"],
+        ),
         # Names. Of a name's pattern alone Helm tells at some other value's place, another one each time.
         (
             "minimal",

@@ -342,16 +342,16 @@ console.mountBundles needs bundles.source claim or volume, and it is {{ $.Values
 {{- end }}
 {{- end }}
 
-{{/* Rules that would never tell: what grows within a window takes several looks to be seen. */}}
+{{/* Rules that would never tell, and panels that stay empty: what grows within a window takes several looks to be seen. */}}
 {{- define "factory.faults.monitoring" -}}
 {{- with .Values.monitoring }}
 {{- if and .rules.enabled (not .podMonitors.enabled) }}
 monitoring.rules.enabled is true, and rules look for the label `factory`, which the PodMonitors of this chart alone add: set monitoring.podMonitors.enabled to true
-{{- else if .rules.enabled }}
+{{- else if or .rules.enabled (and .podMonitors.enabled .dashboards.enabled) }}
 {{- $interval := mul (regexFind "^[0-9]+" .podMonitors.interval | atoi) (ternary 60 1 (hasSuffix "m" .podMonitors.interval)) }}
 {{- if gt $interval 30 }}
-monitoring.podMonitors.interval is {{ .podMonitors.interval }}, and rules look at two minutes: set at most 30s
-{{- else if gt (mul 4 $interval) (int64 .rules.cameraSilentS) }}
+monitoring.podMonitors.interval is {{ .podMonitors.interval }}, and {{ ternary "rules look at two minutes" "dashboards look at one minute" .rules.enabled }}: set at most 30s
+{{- else if and .rules.enabled (gt (mul 4 $interval) (int64 .rules.cameraSilentS)) }}
 monitoring.rules.cameraSilentS is {{ int64 .rules.cameraSilentS }}, too short for four looks of monitoring.podMonitors.interval ({{ .podMonitors.interval }}), so no camera would ever count as silent: set at least {{ mul 4 $interval }}, or a shorter interval
 {{- end }}
 {{- end }}
