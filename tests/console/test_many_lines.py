@@ -24,12 +24,14 @@ from starlette.testclient import TestClient
 from support.stream import wait_until
 
 from pipeline.events import Act, Alarm, AlarmState, LineCommand, now
+from workers.console import tiles
 from workers.console.app import create_app
 from workers.console.drawing import Drawings
 from workers.console.pages import common, events
 from workers.console.pages.events import Browser
 from workers.console.patience import Patience
 from workers.console.sessions import COOKIE
+from workers.console.tiles import Tile
 
 LINES, STOPPED = 500, 60
 
@@ -159,6 +161,26 @@ def test_a_change_of_one_line_is_drawn_once_and_sends_that_line_to_each_browser(
         assert heard["tiles"] == []
         assert len(b"".join([*heard["lines"], *heard["alarms"]])) < 1.5 * len(sent["html"].encode())
     assert factory.drawn == ["line-7"]
+
+
+@pytest.mark.unit
+def test_a_look_takes_each_camera_up_once_and_not_once_for_each_line(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked = tiles.tile, []
+
+    class Counted:
+        def __init__(self, tile: Tile) -> None:
+            self._tile = tile
+
+        def __getattr__(self, name: str) -> Any:
+            asked.append(name)
+            return getattr(self._tile, name)
+
+    monkeypatch.setattr(tiles, "tile", lambda *known, **named: Counted(made(*known, **named)))
+    snapshot = factory.desk.live.snapshot()
+    assert all(len(snapshot.of_line(f"line-{number}")) == 1 for number in range(LINES))
+    assert asked.count("line_id") < 3 * LINES
 
 
 @pytest.mark.unit

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from threading import Lock
+from typing import TypeVar
 
-from pipeline.events import now
+from pipeline.events import Alarm, now
 from workers.alerting.policy import LinePolicy
 from workers.console import lines, tiles
 from workers.console.gauges import GaugeReader
@@ -17,6 +20,8 @@ from workers.console.lines import LOUDEST_FIRST, LineView
 from workers.console.memory import Memory, by_number
 from workers.console.reader import STILL_READING, Reader
 from workers.console.tiles import Tile
+
+T = TypeVar("T", Tile, Alarm)
 
 EVERY_S = 0.5
 SHOWN_EACH = 4
@@ -52,7 +57,18 @@ class Snapshot:
         return f"Andon asks {len(names)} lines to stop: {', '.join(names[:MAX_NAMES])}{more}"
 
     def of_line(self, line_id: str) -> list[Tile]:
-        return [tile for tile in self.tiles.values() if tile.line_id == line_id]
+        return self._tiles_by_line.get(line_id, [])
+
+    @cached_property
+    def _tiles_by_line(self) -> dict[str, list[Tile]]:
+        return _by_line(self.tiles.values())
+
+
+def _by_line(found: Iterable[T]) -> dict[str, list[T]]:
+    sorted_out: dict[str, list[T]] = defaultdict(list)
+    for one in found:
+        sorted_out[one.line_id].append(one)
+    return sorted_out
 
 
 class Live:
@@ -93,13 +109,14 @@ class Live:
                 max_age_s=policy.max_age_s if policy else math.inf,
             )
         standing, causes = memory.standing(), memory.causes()
+        alarms_of, tiles_of = _by_line(standing), _by_line(found.values())
         # Without the number that the bar on top counts down: each line would be drawn anew at each look.
         unread = self._reader.fault or (STILL_READING if self._reader.behind else None)
         views = tuple(
             lines.look(
                 memory.line(line_id),
-                [alarm for alarm in standing if alarm.line_id == line_id],
-                [one for one in found.values() if one.line_id == line_id],
+                alarms_of.get(line_id, []),
+                tiles_of.get(line_id, []),
                 self._policy(line_id),
                 self._gauges.now,
                 at,
