@@ -21,6 +21,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming
 from pipeline.maps import MapStore
 from pipeline.settings import Settings
+from workers.console import live
 from workers.console.account import Accountant
 from workers.console.acts import Acts
 from workers.console.app import ROUTERS, create_app
@@ -311,6 +312,18 @@ def test_a_page_without_kafka_says_that_it_shows_the_past(client: TestClient, de
     log_in(client, "viewer")
     desk.reader.fault = "no Kafka broker answers"
     assert "no Kafka broker answers" in client.get("/").text
+
+
+def test_a_page_that_can_read_nothing_does_not_say_that_there_is_nothing(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "EVERY_S", -1)
+    log_in(client, "viewer")
+    fine = ("No alarm in the last seven days", "No camera dropped a frame", "No frame is dead", "Nothing yet")
+    desk.reader.fault = "no Kafka broker answers"
+    assert [words for words in fine if words in client.get("/health").text] == []
+    desk.reader.fault = None
+    assert [words for words in fine if words in client.get("/health").text] == list(fine)
 
 
 @pytest.mark.parametrize(
