@@ -326,6 +326,11 @@ def test_a_page_that_can_read_nothing_does_not_say_that_there_is_nothing(
     assert [words for words in fine if words in client.get("/health").text] == list(fine)
 
 
+def test_a_list_of_a_line_that_is_not_known_is_not_called_one_of_all_lines(client: TestClient) -> None:
+    log_in(client, "viewer")
+    assert "<option selected>line-99</option>" in client.get("/alarms?line=line-99").text
+
+
 @pytest.mark.parametrize(
     ("path", "asked"),
     [
