@@ -531,6 +531,14 @@ def test_nobody_judging_is_a_bad_lamp_and_not_knowing_is_none() -> None:
     assert lamp(CALM, "Kafka is away") is Lamp.UNKNOWN
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "1 camera scored and read"), (2, "2 cameras scored and read")])
+def test_one_camera_is_not_several(count: int, words: str) -> None:
+    reader, gauges = SimpleNamespace(fault=None, standing_fault=None, behind=None), SimpleNamespace(now=CALM)
+    memory = memory_of(*(score(0, camera=f"cam-{number}") for number in range(count)))
+    (line,) = Live(memory, reader, gauges, lambda line: None, 10).snapshot().lines  # type: ignore[arg-type]
+    assert words in [light.words for light in line.lights]
+
+
 def test_a_line_that_nobody_judges_is_loud_although_no_alarm_stands() -> None:
     def view(gauges: Gauges, *alarms: Alarm) -> lines.LineView:
         memory = memory_of(alerting_score(0), *alarms)

@@ -249,7 +249,7 @@ def _lights(
     elif reading_fault or gauges.fault:
         beat = Light("Heartbeat", Lamp.UNKNOWN, reading_fault or gauges.fault or "")
     else:
-        beat = Light("Heartbeat", Lamp.GOOD, f"{len(watched)} cameras scored and read")
+        beat = Light("Heartbeat", Lamp.GOOD, f"{len(watched)} camera{'' if len(watched) == 1 else 's'} scored and read")
     if reading_fault or gauges.fault:
         judge = Light("Judging", Lamp.UNKNOWN, reading_fault or gauges.fault or "")
     elif judged.stuck:

@@ -72,7 +72,7 @@ function announce(articles) {
   for (const { dataset } of articles) told.set(dataset.line, dataset.said);
   if (!news.length) return;
   const words = document.createElement("p");
-  const more = news.length > SAID_EACH ? ` And ${news.length - SAID_EACH} more lines.` : "";
+  const more = news.length > SAID_EACH ? ` And ${news.length - SAID_EACH} more line${news.length === SAID_EACH + 1 ? "" : "s"}.` : "";
   words.textContent = news.slice(0, SAID_EACH).map(({ said: of }) => of).join(" ") + more;
   said.append(words);
   setTimeout(() => words.remove(), SAID_MS);
