@@ -184,6 +184,25 @@ def test_a_look_takes_each_camera_up_once_and_not_once_for_each_line(
 
 
 @pytest.mark.unit
+def test_what_is_told_of_a_tile_is_written_once_for_all_browsers(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each browser had all of it written anew at each look."""
+    written: list[str] = []
+    dumps = json.dumps
+
+    def counted(content: Any, **named: Any) -> str:
+        text = dumps(content, **named)
+        written.append(text)
+        return text
+
+    monkeypatch.setattr(json, "dumps", counted)
+    first, second = (Browser(factory.app.state.drawings, "", wall=True).look(beat=True) for _ in range(2))
+    assert (first.count('"camera_id"'), second.count('"camera_id"')) == (LINES, LINES)
+    assert sum(text.count('"camera_id"') for text in written) == LINES
+
+
+@pytest.mark.unit
 def test_a_page_that_has_just_been_drawn_is_told_nothing_twice(factory: Factory, listen: Listen) -> None:
     page = factory.app.state.drawings.now()
     factory.acknowledge("line-7")

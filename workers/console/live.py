@@ -98,16 +98,19 @@ class Live:
 
     def _look(self) -> Snapshot:
         memory, at = self._memory, now()
+        known = self._latest.tiles if self._latest else {}
         found = {}
         for camera in memory.cameras():
             policy = self._policy(camera.line_id)
-            found[camera.camera_id] = tiles.tile(
+            made = tiles.tile(
                 camera,
                 at,
                 stale_after_s=self._stale_after_s,
                 triggered=policy is not None and policy.triggered,
                 max_age_s=policy.max_age_s if policy else math.inf,
             )
+            before = known.get(made.camera_id)
+            found[made.camera_id] = before if before == made else made  # what was written of it is written
         standing, causes = memory.standing(), memory.causes()
         alarms_of, tiles_of = _by_line(standing), _by_line(found.values())
         # Without the number that the bar on top counts down: each line would be drawn anew at each look.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from pipeline.events import BootEnd, Doubt, Score, Verdict, to_ms
 from workers.console.memory import CameraMemory, seen_at
@@ -53,6 +55,11 @@ class Tile:
     threshold: str
     share: float
     """Of the score bar: the threshold lies in its middle."""
+
+    @cached_property
+    def json(self) -> str:
+        """Once for all browsers that look."""
+        return json.dumps(asdict(self))
 
 
 def tile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -88,7 +87,8 @@ class Browser:
             gone = [name for name in self._tiles if name not in snapshot.tiles]
             if changed or gone:
                 self._tiles = snapshot.tiles
-                found.append(_event("tiles", {"tiles": [asdict(tile) for tile in changed], "gone": gone}))
+                told = ", ".join(tile.json for tile in changed)
+                found.append(f'event: tiles\ndata: {{"tiles": [{told}], "gone": {json.dumps(gone)}}}\n\n')
         if beat:
             found.append(_event("beat", {"now_ms": to_ms(snapshot.at), "fault": snapshot.fault}))
         return "".join(found)
