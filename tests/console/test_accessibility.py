@@ -101,6 +101,17 @@ def test_a_stop_on_a_large_screen_is_read_from_some_metres_away(login: Callable[
     assert page.evaluate("found => parseFloat(getComputedStyle(document.querySelector(found)).fontSize)", stopped) >= 36
 
 
+@pytest.mark.parametrize("width", [390, 1024])
+def test_a_button_is_as_high_as_a_finger_in_a_glove_also_on_a_tablet(
+    login: Callable[..., Any], line: str, width: int
+) -> None:
+    page = login("operator-1", viewport={"width": width, "height": 768}, has_touch=True, is_mobile=True)
+    button = f'.line[data-line="{line}"] .acts .button'
+    page.locator(button).first.wait_for()
+    # Found and measured in one go, as above.
+    assert page.evaluate("found => document.querySelector(found).getBoundingClientRect().height", button) >= 44
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_no_number_is_broken_into_two_lines(login: Callable[..., Any], line: str, width: int) -> None:
     """A rule for long names had shrunk the columns of figures to a letter: `240.` above `0`."""
