@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import AndonError
-from pipeline.events import CHECK, BootEnd, ContractError, Frame, Heartbeat, Score, now
+from pipeline.events import CHECK, BootEnd, ContractError, DeadReason, Frame, Heartbeat, Score, now
 from pipeline.kafka.admin import check_topics
+from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import ends_of, read_on
-from pipeline.kafka.records import Outgoing
+from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.camera.identity import new_boot_id
 
@@ -42,8 +43,9 @@ def some_picture() -> bytes:
 def try_recipe(settings: Settings, recipe: str, *, timeout_s: float) -> Tried:
     """Raises NotScoredError, TopicError, KafkaUnavailableError."""
     topics = settings.topics
-    check_topics(settings, (topics.frames, topics.heartbeats, topics.scores))
-    start = ends_of(settings, [topics.scores.name])
+    check_topics(settings, (topics.frames, topics.heartbeats, topics.scores, topics.frames_dead))
+    answers = [topics.scores.name, topics.frames_dead.name]
+    start = ends_of(settings, answers)
     frame = Frame(
         camera_id=CHECK,
         line_id=CHECK,
@@ -57,8 +59,11 @@ def try_recipe(settings: Settings, recipe: str, *, timeout_s: float) -> Tried:
     )
     begun = time.monotonic()
     _publish(settings, frame)
-    for records in read_on(settings, [topics.scores.name], start, timeout_s=timeout_s, every_s=_POLL_S):
+    for records in read_on(settings, answers, start, timeout_s=timeout_s, every_s=_POLL_S):
         for record in records:
+            if record.topic == topics.frames_dead.name:
+                _unless_buried(frame, record)
+                continue
             try:
                 score = Score.from_json(record.value)
             except ContractError:
@@ -66,9 +71,21 @@ def try_recipe(settings: Settings, recipe: str, *, timeout_s: float) -> Tried:
             if score.frame_id == frame.frame_id:
                 return Tried(score, time.monotonic() - begun)
     raise NotScoredError(
-        f"frame {frame.frame_id} is in {topics.frames.name!r}, but no score came in {timeout_s:g} s. Is a replica up, "
-        f"and does recipe {recipe!r} name the camera {CHECK!r}? What can't be scored is in {topics.frames_dead.name!r}"
+        f"frame {frame.frame_id} is in {topics.frames.name!r}, but neither a score nor a dead letter came in "
+        f"{timeout_s:g} s. Is a replica up, and does it read this Kafka? Its /healthz says what it waits for"
     )
+
+
+def _unless_buried(frame: Frame, record: Incoming) -> None:
+    """Raises NotScoredError, where the record is the dead letter of this frame."""
+    headers = dict(record.headers)
+    if (headers.get("boot_id"), headers.get("camera_id")) != (frame.boot_id.encode(), frame.camera_id.encode()):
+        return
+    cause = cause_of_death(record.headers)
+    todo = ""
+    if cause.get("reason") == DeadReason.UNKNOWN_CAMERA:
+        todo = f". Put {CHECK} under `cameras` of the recipe in the Serve configuration, or ask for another recipe"
+    raise NotScoredError(f"frame {frame.frame_id} can't be scored: {cause.get('reason')}: {cause.get('detail')}{todo}")
 
 
 def _publish(settings: Settings, frame: Frame) -> None:

@@ -6,7 +6,9 @@ import typer
 
 
 def check(
-    recipe: Annotated[str, typer.Option(help="A recipe that names the camera andon-check.")],
+    recipe: Annotated[
+        str, typer.Option(help="A recipe that names andon-check among its cameras, in the Serve configuration.")
+    ],
     timeout_s: Annotated[float, typer.Option(min=1, max=3600, help="How long the score may take.")] = 60,
 ) -> None:
     """Send one frame and wait for its score. It belongs to no line, so it stops none. Exit code 2 when none comes.
