@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -281,7 +282,7 @@ def test_two_lines_of_one_name_are_no_simulated_plc() -> None:
     ("options", "told"),
     [
         (["--line", "a/b", "--modbus-port", "1502"], "--line 'a/b': no line has such a name"),
-        (["--line", "a", "--mqtt", "127.0.0.1:0"], "can't start: Invalid port"),
+        (["--line", "a", "--mqtt", "127.0.0.1:0"], "can't start with --mqtt 127.0.0.1:0: Invalid port"),
         (["--line", "a", "--webhook-port", "1502", "--webhook-secret", "/dev/null"], "is empty: anybody could sign"),
     ],
 )
@@ -290,6 +291,28 @@ def test_a_simulated_plc_that_no_line_could_use_or_that_anybody_could_is_refused
     refused = CliRunner().invoke(app, ["plc", "run", *options])
     assert isinstance(refused.exception, AndonError)
     assert told in str(refused.exception)
+
+
+@pytest.mark.parametrize("side", ["--modbus-port {}", "--opcua-port {}", "--webhook-port {} --webhook-secret SECRET"])
+def test_a_port_that_the_simulated_plc_cannot_have_is_named(side: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a secret")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        option = side.format(taken.getsockname()[1])
+        arguments = option.replace("SECRET", str(tmp_path / "secret")).split()
+        refused = CliRunner().invoke(app, ["plc", "run", "--line", "a", *arguments])
+    assert f"can't start with {option.partition(' --')[0]}: " in str(refused.exception)
+
+
+def test_a_broker_that_the_simulated_plc_does_not_reach_is_named() -> None:
+    (port,) = free_ports(1)
+    refused = CliRunner().invoke(app, ["plc", "run", "--line", "a", "--mqtt", f"127.0.0.1:{port}"])
+    assert f"can't start with --mqtt 127.0.0.1:{port}: " in str(refused.exception)
+
+
+def test_an_address_that_is_no_opc_ua_url_is_not_asked_for_its_certificate(tmp_path: Path) -> None:
+    """It was answered by the library's "host and port was not specified"."""
+    refused = CliRunner().invoke(app, ["alerting", "pin", "192.0.2.21:4840", "--out", str(tmp_path / "server.pem")])
+    assert "begins with opc.tcp://" in str(refused.exception)
 
 
 def test_since_takes_spans_and_times() -> None:

@@ -106,6 +106,8 @@ def pin(
     from pipeline.extras import install
     from pipeline.files.durable import write_or_remove
 
+    if not url.startswith("opc.tcp://"):
+        raise AndonError(f"{url}: the URL of an OPC UA server begins with opc.tcp://, as opc.tcp://192.0.2.21:4840")
     try:
         from workers.alerting.actuators.base import ActuatorError
         from workers.alerting.actuators.opcua import certificate_of

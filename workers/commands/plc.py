@@ -70,10 +70,7 @@ def run(
         signal.signal(number, lambda *_: ended.set())
     turned = frozenset(one.value for one in inverted or ())
     ladders = [Ladder(name, watchdog_s, on_loss == "hold-on-loss", stuck=stuck, inverted=turned) for name in line]
-    try:
-        sides = Sides(ladders, host, modbus_port, opcua_port, mqtt, webhook_port, webhook_secret)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise AndonError(f"the simulated PLC can't start: {error}") from error
+    sides = Sides(ladders, host, modbus_port, opcua_port, mqtt, webhook_port, webhook_secret)
     console = Console()
     with sides:
         if plain or not console.is_terminal:

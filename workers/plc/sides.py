@@ -1,7 +1,7 @@
 """Everything that serves the ladders of a simulated PLC."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pipeline.errors import AndonError
@@ -10,7 +10,7 @@ from workers.plc.station import Station
 
 
 class Sides:
-    """Raises AndonError for options that do not fit, OSError when a port is taken."""
+    """Raises AndonError for options that do not fit, and where a port is taken or no broker answers."""
 
     def __init__(
         self,
@@ -25,7 +25,9 @@ class Sides:
         self.served: list[str] = []
         by_line = {ladder.line_id: ladder for ladder in ladders}
         with ExitStack() as started:
-            started.enter_context(Station(ladders, host, modbus_port, opcua_port))
+            ports = (("--modbus-port", modbus_port), ("--opcua-port", opcua_port))
+            with _naming(" ".join(f"{option} {port}" for option, port in ports if port is not None)):
+                started.enter_context(Station(ladders, host, modbus_port, opcua_port))
             if modbus_port is not None:
                 self.served.append(f"modbus {host}:{modbus_port}")
             if opcua_port is not None:
@@ -38,7 +40,8 @@ class Sides:
                 secret = webhook_secret.read_bytes().strip()
                 if not secret:
                     raise AndonError(f"--webhook-secret {webhook_secret} is empty: anybody could sign with it")
-                started.callback(WebhookGateway(by_line, host, webhook_port, secret).stop)
+                with _naming(f"--webhook-port {webhook_port}"):
+                    started.callback(WebhookGateway(by_line, host, webhook_port, secret).stop)
                 self.served.append(f"http://{host}:{webhook_port}/")
             if mqtt is not None:
                 from workers.plc.message_sides import MqttGateway
@@ -46,7 +49,8 @@ class Sides:
                 broker, _, port = mqtt.rpartition(":")
                 if not broker or not port.isdigit():
                     raise AndonError(f"--mqtt {mqtt}: name the broker as host:port")
-                started.callback(MqttGateway(by_line, broker, int(port), "andon").stop)
+                with _naming(f"--mqtt {mqtt}"):
+                    started.callback(MqttGateway(by_line, broker, int(port), "andon").stop)
                 self.served.append(f"mqtt {mqtt}")
             self._open = started.pop_all()
 
@@ -55,3 +59,12 @@ class Sides:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+
+@contextmanager
+def _naming(options: str) -> Iterator[None]:
+    """Which of them could not be had: what the libraries raise rarely says."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        raise AndonError(f"the simulated PLC can't start with {options}: {error}") from error
