@@ -29,15 +29,23 @@ _INFERNO = np.array(
 )
 
 
-def colour_scale(levels: Sequence[float], peaks: Sequence[float]) -> tuple[float, float]:
+def colour_scale(levels: Sequence[float], peaks: Sequence[float], highest: float | None = None) -> tuple[float, float]:
     """One scale for many maps, of which these are the usual (or lowest) and the highest values: black up to the first
-    number, pale from the second on.
+    number, pale from the second on. Where good parts are known, `levels` and `peaks` are of theirs, and `highest` is
+    of all maps.
 
     It ends at the highest peak, but at most four times as far up as peaks usually are: some maps have no bound, and one
     frame in the dark would turn the damage on all others black.
     """
-    low, usual, highest = median(levels), median(peaks), max(peaks)
+    low, usual, highest = median(levels), median(peaks), max(peaks) if highest is None else highest
     return low, min(highest, low + _REACH * (usual - low)) if usual > low else highest
+
+
+def reaching(scale: tuple[float, float], peak: float) -> tuple[float, float]:
+    """The scale for a map with this peak. Damage may lie thousands of times as far out as the noise of good parts: at
+    their scale all that is near it would be pale. Such a map is pale from a quarter of its own height on."""
+    low, full = scale
+    return low, max(full, low + (peak - low) / _REACH)
 
 
 def heat(anomaly_map: NDArray[np.float32], size: tuple[int, int], low: float, high: float) -> Image.Image:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.detectors.base import Detector
-from pipeline.drawing import colour_scale, side_by_side
+from pipeline.drawing import colour_scale, reaching, side_by_side
 from pipeline.files.alone import alone_in
 from pipeline.files.durable import growing, write_or_remove
 from pipeline.files.folders import files_below
@@ -94,9 +94,9 @@ def predict_folder(
 
     The results grow line by line under their names with .part, which they lose with the last line: a large set takes
     hours, and whoever is stopped keeps what was found. Maps have the model's own grid: 16-bit PNG between the image's
-    own extremes, or the raw float32 as .npy. Overlays share one scale of colours. say: is told what a person should
-    know of the images, before they are scored. Raises DataError when there is nothing to predict, AndonError where
-    another process is writing there.
+    own extremes, or the raw float32 as .npy. Overlays share one scale of colours, but for maps that
+    peak far beyond it. say: is told what a person should know of the images, before they are scored. Raises DataError
+    when there is nothing to predict, AndonError where another process is writing there.
     """
     # They may lie in the folder, with the pictures of last time.
     paths = images_below(folder, but_for=(out / _MAPS, out / _OVERLAYS))
@@ -185,9 +185,7 @@ def _draw(
     drawn = [number for number, line in enumerate(lines) if line.map_high is not None]
     if not drawn:
         return []
-    lows = [line.map_low for line in lines if line.map_low is not None]
-    highs = [line.map_high for line in lines if line.map_high is not None]
-    scale = colour_scale(lows, highs)
+    scale = _scale([lines[number] for number in drawn])
     gone = []
     for step in track(range(len(drawn)), "drawing"):
         number = drawn[step]
@@ -201,9 +199,22 @@ def _draw(
         target = place / (_place(line) + ".jpg")
         target.parent.mkdir(parents=True, exist_ok=True)
         picture = io.BytesIO()
-        side_by_side(pixels, shelf.get(number), facts, scale=scale).save(picture, "JPEG", quality=90)
+        anomaly_map = shelf.get(number)
+        colours = reaching(scale, float(anomaly_map.max()))
+        side_by_side(pixels, anomaly_map, facts, scale=colours).save(picture, "JPEG", quality=90)
         write_or_remove(target, picture.getvalue())
     return gone
+
+
+def _scale(drawn: Sequence[Line]) -> tuple[float, float]:
+    """Of colours, by the maps of those below the threshold, if there are any: beside damage they would be black."""
+    usual = [line for line in drawn if _is_below(line)] or drawn
+    lows, highs = ([getattr(line, end) for line in usual] for end in ("map_low", "map_high"))
+    return colour_scale(lows, highs, max(line.map_high for line in drawn if line.map_high is not None))
+
+
+def _is_below(line: Line) -> bool:
+    return line.score is not None and line.threshold is not None and line.score < line.threshold
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.drawing import colour_scale
+from pipeline.drawing import colour_scale, reaching
 
 pytestmark = pytest.mark.unit
 
@@ -18,3 +18,14 @@ def test_one_map_without_bounds_leaves_the_others_their_colours() -> None:
 
 def test_flat_maps_still_have_a_highest_peak() -> None:
     assert colour_scale([3.0, 3.0, 3.0], [3.0, 3.0, 8.0]) == (3.0, 8.0)
+
+
+def test_where_good_parts_are_known_their_maps_tell_what_is_usual() -> None:
+    low, high = colour_scale([0.0, 0.0], [3.0, 4.0], highest=95_000.0)
+    assert (4 - low) / (high - low) == pytest.approx(4 / 14)
+    assert colour_scale([0.0, 0.0], [3.0, 4.0], highest=6.0) == (0.0, 6.0)
+
+
+def test_damage_far_out_is_pale_where_it_is_and_not_all_around() -> None:
+    assert reaching((0.0, 14.0), 95_000.0) == (0.0, 95_000 / 4)
+    assert reaching((0.0, 14.0), 20.0) == (0.0, 14.0)

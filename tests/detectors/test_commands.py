@@ -233,6 +233,18 @@ def test_no_file_name_is_a_formula_to_a_spreadsheet(bundles: dict[str, Path], tm
     assert [line["file"] for line in lines] == ["-torn.png", *names]
 
 
+def test_maps_of_good_parts_keep_their_colours_beside_many_of_damage(tmp_path: Path) -> None:
+    frames = np.zeros((9, 48, 56), np.uint8)
+    frames[:4, 10:20, 10:20] = 4
+    frames[4:, 10:, :] = 255
+    write_images(tmp_path / "photos", frames)
+    make_null_bundle(tmp_path / "b", 48, 56, threshold=0.5)
+    predict_folder(load_detector(tmp_path / "b"), tmp_path / "photos", tmp_path / "out", maps="none")
+    with Image.open(tmp_path / "out" / "overlays" / "part0000.png.jpg") as drawn:
+        heat_map = np.asarray(drawn)[-48:, 60:116]
+    assert heat_map.max() > 80
+
+
 def test_images_that_are_taken_away_meanwhile_cost_no_other_overlay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

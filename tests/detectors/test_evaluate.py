@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline.training.figures.baselines import BASELINES, darkness, gradient_en
 from pipeline.training.figures.card import model_card
 from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.figures.measure import measure
-from pipeline.training.figures.report import write_report
+from pipeline.training.figures.report import histogram, write_report
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import DataError, fingerprint, how_stored
 
@@ -226,6 +227,33 @@ def test_marks_on_frames_of_any_size_are_seen_in_the_picture(
     assert panels[0].shape[1] >= min(0.6 * width, 400)  # shown, not shrunk to a line
     assert max(panels[0].shape) >= 150  # nor as small as a stamp
     assert (panels[0][..., 1] - panels[0][..., 0]).max() > 80  # a green outline
+
+
+def test_a_false_alarm_beside_boundless_damage_is_seen_on_the_page(tmp_path: Path) -> None:
+    """As CFLOW scored caps: good parts up to 4.5, a lost bar 670,000. All pictures of good parts were black."""
+    write_images(tmp_path / "test" / "good", normal_frames(4))
+    write_images(tmp_path / "test" / "lost", normal_frames(4, seed=1))
+    make_null_bundle(tmp_path / "bundle", 48, 56, threshold=3.7)
+    detector = load_detector(tmp_path / "bundle")
+    with MapShelf() as shelf:
+        found = measure(detector, tmp_path, "a test machine", shelf)
+        for number, image in enumerate(found.images):
+            anomaly_map = np.zeros((6, 7), np.float32)
+            anomaly_map[2, 3] = 500_000 if image.is_defect else 5 if number == 0 else 3
+            shelf.put(number, anomaly_map)
+        scores = np.where([image.is_defect for image in found.images], 670_000.0, np.arange(8) / 2)
+        scores[0] = 4.5
+        page = write_report(detector.info, replace(found, scores=scores), shelf, tmp_path / "report").read_text()
+    alarm = page.split("data:image/jpeg;base64,")[5].split('"')[0]
+    with Image.open(io.BytesIO(base64.b64decode(alarm))) as picture:
+        heat_map = np.array_split(np.asarray(picture), 3, axis=1)[1][:, 12:-12]  # without the white beside it
+    assert heat_map.max() > 80
+
+
+def test_a_histogram_tells_good_parts_from_the_threshold_beside_boundless_damage() -> None:
+    good, bad = np.linspace(1, 3, 40), np.linspace(100_000, 900_000, 40)
+    drawn = histogram(good, bad, threshold=3.7)
+    assert drawn.count('fill="#3b76af"') > 5
 
 
 def test_a_class_whose_masks_mark_nothing_has_no_pixel_figures_and_a_page_all_the_same(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.detectors.bundle import BundleInfo
-from pipeline.drawing import arranged, colour_scale, heat, is_strip, outlined, overlay
+from pipeline.drawing import arranged, colour_scale, heat, is_strip, outlined, overlay, reaching
 from pipeline.files.durable import write_whole
 from pipeline.training.figures.card import as_number, as_percent
 from pipeline.training.figures.measure import Evaluation
@@ -28,6 +28,7 @@ _ENLARGED = 4
 """At most so many times: of a frame of 32 px, as it is, nobody could see more than its outline."""
 _GAP_PX = 4
 _BINS = 48
+_REACH = 4.0
 _GOOD, _BAD, _LIMIT = "#3b76af", "#d1495b", "#222222"
 
 
@@ -57,7 +58,7 @@ def write_report(
     upward = np.argsort(found.scores, kind="stable")
     misses = [int(i) for i in upward if is_defect[i]][:count]
     alarms = [int(i) for i in upward[::-1] if not is_defect[i]][:count]
-    scale = _scale(shelf, len(found.images))
+    scale = _scale(shelf, is_defect)
 
     def mistake(number: int, wrong: bool) -> Mistake:
         image = found.images[number]
@@ -90,14 +91,14 @@ def write_report(
     return path
 
 
-def _scale(shelf: MapShelf, images: int) -> tuple[float, float]:
-    """One scale of colours for all pictures: black up to the usual level of a map, pale where maps peak."""
-    levels, peaks = [], []
-    for number in range(images):
+def _scale(shelf: MapShelf, is_defect: NDArray[np.bool_]) -> tuple[float, float]:
+    """Of colours, for all pictures: black up to the usual level of a good part's map, pale far above its usual peak. Of
+    damage half of a test may be, and next to it a false alarm would be black."""
+    levels, peaks = np.empty(len(is_defect)), np.empty(len(is_defect))
+    for number in range(len(is_defect)):
         anomaly_map = shelf.get(number)
-        levels.append(float(np.median(anomaly_map)))
-        peaks.append(float(anomaly_map.max()))
-    return colour_scale(levels, peaks)
+        levels[number], peaks[number] = np.median(anomaly_map), anomaly_map.max()
+    return colour_scale(levels[~is_defect].tolist(), peaks[~is_defect].tolist(), float(peaks.max()))
 
 
 def _strip(
@@ -113,6 +114,7 @@ def _strip(
     # Scaled before the outline is drawn, which would shrink to nothing with a large frame; of a mask every mark stays.
     frame = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     marked = None if mask is None else np.asarray(Image.fromarray(mask * 255.0).resize(size, Image.Resampling.BOX)) > 0
+    scale = reaching(scale, float(anomaly_map.max()))
     panels = [outlined(frame, marked), heat(anomaly_map, size, *scale), overlay(frame, anomaly_map, 0.6, *scale)]
     return arranged(panels, _GAP_PX)
 
@@ -125,10 +127,13 @@ def _data_uri(picture: Image.Image) -> str:
 
 def histogram(good: NDArray[np.float64], bad: NDArray[np.float64], threshold: float) -> str:
     """SVG: the share of good and of defective images at each score, and the threshold. Scores are unbounded, so the
-    outermost 1 % on either side goes into the outermost bars."""
+    outermost 1 % on either side goes into the outermost bars, and so does what lies four times as far up as the good
+    ones and the threshold reach: beside damage of a score of a million all of these would be one bar."""
     everything = np.concatenate([good, bad])
     low, high = np.quantile(everything, [0.01, 0.99])
     low, high = min(low, threshold), max(high, threshold)
+    if (usual := max(np.quantile(good, 0.99), threshold)) > low:
+        high = min(high, low + _REACH * (usual - low))
     span = (high - low) or 1.0
     low, high = low - 0.03 * span, high + 0.03 * span
     edges = np.linspace(low, high, _BINS + 1)
