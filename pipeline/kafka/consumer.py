@@ -64,6 +64,8 @@ _HELD_OFF_S = 15.0
 """A quota that a batch fits into lets it through within some 11 s."""
 _TELL_AGAIN_S = 30.0
 """How often the log repeats what a delivery waits for."""
+_HEARTBEATS_A_SESSION = 12
+"""Only in the answer to one does a member hear that another came or went, and all of them stand until the last has."""
 _COMMIT_EVERY_S = 0.1
 """With `overlap`. What a sudden end has scored again lies no further back than this and the batch at work."""
 _LAG_EVERY_S = 0.5
@@ -213,7 +215,7 @@ class ConsumerLoop(Generic[Result]):
             allow_auto_create_topics=False,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
-            heartbeat_interval_ms=int(options.session_timeout_s * 1000 / 4),
+            heartbeat_interval_ms=int(options.session_timeout_s * 1000 / _HEARTBEATS_A_SESSION),
             fetch_max_bytes=_MAX_BATCH_BYTES,
             fetch_max_wait_ms=200,
             max_partition_fetch_bytes=8 * 1024 * 1024,
