@@ -27,6 +27,7 @@ from workers.local.home_token import token_for_this_run
 from workers.local.lean_ray import without_helpers
 from workers.local.patient_ray import with_patience
 from workers.local.ray_end import end_with_ray
+from workers.local.ray_ports import with_ports_beforehand
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 _START_S = 150.0
@@ -37,7 +38,8 @@ def main() -> None:
     arguments = _arguments()
     dashboard_port = arguments.dashboard_port
     os.environ.update(token_for_this_run())
-    with nullcontext() if dashboard_port else without_helpers(), with_patience(_START_S):
+    helpers = nullcontext() if dashboard_port else without_helpers()
+    with helpers, with_ports_beforehand(), with_patience(_START_S):
         ray.init(
             address="local",
             dashboard_host="127.0.0.1",
