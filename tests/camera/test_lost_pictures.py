@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from workers.camera.config import VideoSource
 from workers.camera.sources import open_source
@@ -18,10 +19,13 @@ from workers.camera.sources.base import Image, SourceError, Unreadable
 
 av: Any = pytest.importorskip("av")
 
+video = pytest.importorskip("workers.camera.sources.video")
+
 pytestmark = pytest.mark.unit
 
 WIDTH, HEIGHT = 320, 240
 DATAGRAM = 7 * 188
+BLOCK = 16
 SHORT = {"g": "10", "bf": "0", "sc_threshold": "0", "x265-params": "keyint=10:bframes=0:scenecut=0:log-level=none"}
 
 
@@ -91,6 +95,23 @@ def all_of(url: str) -> list[Image | Unreadable]:
     return found
 
 
+def ghosts(found: list[Image | Unreadable], pictures: int) -> int:
+    """How many are like none of those that were drawn."""
+    originals = np.stack([_in_blocks(drawn(number)) for number in range(pictures)])
+    shown = [_in_blocks(_gray(image.content)) for image in found if isinstance(image, Image)]
+    return sum(np.abs(originals - one).max(axis=(1, 2)).min() > 40 for one in shown)
+
+
+def _gray(content: bytes) -> np.ndarray:
+    with Pillow.open(io.BytesIO(content)) as shown:
+        return np.asarray(shown.convert("L"))
+
+
+def _in_blocks(picture: np.ndarray) -> np.ndarray:
+    blocks = picture.astype(float).reshape(HEIGHT // BLOCK, BLOCK, WIDTH // BLOCK, BLOCK)
+    return np.asarray(blocks.mean(axis=(1, 3)))
+
+
 def in_units(found: list[Image | Unreadable]) -> str:
     return "".join("." if isinstance(one, Image) else "u" for one in found)
 
@@ -100,3 +121,67 @@ def test_a_torn_picture_of_a_live_stream_is_none_nor_are_those_that_are_drawn_up
     with live(encoded("libx264", "h264", 30, SHORT, torn={10})) as url:
         found = all_of(url)
     assert in_units(found) == "." * 10 + "u" * 10 + "." * 10
+
+
+@pytest.mark.parametrize("first", [25, 32, 40])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_what_an_mpeg_ts_tells_of_lost_datagrams_is_heard(codec: str, first: int) -> None:
+    """UDP and SRT carry it. A decoder makes a picture of most of what is left."""
+    content = encoded(codec, "mpegts", 40, SHORT)
+    torn = content[: first * DATAGRAM] + content[(first + 1) * DATAGRAM :]
+    with live(torn) as url:
+        found = all_of(url)
+    assert ghosts(found, 40) == 0
+    assert in_units(found).endswith(".")
+
+
+def test_without_its_key_frame_a_row_of_pictures_is_none() -> None:
+    with live(encoded("libx264", "flv", 40, SHORT, lost={10})) as url:
+        found = all_of(url)
+    assert ghosts(found, 40) == 0
+    assert in_units(found).endswith("u" + "." * 20)
+
+
+@pytest.mark.parametrize("lost", [3, 14])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_what_is_drawn_upon_a_lost_picture_is_counted_as_unreadable(codec: str, lost: int) -> None:
+    """Of H.264 a decoder puts another in its place, and of H.265 it kept all to itself that follow."""
+    with live(encoded(codec, {"libx264": "flv", "libx265": "mpegts"}[codec], 40, SHORT, lost={lost})) as url:
+        found = all_of(url)
+    spoilt = 9 - lost % 10
+    assert in_units(found) == "." * lost + "u" * spoilt + "." * (40 - lost - spoilt - 1)
+
+
+def test_a_live_stream_without_key_frames_is_opened_anew_after_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is refreshed bit by bit has but its first, and FFmpeg says only of a new one when it is whole."""
+    monkeypatch.setattr(video, "_KEY_FRAME_S", 0.0)
+    content = encoded("libx264", "flv", 40, {"intra-refresh": "1", "g": "20", "bf": "0"}, lost={10})
+    with live(content) as url, pytest.raises(SourceError, match="no key frame for 0 s"):
+        list(open_source(VideoSource(type="video", url=url, open_timeout_s=30)).images(threading.Event()))
+
+
+def test_an_encoder_that_is_set_anew_amid_a_stream_loses_nothing(tmp_path: Path) -> None:
+    """It numbers its pictures in other ways, and RTMP tells so beside them."""
+    long, short = (encoded("libx264", "flv", 40, SHORT | {"refs": refs}) for refs in ("16", "1"))
+    (tmp_path / "line").write_bytes(long + short[13:])  # the head of the file
+    assert in_units(all_of(str(tmp_path / "line"))) == "." * 80
+
+
+@pytest.mark.parametrize("container", ["mp4", "mpegts", "h264"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bf": "3", "b-pyramid": "normal", "refs": "4"},
+        {"bf": "3", "b-pyramid": "none", "g": "7"},
+        {"intra-refresh": "1", "g": "20"},
+        {"x264-params": "open-gop=1:bframes=2:keyint=12"},
+        {"x264-params": "slices=4:keyint=infinite"},
+        {"x264-params": "tff=1:bframes=2:b-pyramid=normal"},
+        {"profile": "baseline", "g": "33"},
+        {"g": "1"},
+    ],
+    ids=lambda options: ",".join(map("=".join, options.items())),
+)
+def test_nothing_is_missed_in_a_whole_stream(options: dict[str, str], container: str, tmp_path: Path) -> None:
+    (tmp_path / "line").write_bytes(encoded("libx264", container, 40, options))
+    assert in_units(all_of(str(tmp_path / "line"))) == "." * 40

@@ -17,6 +17,7 @@ from workers.camera.config import VideoSource
 from workers.camera.sources.base import CONTENT_TYPES, Image, SourceError, Unreadable
 from workers.camera.sources.encoding import encoded
 from workers.camera.sources.pace import Pace
+from workers.camera.sources.soundness import Soundness
 
 _LIVE = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://", re.IGNORECASE)
 _GATHERED = re.compile(r"^(rtsp|rtsps|rtmp|udp|srt)://", re.IGNORECASE)
@@ -25,6 +26,8 @@ _GATHERED = re.compile(r"^(rtsp|rtsps|rtmp|udp|srt)://", re.IGNORECASE)
 PASSWORD_GOES = "{password}"
 """For cameras that want it in the query."""
 _NEVER = float("inf")
+_KEY_FRAME_S = 20.0
+"""Longer than cameras are from one to the next; some send none but the first, and refresh the picture bit by bit."""
 
 
 class VideoCapture:
@@ -70,27 +73,34 @@ class VideoCapture:
             # Left alone, the decoder fills the rest of a torn picture with grey, and that looks like a defect.
             stream.codec_context.options = {"err_detect": "explode"}
         pace = Pace(self._config.fps or (None if self._live else float(stream.average_rate or 25)))
-        sound = True
-        """Whether no picture since the last key frame was damaged: each is drawn upon the one before."""
+        soundness = Soundness(stream.codec_context)
+        sound_at_s = time.monotonic()
         for packet in container.demux(stream):
             if stop.is_set():
                 return
+            soundness.follow(packet)
             try:
                 frames = packet.decode()
             except FFmpegError as error:
-                sound = False
+                soundness.failed()
                 yield Unreadable(f"video {self._shown}: {error.strerror}")
                 continue
             for frame in frames:
-                sound = not frame.is_corrupt and (sound or frame.key_frame)
+                sound = soundness.of(frame)
                 if self._live:
                     if self._config.fps and pace.skip():
                         continue
                 elif not pace.wait(stop):
                     return
                 if not sound:
-                    yield Unreadable(f"video {self._shown}: damaged, or drawn upon a damaged picture")
+                    yield Unreadable(f"video {self._shown}: damaged, or drawn upon one that is damaged or lost")
+                    if self._live and time.monotonic() - sound_at_s > _KEY_FRAME_S:
+                        raise SourceError(
+                            f"video {self._shown}: a picture was damaged or lost, and no key frame for "
+                            f"{_KEY_FRAME_S:g} s; it is opened anew"
+                        )
                     continue
+                sound_at_s = time.monotonic()
                 content = encoded(frame.to_image(), self._config.encode, self._config.quality)
                 yield Image(content, CONTENT_TYPES[self._config.encode], now())
 
