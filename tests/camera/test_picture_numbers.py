@@ -65,6 +65,16 @@ def test_a_stream_that_leaves_numbers_out_on_purpose_is_believed() -> None:
     assert whole(PictureNumbers(sequence(may_skip=True)), picture(1), picture(4), picture(9)) == "..."
 
 
+def test_an_encoder_that_numbers_in_its_own_way_is_not_taken_for_a_network_that_loses() -> None:
+    """Each of its pictures would pass for none, for ever."""
+    in_twos = [picture(2 * number % 16) for number in range(80)]
+    assert whole(PictureNumbers(sequence()), *in_twos) == "." + "x" * 31 + "." * 48
+    numbers = PictureNumbers(sequence())
+    whole(numbers, *in_twos)
+    row = [picture(number % 16) for number in range(40)]
+    assert whole(numbers, *row, *row[9:]).endswith("." * 8 + "x" + "." * 30), "believed again"
+
+
 def test_the_stream_may_tell_anew_what_it_is_made_of() -> None:
     numbers = PictureNumbers(sequence(4))
     assert whole(numbers, picture(1), picture(2)) == ".."

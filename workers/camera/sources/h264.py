@@ -1,12 +1,15 @@
 """Whether a picture of H.264 was lost on the way, by the numbers that the standard (ITU-T H.264, 7.4.3: `frame_num`)
 gives to those that others are drawn upon. FFmpeg puts another in the place of a lost one, and says nothing. Pure."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 _SLICE, _KEY_SLICE, _SEQUENCE, _PICTURE = 1, 5, 7, 8
 _WITH_CHROMA = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 """Profiles whose sequences tell of their colours and of scaling."""
+_LOOKED_BACK = 32
+"""Where most of so many pictures seem to miss one, the encoder numbers them in its own way."""
 _HEAD_BYTES = 1024
 """Of a unit, of which only the beginning is looked at; a sequence with all its scaling lists is no longer."""
 
@@ -30,6 +33,8 @@ class PictureNumbers:
         """Picture parameters → sequence."""
         self._last: int | None = None
         """Number of the last picture that others are drawn upon."""
+        self._lately: deque[bool] = deque(maxlen=_LOOKED_BACK)
+        """Whether their numbers followed."""
         head = extradata or b""
         self._length_bytes = (head[4] & 3) + 1 if len(head) > 6 and head[0] == 1 else 0
         """Before each unit; 0 where a start code stands there."""
@@ -60,7 +65,10 @@ class PictureNumbers:
         last, key = self._last, unit[0] & 31 == _KEY_SLICE
         if unit[0] >> 5 & 3:
             self._last = number
-        return key or last is None or sequence.may_skip or number in (last, (last + 1) % (1 << sequence.number_bits))
+        if key or last is None or sequence.may_skip:
+            return True
+        self._lately.append(number in (last, (last + 1) % (1 << sequence.number_bits)))
+        return self._lately[-1] or 2 * sum(self._lately) < len(self._lately) == _LOOKED_BACK
 
     def _learn(self, unit: bytes) -> None:
         kind = unit[0] & 31 if unit else 0
