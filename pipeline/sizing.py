@@ -15,8 +15,8 @@ GIB = 1024**3
 _GBIT_BYTES_S = 125_000_000
 
 REPLICA_OVERHEAD_MS = 3.3
-"""Of a frame in a replica besides the model: poll, decode, Redis, Kafka, commit. Without a model it is 1.75 ms (572
-frames/s), but beside RADAR, which wants the same cores, 4.7 ms of 58 in one process and 7.5 of 59 in Ray Serve."""
+"""Of a frame in a replica besides the model: poll, decode, Redis, Kafka, commit. Without a model it is 2.5 ms (396
+frames/s), but beside RADAR, which wants the same cores, 7 ms of 65 in one process and 7.5 of 59 in Ray Serve."""
 FRAME_ENVELOPE_BYTES = 700
 """Headers and record of a frame."""
 MAP_ENTRY_OVERHEAD_BYTES = 700
