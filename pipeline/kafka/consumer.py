@@ -67,7 +67,8 @@ _TELL_AGAIN_S = 30.0
 _HEARTBEATS_A_SESSION = 12
 """Only in the answer to one does a member hear that another came or went, and all of them stand until the last has."""
 _COMMIT_EVERY_S = 0.1
-"""With `overlap`. What a sudden end has scored again lies no further back than this and the batch at work."""
+"""With `overlap`. What a sudden end or a partition that moves has scored again lies no further back than this and the
+batch at work."""
 _LAG_EVERY_S = 0.5
 """While batches come. It takes a call for each partition."""
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
@@ -99,7 +100,7 @@ class ConsumerOptions:
     group: str
     topics: tuple[str, ...]
     max_batch: int = 16
-    """Records a poll, at most. One poll is one batch and one commit."""
+    """Records a poll, at most. One poll is one batch."""
     batch_within_s: float = 10
     """Fewer are taken where work on so many would take longer."""
     session_timeout_s: float = 10

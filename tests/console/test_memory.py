@@ -111,6 +111,21 @@ def test_a_camera_that_has_gone_makes_room_for_another() -> None:
     assert memory.left_out == 0
 
 
+@pytest.mark.parametrize("former", ["ended in good order", "silent for a quarter of an hour"])
+def test_cameras_that_were_all_renamed_give_their_places_to_those_that_report(former: str) -> None:
+    """All dead names were kept on the wall for a day, and the new ones left out."""
+    ended = former == "ended in good order"
+    last = now() - timedelta(minutes=0 if ended else 15)
+    memory = Memory(TOPICS)
+    for number in range(MAX_CAMERAS):
+        tell(memory, score(0, camera=f"old-{number}", captured_at=last))
+        if ended:
+            tell(memory, beat(camera_id=f"old-{number}", end=BootEnd.CLEAN))
+    for number in range(300):
+        tell(memory, score(0, camera=f"new-{number}"))
+    assert sum(camera.camera_id.startswith("new-") for camera in memory.cameras()) == 300
+
+
 def test_a_line_that_stands_keeps_its_order_however_many_lines_there_are() -> None:
     (command,) = stopped().commands
     released = [

@@ -1,15 +1,19 @@
 """Who says nothing, or takes nothing, does not keep a place that others need."""
 
 import socket
+import ssl
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from console.conftest import ConsoleProcess
 from console.serving import served
+from support.certificates import signed, written
 
 from workers.console import patience
 from workers.console.patience import Patience
@@ -35,6 +39,26 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(patience, "STANDSTILL_S", 0.6)
     with served(uvicorn.Config(app, port=0, http=Patience, log_level="error", ws="none", lifespan="off")) as port:
         yield port
+
+
+@pytest.mark.unit
+def test_the_page_answers_by_its_own_tls_too(tmp_path: Path) -> None:
+    """Its buffer was taken for full when it was empty, so that nothing ever left it."""
+    certificate, key = written(tmp_path, "page", signed())
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=Patience,
+        log_level="error",
+        ws="none",
+        lifespan="off",
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    with served(config) as port:
+        trust = ssl.create_default_context(cafile=str(certificate))
+        with urllib.request.urlopen(f"https://127.0.0.1:{port}/?3", timeout=30, context=trust) as answer:
+            assert answer.read() == 3 * PIECE
 
 
 def seconds_until_the_end(peer: socket.socket, drip: bytes = b"", most_s: float = 5) -> float:

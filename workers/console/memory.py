@@ -20,6 +20,7 @@ from pipeline.events import (
     AlarmKind,
     AlarmState,
     AuditEntry,
+    BootEnd,
     CommandReply,
     ContractError,
     Heartbeat,
@@ -35,6 +36,8 @@ from workers.alerting.core.lifecycle import ANDON
 from workers.alerting.core.state import FORGOTTEN_AFTER
 
 MAX_CAMERAS = 1024
+GONE_AFTER = timedelta(minutes=10)
+"""A camera that nobody heard of for so long gives its place to one that reports, where there are too many."""
 ROOM_EVERY_S = 10.0
 """So often a full memory looks for a camera that has gone."""
 MAX_LINES = 1024
@@ -95,8 +98,15 @@ class CameraMemory:
 
     def is_forgotten(self, at: datetime) -> bool:
         """As alerting has it: what was renamed or taken down must not look broken for as long as Kafka tells of it."""
-        heard = [known for known in (self.heard_at, seen_at(self.last) if self.last else None) if known is not None]
-        return bool(heard) and at - max(heard) > FORGOTTEN_AFTER
+        return at - max(self._heard(), default=at) > FORGOTTEN_AFTER
+
+    def has_gone(self, at: datetime) -> bool:
+        """Whether its place is free where another needs one: it ended in good order, or was not heard of for long."""
+        ended = self.beat is not None and self.beat.end is BootEnd.CLEAN
+        return ended or at - max(self._heard(), default=at) > GONE_AFTER
+
+    def _heard(self) -> list[datetime]:
+        return [known for known in (self.heard_at, seen_at(self.last) if self.last else None) if known is not None]
 
 
 @dataclass
@@ -427,7 +437,7 @@ class Memory:
         if time.monotonic() < self._full_until_s:
             return False
         at = now()
-        gone = next((name for name, camera in self._cameras.items() if camera.is_forgotten(at)), None)
+        gone = next((name for name, camera in self._cameras.items() if camera.has_gone(at)), None)
         if gone is None:
             self._full_until_s = time.monotonic() + ROOM_EVERY_S
             return False

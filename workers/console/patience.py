@@ -29,7 +29,7 @@ class Patience(_Http):  # type: ignore[misc]
         super().connection_made(transport)
         # What lies in buffers grows old: on a slow link the system alone holds news of half a minute.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1)  # TLS takes 0 for full when it is empty
         self._expect(True)
 
     def data_received(self, data: bytes) -> None:

@@ -87,6 +87,8 @@ class VideoCapture:
                 continue
             for frame in frames:
                 sound = soundness.of(frame)
+                if sound:
+                    sound_at_s = time.monotonic()
                 if self._live:
                     if self._config.fps and pace.skip():
                         continue
@@ -100,7 +102,6 @@ class VideoCapture:
                             f"{_KEY_FRAME_S:g} s; it is opened anew"
                         )
                     continue
-                sound_at_s = time.monotonic()
                 content = encoded(frame.to_image(), self._config.encode, self._config.quality)
                 yield Image(content, CONTENT_TYPES[self._config.encode], now())
 
