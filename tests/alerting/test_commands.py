@@ -21,7 +21,7 @@ from alerting.running import (
     with_more_partitions,
     worker,
 )
-from support.stream import make_anew, settings_for, wait_until
+from support.stream import make_anew, send_unreadable, settings_for, wait_until
 from typer import BadParameter
 from typer.testing import CliRunner
 
@@ -40,6 +40,8 @@ from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.recovery import misplaced, read_states, where_stored
 from workers.cli import app
 from workers.commands.since import moment
+from workers.console.memory import Memory
+from workers.console.reader import Reader
 from workers.local.ports import free_ports
 from workers.plc.ladder import HOLD, Inputs, Ladder
 from workers.plc.station import Station
@@ -237,6 +239,30 @@ def test_the_advice_for_a_damaged_state_brings_back_the_latched_alarm(settings: 
     publisher.close()
     refused = andon(settings, "alerting", "restore-line", "line-1", "--yes")
     assert (refused.returncode, "written by a newer Andon: run that version" in refused.stderr) == (2, True)
+
+
+def test_a_line_of_which_all_that_is_stored_cannot_be_read_is_not_told_as_one_without_an_alarm(
+    settings: Settings,
+) -> None:
+    send_unreadable(settings, settings.topics.line_state.name)
+    (odd,) = read_to_end(settings, [settings.topics.line_state.name])
+    lines = {partition_of(line.encode(), 2): line for line in ("line-0", "line-2")}
+    hidden, other = lines[odd.partition], lines[1 - odd.partition]
+    for arguments in ((), ("--line", hidden)):
+        listed = andon(settings, "alarms", "list", *arguments)
+        assert (listed.returncode, f"{odd.place}" in listed.stderr, listed.stdout) == (2, True, "")
+    assert andon(settings, "alarms", "list", "--line", other).stdout == "no alarm\n"
+    with pytest.raises(StateError, match=f"restore-line {hidden}"):
+        ask(settings, hidden, Act.ACKNOWLEDGE, actor="ada", reason="")
+    with pytest.raises(NotAskedError, match="has no alarm"):
+        ask(settings, other, Act.ACKNOWLEDGE, actor="ada", reason="")
+    page = Reader(settings, Memory(settings.topics))
+    page.start()
+    try:
+        wait_until(lambda: page.fault is None, 60)
+        assert odd.place in (page.standing_fault or "")
+    finally:
+        page.close()
 
 
 def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -> None:

@@ -35,6 +35,10 @@ class StoredLines:
     """Partition → its last record that can't be read. It may be of any line of which nothing lies behind it, one of
     which nothing was read at all among them."""
 
+    def faults(self) -> list[StateError]:
+        """All that keeps somebody from knowing what stands on every line."""
+        return [*self.broken.values(), *(_hides_lines(record) for record in self.unread.values())]
+
 
 def read_states(
     settings: Settings, partitions: Collection[int] | None = None, *, timeout_s: float = 30
@@ -69,6 +73,21 @@ def read_stored(settings: Settings, partitions: Collection[int] | None = None, *
 def where_stored(settings: Settings) -> dict[str, int]:
     """line → the partition of its state, whether that can be read or not. Raises KafkaUnavailableError."""
     return {line_id: record.partition for line_id, record in _newest(settings, None, 30)[0].items()}
+
+
+def fault_of(settings: Settings, stored: StoredLines, line_id: str) -> StateError | None:
+    """Why nobody knows what stands on this line. `stored`: of all partitions."""
+    if line_id in stored.lines or line_id in stored.broken:
+        return stored.broken.get(line_id)
+    unread = stored.unread.get(home_of(settings, line_id))
+    return hidden(line_id, unread) if unread else None
+
+
+def _hides_lines(unread: Incoming) -> StateError:
+    return StateError(
+        f"{unread.place} can't be read ({unread.unreadable}). What stands on a line of which nothing newer lies in its "
+        "partition is not known: `andon alerting restore-line LINE` says of each line that you miss what was published"
+    )
 
 
 def hidden(line_id: str, unread: Incoming) -> StateError:

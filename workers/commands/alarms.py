@@ -63,10 +63,12 @@ def list_alarms(
 ) -> None:
     """Show the alarms that stand now."""
     from pipeline.settings import read_settings
+    from workers.alerting.core.state import StateError
     from workers.alerting.people.display import change_line, console
-    from workers.alerting.recovery import read_stored
+    from workers.alerting.recovery import fault_of, read_stored
 
-    found = read_stored(read_settings())
+    settings = read_settings()
+    found = read_stored(settings)
     stored = found.lines
     standing = [
         entry.alarm for line_id in sorted(stored) if line in (None, line_id) for entry in stored[line_id].state.alarms
@@ -77,11 +79,11 @@ def list_alarms(
             print(alarm.to_json().decode())
         else:
             out.print(change_line(alarm))
-    broken = [error for line_id, error in found.broken.items() if line in (None, line_id)]
-    if not standing and not as_json and not broken:
+    faults = found.faults() if line is None else [fault for fault in [fault_of(settings, found, line)] if fault]
+    if faults:  # what else stands is shown first
+        raise StateError("; ".join(map(str, faults)))
+    if not standing and not as_json:
         out.print("no alarm")
-    for error in broken:  # what else stands is shown first
-        raise error
 
 
 @alarms.command()

@@ -116,7 +116,7 @@ class Reader:
             self.standing_fault = str(error)
             log.error("what stood before can't be read: %s", error)
             return
-        self.standing_fault = "; ".join(map(str, stored.broken.values())) or None
+        self.standing_fault = "; ".join(map(str, stored.faults())) or None
         if self.standing_fault:
             log.error("%s", self.standing_fault)
         for line in stored.lines.values():

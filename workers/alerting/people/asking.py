@@ -18,7 +18,7 @@ from pipeline.kafka.reading import ends_of, read_on
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core.operations import CLOCKS_MAY_DIFFER
-from workers.alerting.recovery import StoredLine, misplaced, read_stored
+from workers.alerting.recovery import StoredLine, fault_of, misplaced, read_stored
 
 POLL_S = 0.2
 
@@ -73,9 +73,9 @@ def ask(
     found = read_stored(settings, timeout_s=timeout_s)
     stored = found.lines
     places = {name: line.partition for name, line in stored.items()}
-    unheard = found.broken | misplaced(places, settings.topics.line_state.partitions)
-    if line_id in unheard:
-        raise unheard[line_id]
+    unheard = misplaced(places, settings.topics.line_state.partitions).get(line_id)
+    if fault := unheard or fault_of(settings, found, line_id):
+        raise fault
     line = stored.get(line_id)
     if line is None or not line.state.alarms:
         alarmed = sorted(name for name, other in stored.items() if other.state.alarms)
