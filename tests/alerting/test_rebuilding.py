@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from alerting.factory import NOON, Line, operation
+from alerting.factory import NOON, POLICY, Line, operation, score
 
-from pipeline.events import Act, Action, CommandReply, Outcome
+from pipeline.events import Act, Action, CommandReply, Outcome, Verdict
 from workers.alerting.core import outbox
 from workers.alerting.core.reports import Answer, apply
 from workers.alerting.core.state import LineState
+from workers.alerting.policy import NotDecidableLimit, Response
 from workers.alerting.upkeep.rebuilding import Published, rebuilt
 
 pytestmark = pytest.mark.unit
@@ -44,6 +45,20 @@ def test_a_line_that_was_reset_is_asked_for_nothing() -> None:
     line.see(operation(Act.RESET))
     found = rebuilt("line-1", published(line))
     assert (found.alarms, found.episode, found.last_command) == ((), None, None)
+
+
+def test_a_stop_stands_whose_alarm_came_to_latch_after_it_was_raised() -> None:
+    """Its alarm has another episode's id than the command, and the stop was forgotten."""
+    line = Line()
+    for sequence in range(3):
+        line.see(score(sequence, Verdict.NOT_DECIDABLE))
+    assert [entry.alarm.latching for entry in line.state.alarms] == [False]
+    holds = NotDecidableLimit(limit=3, of_last=4, action=Response.HOLD)
+    line.policy = POLICY.model_copy(update={"not_decidable": holds})
+    line.see(score(3, Verdict.NOT_DECIDABLE))
+    (command,) = line.commands
+    found = rebuilt("line-1", published(line))
+    assert (found.level, found.last_command) == (Action.HOLD, command)
 
 
 def test_a_shelved_alarm_stays_shelved() -> None:

@@ -24,7 +24,7 @@ def rebuilt(line_id: str, told: Published) -> LineState:
     """Its alarms that stand, and what is asked of it for them. What its cameras have shown, its stops of the shift, and
     what was decided and never published are forgotten."""
     standing = _standing(told.alarms)
-    latched = {entry.alarm.episode_id: entry for entry in standing if entry.alarm.latching}
+    latched = [entry.alarm.episode_id for entry in standing if entry.alarm.latching]
     numbers = [entry.number for entry in told.audit]
     state = LineState(
         line_id=line_id,
@@ -34,7 +34,8 @@ def rebuilt(line_id: str, told: Published) -> LineState:
         audited=max(numbers, default=0),
     )
     last = told.commands[-1] if told.commands else None
-    if last is None or last.action is Action.UNHOLD_PERMITTED or last.episode_id not in latched:
+    # Not by the ids: an alarm that came to latch after it was raised keeps the one that it was raised with.
+    if last is None or last.action is Action.UNHOLD_PERMITTED or not latched:
         episode_id = next(iter(latched), None)
         episode = episode_id and Episode(episode_id=episode_id, given_up=len(_asked(told, episode_id)))
         return state.model_copy(update={"episode": episode or None})
