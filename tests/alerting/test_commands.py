@@ -37,7 +37,7 @@ from workers.alerting.core.state import StateError
 from workers.alerting.people import audit_log
 from workers.alerting.people.asking import NotAskedError, ask, who
 from workers.alerting.people.audit_log import gaps, read_log
-from workers.alerting.recovery import misplaced, read_states, where_stored
+from workers.alerting.recovery import find_elsewhere, read_states
 from workers.cli import app
 from workers.commands.since import moment
 from workers.console.memory import Memory
@@ -204,7 +204,7 @@ def test_a_changed_number_of_partitions_forgets_no_latched_alarm(kafka_bootstrap
     assert [command.line_id for command in commands(many)] == [line, "line-2"]
     assert "not done" in andon(many, "alerting", "move-lines").stdout
     assert andon(many, "alerting", "move-lines", "--yes").returncode == 0
-    assert misplaced(where_stored(many), 2) == {}
+    assert find_elsewhere(many).lines == {}
     assert line not in read_states(many, [0])
     after = read_states(many, [1])[line]
     assert after.state.level is Action.HOLD

@@ -21,7 +21,7 @@ from alerting.running import (
     worker,
 )
 from kafka import KafkaConsumer, KafkaProducer
-from support.stream import NotText, settings_for, wait_until
+from support.stream import NotText, send_unreadable, settings_for, wait_until
 
 from pipeline.events import Act, Action, AlarmKind, Verdict, now
 from pipeline.kafka.admin import ensure_topics
@@ -41,7 +41,7 @@ from workers.alerting.people.asking import ask
 from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import StoredLine, read_states, state_record, where_stored
+from workers.alerting.recovery import StoredLine, find_elsewhere, read_states, state_record
 from workers.alerting.upkeep.moving import move
 from workers.alerting.upkeep.restoring import restore
 from workers.alerting.worker import TICK_S, AlertingStep, Turn
@@ -359,6 +359,29 @@ def test_a_line_that_is_moved_keeps_what_was_decided_and_not_published(
     assert not gaps(log)
 
 
+def test_what_cannot_be_read_is_not_forgotten_where_the_number_of_partitions_was_changed(
+    kafka_bootstrap: str, unique: str
+) -> None:
+    """Nobody looked for it in the partition that it lay in, and its line began anew, without its alarm and its stop."""
+    few = settings_for(kafka_bootstrap, unique, line_partitions=1)
+    ensure_topics(few, few.topics)
+    line, other = [name for name in map("line-{}".format, range(50)) if partition_of(name.encode(), 2) == 1][:2]
+    send_unreadable(few, few.topics.line_state.name)
+    with closing(Publisher(few, "test")) as publisher:
+        publisher.publish([state_record(few, LineState(line_id=other, epoch=3))])
+        many = with_more_partitions(few)
+        publish(many, burst(line))
+        step = AlertingStep(many, POLICIES, publisher, Metrics(), elsewhere=lambda: find_elsewhere(many))
+        step.assigned([(many.topics.scores.name, partition) for partition in (0, 1)])
+        do(step, list(read_to_end(many, [many.topics.scores.name])))
+    assert commands(many) == []
+    with pytest.raises(StateError, match=f"restore-line {line}"):
+        ask(many, line, Act.ACKNOWLEDGE, actor="ada", reason="")
+    with pytest.raises(StateError, match=r"line-state\[0\]@0 can't be read .* --past-unreadable"):
+        move(many, really=True)
+    assert move(many, really=True, past_unreadable=True) == {other: (0, 1)}
+
+
 @pytest.fixture
 def damaged(settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]) -> Incoming:
     """The state of line-1, which asks for a HOLD."""
@@ -430,7 +453,7 @@ def test_a_copy_that_lies_elsewhere_does_not_hide_the_state_of_its_line(settings
         headers = list(newest.headers)
         stray.send(newest.topic, newest.value, newest.key, headers=headers, partition=1 - home).get(30)
     stray.close()
-    assert where_stored(settings) == homes
+    assert find_elsewhere(settings).lines == {}
 
 
 def test_a_record_that_kafka_python_cannot_read_blinds_no_line_that_was_stored_after_it(settings: Settings) -> None:

@@ -35,7 +35,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting import service
-from workers.alerting.recovery import read_states, where_stored
+from workers.alerting.recovery import Elsewhere, find_elsewhere, read_states
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
@@ -208,13 +208,13 @@ def test_a_broker_that_goes_away_while_a_start_looks_at_the_lines_is_waited_for(
 ) -> None:
     looked: list[Settings] = []
 
-    def look(settings: Settings) -> dict[str, int]:
+    def look(settings: Settings) -> Elsewhere:
         looked.append(settings)
         if len(looked) == 1:
             raise KafkaUnavailableError("no Kafka broker answers") from KafkaTimeoutError("Unable to bootstrap")
-        return where_stored(settings)
+        return find_elsewhere(settings)
 
-    monkeypatch.setattr(service, "where_stored", look)
+    monkeypatch.setattr(service, "find_elsewhere", look)
     with worker(settings):
         publish(settings, burst())
         assert [command.action for command in wait_for_commands(settings, 1)] == [Action.HOLD]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.events import Alarm, ContractError, LineCommand
 from pipeline.kafka.partitioning import partition_of
@@ -70,9 +70,22 @@ def read_stored(settings: Settings, partitions: Collection[int] | None = None, *
     return stored
 
 
-def where_stored(settings: Settings) -> dict[str, int]:
-    """line → the partition of its state, whether that can be read or not. Raises KafkaUnavailableError."""
-    return {line_id: record.partition for line_id, record in _newest(settings, None, 30)[0].items()}
+@dataclass(frozen=True)
+class Elsewhere:
+    """What the number of partitions that was changed has left where nobody looks for it."""
+
+    lines: Mapping[str, StateError] = field(default_factory=dict)
+    """Whose state lies in another partition than they belong in, whether it can be read or not."""
+    unread: Incoming | None = None
+    """A record that can't be read, in whichever partition, where there are such lines: it may be of one more."""
+
+
+def find_elsewhere(settings: Settings) -> Elsewhere:
+    """Raises KafkaUnavailableError."""
+    newest, unread = _newest(settings, None, 30)
+    places = {line_id: record.partition for line_id, record in newest.items()}
+    lines = misplaced(places, settings.topics.line_state.partitions)
+    return Elsewhere(lines, next(iter(unread.values()), None) if lines else None)
 
 
 def fault_of(settings: Settings, stored: StoredLines, line_id: str) -> StateError | None:
@@ -80,6 +93,9 @@ def fault_of(settings: Settings, stored: StoredLines, line_id: str) -> StateErro
     if line_id in stored.lines or line_id in stored.broken:
         return stored.broken.get(line_id)
     unread = stored.unread.get(home_of(settings, line_id))
+    places = {name: line.partition for name, line in stored.lines.items()}
+    if not unread and misplaced(places, settings.topics.line_state.partitions):
+        unread = next(iter(stored.unread.values()), None)  # the number was changed: it may be of any line
     return hidden(line_id, unread) if unread else None
 
 

@@ -12,13 +12,12 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.waiting import await_kafka
 from pipeline.settings import Settings
 from pipeline.tracing import open_tracer
-from workers.alerting.core.state import StateError
 from workers.alerting.metrics import Metrics
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
 from workers.alerting.present import Present
 from workers.alerting.pulses import PulseReader
-from workers.alerting.recovery import misplaced, where_stored
+from workers.alerting.recovery import Elsewhere, find_elsewhere
 from workers.alerting.worker import AlertingStep
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ def run(
         )
         if tracer := open_tracer("andon-alerting"):
             ends.callback(tracer.close)
-        elsewhere: dict[str, StateError] = {}
+        elsewhere = Elsewhere()
         step = AlertingStep(
             settings,
             policies,
@@ -78,7 +77,7 @@ def run(
             pulses=lambda: pulses.newest,
             tracer=tracer,
             stop=stop,
-            elsewhere=elsewhere,
+            elsewhere=lambda: elsewhere,
         )
         loop = ConsumerLoop(settings, options, step, stop)
         metrics.watch(loop.state)
@@ -87,8 +86,9 @@ def run(
         own = [topic for topic in topics if topic not in (topics.frames, topics.frames_dead)]
 
         def look() -> None:
+            nonlocal elsewhere
             check_topics(settings, own)
-            elsewhere.update(misplaced(where_stored(settings), topics.line_state.partitions))
+            elsewhere = find_elsewhere(settings)
 
         if not await_kafka(look, stop, loop.state.turned):
             return

@@ -38,7 +38,7 @@ from workers.alerting.core.state import FORGOTTEN_AFTER, LineState, StateError
 from workers.alerting.metrics import Metrics
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import StoredLine, find_published, hidden, home_of, read_stored, state_record
+from workers.alerting.recovery import Elsewhere, StoredLine, find_published, hidden, home_of, read_stored, state_record
 from workers.alerting.spans import decision_spans, reply_spans
 
 log = logging.getLogger(__name__)
@@ -90,10 +90,9 @@ class AlertingStep:
         pulses: Callable[[], Pulses] = dict,
         tracer: Tracer | None = None,
         stop: threading.Event | None = None,
-        elsewhere: Mapping[str, StateError] | None = None,
+        elsewhere: Callable[[], Elsewhere] = Elsewhere,
     ) -> None:
-        """`stop`: a takeover that waits for Kafka waits no longer. `elsewhere`: lines whose state lies in another
-        partition than they belong in."""
+        """`stop`: a takeover that waits for Kafka waits no longer."""
         self._settings = settings
         self._topics = settings.topics
         self._policies = policies
@@ -105,11 +104,12 @@ class AlertingStep:
         self._pulses = pulses
         self._tracer = tracer
         self._stop = stop or threading.Event()
-        self._elsewhere = {} if elsewhere is None else elsewhere
+        self._elsewhere = elsewhere
         self._lines: dict[str, StoredLine] = {}
         self._broken: set[str] = set()
         """Lines whose state can't be read or lies elsewhere: left alone, never begun anew, until a person mends it."""
         self._unread: Mapping[int, Incoming] = {}
+        """Partition → a record that can't be read, and may be all there is of a line of this partition."""
         self._partitions: set[int] = set()
         self._ends: dict[Place, int] = {}
         self._resting: set[str] = set()
@@ -132,16 +132,17 @@ class AlertingStep:
         if not numbers:
             return
         stored = read_stored(self._settings, numbers)
-        elsewhere = {name: why for name, why in self._elsewhere.items() if home_of(self._settings, name) in numbers}
+        found = self._elsewhere()
+        elsewhere = {name: why for name, why in found.lines.items() if home_of(self._settings, name) in numbers}
         broken = {**stored.broken, **elsewhere}
         self._lines = {line_id: line for line_id, line in stored.lines.items() if line_id not in broken}
-        self._broken, self._unread = set(), stored.unread
+        self._broken = set()
+        self._unread = (dict.fromkeys(numbers, found.unread) if found.unread else {}) | stored.unread
         for line_id, error in broken.items():
             self._leave_alone(line_id, error)
         if self._plant:
             self._add_lines_with_a_plc(numbers, self._plant.lines)
-        found = find_published(self._settings, list(self._lines.values()), numbers)
-        self._ends = dict(found.ends)
+        self._ends = dict(find_published(self._settings, list(self._lines.values()), numbers).ends)
         log.info("took over %d lines of partitions %s", len(self._lines), sorted(numbers))
         if self._plant:
             self._plant.hold_only(self._lines)

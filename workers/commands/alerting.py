@@ -158,6 +158,9 @@ def shadows(
 @alerting.command("move-lines")
 def move_lines(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be moved.")] = False,
+    past_unreadable: Annotated[
+        bool, typer.Option(help="Although a record can't be read: a line of which only that was stored begins anew.")
+    ] = False,
 ) -> None:
     """Bring the states of lines to the partitions that they belong in, after ANDON_LINE_PARTITIONS was changed.
 
@@ -167,7 +170,7 @@ def move_lines(
     from workers.alerting.upkeep.moving import move
 
     settings = read_settings()
-    moved = move(settings, really=yes)
+    moved = move(settings, really=yes, past_unreadable=past_unreadable)
     for line_id, (was, now) in sorted(moved.items()):
         typer.echo(f"{line_id}: partition {was} → {now}" + ("" if yes else " (not done; add --yes)"))
     if not moved:

@@ -10,28 +10,35 @@ from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core import weight
 from workers.alerting.core.outbox import Published, settle
-from workers.alerting.core.state import Applied
+from workers.alerting.core.state import Applied, StateError
 from workers.alerting.recovery import (
     StoredLine,
+    find_elsewhere,
     find_published,
     home_of,
-    misplaced,
     read_stored,
     state_record,
-    where_stored,
 )
 from workers.alerting.upkeep.standstill import refuse_while_workers_run
 
 
-def move(settings: Settings, *, really: bool) -> dict[str, tuple[int, int]]:
-    """line → (from, to) of each that lies elsewhere than it belongs.
+def move(settings: Settings, *, really: bool, past_unreadable: bool = False) -> dict[str, tuple[int, int]]:
+    """line → (from, to) of each that lies elsewhere than it belongs. past_unreadable: also where a record can't be
+    read; a line of which only that was stored begins anew.
 
     Raises KafkaUnavailableError, StateError, PublishError.
     """
-    elsewhere = misplaced(where_stored(settings), settings.topics.line_state.partitions)
+    elsewhere = find_elsewhere(settings).lines
     stored = read_stored(settings)
     for line_id in elsewhere.keys() & stored.broken:
         raise stored.broken[line_id]
+    for partition, unread in () if past_unreadable else stored.unread.items():
+        raise StateError(
+            f"{unread.place} can't be read ({unread.unreadable}), and may be all that partition {partition} has of a "
+            "line: moved past it, that line would begin anew, without its latched alarms and its stop. Run `andon "
+            "alerting restore-line LINE --yes` for each line that is not told of here, and then this with "
+            "--past-unreadable"
+        )
     lines = {line_id: stored.lines[line_id] for line_id in elsewhere}
     if really and lines:
         refuse_while_workers_run(settings)
