@@ -35,7 +35,7 @@ from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
 from workers.alerting import worker as worker_module
 from workers.alerting.core.silence import Pulse
-from workers.alerting.core.state import MAX_CAMERAS, LineState, StateError
+from workers.alerting.core.state import MAX_CAMERAS, Applied, LineState, StateError
 from workers.alerting.metrics import Metrics
 from workers.alerting.people.asking import ask
 from workers.alerting.people.audit_log import gaps, read_log
@@ -380,6 +380,36 @@ def test_what_cannot_be_read_is_not_forgotten_where_the_number_of_partitions_was
     with pytest.raises(StateError, match=r"line-state\[0\]@0 can't be read .* --past-unreadable"):
         move(many, really=True)
     assert move(many, really=True, past_unreadable=True) == {other: (0, 1)}
+
+
+def test_the_advice_for_what_cannot_be_read_holds_where_the_number_of_partitions_was_changed(
+    kafka_bootstrap: str, unique: str
+) -> None:
+    """`move-lines` said to restore the line, and `restore-line` that all is well: it looked in the new partition."""
+    few = settings_for(kafka_bootstrap, unique, line_partitions=1)
+    ensure_topics(few, few.topics)
+    line = next(name for name in map("line-{}".format, range(50)) if partition_of(name.encode(), 2) == 1)
+    with closing(Publisher(few, "test")) as publisher:
+        stored = LineState(line_id=line, epoch=3, applied=Applied(scores=1_000))
+        publisher.publish([state_record(few, stored)])
+        send_unreadable(few, few.topics.line_state.name)
+    many = with_more_partitions(few)
+    with pytest.raises(StateError, match=f"restore-line {line}"):
+        move(many, really=True)
+    assert restore(many, line, really=True) is not None
+    assert restore(many, line, really=True) is None
+    assert move(many, really=True, past_unreadable=True) == {}
+    found = read_states(many, [1])[line].state
+    assert (found.epoch > 3, found.applied) == (True, Applied())  # the offsets of another partition would hide scores
+
+
+def test_a_line_that_there_is_not_is_not_restored(settings: Settings) -> None:
+    """A slip of the hand made a line of its own, which was then missed for ever."""
+    send_unreadable(settings, settings.topics.line_state.name)
+    with pytest.raises(StateError, match="nothing is known of line 'lin-1'"):
+        restore(settings, "lin-1", really=True)
+    publish(settings, burst("line-1", count=1))
+    assert restore(settings, "line-1", really=True) is not None
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """Moves the states of lines to other partitions, after their number was changed. With all workers stopped."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 
 from pipeline.events import now
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import Place, ends_of
-from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.core import weight
 from workers.alerting.core.outbox import Published, settle
-from workers.alerting.core.state import Applied, StateError
+from workers.alerting.core.state import Applied, LineState, StateError
 from workers.alerting.recovery import (
     StoredLine,
     find_elsewhere,
@@ -42,15 +41,21 @@ def move(settings: Settings, *, really: bool, past_unreadable: bool = False) -> 
     lines = {line_id: stored.lines[line_id] for line_id in elsewhere}
     if really and lines:
         refuse_while_workers_run(settings)
-        # Only where they were published can be seen what of them got out.
-        published = find_published(settings, lines.values(), {line.partition for line in lines.values()}).published
-        ends = ends_of(settings, [settings.topics.alarms.name, settings.topics.line_commands.name])
+        moved = at_home(settings, list(lines.values()))
         with closing(Publisher(settings, "andon-move-lines")) as publisher:
-            publisher.publish(_moved(settings, line, published, ends) for line in lines.values())
+            publisher.publish(state_record(settings, state, weight.stored(state)[0]) for state in moved)
     return {line_id: (line.partition, home_of(settings, line_id)) for line_id, line in lines.items()}
 
 
-def _moved(settings: Settings, line: StoredLine, published: Published, ends: Mapping[Place, int]) -> Outgoing:
+def at_home(settings: Settings, lines: Collection[StoredLine]) -> list[LineState]:
+    """As they are to be stored in the partitions that they belong in. Raises KafkaUnavailableError."""
+    # Only where they were published can be seen what of them got out.
+    published = find_published(settings, lines, {line.partition for line in lines}).published
+    ends = ends_of(settings, [settings.topics.alarms.name, settings.topics.line_commands.name])
+    return [_moved(settings, line, published, ends) for line in lines]
+
+
+def _moved(settings: Settings, line: StoredLine, published: Published, ends: Mapping[Place, int]) -> LineState:
     """The offsets of the old partition mean nothing in the new one. No frame counts twice all the same: each camera's
     place is kept. What was decided and never published is left to whoever takes the line over. The higher epoch makes
     this record the one that counts; the old one stays and is never read again."""
@@ -58,5 +63,4 @@ def _moved(settings: Settings, line: StoredLine, published: Published, ends: Map
     home = home_of(settings, state.line_id)
     begins = {"alarms_from": ends[topics.alarms.name, home], "commands_from": ends[topics.line_commands.name, home]}
     outbox = state.outbox.model_copy(update=begins)
-    moved = state.model_copy(update={"epoch": state.epoch + 1, "applied": Applied(), "outbox": outbox})
-    return state_record(settings, moved, weight.stored(moved)[0])
+    return state.model_copy(update={"epoch": state.epoch + 1, "applied": Applied(), "outbox": outbox})
