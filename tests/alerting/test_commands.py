@@ -4,13 +4,16 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from alerting.factory import Line
 from alerting.running import (
     alarms,
     andon,
@@ -26,18 +29,18 @@ from typer import BadParameter
 from typer.testing import CliRunner
 
 from pipeline.errors import AndonError
-from pipeline.events import Act, Action, AuditEntry, ModelRef, ShadowScore, Verdict, now
+from pipeline.events import Act, Action, AuditEntry, ModelRef, Operation, ShadowScore, Verdict, now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
-from workers.alerting.core.state import StateError
-from workers.alerting.people import audit_log
+from workers.alerting.core.state import LineState, StateError
+from workers.alerting.people import asking, audit_log
 from workers.alerting.people.asking import NotAskedError, ask, who
 from workers.alerting.people.audit_log import gaps, read_log
-from workers.alerting.recovery import find_elsewhere, read_states
+from workers.alerting.recovery import find_elsewhere, read_states, state_record
 from workers.cli import app
 from workers.commands.since import moment
 from workers.console.memory import Memory
@@ -263,6 +266,25 @@ def test_a_line_of_which_all_that_is_stored_cannot_be_read_is_not_told_as_one_wi
         assert odd.place in (page.standing_fault or "")
     finally:
         page.close()
+
+
+def test_a_refusal_is_told_although_another_answer_did_not_come_in_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test stands for a worker that ends between the two: a real one can't be ended just there."""
+    (standing,) = Line().burst().state.alarms
+    second = standing.model_copy(update={"alarm": standing.alarm.model_copy(update={"alarm_id": uuid.uuid4()})})
+    with closing(Publisher(settings, "test")) as publisher:
+        publisher.publish([state_record(settings, LineState(line_id="line-1", alarms=(standing, second)))])
+
+    def refuse_first(settings: Settings, operations: Sequence[Operation], timeout_s: float) -> None:
+        assert len(operations) == 2
+        refusal = entry(1, now(), "no alarm stands on this line")
+        write_log(settings, refusal.model_copy(update={"act": "refuse", "operation_id": operations[0].operation_id}))
+
+    monkeypatch.setattr(asking, "_publish", refuse_first)
+    answer = ask(settings, "line-1", Act.RESET, actor="ada", reason="mended", kind="defects", timeout_s=8)
+    assert (answer.answered, [told.reason for told in answer.untold]) == (False, ["no alarm stands on this line"])
 
 
 def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -> None:

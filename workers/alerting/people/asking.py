@@ -102,6 +102,7 @@ def ask(
     asked = {operation.operation_id for operation in operations}
     changes: list[Alarm] = []
     refusals: list[AuditEntry] = []
+    untold: list[AuditEntry] = []
     for records in _events_since(settings, line, audit_from, deadline_s - time.monotonic()):
         changes += _answers(Alarm, settings.topics.alarms.name, records, asked)
         refusals += [entry for entry in _answers(AuditEntry, audit_log, records, asked) if entry.act == "refuse"]
@@ -109,7 +110,7 @@ def ask(
         untold = [entry for entry in refusals if entry.operation_id not in told]
         if asked == told | {entry.operation_id for entry in untold}:
             return ActAnswer(changes, answered=True, untold=untold)
-    return ActAnswer(changes, answered=False)
+    return ActAnswer(changes, answered=False, untold=untold)
 
 
 def _shown_at(line: StoredLine) -> datetime:
