@@ -259,6 +259,25 @@ def test_lines_that_only_heartbeats_tell_of_are_bounded(
     assert [command.line_id for command in commands(settings)] == ["line-3"]
 
 
+def test_lines_that_only_heartbeats_tell_of_are_bounded_where_a_record_cannot_be_read(
+    settings: Settings, publisher: FaultyPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each made-up name was logged, kept, and had a metric of its own. A line with a policy is told all the same."""
+    monkeypatch.setattr(worker_module, "MAX_UNSCORED_LINES", 2)
+    send_unreadable(settings, settings.topics.line_state.name)
+    (odd,) = read_to_end(settings, [settings.topics.line_state.name])
+    names = [name for name in map("line-{}".format, range(50)) if partition_of(name.encode(), 2) == odd.partition][:5]
+    policies = Policies.model_validate({**POLICIES.model_dump(), "lines": {names[4]: {}}})
+    beats = [heartbeat().model_copy(update={"line_id": name, "sent_at": now()}) for name in names]
+    pulses = {f"cam-{n}": Pulse(beat, beat.sent_at) for n, beat in enumerate(beats)}
+    metrics = Metrics()
+    step = AlertingStep(settings, policies, publisher, metrics, pulses=lambda: pulses)
+    step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
+    do(step, [])
+    told = [metrics.registry.get_sample_value("andon_alerting_state_unreadable", {"line": name}) for name in names]
+    assert told == [1, 1, None, None, 1]
+
+
 def test_what_a_plc_confirms_while_kafka_is_slow_is_counted(
     settings: Settings, publisher: FaultyPublisher, batch: list[Incoming], unused_port: int
 ) -> None:

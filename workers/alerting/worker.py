@@ -54,7 +54,8 @@ worker or a slow broker may take its time; a hung one may not."""
 
 MAX_UNSCORED_LINES = 1_000
 """Begun from heartbeats, without a score and without a policy of their own: whoever may send those could make up any
-number, and a stop waits for the look at each of them."""
+number, and a stop waits for the look at each of them. And so many are told to be unwatched, where a record that can't
+be read may be of any."""
 
 
 @dataclass
@@ -114,7 +115,7 @@ class AlertingStep:
         self._ends: dict[Place, int] = {}
         self._resting: set[str] = set()
         """Of these lines, those that time can't move: nobody looks at them until something is heard of them again."""
-        self._told_too_many = False
+        self._told_too_many = self._told_too_many_hidden = False
         self._left_out: dict[str, tuple[str, ...]] = {}
         self._told_misplaced: set[Place] = set()
         self._watching_since = clock()
@@ -125,7 +126,8 @@ class AlertingStep:
         worker that can't know what stands latched must not judge."""
         numbers = {partition for _, partition in partitions}
         self._lines, self._broken, self._ends, self._watching_since = {}, set(), {}, self._clock()
-        self._partitions, self._resting, self._told_too_many = numbers, set(), False
+        self._partitions, self._resting = numbers, set()
+        self._told_too_many = self._told_too_many_hidden = False
         self._metrics.forget_lines()
         if self._plant:
             self._plant.hold_only(())
@@ -367,7 +369,12 @@ class AlertingStep:
         if line_id in self._lines or line_id in self._broken:
             return False
         if partition in self._unread:
-            self._leave_alone(line_id, hidden(line_id, self._unread[partition]))
+            why = hidden(line_id, self._unread[partition])
+            if line_id in self._policies.lines or len(self._broken - self._policies.lines.keys()) < MAX_UNSCORED_LINES:
+                self._leave_alone(line_id, why)
+            elif not self._told_too_many_hidden:
+                self._told_too_many_hidden = True
+                log.error("more lines are not watched, and are not told one by one, as they may be made up: %s", why)
             return False
         return True
 
