@@ -52,7 +52,6 @@ def read_to_end(
     *,
     start: Mapping[Place, int] | None = None,
     partitions: Sequence[int] | None = None,
-    over_unreadable: bool = True,
     timeout_s: float = 30,
 ) -> Iterator[Incoming]:
     """Yields every record up to the end that each partition has now, partition by partition in order. What can't be
@@ -60,8 +59,7 @@ def read_to_end(
 
     start: offsets to begin at; the beginning where none is given, or where the end lies before it: such a topic was
     made anew, or lost its end. partitions: only these; all by default.
-    over_unreadable: False for those to whom a gap is a danger: they are told of it, and read no further.
-    Raises KafkaUnavailableError when nothing comes for `timeout_s` although more is there, or for what can't be read.
+    Raises KafkaUnavailableError when nothing comes for `timeout_s` although more is there.
     """
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, partitions)
@@ -70,10 +68,7 @@ def read_to_end(
         for at in places:
             begin = max(begins[at], (start or {}).get((at.topic, at.partition), 0))
             begins[at] = begin if begin <= ends[at] else begins[at]
-        for record in _between(consumer, settings, begins, ends, timeout_s):
-            if record.unreadable and not over_unreadable:
-                raise KafkaUnavailableError(f"{record.place} can't be read: {record.unreadable}")
-            yield record
+        yield from _between(consumer, settings, begins, ends, timeout_s)
 
 
 def _between(

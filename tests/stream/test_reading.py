@@ -14,7 +14,6 @@ from support.stream import make_anew, send_unreadable, settings_for
 
 from pipeline.kafka import reading
 from pipeline.kafka.admin import Admin, ensure_topics
-from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
@@ -78,16 +77,6 @@ def test_what_cannot_be_read_is_told_and_passed(settings: Settings) -> None:
         before, odd, after = islice(found, 3)
         assert (before.value, odd.value, after.value) == (b"before", None, b"after")
         assert "UnicodeDecodeError" in (odd.unreadable or "")
-
-
-def test_who_may_not_pass_it_is_told_where_it_lies(settings: Settings) -> None:
-    send(settings, b"before")
-    send_unreadable(settings, settings.topics.frames.name)
-    found = reading.read_to_end(settings, [settings.topics.frames.name], over_unreadable=False)
-    assert next(found).value == b"before"
-    with pytest.raises(KafkaUnavailableError, match=r"frames\[0\]@1 can't be read: .*UnicodeDecodeError") as told:
-        next(found)
-    assert not told.value.may_pass
 
 
 def test_partitions_that_are_added_are_followed(settings: Settings) -> None:

@@ -193,7 +193,7 @@ def find_published(settings: Settings, lines: Collection[StoredLine], partitions
     ends = dict(start)
     revisions, command_ids = set(), set()
     topics, parts = [alarms, commands], sorted(partitions)
-    for record in read_to_end(settings, topics, start=start, partitions=parts, over_unreadable=True):
+    for record in read_to_end(settings, topics, start=start, partitions=parts):
         ends[record.topic, record.partition] = record.offset + 1
         # A record that can't be read is not ours, so it is none of those looked for. One of ours that a broker's disk
         # has damaged is sent again, by the id it had.
