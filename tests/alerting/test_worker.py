@@ -152,10 +152,12 @@ def test_a_restart_keeps_the_window_and_the_latch(settings: Settings) -> None:
     assert read_states(settings)["line-1"].state.alarms == ()
 
 
-def test_a_worker_that_starts_before_kafka_waits_and_is_well(
+def test_a_worker_that_starts_before_kafka_waits_is_well_and_ready_only_with_its_lines(
     own_kafka: KafkaBroker, unique: str, tmp_path: Path, unused_port: int
 ) -> None:
-    """Kubernetes lets one that ends at its start wait longer each time: lines went unwatched for minutes afterwards."""
+    """Kubernetes lets one that ends at its start wait longer each time: lines went unwatched for minutes afterwards.
+    And it ends the next of those that judge as soon as one of the new is ready: with a wrong login all went that way.
+    """
     settings = settings_for(own_kafka.bootstrap, unique)
     ensure_topics(settings, settings.topics)
     publish(settings, burst())
@@ -167,29 +169,10 @@ def test_a_worker_that_starts_before_kafka_waits_and_is_well(
         assert any("waiting for Kafka" in line for line in running.stdout), "it ended before it had given up once"
         with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/healthz", timeout=5) as answer:
             assert answer.status == 200
-        own_kafka.start()
-        assert [command.action for command in wait_for_commands(settings, 1)] == [Action.HOLD]
-        running.terminate()
-        running.communicate(timeout=60)
-    assert running.returncode == 0
-
-
-def test_a_worker_is_ready_once_it_has_its_lines(
-    own_kafka: KafkaBroker, unique: str, tmp_path: Path, unused_port: int
-) -> None:
-    """Kubernetes ends the next of those that judge as soon as one of the new is ready: with a wrong address, login or
-    authority all went that way, and no line was watched."""
-    settings = settings_for(own_kafka.bootstrap, unique)
-    ensure_topics(settings, settings.topics)
-    own_kafka.kill()
-    (tmp_path / "policies.yaml").write_text(POLICY_YAML)
-    arguments = ["--policies", str(tmp_path / "policies.yaml"), "--metrics-port", str(unused_port)]
-    with process([*ANDON, "alerting", "run", *arguments], settings) as running:
-        assert running.stdout
-        assert any("waiting for Kafka" in line for line in running.stdout), "it ended before it had given up once"
         assert readiness(unused_port) == (503, "it has taken on no line yet: its log says what it waits for\n")
         own_kafka.start()
         wait_until(lambda: readiness(unused_port) == (200, "well\n"), 120)
+        assert [command.action for command in wait_for_commands(settings, 1)] == [Action.HOLD]
         running.terminate()
         running.communicate(timeout=60)
     assert running.returncode == 0
