@@ -269,7 +269,7 @@ class ConsumerLoop(Generic[Result]):
             if pending and not self._options.overlap:
                 self._settle(consumer, pending, rebalances)
                 pending = None
-            if not batch or self._committing.due():
+            if not self._options.overlap or not batch or self._committing.due():
                 self._commit(consumer)
             self._undone = ()
             self._keep_lease(consumer)
@@ -305,7 +305,6 @@ class ConsumerLoop(Generic[Result]):
     def _settle(self, consumer: KafkaConsumer, pending: "_Pending[Result]", rebalances: "_Rebalances") -> None:
         if self._delivered(consumer, pending, (), rebalances):
             self._delivered_so_far.add(pending.batch)
-            self._commit(consumer)
 
     def _await_metadata(self, consumer: KafkaConsumer) -> None:
         """Before the first poll, which joins the group. A leader that joins before it knows the topics assigns nothing

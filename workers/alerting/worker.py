@@ -138,7 +138,6 @@ class AlertingStep:
         elsewhere = {name: why for name, why in found.lines.items() if home_of(self._settings, name) in numbers}
         broken = {**stored.broken, **elsewhere}
         self._lines = {line_id: line for line_id, line in stored.lines.items() if line_id not in broken}
-        self._broken = set()
         self._unread = (dict.fromkeys(numbers, found.unread) if found.unread else {}) | stored.unread
         for line_id, error in broken.items():
             self._leave_alone(line_id, error)
@@ -365,7 +364,8 @@ class AlertingStep:
             )
 
     def _may_begin(self, line_id: str, partition: int) -> bool:
-        """Whether this line is a new one. Where something can't be read, that may be all there is of it."""
+        """Whether this line is a new one. Where something can't be read, that may be all there is of it: it is left
+        alone then, and told of."""
         if line_id in self._lines or line_id in self._broken:
             return False
         if partition in self._unread:
