@@ -19,6 +19,7 @@ from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
+from workers.alerting.core.state import LineState
 from workers.alerting.people.asking import ask
 from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.policy import Policies
@@ -89,13 +90,19 @@ def test_a_burst_is_stopped_at_the_plc_proved_and_freed_by_people_alone(
     assert stop.captured_at <= stop.issued_at <= stop.observed_at
 
 
+def hold(settings: Settings, port: int) -> LineState:
+    """By a worker that has ended since, as it was stored once the PLC had confirmed."""
+    with worker(settings, policies(port)):
+        publish(settings, burst())
+        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
+        return read_states(settings)["line-1"].state
+
+
 def test_a_line_that_is_put_on_trial_while_it_is_held_is_freed_by_its_reset(
     settings: Settings, plc: tuple[Ladder, int]
 ) -> None:
     ladder, port = plc
-    with worker(settings, policies(port)):
-        publish(settings, burst())
-        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
+    hold(settings, port)
     with worker(settings, policies(port, shadow=True)):
         wait_for(lambda: ladder.inputs.epoch == 2, "the second worker")
         assert ladder.stop
@@ -154,10 +161,7 @@ def test_a_line_of_which_no_state_can_be_read_any_more_is_held_until_its_reset(
 ) -> None:
     """Once Kafka had compacted the good ones away, all that was left was to make line-state anew, for every line."""
     ladder, port = plc
-    with worker(settings, policies(port)):
-        publish(settings, burst())
-        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
-        held = read_states(settings)["line-1"].state
+    held = hold(settings, port)
     topic, header = settings.topics.line_state, ("epoch", str(held.epoch).encode())
     make_anew(settings, topic)
     publisher = Publisher(settings, "test")
@@ -179,9 +183,7 @@ def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of
     settings: Settings, plc: tuple[Ladder, int]
 ) -> None:
     _, port = plc
-    with worker(settings, policies(port)):
-        publish(settings, burst())
-        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
+    hold(settings, port)
     without = Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "HOLD", "silent_after_s": 600}})
     with worker(settings, without):
         wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
@@ -195,9 +197,7 @@ def test_a_stop_that_stands_at_a_plc_that_the_policy_has_replaced_is_told_althou
 ) -> None:
     """All that was told was that nothing answers at the new one; after the reset the old one held its line on."""
     ladder, port = plc
-    with worker(settings, policies(port)):
-        publish(settings, burst())
-        wait_until(lambda: any(line.state.proved for line in read_states(settings).values()))
+    hold(settings, port)
     (nobody,) = free_ports(1)
     with worker(settings, policies(nobody)):
         wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
