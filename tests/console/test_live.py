@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from console.conftest import ConsoleProcess
 from console.plant import Plant
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
 
@@ -110,24 +111,40 @@ def test_no_later_tap_brings_back_what_stood_before(plant: Plant, login: Callabl
     assert "HOLD" in shown.inner_text()
 
 
+def behind(way: Way, context: Any) -> Any:
+    """The page as it comes over `way`, by a clock that the test may put forward."""
+    other = context.browser.new_context(base_url=way.url)
+    other.add_cookies(context.cookies())
+    page = other.new_page()
+    page.clock.install()
+    page.goto("/")
+    return page
+
+
+def let_pass(page: Any, until: Any) -> None:
+    """Time of the page's own, ten seconds a look, until that is shown."""
+    for _ in range(60):
+        page.clock.fast_forward(10_000)
+        with suppress(PlaywrightTimeout):
+            until.wait_for(timeout=1000)
+            return
+    raise AssertionError(f"not within ten minutes of the page's time: {page.locator('#connection').inner_text()!r}")
+
+
 def test_a_connection_that_died_without_a_word_is_replaced(
     plant: Plant, login: Callable[..., Any], way: Way, line: str
 ) -> None:
     plant.shoot(line, f"{line}-a", ".")
-    context = login().context
-    other = context.browser.new_context(base_url=way.url)
-    other.add_cookies(context.cookies())
-    page = other.new_page()
-    page.goto("/")
+    page = behind(way, login().context)
     shown = page.locator(f'.line[data-line="{line}"]')
     shown.wait_for()
     page.wait_for_timeout(1500)
     way.fall_silent()
-    page.locator("#connection").filter(has_text="NO CONNECTION").wait_for(timeout=15_000)
+    let_pass(page, page.locator("#connection").filter(has_text="NO CONNECTION"))
     plant.shoot(line, f"{line}-a", "xxx")
-    shown.filter(has_text="HOLD").wait_for(timeout=40_000)
+    let_pass(page, shown.filter(has_text="HOLD"))
     page.locator("#connection").wait_for(state="hidden")
-    other.close()
+    page.context.close()
 
 
 def test_a_page_whose_stream_does_not_come_through_says_so_and_is_loaded_anew(
@@ -137,16 +154,13 @@ def test_a_page_whose_stream_does_not_come_through_says_so_and_is_loaded_anew(
     plant.shoot(line, f"{line}-a", ".")
     context = login().context
     way.dams = True
-    other = context.browser.new_context(base_url=way.url)
-    other.add_cookies(context.cookies())
-    page = other.new_page()
-    page.goto("/")
+    page = behind(way, context)
     shown = page.locator(f'.line[data-line="{line}"]')
     shown.wait_for()
     plant.shoot(line, f"{line}-a", "xxx")
-    page.locator("#connection").filter(has_text="holds its stream back").wait_for(timeout=60_000)
-    shown.filter(has_text="HOLD").wait_for(timeout=60_000)
-    other.close()
+    let_pass(page, page.locator("#connection").filter(has_text="holds its stream back"))
+    let_pass(page, shown.filter(has_text="HOLD"))
+    page.context.close()
 
 
 HIDE = """hidden => {
