@@ -60,7 +60,7 @@ def test_the_same_seed_draws_the_same() -> None:
         assert (first.frame != other.frame).any()
 
 
-@given(st.integers(1, 50), st.integers(1, 50))
+@given(st.integers(1, 12), st.integers(1, 30))
 def test_copies_are_drawn_evenly_from_the_normals(normals: int, count: int) -> None:
     frames = [np.full((16, 16), 99, np.uint8)] * normals
     times = np.bincount([made.normal for made in damaged_copies(frames, 0, count)], minlength=normals)
