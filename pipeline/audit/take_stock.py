@@ -9,10 +9,12 @@ from pipeline.audit.accounting import CameraAccount, Ledger
 from pipeline.audit.deleted import Deleted
 from pipeline.groups import INSPECTION
 from pipeline.kafka.consumer_groups import committed_offsets
-from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, Place, begins_of, places_at, read_each, read_to_end
+from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, Place, begins_of, places_at, read_to_end
 from pipeline.settings import Settings
 
 _T = TypeVar("_T")
+_Oldest = tuple[int, float]
+"""Offset and arrival (Unix milliseconds)."""
 
 
 def take_stock(
@@ -31,24 +33,26 @@ def take_stock(
         starts |= places_at(settings, results, since - CLOCKS_MAY_DIFFER)
     # By the broker's word: where all frames have expired, no record tells.
     begins = begins_of(settings, [topics.frames.name, *results])
-    ledger = Ledger(
-        first_offsets=_of(topics.frames.name, begins | starts),
-        deleted=_deleted(settings, {place: begin for place, begin in begins.items() if place[0] in results}, starts),
-        from_the_beginning=since is None,
-    )
+    ledger = Ledger(first_offsets=_of(topics.frames.name, begins | starts), from_the_beginning=since is None)
     # The order makes it sound. A frame is committed after its result is written: with the commits read first, every
     # frame below them has its result in the topics read later. A heartbeat counts frames that were published before
-    # or after it: with the heartbeats read before the frames, those it calls published are there.
+    # or after it: with the heartbeats read before the frames, those it calls published are there. And Kafka goes on
+    # deleting results: with them read before the frames, what was found says which frames nobody can answer for.
     committed = committed_offsets(settings, settings.group(INSPECTION))
+    oldest: dict[Place, _Oldest] = {}
     for topic, add in (
         (topics.heartbeats, ledger.add_heartbeat),
-        (topics.frames, ledger.add_frame),
         (topics.scores, ledger.add_score),
         (topics.frames_dead, ledger.add_dead),
     ):
         for record in read_to_end(settings, [topic.name], start=starts):
+            oldest.setdefault((record.topic, record.partition), (record.offset, record.timestamp_ms))
             add(record)
             on_record()
+    ledger.deleted = _deleted(settings, begins, starts, oldest)
+    for record in read_to_end(settings, [topics.frames.name], start=starts):
+        ledger.add_frame(record)
+        on_record()
     return ledger.accounts(_of(topics.frames.name, committed))
 
 
@@ -57,10 +61,16 @@ def _of(topic: str, found: Mapping[Place, _T]) -> dict[int, _T]:
     return {partition: value for (name, partition), value in found.items() if name == topic}
 
 
-def _deleted(settings: Settings, begins: Mapping[Place, int], starts: Mapping[Place, int]) -> Deleted:
-    """starts: where reading begins. What lies before is not missed there, deleted or not."""
-    cut = [place for place, begin in begins.items() if begin > 0 and starts.get(place, 0) <= begin]
-    oldest = read_each(settings, [(*place, begins[place]) for place in cut])
-    until = dict.fromkeys(begins, 0.0)
-    until |= {place: record.timestamp_ms if record else math.inf for place, record in zip(cut, oldest, strict=True)}
-    return Deleted(_of(settings.topics.scores.name, until), _of(settings.topics.frames_dead.name, until))
+def _deleted(
+    settings: Settings, begins: Mapping[Place, int], starts: Mapping[Place, int], oldest: Mapping[Place, _Oldest]
+) -> Deleted:
+    """begins: before anything was read. starts: where reading was to begin; what lies before is not missed there,
+    deleted or not. oldest: what was read first."""
+    scores, dead = settings.topics.scores.name, settings.topics.frames_dead.name
+    until: dict[Place, float] = {}
+    for place, begin in begins_of(settings, [scores, dead]).items():
+        offset, timestamp_ms = oldest.get(place, (begin, math.inf))
+        start = starts.get(place, 0)
+        wanted = start if start > begins.get(place, 0) else 0
+        until[place] = timestamp_ms if offset > wanted else 0.0
+    return Deleted(_of(scores, until), _of(dead, until))
