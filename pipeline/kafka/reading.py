@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -253,7 +253,7 @@ def follow(
                     raise
                 if not told and time.monotonic() - answered_s > _AWAY_AFTER_S:
                     told = True
-                    away(str(no_answer(settings, error, consumer)))
+                    away(_why_silent(consumer, settings, topics, error))
                 stop.wait(0.5)
                 continue
             answered_s = time.monotonic()
@@ -263,6 +263,15 @@ def follow(
             for records in polled.values():
                 for record in records:
                     yield incoming(record)
+
+
+def _why_silent(consumer: KafkaConsumer, settings: Settings, topics: Sequence[str], error: KafkaError) -> str:
+    """The client waits as long for what a topic holds that is gone as for a broker that is."""
+    with suppress(KafkaError):
+        known = ask_for_partitions(consumer, topics, timeout_s=3)
+        if missing := [topic for topic, parts in known.items() if not parts]:
+            return f"{_missing(settings, missing)}."
+    return str(no_answer(settings, error, consumer))
 
 
 class _Reader:
@@ -301,10 +310,7 @@ def _places(
     deadline = time.monotonic() + _ASK_AGAIN_S
     while missing := [topic for topic, parts in found.items() if not parts]:
         if time.monotonic() > deadline:
-            raise KafkaUnavailableError(
-                f"topic {', '.join(map(repr, missing))} does not exist; create it with `andon topics create`"
-                f"{or_hidden(settings)}"
-            )
+            raise KafkaUnavailableError(_missing(settings, missing))
         time.sleep(0.2)
         found = _known_partitions(consumer, settings, topics)
     return [
@@ -313,6 +319,11 @@ def _places(
         for part in sorted(parts)
         if partitions is None or part in partitions
     ]
+
+
+def _missing(settings: Settings, topics: Sequence[str]) -> str:
+    named = ", ".join(map(repr, topics))
+    return f"topic {named} does not exist; create it with `andon topics create`{or_hidden(settings)}"
 
 
 def _known_partitions(consumer: KafkaConsumer, settings: Settings, topics: Sequence[str]) -> dict[str, set[int]]:

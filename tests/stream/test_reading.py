@@ -13,7 +13,7 @@ from kafka.errors import KafkaConnectionError
 from support.stream import make_anew, send_unreadable, settings_for
 
 from pipeline.kafka import reading
-from pipeline.kafka.admin import Admin, ensure_topics
+from pipeline.kafka.admin import Admin, delete_topics, ensure_topics
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
@@ -99,6 +99,25 @@ def test_a_topic_that_is_made_anew_is_followed_from_its_beginning(settings: Sett
     # Those behind the old place may be read before the change is heard of; then all are, from the first on.
     values = (record.value for record in found)
     assert [next(value for value in values if value == b"0"), *islice(values, 4)] == new
+
+
+def test_a_topic_that_is_gone_is_told_as_that(settings: Settings) -> None:
+    """It was told that no broker answers, and to look whether that is running."""
+    topic = settings.topics.frames.name
+    stop = threading.Event()
+    threading.Timer(60, stop.set).start()
+    told: list[str | None] = []
+
+    def away(why: str | None) -> None:
+        told.append(why)
+        stop.set()
+
+    send(settings, b"before")
+    found = reading.follow(settings, [topic], stop, from_beginning=True, away=away)
+    next(found)
+    delete_topics(settings, topic)
+    assert list(found) == []
+    assert f"topic {topic!r} does not exist" in str(told)
 
 
 def test_who_waits_for_an_answer_reads_each_record_once(settings: Settings) -> None:
