@@ -15,6 +15,7 @@ from pipeline.events import ContractError, Frame, KafkaPosition, to_ms
 from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
 from pipeline.kafka.mends import bounds
 from pipeline.kafka.mends.anew import Anew
+from pipeline.kafka.mends.expired import Expired
 from pipeline.kafka.mends.metadata import ask_for_partitions, known_now
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
@@ -215,7 +216,8 @@ def follow(
     away: Callable[[str | None], None] = lambda why: None,
 ) -> Iterator[Incoming]:
     """Yields what comes until `stop` is set; from now on unless `from_beginning`. Outlasts a broker that is away, and
-    a topic that is made anew or gets more partitions. What can't be read is yielded too, as `unreadable`.
+    a topic that is made anew or gets more partitions. What can't be read is yielded too, as `unreadable`. What Kafka
+    deletes before it is read here the log tells.
 
     start: offsets to begin at instead, for the partitions that it names. reached: called once, when all before `ends`
     was yielded. away: called with why when the broker has not answered for a while, and with None when it does again.
@@ -223,8 +225,9 @@ def follow(
     with _Reader(settings) as consumer:
         places = _places(consumer, settings, topics, None)
         consumer.assign(places)
-        anew = Anew(consumer)
+        anew, expired = Anew(consumer), Expired()
         anew.begin()
+        expired.watch(consumer)
         (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*places)
         for at in places:
             if start and (at.topic, at.partition) in start:
@@ -260,9 +263,9 @@ def follow(
             if told:
                 told = False
                 away(None)
-            for records in polled.values():
-                for record in records:
-                    yield incoming(record)
+            came = [incoming(record) for records in polled.values() for record in records]
+            expired.tell(came)
+            yield from came
 
 
 def _why_silent(consumer: KafkaConsumer, settings: Settings, topics: Sequence[str], error: KafkaError) -> str:

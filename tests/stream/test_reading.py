@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaConnectionError
 from support.stream import make_anew, send_unreadable, settings_for
 
@@ -99,6 +99,20 @@ def test_a_topic_that_is_made_anew_is_followed_from_its_beginning(settings: Sett
     # Those behind the old place may be read before the change is heard of; then all are, from the first on.
     values = (record.value for record in found)
     assert [next(value for value in values if value == b"0"), *islice(values, 4)] == new
+
+
+def test_what_is_deleted_before_it_is_read_is_told(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever pipes events into a slow program, and loses some to the retention, heard nothing of it."""
+    topic = settings.topics.frames.name
+    large = bytes(3_000_000)  # so that the client fetches no more than a few at a time
+    send(settings, *[large] * 20)
+    found = following(settings)
+    next(found)
+    with Admin(settings) as admin:
+        admin.delete_records({TopicPartition(topic, 0): 19})
+    while next(found).offset < 19:
+        pass
+    assert f"{topic}[0]: Kafka deleted" in caplog.text
 
 
 def test_a_topic_that_is_gone_is_told_as_that(settings: Settings) -> None:
