@@ -37,9 +37,15 @@ def subscribe(
     from workers.alerting.people.streams import read_event
     from workers.commands.away import tell_away
 
-    stop = threading.Event()
+    stop, printing = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        if printing.is_set():  # to a reader that takes nothing, for instance a pager, this could wait for ever
+            raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     settings, printed = read_settings(), 0
     topic = getattr(settings.topics, stream.value.replace("-", "_")).name
     try:
@@ -48,10 +54,12 @@ def subscribe(
             if isinstance(event, str):
                 typer.echo(f"{record.place}: {event}", err=True)
             elif line in (None, event.line_id):
+                printing.set()
                 print(event.to_json().decode(), flush=True)
+                printing.clear()
                 printed += 1
                 if printed == count:
                     return
-    except BrokenPipeError:
-        # Whoever reads has had enough. Python would complain once more at its end.
+    except (BrokenPipeError, KeyboardInterrupt):
+        # Whoever reads has had enough, or takes nothing. Python would try once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

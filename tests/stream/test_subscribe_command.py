@@ -1,0 +1,57 @@
+"""`andon subscribe` ends when it is told to, whatever becomes of what it prints."""
+
+import array
+import fcntl
+import os
+import subprocess
+import sys
+import termios
+import time
+import uuid
+from contextlib import closing
+
+import pytest
+from support.stream import wait_until
+
+from pipeline.events import Operation, now
+from pipeline.events.alarm import Act
+from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.records import Outgoing
+from pipeline.settings import Settings
+
+pytestmark = pytest.mark.services
+
+PIPE_BYTES = 64 * 1024
+
+
+def waiting_in(pipe: int) -> int:
+    found = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, found)
+    return found[0]
+
+
+def test_it_ends_though_its_reader_takes_nothing(settings: Settings) -> None:
+    """Behind a pager, or a program that hangs, it had to be killed."""
+    topic = settings.topics.operations.name
+    asked = Operation(
+        operation_id=uuid.uuid4(), line_id="line-1", act=Act.ACKNOWLEDGE, actor="a", reason="r" * 900, asked_at=now()
+    )
+    with closing(Publisher(settings, "test")) as publisher:
+        publisher.publish([Outgoing(topic, b"line-1", asked.to_json())] * 100)
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workers", "subscribe", "operations", "--from-beginning"],
+        env=os.environ
+        | {"KAFKA_BOOTSTRAP": settings.kafka_bootstrap, "ANDON_TOPIC_PREFIX": settings.andon_topic_prefix},
+        stdout=writer,
+    )
+    os.close(writer)
+    try:
+        wait_until(lambda: waiting_in(reader) > PIPE_BYTES * 3 // 4, what="a full pipe")
+        time.sleep(1)  # what no page of the pipe has room for stands still now
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
