@@ -282,6 +282,7 @@ class Inspector:
         except RuntimeError as error:
             raise HTTPException(503, str(error)) from error
         state = self._loop.state if self._loop else None
+        told_at_s = state.lag_told_at_s if state else None
         return {
             "pid": os.getpid(),
             "recipes": {name: loaded.model.model_dump() for name, loaded in self._catalog.recipes.items()},
@@ -291,7 +292,8 @@ class Inspector:
                 if loaded.shadow
             },
             "refused": self._refused,
-            "lag": sum(state.lag.values()) if state else None,
+            "lag": sum(state.lag.values()) if state and told_at_s is not None else None,
+            "lag_age_s": round(time.monotonic() - told_at_s, 1) if told_at_s is not None else None,
             "records": state.records if state else 0,
             "waiting_for": state.waiting_for if state else "Kafka, and its topics",
         }

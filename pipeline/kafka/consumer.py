@@ -133,6 +133,8 @@ class LoopState:
     waiting_for: str | None = None
     """What a delivery waits for, or reading, if it does."""
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    lag_told_at_s: float | None = None
+    """By the monotonic clock: when the broker last told of it. None: never yet."""
     records: int = 0
     """That were worked off here. What is read again by another owner counts there."""
     deleted_unread: int = 0
@@ -275,7 +277,7 @@ class ConsumerLoop(Generic[Result]):
             self._keep_lease(consumer)
             # Not before the batch's work, which a stop may wait for: a broker that hangs takes half a second.
             if batch and self._looking_at_lag.due():
-                self.state.lag = self._lag.of(consumer)
+                self._look_at_lag(consumer)
         if pending:
             self._settle(consumer, pending, rebalances)
 
@@ -348,8 +350,12 @@ class ConsumerLoop(Generic[Result]):
             if record.unreadable:
                 log.error("%s can't be read: %s", record.place, record.unreadable)
         if not batch:
-            self.state.lag = self._lag.of(consumer)
+            self._look_at_lag(consumer)
         return batch
+
+    def _look_at_lag(self, consumer: KafkaConsumer) -> None:
+        self.state.lag = self._lag.of(consumer)
+        self.state.lag_told_at_s = self._lag.told_at_s
 
     def _tell_if_held_off(self, consumer: KafkaConsumer, batch: Sequence[Incoming]) -> None:
         held_off_s = self._held_off.for_s(consumer, bool(batch))

@@ -12,11 +12,11 @@ from unittest.mock import MagicMock
 import pytest
 from pydantic import ValidationError
 from support.plant import null_recipes
-from support.stream import settings_for
+from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import LoopState
+from pipeline.kafka.consumer import ConsumerOptions, LoopState
 from pipeline.replica.recipes import Recipe
 from pipeline.serving import Inspector, ServingConfig
 from workers.local.kafka_broker import KafkaBroker
@@ -48,6 +48,29 @@ def test_a_replica_that_waits_for_kafka_at_its_start_says_so() -> None:
     replica = reading(threading.current_thread(), turned_s_ago=1)
     replica._thread = replica._loop = None
     assert asyncio.run(replica.healthz())["waiting_for"] == "Kafka, and its topics"
+
+
+def test_a_replica_tells_no_lag_that_it_never_heard_of() -> None:
+    assert asyncio.run(reading(threading.current_thread(), turned_s_ago=1).healthz())["lag"] is None
+
+
+def test_a_replica_tells_how_old_its_lag_is(own_kafka: KafkaBroker, unique: str) -> None:
+    """`lag: 0` of a minute ago looked like a plant whose every frame is scored, while Kafka was away."""
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,))
+    replica = reading(threading.current_thread(), turned_s_ago=1)
+
+    def age_s() -> float:
+        told: float | None = asyncio.run(replica.healthz())["lag_age_s"]
+        return float("inf") if told is None else told
+
+    with running(settings, options, Collect()) as replica._loop:
+        wait_until(lambda: age_s() < 5)
+        own_kafka.kill()
+        wait_until(lambda: age_s() > 10)
+        own_kafka.start()
+        wait_until(lambda: age_s() < 5)
 
 
 def test_a_replica_whose_poll_thread_stands_still_is_not_well() -> None:
