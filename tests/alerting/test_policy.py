@@ -299,7 +299,8 @@ def test_check_tells_of_what_a_worker_would_miss_here(tmp_path: Path, actuator: 
     file.write_text(defaults + f"lines: {{line-1: {{actuator: {{{actuator.format(none=none)}}}}}}}")
     result = CliRunner().invoke(alerting, ["check", "--policies", str(file)])
     assert result.exit_code == 0, result.output
-    assert f"warning: line-1: [Errno 2] No such file or directory: '{none}'" in result.output
+    setting = "secret_file" if "secret_file" in actuator else "password_file"
+    assert f"warning: line-1: {setting}: cannot read {none} (No such file or directory): put it" in result.output
 
 
 def test_check_tells_which_package_a_line_needs(monkeypatch: pytest.MonkeyPatch) -> None:
