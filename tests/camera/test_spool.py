@@ -337,6 +337,29 @@ def test_a_disk_that_fails_amid_a_frame_is_asked_for_it_again(
     spool.close()
 
 
+def test_a_disk_that_has_become_read_only_gives_back_what_it_holds(
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is played: a real one needs a file system of its own, hence root. Linux makes one read-only that has an
+    error. Segments of a former process were opened to be written, too, so all of them were given up."""
+    former = Spool(tmp_path, ROOMY)
+    for sequence in range(3):
+        former.append(parcel(sequence))
+    former.close()
+    spool = Spool(tmp_path, ROOMY)
+    opened = os.open
+
+    def read_only(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, flags, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", read_only)
+        assert sequences(spool) == [0, 1, 2]
+    spool.close()
+
+
 def test_two_workers_never_share_a_spool(tmp_path: Path) -> None:
     spool = Spool(tmp_path, ROOMY)
     with pytest.raises(SpoolInUseError, match="a spool folder of its own"):

@@ -49,7 +49,7 @@ class Segment:
         head = encode(parcel)
         wanted = len(head) + len(parcel.image)
         try:
-            written = os.pwritev(self._descriptor(), [head, parcel.image], self.end)
+            written = os.pwritev(self._descriptor(os.O_RDWR | os.O_CREAT), [head, parcel.image], self.end)
             if written != wanted:
                 raise SpoolFullError(errno.ENOSPC, "the disk took only a part of the frame", str(self.path))
         except OSError as error:
@@ -119,9 +119,10 @@ class Segment:
                 found += more
         return found
 
-    def _descriptor(self) -> int:
+    def _descriptor(self, how: int = os.O_RDONLY) -> int:
+        """To be written only where it is: a disk that has become read-only still gives back what it holds."""
         if self._file is None:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._file = os.open(self.path, how | os.O_CLOEXEC, 0o640)
         return self._file
 
     def _cut(self) -> None:
