@@ -156,8 +156,20 @@ def test_a_live_stream_without_key_frames_is_opened_anew_after_a_loss(monkeypatc
     """One that is refreshed bit by bit has but its first, and FFmpeg says only of a new one when it is whole."""
     monkeypatch.setattr(video, "_KEY_FRAME_S", 0.0)
     content = encoded("libx264", "flv", 40, {"intra-refresh": "1", "g": "20", "bf": "0"}, lost={10})
-    with live(content) as url, pytest.raises(SourceError, match="no key frame for 0 s"):
+    with live(content) as url, pytest.raises(SourceError, match="no key frame that can be decoded for 0 s"):
         list(open_source(VideoSource(type="video", url=url, open_timeout_s=30)).images(threading.Event()))
+
+
+def test_a_live_stream_that_goes_on_in_another_codec_is_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a camera that is set to H.265 and goes on sending to the same group. Each of its pictures was
+    unreadable for as long as the stream went on."""
+    content = encoded("libx264", "mpegts", 40, SHORT) + encoded("libx265", "mpegts", 40, SHORT)
+    with live(content) as url:
+        images = open_source(VideoSource(type="video", url=url, open_timeout_s=30)).images(threading.Event())
+        next(image for image in images if isinstance(image, Unreadable) and "Invalid data" in image.detail)
+        monkeypatch.setattr(video, "_KEY_FRAME_S", 0.0)  # so long it has lasted by now
+        with pytest.raises(SourceError, match="opened anew"):
+            list(images)
 
 
 def test_an_encoder_that_is_set_anew_amid_a_stream_loses_nothing(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class VideoCapture:
             stream.codec_context.options = {"err_detect": "explode"}
         pace = Pace(self._config.fps or (None if self._live else float(stream.average_rate or 25)))
         soundness = Soundness(stream.codec_context)
-        sound_at_s = time.monotonic()
+        sound_at_s = _NEVER  # a stream may be joined long before its first key frame
         for packet in container.demux(stream):
             if stop.is_set():
                 return
@@ -84,10 +84,11 @@ class VideoCapture:
             except FFmpegError as error:
                 soundness.failed()
                 yield Unreadable(f"video {self._shown}: {error.strerror}")
+                self._despair(sound_at_s)
                 continue
             for frame in frames:
                 sound = soundness.of(frame)
-                if sound:
+                if sound or sound_at_s == _NEVER:
                     sound_at_s = time.monotonic()
                 if self._live:
                     if self._config.fps and pace.skip():
@@ -96,14 +97,18 @@ class VideoCapture:
                     return
                 if not sound:
                     yield Unreadable(f"video {self._shown}: damaged, or drawn upon one that is damaged or lost")
-                    if self._live and time.monotonic() - sound_at_s > _KEY_FRAME_S:
-                        raise SourceError(
-                            f"video {self._shown}: a picture was damaged or lost, and no key frame for "
-                            f"{_KEY_FRAME_S:g} s; it is opened anew"
-                        )
+                    self._despair(sound_at_s)
                     continue
                 content = encoded(frame.to_image(), self._config.encode, self._config.quality)
                 yield Image(content, CONTENT_TYPES[self._config.encode], now())
+
+    def _despair(self, sound_at_s: float) -> None:
+        """Of a live stream that will not heal: it has no key frames, or its camera was set to another codec."""
+        if self._live and time.monotonic() - sound_at_s > _KEY_FRAME_S:
+            raise SourceError(
+                f"video {self._shown}: a picture was damaged or lost, and no key frame that can be decoded for "
+                f"{_KEY_FRAME_S:g} s; it is opened anew"
+            )
 
 
 def options_for(url: str) -> dict[str, str]:
