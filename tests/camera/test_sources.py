@@ -11,7 +11,8 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
@@ -293,6 +294,43 @@ def test_a_camera_that_hangs_amid_its_greeting_is_told_of_as_one() -> None:
         source = open_source(VideoSource(type="video", url=url, open_timeout_s=1))
         with pytest.raises(SourceError, match=r"no answer in 1 s \(open_timeout_s\)"):
             next(source.images(threading.Event()))
+
+
+def test_a_camera_that_sends_sound_on_and_no_picture_is_told_of_as_one_that_hangs() -> None:
+    """FFmpeg was content with the sound, so the camera passed for connected for as long as that went on."""
+    pytest.importorskip("av")
+    content = sound_after_pictures()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=send_slowly, args=(server, content), daemon=True).start()
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        source = open_source(VideoSource(type="video", url=url, open_timeout_s=30, read_timeout_s=1))
+        with pytest.raises(SourceError, match=r"no picture for 1 s \(read_timeout_s\)"):
+            list(source.images(threading.Event()))
+
+
+def sound_after_pictures() -> bytes:
+    """An MPEG-TS: one second of pictures, ten of sound."""
+    av = pytest.importorskip("av")
+    out = io.BytesIO()
+    with av.open(out, "w", format="mpegts", container_options={"max_interleave_delta": "1"}) as container:
+        pictures, sound = container.add_stream("mpeg2video", rate=25), container.add_stream("mp2", rate=48_000)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        for number in range(25):
+            container.mux(pictures.encode(av.VideoFrame.from_image(Pillow.new("RGB", (64, 48), (9 * number,) * 3))))
+        for number in range(417):
+            silence = av.AudioFrame(format="s16", layout="stereo", samples=1152)
+            silence.sample_rate, silence.pts, silence.time_base = 48_000, 1152 * number, Fraction(1, 48_000)
+            container.mux(sound.encode(silence))
+    return out.getvalue()
+
+
+def send_slowly(server: socket.socket, content: bytes) -> None:
+    """To the first that calls; until it has gone."""
+    peer, _ = server.accept()
+    with peer, suppress(OSError):
+        for start in range(0, len(content), len(content) // 500):
+            peer.sendall(content[start : start + len(content) // 500])
+            time.sleep(0.02)
 
 
 def test_a_torn_picture_of_a_stream_is_no_picture() -> None:

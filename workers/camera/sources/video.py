@@ -37,13 +37,14 @@ class VideoCapture:
         """User and password, once they could be read."""
         self._live = bool(_LIVE.match(config.url))
         self._shown = without_password(config.url)
+        self._no_picture = f"no picture for {config.read_timeout_s:g} s (read_timeout_s)"
 
     def images(self, stop: threading.Event) -> Iterator[Image | Unreadable]:
         waited = f"no answer in {self._config.open_timeout_s:g} s (open_timeout_s)"
         open_by_s = time.monotonic() + self._config.open_timeout_s
         try:
             with self._open() as container:
-                waited, open_by_s = f"no picture for {self._config.read_timeout_s:g} s (read_timeout_s)", _NEVER
+                waited, open_by_s = self._no_picture, _NEVER
                 yield from self._decode(container, stop)
         except (FFmpegError, OSError) as error:
             # What PyAV's time-outs do FFmpeg calls an exit, but amid the greetings of RTSP "invalid data".
@@ -75,9 +76,7 @@ class VideoCapture:
         pace = Pace(self._config.fps or (None if self._live else float(stream.average_rate or 25)))
         soundness = Soundness(stream.codec_context)
         sound_at_s = _NEVER  # a stream may be joined long before its first key frame
-        for packet in container.demux(stream):
-            if stop.is_set():
-                return
+        for packet in self._packets(container, stream, stop):
             soundness.follow(packet)
             try:
                 frames = packet.decode()
@@ -101,6 +100,19 @@ class VideoCapture:
                     continue
                 content = encoded(frame.to_image(), self._config.encode, self._config.quality)
                 yield Image(content, CONTENT_TYPES[self._config.encode], now())
+
+    def _packets(self, container: Any, stream: Any, stop: threading.Event) -> Iterator[Any]:
+        """Of the pictures. FFmpeg is content with any other, and a camera whose encoder hangs may send sound on, or
+        what it tells of itself."""
+        asked_at_s = time.monotonic()
+        for packet in container.demux():
+            if stop.is_set():
+                return
+            if packet.stream_index == stream.index:
+                yield packet
+                asked_at_s = time.monotonic()
+            elif self._live and time.monotonic() - asked_at_s > self._config.read_timeout_s:
+                raise SourceError(f"video {self._shown}: {self._no_picture}")
 
     def _despair(self, sound_at_s: float) -> None:
         """Of a live stream that will not heal: it has no key frames, or its camera was set to another codec."""
