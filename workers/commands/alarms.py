@@ -27,18 +27,14 @@ def tail(
     since_beginning: Annotated[bool, typer.Option(help="Start with all that Kafka still has.")] = False,
 ) -> None:
     """Show every change of an alarm as it comes, until told to stop."""
-    import signal
-    import threading
-
     from pipeline.events import Alarm, ContractError
     from pipeline.kafka.reading import follow
     from pipeline.settings import read_settings
     from workers.alerting.people.display import change_line, console
     from workers.commands.away import tell_away
+    from workers.commands.ending import ends_by_signal
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = ends_by_signal()
     out = console()
     settings = read_settings()
     topics = [settings.topics.alarms.name]

@@ -25,20 +25,17 @@ def run(
 ) -> None:
     """Watch every line until told to stop."""
     import logging
-    import signal
-    import threading
 
     from pipeline.files.config import read_config
     from pipeline.settings import read_settings
     from workers.alerting.policy import Policies
     from workers.alerting.service import run as run_service
+    from workers.commands.ending import ends_by_signal
     from workers.printable import begin_logging
 
     begin_logging()
     logging.getLogger("kafka").setLevel(logging.WARNING)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = ends_by_signal()
     run_service(read_settings(), read_config(policies, Policies), stop, metrics_port=metrics_port)
 
 

@@ -30,19 +30,16 @@ def run(
 ) -> None:
     """Send what the cameras see until told to stop."""
     import logging
-    import signal
-    import threading
 
     from pipeline.settings import read_settings
     from workers.camera import worker
     from workers.camera.config import read_camera_config
+    from workers.commands.ending import ends_by_signal
     from workers.printable import begin_logging
 
     begin_logging()
     logging.getLogger("kafka").setLevel(logging.ERROR)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = ends_by_signal()
     tallies = worker.run(
         read_camera_config(config),
         read_settings(),

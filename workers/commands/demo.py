@@ -39,12 +39,13 @@ def demo(
     import signal
 
     from workers.commands.audit import account_table
+    from workers.commands.ending import polite_signals
     from workers.demo.demo import demo_run
     from workers.demo.stage import Options
     from workers.demo.summary import failings, summarise
 
     # A supervisor's SIGTERM and a closed terminal end everything in order, as Ctrl-C does.
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in polite_signals():
         signal.signal(ending, signal.default_int_handler)
     if json_file:
         ready_file(json_file)

@@ -49,13 +49,12 @@ def run(
     """Run it until told to stop. The line begins running; a stop holds it until `andon plc press reset`, and only
     `andon plc press start` starts it again."""
     import re
-    import signal
-    import threading
 
     from rich.console import Console
 
     from pipeline.errors import AndonError
     from pipeline.events import NAME
+    from workers.commands.ending import ends_by_signal
     from workers.plc.ladder import Ladder
     from workers.plc.sides import Sides
 
@@ -65,9 +64,7 @@ def run(
         raise AndonError(f"--line {', '.join(twice)} is there twice: the lines of a PLC are known by their names")
     if odd := [name for name in line if not re.fullmatch(NAME, name)]:
         raise AndonError(f"--line {odd[0]!r}: no line has such a name; letters, digits, '_', '.' and '-'")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    ended = ends_by_signal()
     turned = frozenset(one.value for one in inverted or ())
     ladders = [Ladder(name, watchdog_s, on_loss == "hold-on-loss", stuck=stuck, inverted=turned) for name in line]
     sides = Sides(ladders, host, modbus_port, opcua_port, mqtt, webhook_port, webhook_secret)

@@ -28,14 +28,13 @@ def subscribe(
     Every event keeps its JSON Schema in docs/contracts/. A record that does not is told on stderr and left out.
     """
     import os
-    import signal
     import sys
-    import threading
 
     from pipeline.kafka.reading import follow
     from pipeline.settings import read_settings
     from workers.alerting.people.streams import read_event
     from workers.commands.away import tell_away
+    from workers.commands.ending import polite_signals
 
     stop, printing = threading.Event(), threading.Event()
 
@@ -44,7 +43,7 @@ def subscribe(
         if printing.is_set():  # to a reader that takes nothing, for instance a pager, this could wait for ever
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *polite_signals()):
         signal.signal(number, end)
     settings, printed = read_settings(), 0
     topic = getattr(settings.topics, stream.value.replace("-", "_")).name

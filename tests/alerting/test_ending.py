@@ -1,0 +1,39 @@
+"""A terminal that is closed ends what runs in it, in good order; what was begun to outlive it goes on."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from alerting.running import ANDON, POLICY_YAML, process
+
+from pipeline.settings import Settings
+
+
+@pytest.mark.services
+def test_a_closed_terminal_ends_a_worker_in_good_order(settings: Settings, tmp_path: Path) -> None:
+    """It ended as by a kill, and its lines were watched by nobody for the rest of its session."""
+    policies = tmp_path / "policies.yaml"
+    policies.write_text(POLICY_YAML)
+    with process([*ANDON, "alerting", "run", "--policies", str(policies)], settings) as running:
+        assert running.stdout
+        assert any("took over" in line for line in running.stdout)
+        running.send_signal(signal.SIGHUP)
+        running.communicate(timeout=60)
+    assert running.returncode == 0
+
+
+@pytest.mark.services
+def test_what_nohup_begins_outlives_its_terminal(
+    settings: Settings, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    with process(["nohup", *ANDON, "local", "up", "--home", str(tmp_path / "home")], settings) as running:
+        assert running.stdout
+        assert any("running until" in line for line in running.stdout)
+        running.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(3)
+        running.terminate()
+        running.communicate(timeout=60)
+    assert running.returncode == 0
