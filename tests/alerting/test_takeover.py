@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from alerting.factory import heartbeat
@@ -41,7 +42,7 @@ from workers.alerting.people.asking import ask
 from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import StoredLine, find_elsewhere, read_states, state_record
+from workers.alerting.recovery import Found, StoredLine, find_elsewhere, find_published, read_states, state_record
 from workers.alerting.upkeep.moving import move
 from workers.alerting.upkeep.restoring import restore
 from workers.alerting.worker import TICK_S, AlertingStep, Turn
@@ -129,6 +130,22 @@ def test_a_takeover_is_counted(settings: Settings, publisher: FaultyPublisher, b
     metrics = Metrics()
     new_step(settings, publisher, metrics=metrics)
     assert metrics.registry.get_sample_value("andon_alerting_takeovers_total") == 1
+
+
+def test_a_takeover_looks_once_for_what_was_published(
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked twice, and no line of the worker had its heartbeat meanwhile, at each rebalance."""
+    do(new_step(settings, publisher), batch)
+    looked: list[Found] = []
+
+    def look(*asked: Any) -> Found:
+        looked.append(find_published(*asked))
+        return looked[-1]
+
+    monkeypatch.setattr(worker_module, "find_published", look)
+    new_step(settings, publisher)
+    assert len(looked) == 1
 
 
 @pytest.mark.parametrize("point", DIES_BEFORE)

@@ -32,7 +32,7 @@ from pipeline.tracing import Tracer
 from workers.alerting.core import outbox, register, reports, silence, stops, weight
 from workers.alerting.core.effects import Effect, Takeover
 from workers.alerting.core.line import Skip, step
-from workers.alerting.core.outbox import NOTHING, is_void, settle
+from workers.alerting.core.outbox import NOTHING, Published, is_void, settle
 from workers.alerting.core.silence import Pulses
 from workers.alerting.core.state import FORGOTTEN_AFTER, LineState, StateError
 from workers.alerting.metrics import Metrics
@@ -134,21 +134,22 @@ class AlertingStep:
         if not numbers:
             return
         stored = read_stored(self._settings, numbers)
-        found = self._elsewhere()
-        elsewhere = {name: why for name, why in found.lines.items() if home_of(self._settings, name) in numbers}
+        misplaced = self._elsewhere()
+        elsewhere = {name: why for name, why in misplaced.lines.items() if home_of(self._settings, name) in numbers}
         broken = {**stored.broken, **elsewhere}
         self._lines = {line_id: line for line_id, line in stored.lines.items() if line_id not in broken}
-        self._unread = (dict.fromkeys(numbers, found.unread) if found.unread else {}) | stored.unread
+        self._unread = (dict.fromkeys(numbers, misplaced.unread) if misplaced.unread else {}) | stored.unread
         for line_id, error in broken.items():
             self._leave_alone(line_id, error)
         if self._plant:
             self._add_lines_with_a_plc(numbers, self._plant.lines)
-        self._ends = dict(find_published(self._settings, list(self._lines.values()), numbers).ends)
+        found = find_published(self._settings, list(self._lines.values()), numbers)
+        self._ends = dict(found.ends)
         log.info("took over %d lines of partitions %s", len(self._lines), sorted(numbers))
         if self._plant:
             self._plant.hold_only(self._lines)
         if self._lines:
-            self._take_over()
+            self._take_over(found.published)
 
     def work(self, batch: Sequence[Incoming]) -> Turn | None:
         """An empty batch is a tick. None where nothing has changed."""
@@ -396,13 +397,14 @@ class AlertingStep:
                 partition,
             )
 
-    def _take_over(self) -> None:
+    def _take_over(self, published: Published) -> None:
         """Stores a new epoch for every line before anything else is done for it, and publishes what the predecessor
         decided and may not have published. Waits for Kafka, within bounds."""
         owing = [line_id for line_id, line in self._lines.items() if line.state.outbox.owes]
         if owing:
-            log.warning("%d lines have events that may not have been published; looking", len(owing))
-        turn = Turn([self._with_new_epoch(line) for line in self._lines.values()], tried=True)
+            log.warning("%d lines had events that may not have been published", len(owing))
+        settled = [replace(line, state=settle(line.state, published, self._clock())) for line in self._lines.values()]
+        turn = Turn([self._with_new_epoch(line) for line in settled])
         self._deliver_within_bounds(turn)
         if owing:
             posted = [self._posted(self._lines[line_id], _Decided()) for line_id in owing]
