@@ -9,7 +9,7 @@ from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, BootEnd, 
 from workers.alerting.core import register, silence
 from workers.alerting.core.register import FLOOD_ALARMS
 from workers.alerting.core.silence import Pulse
-from workers.alerting.core.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, LineState
+from workers.alerting.core.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, MAX_CROWDED_OUT, LineState
 from workers.alerting.policy import CommonCause, LinePolicy, Response
 
 pytestmark = pytest.mark.unit
@@ -329,3 +329,16 @@ def test_a_camera_that_gets_room_is_watched_like_any_other() -> None:
     line.see(score(1, Verdict.OK, camera=TOO_MANY, captured_at=day_later), age_s=FORGOTTEN_AFTER.total_seconds() + 2)
     assert line.state.crowded_out == {}
     assert TOO_MANY in line.state.cameras
+
+
+def test_however_many_cameras_are_too_many_each_is_told_why_it_is_not_watched() -> None:
+    """Of the seventeenth on it said to look at the replicas, which scored all its frames."""
+    line = Line()
+    names = [f"c{number}" for number in range(MAX_CAMERAS + MAX_CROWDED_OUT + 1)]
+    for name in names:
+        line.see(score(0, Verdict.OK, camera=name))
+    pulses = {name: Pulse(heartbeat(0, camera=name), NOON) for name in names}
+    watch = silence.look(line.state, pulses, POLICY, NOON + 2 * S, NOON)
+    assert {name for name, why in watch.silent.items() if "has 64 cameras already" in why} == set(names[MAX_CAMERAS:])
+    gone = silence.look(line.state, pulses, POLICY, NOON + CROWDED_OUT_FOR + 2 * S, NOON).gone
+    assert set(names[MAX_CAMERAS:]) <= gone.keys()

@@ -128,7 +128,7 @@ def for_each_line(pulses: Pulses) -> Callable[[LineState], Pulses]:
 def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
     """`since`: when this worker began to watch. It delays an alarm and proves nothing: that a camera is seen is told by
     its last score, which the stored state knows too."""
-    missed, crowded_out = _missed(state), _crowded_out(state, now)
+    missed, crowded_out = _missed(state), _crowded_out(state, pulses, now)
     told = (name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)
     found: dict[_Sight, dict[str, str]] = {sight: {} for sight in _Sight}
     for name in sorted({*state.cameras, *told, *missed, *crowded_out}):
@@ -163,7 +163,7 @@ def _gone(name: str, state: LineState, pulse: Pulse | None, missed: Alarm | None
         return f"it ended in good order, and is line {pulse.beat.line_id}'s by now"
     if not has_room:
         return ""
-    if name in state.crowded_out and camera is None:
+    if camera is None and (name in state.crowded_out or not state.has_room_for(name, now)):
         return "it is heard of no more"
     if now - max(_heard(camera, pulse.beat if pulse else None, missed)) > FORGOTTEN_AFTER:
         return "nothing was heard of it for a day: it counts as taken away"
@@ -248,9 +248,11 @@ def _is_near(at: datetime, now: datetime, limit: timedelta) -> bool:
     return -CLOCKS_DIFFER <= now - at <= limit
 
 
-def _crowded_out(state: LineState, now: datetime) -> set[str]:
-    """Those that may still be there."""
-    return {name for name, at in state.crowded_out.items() if now - at <= CROWDED_OUT_FOR}
+def _crowded_out(state: LineState, pulses: Pulses, now: datetime) -> set[str]:
+    """Those that may still be there, by their scores or, as the state names only some, by their heartbeats."""
+    beats = (pulse.beat for name, pulse in pulses.items() if not state.has_room_for(name, now))
+    told = {beat.camera_id: beat.sent_at for beat in beats if beat.line_id == state.line_id}
+    return {name for name, at in (*told.items(), *state.crowded_out.items()) if now - at <= CROWDED_OUT_FOR}
 
 
 def _ended_well(pulse: Pulse, camera: Camera | None) -> bool:
