@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pymodbus.server.requesthandler import ServerRequestHandler
 
 from pipeline.events import Action
 from workers.alerting.actuators.base import Actuator, ActuatorError, GaveWayError, Image, LeaseLostError, matches
+from workers.alerting.actuators.config import ModbusConfig
 from workers.alerting.actuators.open import open_actuator
 from workers.local.ports import free_ports
 from workers.plc.ladder import Ladder
@@ -87,7 +88,9 @@ def test_a_device_that_closes_after_each_answer_is_written_to_and_read_back(
 
 
 @pytest.mark.parametrize(
-    ("code", "told"), [(6, None), (11, None), (2, r"refused: exception 2 \(illegal address\)")], ids=str
+    ("code", "told"),
+    [(6, None), (11, None), (2, r"refused to .*: exception 2 \(illegal address\)")],
+    ids=str,
 )
 def test_a_device_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
     code: int, told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,6 +117,29 @@ def test_a_device_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
         else:
             assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
             assert ladder.stops == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"coils": {"stop": 0, "held": 4000}}, r"read coil 4000 \(held\)"),
+        ({"coils": {"stop": 4000}, "block": None}, r"write coil 4000 \(stop\)"),
+        ({"block": 4000}, "write the block at 4000"),
+    ],
+    ids=["an output", "an order", "the block"],
+)
+def test_a_device_that_refuses_one_address_is_told_of_with_it(
+    changes: dict[str, Any], refused: str, tmp_path: Path
+) -> None:
+    """It said "refused: exception 2", and with five addresses in the policy nobody knew which was wrong."""
+    (port,) = free_ports(1)
+    named = config("modbus", port, tmp_path, PATIENT_S).model_dump() | changes
+    with (
+        Station([Ladder(LINE)], modbus_port=port),
+        closing(open_actuator(LINE, ModbusConfig(**named))) as actuator,
+        pytest.raises(ActuatorError, match=f"refused to {refused}: exception 2 "),
+    ):
+        actuator.exchange(RUN, lambda: None)
 
 
 @pytest.mark.parametrize("protocol", ["modbus", "coils"])

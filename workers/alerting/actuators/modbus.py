@@ -91,10 +91,10 @@ class ModbusActuator:
         if client is not None:
             client.close()
 
-    def _ask(self, request: Callable[[ModbusTcpClient], Any], again: Guard = lambda: None) -> Any:
+    def _ask(self, what: str, request: Callable[[ModbusTcpClient], Any], again: Guard = lambda: None) -> Any:
         """Once more where a connection is closed that has answered before: that says nothing of this request, which may
         be repeated, since it reads or writes a level. `again` is asked before it is, and before it leaves by another
-        connection: both take time."""
+        connection: both take time. `what`: the request, for who has to mend an address that the device refuses."""
         if self._gives_way():
             raise GaveWayError
         deadline_s = time.monotonic() + self._config.timeout_s
@@ -117,7 +117,7 @@ class ModbusActuator:
             if not answer.isError():
                 return answer
             if answer.exception_code not in _LATER or not self._may_knock_again(deadline_s):
-                raise ActuatorError(f"refused: {_name_of(answer.exception_code)}")
+                raise ActuatorError(f"refused to {what}: {_name_of(answer.exception_code)}")
 
     def _connected(self) -> ModbusTcpClient:
         if self._client is not None and _is_closed(self._client.socket):
@@ -176,7 +176,9 @@ class ModbusActuator:
             high, low = image.epoch >> 16 & 0xFFFF, image.epoch & 0xFFFF
             values = [high, low, image.heartbeat, code, int(image.run_permit)]
             at = config.block
-            self._ask(lambda client: client.write_registers(at, values, device_id=unit), again)
+            self._ask(
+                f"write the block at {at}", lambda client: client.write_registers(at, values, device_id=unit), again
+            )
             return
 
         began = False
@@ -194,7 +196,8 @@ class ModbusActuator:
             if address is not None:
                 go_on()
                 value = on_wire(name, getattr(image, name), config.inverted)
-                self._ask(partial(_write_coil, address=address, value=value, unit=unit), go_on)
+                write = partial(_write_coil, address=address, value=value, unit=unit)
+                self._ask(f"write coil {address} ({name})", write, go_on)
                 began = True
 
     def _read(self) -> ReadBack:
@@ -202,7 +205,10 @@ class ModbusActuator:
         found: dict[str, Any] = {}
         if config.block is not None:
             at = config.block
-            answer = self._ask(lambda client: client.read_holding_registers(at, count=BLOCK_REGISTERS, device_id=unit))
+            answer = self._ask(
+                f"read the block at {at}",
+                lambda client: client.read_holding_registers(at, count=BLOCK_REGISTERS, device_id=unit),
+            )
             words = answer.registers
             if len(words) < BLOCK_REGISTERS:
                 raise ActuatorError(f"answered {len(words)} registers of {BLOCK_REGISTERS}")
@@ -211,7 +217,8 @@ class ModbusActuator:
             found["run_permit"] = bool(permit)  # as asked; the coil, where one is named, says how it stands
         for name, address in config.coils:
             if address is not None:
-                bits = self._ask(partial(_read_coil, address=address, unit=unit)).bits
+                read = partial(_read_coil, address=address, unit=unit)
+                bits = self._ask(f"read coil {address} ({name})", read).bits
                 if not bits:
                     raise ActuatorError(f"answered without the coil {address}")
                 found[name] = bool(bits[0])
