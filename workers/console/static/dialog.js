@@ -1,5 +1,6 @@
 // An act opens in a dialog where one stands. Without this file the same links lead to the same form on its own page.
 const dialog = document.getElementById("act");
+const AWAY_MS = 5000;
 let opener = "";
 
 document.addEventListener("click", async (event) => {
@@ -14,13 +15,14 @@ document.addEventListener("click", async (event) => {
   document.body.dataset.asking = "yes"; // nobody may load the page anew now: the click would be lost
   try {
     const answer = await fetch(target, { headers: { accept: "text/html" } });
-    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-    dialog.innerHTML = await answer.text();
+    const form = await answer.text();
+    if (!answer.ok || answer.redirected) { location.href = link.href; return; }
+    dialog.innerHTML = form;
     dialog.showModal();
     opener = link.dataset.key;
     dialog.querySelector("[autofocus]")?.select();
   } catch {
-    location.href = link.href;
+    tellAway(document.getElementById("lines"), "beforebegin");
   } finally {
     delete document.body.dataset.asking;
   }
@@ -37,8 +39,32 @@ dialog?.addEventListener("close", () => {
 dialog?.addEventListener("click", (event) => {
   if (event.target.closest("[data-cancel]")) { event.preventDefault(); dialog.close(); }
 });
-document.addEventListener("submit", (event) => {
-  const button = event.target.querySelector("button:not(.quiet)");
-  if (button) setTimeout(() => { button.disabled = true; });
+// To send a form to a server that is away is to leave for the browser's own page of errors: the stops, and what was
+// typed, are gone then, and no such page comes back from a form by itself.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  event.preventDefault();
+  const button = form.querySelector("button");
+  button.disabled = true;
+  document.body.dataset.asking = "yes";
+  try {
+    const answer = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(AWAY_MS) });
+    if (!answer.ok) throw new Error(String(answer.status));
+    if (!dialog.contains(form) || dialog.open) form.submit(); // else it was taken back meanwhile
+  } catch {
+    button.disabled = false;
+    tellAway(form, "afterbegin");
+  } finally {
+    delete document.body.dataset.asking;
+  }
 });
+
+function tellAway(box, where) {
+  document.getElementById("away")?.remove();
+  const words = document.createElement("p");
+  Object.assign(words, { id: "away", className: "outcome refused", role: "alert" });
+  words.textContent = "NOT asked for: this page's server does not answer. Try again once it does.";
+  box.insertAdjacentElement(where, words);
+}
 addEventListener("pageshow", () => { for (const button of document.querySelectorAll("button:disabled")) button.disabled = false; });

@@ -1,0 +1,72 @@
+"""What a person asks of a page whose server is away, as while it is restarted: neither lost nor done in silence."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from console.conftest import ConsoleProcess
+from console.plant import Plant
+from console.test_acts import operations
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
+
+
+@pytest.fixture
+def line() -> str:
+    return f"away-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def stopped(plant: Plant, login: Callable[..., Any], line: str) -> Any:
+    """The banner of a line that stands."""
+    plant.shoot(line, f"{line}-a", "xxx")
+    banner = login().locator(f'.line[data-line="{line}"]')
+    banner.filter(has_text="HOLD").wait_for()
+    return banner
+
+
+def test_an_act_that_the_server_can_not_take_leaves_the_stops_and_what_was_typed(
+    plant: Plant, console: ConsoleProcess, stopped: Any, line: str
+) -> None:
+    """The browser's own page of errors came in place of all stops, and stayed when the server was long back."""
+    page = stopped.page
+    stopped.get_by_role("button", name="Acknowledge").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Why").fill("nozzle two is clogged")
+    console.stop()
+    try:
+        form.get_by_role("button", name="Acknowledge", exact=True).click()
+        form.get_by_role("alert").filter(has_text="NOT asked for").wait_for()
+    finally:
+        console.start()
+    form.get_by_role("button", name="Acknowledge", exact=True).click()
+    page.locator("#outcome").filter(has_text="done").wait_for()
+    assert [one.reason for one in operations(plant, line)] == ["nozzle two is clogged"]
+
+
+def test_a_press_that_the_server_can_not_answer_says_so_and_leaves_the_stops(
+    console: ConsoleProcess, stopped: Any
+) -> None:
+    console.stop()
+    try:
+        stopped.get_by_role("button", name="Acknowledge").click()
+        stopped.page.get_by_role("alert").filter(has_text="NOT asked for").wait_for()
+        assert "HOLD" in stopped.inner_text()
+    finally:
+        console.start()
+
+
+def test_an_act_that_is_cancelled_before_the_server_answers_is_not_asked(plant: Plant, stopped: Any, line: str) -> None:
+    page = stopped.page
+    stopped.get_by_role("button", name="Acknowledge").click()
+    form = page.get_by_role("dialog")
+    asked: list[Any] = []
+    page.route("**/healthz", lambda route: asked.append(route))
+    form.get_by_role("button", name="Acknowledge", exact=True).click()
+    page.wait_for_function("() => document.body.dataset.asking")
+    page.keyboard.press("Escape")
+    form.wait_for(state="hidden")
+    asked[0].continue_()
+    page.wait_for_function("() => !document.body.dataset.asking")
+    assert operations(plant, line) == []
