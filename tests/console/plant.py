@@ -69,14 +69,15 @@ def score(sequence: int, verdict: Verdict = Verdict.OK, **changes: object) -> Sc
     return made.model_copy(update=changes)
 
 
-def picture(bad: bool, seed: int) -> np.ndarray:
-    """(96, 96) gray: a speckled cell with bus bars; a bad one has a dark crack."""
-    image = Image.fromarray(np.random.default_rng(seed).normal(150, 9, (96, 96)).clip(0, 255).astype(np.uint8))
+def picture(bad: bool, seed: int, shape: tuple[int, int] = (96, 96)) -> np.ndarray:
+    """(H, W) gray: a speckled cell with bus bars; a bad one has a dark crack."""
+    image = Image.fromarray(np.random.default_rng(seed).normal(150, 9, shape).clip(0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
-    for x in (24, 48, 72):
-        draw.line((x, 0, x, 96), fill=190, width=2)
+    height, width = shape
+    for x in (width // 4, width // 2, 3 * width // 4):
+        draw.line((x, 0, x, height), fill=190, width=2)
     if bad:
-        draw.line((20, 80, 70, 30), fill=30, width=4)
+        draw.line((width // 5, 5 * height // 6, 3 * width // 4, height // 3), fill=30, width=4)
     return np.asarray(image)
 
 
@@ -93,7 +94,10 @@ class Plant:
         self.publisher.close()
         self.maps.close()
 
-    def shoot(self, line: str, camera: str, letters: str, *, age_s: float = 0, model: ModelRef = MODEL) -> list[Score]:
+    def shoot(
+        self, line: str, camera: str, letters: str, *, age_s: float = 0, model: ModelRef = MODEL,
+        shape: tuple[int, int] = (96, 96),
+    ) -> list[Score]:  # fmt: skip
         """A frame for each letter: 'x' NOT_OK, '.' OK, '?' NOT_DECIDABLE. Returns the scores as published."""
         at, first = now() - timedelta(seconds=age_s), self.sequences.get(camera, 0)
         self.sequences[camera] = first + len(letters)
@@ -105,7 +109,7 @@ class Plant:
                     part_id=f"part-{first + i}", captured_at=at + timedelta(milliseconds=i), content_type="image/png",
                 )
             )  # fmt: skip
-            pixels.append(picture(letter == "x", first + i))
+            pixels.append(picture(letter == "x", first + i, shape))
         topics = self.settings.topics
         self.publisher.publish(
             Outgoing(topics.frames.name, camera.encode(), _png(image), frame.to_headers())
@@ -169,7 +173,8 @@ class Plant:
 
 
 def _entry(made: Score, image: np.ndarray) -> MapEntry:
-    grid = np.abs(image[::4, ::4].astype(np.float32) - 150) / 150
+    small = np.asarray(Image.fromarray(image).resize((24, 24)), np.float32)  # a model's grid is square
+    grid = np.abs(small - 150) / 150
     facts = {"verdict": made.verdict.value, "score": str(made.score), "threshold": "0.5"}
     return MapEntry(made.map_key or "", made.frame_id, grid, thumbnail(image), facts, made.position)
 

@@ -74,13 +74,13 @@ class Pictures:
         return stored.thumbnail if stored else None
 
     def heat(self, key: str) -> bytes | None:
-        """PNG on the model's own grid: the hotter, the less transparent."""
+        """PNG of the shape of its frame: the hotter, the less transparent."""
         stored = self.stored(key)
         if stored is None or stored.anomaly_map is None:
             return None
         grid = stored.anomaly_map
         low, high = self._scales.scale(key.rsplit(":", 1)[-1], grid)
-        return heat_png(grid, low, high)
+        return heat_png(grid, low, high, _size_over(grid, stored.thumbnail))
 
     def whole(self, at: KafkaPosition, frame_id: str) -> tuple[bytes, str] | None:
         """The frame as the camera sent it, with its content type; None once Kafka has it no longer, or where it is no
@@ -101,14 +101,27 @@ class Pictures:
             raise
 
 
-def heat_png(grid: NDArray[np.float32], low: float, high: float) -> bytes:
-    rows, columns = grid.shape
-    colours = heat(grid, (columns, rows), low, high)
+def heat_png(grid: NDArray[np.float32], low: float, high: float, size: tuple[int, int]) -> bytes:
+    """`size`: width and height."""
+    colours = heat(grid, size, low, high)
     span = high - low or 1.0
-    colours.putalpha(Image.fromarray((np.clip((grid - low) / span, 0, 1) * 255).astype(np.uint8)))
+    opaque = Image.fromarray((np.clip((grid - low) / span, 0, 1) * 255).astype(np.uint8))
+    colours.putalpha(opaque.resize(size, Image.Resampling.BILINEAR))
     out = io.BytesIO()
     colours.save(out, "PNG", compress_level=1)
     return out.getvalue()
+
+
+def _size_over(grid: NDArray[np.float32], thumbnail: bytes) -> tuple[int, int]:
+    """Width and height: the model's own grid where that is in proportion, since it is small. A browser lays one over
+    the other by their shapes: a square map on a long frame would mark a place beside the damage, or none."""
+    rows, columns = grid.shape
+    try:
+        with Image.open(io.BytesIO(thumbnail), formats=("JPEG",)) as image:
+            width, height = image.size
+    except OSError:
+        return columns, rows
+    return (columns, rows) if columns * height == rows * width else (width, height)
 
 
 def as_picture(value: bytes | None) -> tuple[bytes, str] | None:
