@@ -6,6 +6,7 @@ const root = document.getElementById("tiles");
 const tiles = new Map();
 const elements = new Map();
 const seen = new Set();
+const PICTURE_MS = 10000;
 
 const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -78,7 +79,7 @@ function merge(box, fresh, ours) {
 function paint(camera) {
   const tile = tiles.get(camera), element = elements.get(camera);
   if (!tile || !element) return;
-  element.className = `tile ${tile.state}${element.dataset.nothing === tile.frame_id ? " nothing" : ""}`;
+  element.className = `tile ${tile.state}${element.dataset.nothing ? " nothing" : ""}`;
   const link = element.querySelector(".picture");
   if (tile.frame_id) link.href = `/parts/${tile.frame_id}`;
   text(link.querySelector(".visually-hidden"), `Last part of camera ${camera}`);
@@ -88,21 +89,21 @@ function paint(camera) {
   text(element.querySelector(".limit-value"), tile.threshold);
   element.querySelector(".score").setAttribute("width", tile.share * 100);
   age(camera);
-  if (tile.model && element.dataset.shown !== tile.frame_id && !element.dataset.loading) load(camera);
+  if (tile.frame_id && element.dataset.shown !== tile.frame_id && !element.dataset.loading) load(camera);
 }
 
 async function load(camera) {
   const tile = tiles.get(camera), element = elements.get(camera), link = element.querySelector(".picture");
   element.dataset.loading = "yes";
   const folder = `/pictures/${tile.frame_id}/${tile.model}`;
-  const [thumbnail, heat] = await Promise.all([fetched(`${folder}/thumbnail`, ""), fetched(`${folder}/heat`, "heat")]);
+  const [thumbnail, heat] = tile.model ? await Promise.all([fetched(`${folder}/thumbnail`, ""), fetched(`${folder}/heat`, "heat")]) : [];
   delete element.dataset.loading;
   element.dataset.shown = tile.frame_id;
+  link.querySelectorAll("img").forEach((old) => old.remove()); // beside the facts of this frame no other may stand
   if (thumbnail) {
-    link.querySelectorAll("img").forEach((old) => old.remove());
     link.append(thumbnail, ...(heat ? [heat] : []));
     delete element.dataset.nothing;
-  } else element.dataset.nothing = tile.frame_id;
+  } else element.dataset.nothing = "yes";
   if (seen.has(camera)) paint(camera); // what came meanwhile
 }
 
@@ -111,7 +112,8 @@ async function fetched(address, kind) {
   image.alt = "";
   image.className = kind;
   image.src = address;
-  try { await image.decode(); return image; } catch { return null; }
+  const late = new Promise((_, fail) => setTimeout(fail, PICTURE_MS)); // a connection may die without a word
+  try { await Promise.race([image.decode(), late]); return image; } catch { return null; }
 }
 
 function age(camera) {

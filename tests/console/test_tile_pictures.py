@@ -1,0 +1,48 @@
+"""Beside the facts of a frame its tile shows no picture of another."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from console.plant import BOOT, MODEL, Plant, score
+
+from pipeline.maps import map_key
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
+
+
+@pytest.fixture
+def camera() -> str:
+    return f"tile-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def tile(plant: Plant, login: Callable[..., Any], camera: str) -> Any:
+    """Of a part with a crack, as everybody sees."""
+    plant.shoot(camera, camera, "x")
+    found = login().locator(f'.tile[data-camera="{camera}"]')
+    found.scroll_into_view_if_needed()
+    found.locator("img.heat").wait_for(state="attached")
+    return found
+
+
+def test_a_frame_whose_pictures_redis_does_not_have_is_not_shown_by_the_one_before(
+    plant: Plant, tile: Any, camera: str
+) -> None:
+    key = map_key(f"{camera}:{BOOT}:1", MODEL.hash)
+    plant.tell([score(1, camera=camera, line_id=camera, map_key=key)])
+    tile.and_(tile.page.locator(".ok.nothing")).wait_for()
+    assert tile.locator("img").count() == 0
+    plant.shoot(camera, camera, "..")
+    tile.and_(tile.page.locator(".ok:not(.nothing)")).locator("img.heat").wait_for(state="attached")
+
+
+def test_a_picture_that_never_comes_keeps_no_later_one_away(plant: Plant, tile: Any, camera: str) -> None:
+    """As where a connection died without a word: the crack stood for good above all that was told of later parts."""
+    silent: list[Any] = []
+    tile.page.route(f"**/pictures/{camera}:{BOOT}:1/**", lambda route: silent.append(route))
+    plant.shoot(camera, camera, ".")
+    tile.and_(tile.page.locator(".ok")).wait_for()
+    plant.shoot(camera, camera, ".")
+    tile.locator(f'img.heat[src*=":{BOOT}:2/"]').wait_for(state="attached", timeout=30_000)
