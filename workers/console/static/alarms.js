@@ -1,5 +1,5 @@
 // The list renews itself, and is worked with the keyboard alone.
-import { swap } from "./live.js";
+import { renewed } from "./morph.js";
 
 const rows = document.getElementById("rows");
 let wanted = rows.dataset.changes;
@@ -16,8 +16,10 @@ async function renew(changes) {
     if (answer.redirected) return; // logged out: the page is loaded anew
     const html = answer.ok ? await answer.text() : null;
     if (html !== null && wanted === changes) {
-      rows.dataset.changes = changes;
-      swap(rows, html);
+      const fresh = rows.cloneNode(false);
+      fresh.innerHTML = html;
+      rows.dataset.changes = fresh.dataset.changes = changes;
+      renewed(rows, fresh);
       return;
     }
   } catch { /* the bar at the top says that the server is away */ }

@@ -25,9 +25,9 @@ let answered = 0; // so often did the server answer while its stream said nothin
 let fault = connection.textContent;
 export const clock = { offset: Number(body.dataset.now) - Date.now() };
 
-/** Replaces what a box holds, and leaves the focus where it was. */
-export function swap(box, html) {
-  held.set(box, [() => { box.innerHTML = html; }]); // what was held is older than this
+/** Changes what a box holds, once no finger is on it. */
+export function change(box, act) {
+  held.set(box, [act]); // what was held is older than this
   show(box);
 }
 
@@ -38,7 +38,7 @@ function show(box) {
   const changes = held.get(box);
   held.delete(box);
   for (const change of changes) change();
-  if (key && !focused.isConnected) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+  if (key && !focused.isConnected && document.activeElement === body) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
 
 function showHeld() {
