@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from console.conftest import ConsoleProcess
+from console.conftest import PASSWORD, ConsoleProcess
 from console.plant import Plant
 from console.test_acts import operations
 
@@ -70,3 +70,41 @@ def test_an_act_that_is_cancelled_before_the_server_answers_is_not_asked(plant: 
     asked[0].continue_()
     page.wait_for_function("() => !document.body.dataset.asking")
     assert operations(plant, line) == []
+
+
+def lose_the_stream(page: Any) -> None:
+    """As where a proxy answers for a server that is restarted, or where the session has ended."""
+    page.route("**/events?**", lambda route: route.fulfill(status=503))
+
+
+def test_a_page_that_is_loaded_anew_sends_no_form_again(console: ConsoleProcess, login: Callable[..., Any]) -> None:
+    """A wrong password was sent again each time, and counted as one more failed try."""
+    page = login("operator-2")
+    lose_the_stream(page)
+    page.goto("/password")
+    page.get_by_label("Old password").fill("a wrong one")
+    for name in ("New password", "Again"):
+        page.get_by_label(name).fill(PASSWORD)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method) if "/password" in request.url else None)
+    page.get_by_role("button", name="Change it").click()
+    page.get_by_text("The old password is wrong").wait_for()
+    page.wait_for_url(console.url + "/", timeout=20_000)
+    assert sent.count("POST") == 1
+
+
+def test_a_page_is_not_loaded_anew_under_who_writes_in_it(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    (score,) = plant.shoot(line, f"{line}-a", "x")
+    page = login()
+    page.locator(f'.tile[data-camera="{line}-a"]').wait_for(state="attached")
+    lose_the_stream(page)
+    page.goto(f"/parts/{score.frame_id}")
+    page.get_by_label("Note").fill("a scratch of the belt, and not of the part")
+    for _ in range(2):
+        with page.expect_response("**/healthz", timeout=20_000):
+            pass
+    page.wait_for_timeout(500)
+    assert page.get_by_label("Note").input_value() == "a scratch of the belt, and not of the part"
+    page.get_by_label("Note").fill("")
+    with page.expect_navigation(timeout=20_000):
+        pass

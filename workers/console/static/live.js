@@ -141,11 +141,21 @@ function comeBack(after = 5000) {
   setTimeout(async () => {
     try {
       const answer = await fetch("/healthz");
-      if (answer.ok && !document.querySelector("dialog[open]") && !body.dataset.asking) { location.reload(); return; }
+      if (answer.ok && !document.querySelector("dialog[open]") && !body.dataset.asking && !isWrittenIn()) {
+        // An answer to a form would be asked for by sending that form again.
+        if (body.dataset.answers) location.replace("/"); else location.reload();
+        return;
+      }
     } catch { /* still away */ }
     comeBack();
   }, after);
 }
+
+function isWrittenIn() {
+  const fields = [...document.querySelectorAll("main form[method=post]")].flatMap((form) => [...form.elements]);
+  return fields.some((field) => field.value !== (field.defaultValue ?? field.value) || field.checked !== field.defaultChecked);
+}
+
 const outcome = document.getElementById("outcome");
 if (outcome) {
   const words = outcome.querySelector(".words");
