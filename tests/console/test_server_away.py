@@ -108,3 +108,20 @@ def test_a_page_is_not_loaded_anew_under_who_writes_in_it(plant: Plant, login: C
     page.get_by_label("Note").fill("")
     with page.expect_navigation(timeout=20_000):
         pass
+
+
+def test_what_became_of_an_act_is_told_however_late(plant: Plant, stopped: Any, line: str) -> None:
+    """After a minute the page asked no more, and said for good that a request would yet be carried out."""
+    page = stopped.page
+    page.clock.install()
+    page.route("**/operations/*", lambda route: route.fulfill(json={"state": "waiting"}))
+    stopped.get_by_role("button", name="Acknowledge").click()
+    page.get_by_role("dialog").get_by_role("button", name="Acknowledge", exact=True).click()
+    outcome = page.locator("#outcome")
+    outcome.wait_for()
+    for _ in range(90):
+        page.clock.run_for(1000)
+    outcome.filter(has_text="no answer yet").wait_for()
+    page.unroute("**/operations/*")
+    page.clock.run_for(10_000)
+    outcome.filter(has_text="done at").wait_for()

@@ -159,7 +159,7 @@ function isWrittenIn() {
 const outcome = document.getElementById("outcome");
 if (outcome) {
   const words = outcome.querySelector(".words");
-  const until = performance.now() + 60000;
+  const asked = performance.now();
   const ask = async () => {
     try {
       const answer = await fetch(`/operations/${outcome.dataset.operation}`);
@@ -174,8 +174,9 @@ if (outcome) {
         return;
       }
     } catch { /* the server is away; asked again */ }
-    if (performance.now() > until - 55000) words.textContent = "no answer yet: is the alerting worker up? The request is kept, and will be carried out when it is back.";
-    if (performance.now() < until) setTimeout(ask, 700);
+    const waited = performance.now() - asked;
+    if (waited > 5000) words.textContent = "no answer yet: is the alerting worker up? The request is kept. When it is back it carries it out, a reset only within 5 minutes of its form.";
+    setTimeout(ask, waited < 60000 ? 700 : 5000);
   };
   ask();
 }
