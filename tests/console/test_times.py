@@ -62,6 +62,25 @@ def test_at_midnight_what_was_of_today_is_told_with_its_date(tmp_path: Path, mon
     assert "by <bdi>andon</bdi>, 2026-11-30 23:59:30 UTC)" in drawings.now().html(wall=True)
 
 
+@pytest.mark.parametrize(
+    ("changed_at", "shown"),
+    [
+        (datetime(2026, 10, 24, 12, tzinfo=UTC), "2026-10-24 14:00:00 CEST"),
+        (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "02:30:00 CEST"),
+        (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "02:30:00 CET"),
+    ],
+)
+def test_what_stands_since_summer_time_is_told_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed_at: datetime, shown: str
+) -> None:
+    """Each was told by the name of the present season: an hour off."""
+    monkeypatch.setattr(common, "now", lambda: datetime(2026, 10, 25, 5, tzinfo=UTC))
+    desk = desk_at(tmp_path, zone=ZoneInfo("Europe/Berlin"))
+    tell(desk.memory, Line().burst().alarms[0].model_copy(update={"changed_at": changed_at}))
+    (drawn,) = common.drawings(desk).now().lines
+    assert f"by <bdi>andon</bdi>, {shown})" in drawn.html
+
+
 def test_an_unknown_zone_is_named() -> None:
     found = CliRunner().invoke(console, ["--time-zone", "Mars/Olympus"])
     assert found.exit_code == 2

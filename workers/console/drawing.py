@@ -20,8 +20,7 @@ MAX_EVENTS = 16
 class DrawnLine:
     view: LineView
     told_by: Hashable
-    """The zone and the day that its times are told by: that of today is left out, and the zone changes its name with
-    the season."""
+    """The zone and the day that its times are told by: that of today is left out."""
     html: str
     since: int
     """The number of the drawing that it first stood in like this."""

@@ -194,9 +194,9 @@ def told(outcome: ActOutcome, options: Options) -> str:
 
 
 def short(moment: datetime, zone: tzinfo | None, today: date) -> str:
-    """With its date, unless it is of today."""
+    """With its date, unless it is of today. By the time of its own season: in autumn an hour comes twice."""
     here = moment.astimezone(zone)
-    return f"{here:%H:%M:%S}" if here.date() == today else f"{here:%Y-%m-%d %H:%M:%S}"
+    return f"{here:%H:%M:%S %Z}" if here.date() == today else f"{here:%Y-%m-%d %H:%M:%S %Z}"
 
 
 @pass_context
