@@ -87,10 +87,82 @@ def test_a_second_factory_is_topics_and_users_on_the_kafka_that_stands(renders: 
     assert {found["metadata"]["labels"]["app.kubernetes.io/instance"] for found in second.objects} == {"plant2"}
     assert not names(first) & names(second)
     # The user's authentication is what the listener asks for.
-    (listener,) = first.one("Kafka")["spec"]["kafka"]["listeners"]
-    assert {user["spec"]["authentication"]["type"] for user in second.of_kind("KafkaUser")} == {
-        listener["authentication"]["type"]
-    }
+    asked = {listener["authentication"]["type"] for listener in first.one("Kafka")["spec"]["kafka"]["listeners"]}
+    assert {user["spec"]["authentication"]["type"] for user in second.of_kind("KafkaUser")} == asked
+
+
+COME_IN = {
+    "nodeport": {"host": "kafka.plant.example", "nodePort": 32100},
+    "loadbalancer": {"sourceRanges": ["10.20.0.0/24"], "loadBalancerClass": "example.com/lb"},
+    "route": {"host": "kafka.plant.example", "brokerHost": "kafka-{nodeId}.plant.example"},
+    "tlsroute": {
+        "host": "kafka.plant.example",
+        "brokerHost": "kafka-{nodeId}.plant.example",
+        "gateway": {"name": "lines", "namespace": "gateways", "sectionName": "kafka", "port": 9443},
+    },
+}
+
+
+def outside(mode: Mode, kind: str) -> Render:
+    nothing = {"host": "", "nodePort": 0, "sourceRanges": None, "annotations": None}
+    return rendered(mode, "--set-json", f"outside={json.dumps(nothing | {'type': kind} | COME_IN[kind])}")
+
+
+def listeners(render: Render) -> tuple[Object, Object]:
+    """The inner one and that for those outside."""
+    inner, outer = render.one("Kafka")["spec"]["kafka"]["listeners"]
+    return inner, outer
+
+
+@pytest.mark.parametrize("kind", COME_IN)
+@pytest.mark.parametrize("mode", [Mode("factory-kafka", "plant"), SCRAM], ids=str)
+def test_those_outside_come_in_by_tls_and_with_the_same_users(mode: Mode, kind: str) -> None:
+    inner, outer = listeners(outside(mode, kind))
+    assert outer["type"] == kind
+    assert outer["tls"] is True
+    assert outer["authentication"] == inner["authentication"]
+    assert (outer["name"], outer["port"]) == ("external", 9094), "by which Services have names that are short enough"
+
+
+def test_a_certificate_holds_what_boxes_call_a_node_by() -> None:
+    """Strimzi puts no node's address into it: clients that look at names, as ours do, believed no broker."""
+    _, outer = listeners(outside(SCRAM, "nodeport"))
+    assert outer["configuration"]["bootstrap"]["alternativeNames"] == ["kafka.plant.example"]
+    assert outer["configuration"]["advertisedHostTemplate"] == "kafka.plant.example"
+
+
+def test_a_firewall_can_know_the_port_of_every_broker() -> None:
+    """Strimzi counts brokers and controllers together, so a broker that is added comes behind the controllers."""
+    found = outside(SCRAM, "nodeport")
+    _, outer = listeners(found)
+    nodes = sum(pool["spec"]["replicas"] for pool in found.of_kind("KafkaNodePool"))
+    ports = {each["broker"]: each["nodePort"] for each in outer["configuration"]["brokers"]}
+    assert {number: ports[number] for number in range(nodes + 1)} == {n: 32101 + n for n in range(nodes + 1)}
+    assert outer["configuration"]["bootstrap"]["nodePort"] not in ports.values()
+
+
+def test_kafka_behind_node_ports_may_run_in_a_restricted_namespace() -> None:
+    """There Strimzi asks for the node's address in a container of its own, in controllers, too."""
+    pools = outside(SCRAM, "nodeport").of_kind("KafkaNodePool")
+    assert len(pools) == 2
+    for pool in pools:
+        template = pool["spec"]["template"]
+        assert template["initContainer"]["securityContext"] == template["kafkaContainer"]["securityContext"]
+
+
+def test_a_gateway_leads_to_each_broker_by_its_name() -> None:
+    _, outer = listeners(outside(SCRAM, "tlsroute"))
+    told = outer["configuration"]
+    assert (told["bootstrap"]["host"], told["hostTemplate"]) == ("kafka.plant.example", "kafka-{nodeId}.plant.example")
+    assert told["advertisedPortTemplate"] == "9443"
+    (parent,) = told["parentRefs"]
+    assert (parent["namespace"], parent["name"], parent["sectionName"]) == ("gateways", "lines", "kafka")
+
+
+def test_nobody_comes_in_from_outside_unless_somebody_says_so(renders: dict[Mode, Render]) -> None:
+    for values in ("trial", "second-factory"):
+        for kafka in renders[Mode("factory-kafka", values)].of_kind("Kafka"):
+            assert [each["type"] for each in kafka["spec"]["kafka"]["listeners"]] == ["internal"]
 
 
 def names(render: Render) -> set[tuple[str, str]]:
@@ -127,6 +199,8 @@ def test_kafkas_pods_are_restricted(own_kafka: Render) -> None:
     templates += [pool["spec"]["template"] for pool in own_kafka.of_kind("KafkaNodePool")]
     for template in templates:
         for part, content in template.items():
+            if part.endswith("Service"):
+                continue
             security = content["securityContext"]
             assert security["runAsNonRoot"] is True
             assert security["seccompProfile"]["type"] == "RuntimeDefault"
@@ -216,6 +290,14 @@ def test_the_notes_say_what_the_factory_chart_needs(renders: dict[Mode, Render],
     assert told.get("topicPrefix", "") == values_of(renders[mode])["topics"]["prefix"]
     users = {user["metadata"]["name"] for user in renders[mode].of_kind("KafkaUser")}
     assert {user["existingSecret"] for user in told["users"].values()} <= users
+
+
+def test_the_notes_say_where_those_outside_find_kafka() -> None:
+    said = notes(SCRAM)
+    assert "echo kafka.plant1.example:$(kubectl -n streams get service kafka-kafka-external-bootstrap" in said
+    said = notes(Mode("factory-kafka", "plant"))
+    assert """get kafka/kafka -o jsonpath='{.status.listeners[?(@.name=="external")].bootstrapServers}'""" in said
+    assert "Outside of the cluster" not in notes(Mode("factory-kafka", "trial"))
 
 
 def test_what_the_notes_delete_is_of_this_release_alone() -> None:

@@ -45,6 +45,18 @@ def test_operators_objects_keep_their_schemas(render: Render) -> None:
             assert not errors, [f"{found['kind']} {'/'.join(map(str, e.absolute_path))}: {e.message}" for e in errors]
 
 
+@pytest.mark.parametrize("kind", ["route", "tlsroute"])
+def test_strimzi_takes_each_way_in_that_no_values_file_has(kind: str) -> None:
+    if not kube_tools.CRDS.is_dir():
+        pytest.skip(kube_tools.NO_CRDS)
+    told: dict[str, Any] = {"type": kind, "host": "kafka.example", "brokerHost": "kafka-{nodeId}.example"}
+    if kind == "tlsroute":
+        told["gateway"] = {"name": "lines", "namespace": "gateways", "sectionName": "kafka"}
+    kafka = rendered(Mode("factory-kafka", "scram"), "--set-json", f"outside={json.dumps(told | {'nodePort': 0})}")
+    errors = [error.message for error in _schemas()["Kafka"].iter_errors(kafka.one("Kafka"))]
+    assert not errors
+
+
 def test_every_kind_is_checked_by_one_of_the_two(render: Render) -> None:
     if not kube_tools.CRDS.is_dir():
         pytest.skip(kube_tools.NO_CRDS)
