@@ -747,6 +747,27 @@ def test_whoever_sends_a_password_in_clear_is_told() -> None:
     assert clear in notes(mode, "--set", "redis.existingSecret=andon-redis")
     assert clear not in notes(mode, "--set", "redis.existingSecret=andon-redis", "--set", "redis.url=rediss://r/0")
     assert clear not in notes(mode)
+    heads = ["--set", "inference.faultTolerance.caSecret=,inference.faultTolerance.redisAddress=ray-redis:6379"]
+    assert clear in notes(Mode("factory", "plant"), *heads)
+    assert clear not in notes(Mode("factory", "plant"))
+
+
+def test_the_state_of_rays_head_travels_by_tls_where_its_redis_has_it(plant: Render) -> None:
+    """Ray takes the authority from this variable; the chart took no address with TLS."""
+    cluster = plant.one("RayService")["spec"]["rayClusterConfig"]
+    assert cluster["gcsFaultToleranceOptions"]["redisAddress"] == "rediss://ray-redis.data.svc:6380"
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    (container,) = head["containers"]
+    authority = next(each["value"] for each in container["env"] if each["name"] == "RAY_REDIS_CA_CERT")
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    (volume,) = (each for each in head["volumes"] if each.get("secret", {}).get("secretName") == "redis-ca")
+    assert authority == f"{places[volume['name']]}/{volume['secret']['items'][0]['path']}"
+    (egress,) = (
+        rule
+        for rule in plant.one("NetworkPolicy", "inference-head")["spec"]["egress"]
+        if {"port": 6380, "protocol": "TCP"} in rule.get("ports", [])
+    )
+    assert egress
 
 
 def notes(mode: Mode, *more: str) -> str:

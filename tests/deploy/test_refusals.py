@@ -369,6 +369,8 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("plant", {"inference.worker.gpuResource": "mig-1g.10gb"}, ["'/inference/worker/gpuResource'"]),
         ("plant", {"inference.worker.gpuResource": ""}, ["'/inference/worker/gpuResource'"]),
         ("plant", {"inference.faultTolerance.redisAddress": "redis://x"}, ["must be host:port"]),
+        ("plant", {"inference.faultTolerance.redisAddress": "rediss://a:b@ray-redis:6380"}, ["must be host:port"]),
+        ("plant", {"inference.faultTolerance.redisAddress": "ray-redis:6379"}, ["but redisAddress does not use TLS"]),
         ("passwords", {"inference.http.existingSecret": ""}, ["opens /score", "name a Secret with a bearer token"]),
         (
             "minimal",
