@@ -13,6 +13,7 @@ from workers.alerting.policy import LinePolicy
 
 pytestmark = pytest.mark.unit
 
+NOTHING = {"cpu": "", "memory": ""}
 CAMERA = "lines.press-1.cameras.press-1-top"
 
 
@@ -550,6 +551,14 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
             "plant",
             {"brokers.resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "2Gi"}}},
             ["brokers.heap is 2g", "would be killed at its memory of 2Gi: set less heap, or"],
+        ),
+        *(
+            (
+                "plant",
+                {f"{part}.resources": {"requests": NOTHING, "limits": NOTHING}},
+                [f"{part}.resources.limits.memory is empty, so one process could take a whole node: set it"],
+            )
+            for part in ("brokers", "controllers", "operators", "monitoring.exporter")
         ),
         ("plant", {"topics.retention": {"frame": {"hours": 1}}}, ["topics.retention.frame is no topic", "frames"]),
         ("plant", {"security.readers": ["alerting"]}, ["which is a component's name: choose another"]),
