@@ -106,7 +106,7 @@ def _check_calibration(paths: Sequence[Path], calibration: int, parts: int, shar
     if parts < needed:
         # Images of one part each are numbered in another way than these.
         enough = images_for(needed, shares, paths if parts == calibration else ())
-        or_ask = f", or ask for a rate of {reachable(parts)} or more" if parts else ""
+        or_ask = f", or --false-alarm-rate {reachable(parts)} or more" if parts else ""
         of_few = parts < calibration
         left, each = (f"{calibration} (of {counted(parts, 'part')})", ", one a part") if of_few else (calibration, "")
         raise CalibrationError(

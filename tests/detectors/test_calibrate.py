@@ -50,8 +50,8 @@ def test_it_refuses_exactly_below_the_needed_count(rate: float, extra: int) -> N
 
 @given(st.integers(1, 9_999))
 def test_the_rate_that_a_refusal_names_is_then_taken(count: int) -> None:
-    """1/3 written as 33.33 % was refused, with the advice to ask for 33.33 %."""
-    assert normals_needed(float(reachable(count).rstrip("%")) / 100) <= count
+    """1/3 written as 0.3333 would be refused, with the advice to ask for 0.3333."""
+    assert normals_needed(float(reachable(count))) <= count
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1])

@@ -1,13 +1,17 @@
 """Whoever gives as many images as were asked for is not asked again."""
 
+import re
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
 import pytest
+from detectors.conftest import normal_frames, write_images
 
 from pipeline.training.images.enough import images_for
 from pipeline.training.images.split import Shares, split_by_number
+from pipeline.training.normals import read_normals
+from pipeline.training.threshold.calibrate import CalibrationError
 
 pytestmark = pytest.mark.unit
 
@@ -43,3 +47,13 @@ def test_without_images_they_are_counted_one_by_one() -> None:
 def test_a_threshold_without_a_share_is_refused() -> None:
     with pytest.raises(ValueError, match="without a share"):
         images_for(9, Shares(fit=1, forest=0, calibration=0, validation=0))
+
+
+def test_the_rate_that_a_refusal_names_is_an_option_as_it_is_given(tmp_path: Path) -> None:
+    """It said 'ask for a rate of 10.00% or more', and --false-alarm-rate 10.00 is refused."""
+    write_images(tmp_path, normal_frames(40))
+    with pytest.raises(CalibrationError) as refused:
+        read_normals(tmp_path, Shares(), 0.01, 32)
+    named = re.search(r"or --false-alarm-rate (\S+) or more", str(refused.value))
+    assert named
+    assert len(read_normals(tmp_path, Shares(), float(named[1]), 32).parts["calibration"])

@@ -29,8 +29,9 @@ def normals_needed(false_alarm_rate: float) -> int:
 
 
 def reachable(normals: int) -> str:
-    """The lowest rate that so many normals can keep, for a person: rounded up, lest it be refused when it is given."""
-    return f"{math.ceil(10_000 / (normals + 1)) / 10_000:.2%}"
+    """The lowest rate that so many normals can keep, as an option takes it: rounded up, lest it be refused when it is
+    given."""
+    return f"{math.ceil(10_000 / (normals + 1)) / 10_000:g}"
 
 
 def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) -> float:
@@ -48,7 +49,7 @@ def conformal_threshold(scores: NDArray[np.float64], false_alarm_rate: float) ->
     if len(scores) < needed:
         raise CalibrationError(
             f"{counted(len(scores), 'held-out normal')} cannot promise a false alarm rate of {false_alarm_rate:.2%}: "
-            f"that takes at least {needed}. Give more images of good parts, or ask for a rate of "
+            f"that takes at least {needed}. Give more images of good parts, or --false-alarm-rate "
             f"{reachable(len(scores))} or more."
         )
     rank = math.ceil((len(scores) + 1) * (1 - false_alarm_rate) - 1e-9)
