@@ -1,5 +1,7 @@
 """From stops a shift to a threshold: against simulation, against arithmetic, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import beta, binomtest
@@ -90,3 +92,9 @@ def test_too_few_normals_are_refused_with_the_number_that_it_takes() -> None:
 def test_senseless_targets_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(CalibrationError):
         allowed_rate(Target(**{"stops_per_shift": 1, "fps": 10, **change}))  # type: ignore[arg-type]
+
+
+def test_nobody_is_told_of_certainty() -> None:
+    """99.9 % read as 100 %."""
+    with pytest.raises(CalibrationError, match=r"to be 99.9 % sure of that takes"):
+        choose_threshold(np.arange(10.0), replace(HOURLY, confidence=0.999))

@@ -109,7 +109,7 @@ def calibrate(
         f"threshold {info.calibration.threshold:.6g} → {chosen.threshold:.6g}, from {shown} "
         f"(the old one calls {found.called_before:.2%} of them NOT_OK)\n"
         f"good parts called NOT_OK: {chosen.expected_rate:.3%} expected, 95 % interval {chosen.interval[0]:.3%} to "
-        f"{chosen.interval[1]:.3%}; at most {chosen.rate:.3%} with {confidence:.0%} confidence\n"
+        f"{chosen.interval[1]:.3%}; at most {chosen.rate:.3%} with {100 * confidence:g} % confidence\n"
         f"false stops a shift at {k} of {n}: 95 % interval {low} to {high}, if parts are independent\n"
         f"wrote {folder}: model {written.model_hash}"
     )

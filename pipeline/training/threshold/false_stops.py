@@ -109,7 +109,7 @@ def choose_threshold(scores: NDArray[np.float64], target: Target) -> Chosen:
 
 
 def _too_few(count: int, rate: float, target: Target) -> str:
-    frames, sure = target.frames_per_shift, f"{target.confidence:.0%}"
+    frames, sure = target.frames_per_shift, f"{100 * target.confidence:g} %"
     said = (
         f"{counted(count, 'held-out normal')} cannot promise {_stops(target)} in a shift of {frames:,.0f} parts where "
         f"the line stops at {target.k} of {target.n}: one good part in {1 / rate:,.0f} may then be NOT_OK, and to be "
