@@ -28,7 +28,9 @@ def subscribe(
     Every event keeps its JSON Schema in docs/contracts/. A record that does not is told on stderr and left out.
     """
     import os
+    import signal
     import sys
+    import threading
 
     from pipeline.kafka.reading import follow
     from pipeline.settings import read_settings
