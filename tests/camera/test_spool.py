@@ -360,6 +360,21 @@ def test_a_disk_that_has_become_read_only_gives_back_what_it_holds(
     spool.close()
 
 
+@pytest.mark.parametrize("name", ["7.segment", "²3.segment", "copy of 000000000001.segment"])
+def test_files_of_others_in_its_folder_are_let_be(tmp_path: Path, parcel: MakeParcel, name: str) -> None:
+    """A worker could not be started beside one whose name was nearly a segment's."""
+    former = Spool(tmp_path, ROOMY)
+    former.append(parcel(0))
+    former.close()
+    (tmp_path / name).write_bytes(b"foreign")
+    spool = Spool(tmp_path, ROOMY)
+    assert sequences(spool) == [0]
+    spool.release()
+    spool.checkpoint({})
+    spool.close()
+    assert [path.name for path in segments(tmp_path)] == [name]
+
+
 def test_two_workers_never_share_a_spool(tmp_path: Path) -> None:
     spool = Spool(tmp_path, ROOMY)
     with pytest.raises(SpoolInUseError, match="a spool folder of its own"):

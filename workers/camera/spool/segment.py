@@ -44,6 +44,13 @@ class Segment:
     def at(cls, folder: Path, number: int) -> "Segment":
         return cls(folder / f"{number:012d}{SUFFIX}", number)
 
+    @classmethod
+    def all_in(cls, folder: Path) -> "list[Segment]":
+        """The oldest first. What has another name is somebody else's."""
+        paths = [path for path in folder.glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
+        found = [(cls.at(folder, int(path.stem)), path) for path in paths]
+        return sorted((segment for segment, path in found if segment.path == path), key=lambda one: one.number)
+
     def append(self, parcel: Parcel) -> None:
         """Whole or not at all. Raises SpoolFullError, or OSError for a disk that fails otherwise."""
         head = encode(parcel)

@@ -16,7 +16,7 @@ from workers.camera.ledger import Tally
 from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool.record import PREFIX, TornRecordError
 from workers.camera.spool.recovery import Found
-from workers.camera.spool.segment import SUFFIX, Segment, SpoolFullError
+from workers.camera.spool.segment import Segment, SpoolFullError
 from workers.camera.spool.state import Position, load_state, save_state
 
 _SEGMENTS = 32
@@ -172,13 +172,11 @@ class Spool:
         os.close(self._lock)
 
     def _find_segments(self) -> None:
-        numbers = sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
-        for number in numbers:
-            segment = Segment.at(self._folder, number)
-            if number < self._position.segment:
+        for segment in Segment.all_in(self._folder):
+            if segment.number < self._position.segment:
                 self._garbage.append(segment)
                 continue
-            start = self._position.offset if number == self._position.segment else 0
+            start = self._position.offset if segment.number == self._position.segment else 0
             for facts in segment.scan(start):
                 before = self.found.get(facts.owner, Found(0, -1))
                 last_sequence = max(before.last_sequence, facts.sequence)
