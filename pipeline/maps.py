@@ -10,6 +10,7 @@ import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -199,13 +200,23 @@ class MapStore:
                 f"Redis did not take {len(entries)} maps: it is a replica by now. Does REDIS_URL lead to the primary?"
             ) from error
         except redis.RedisError as error:
+            if _is_of_another_type(error):  # it would keep this frame, and all behind it, waiting for ever
+                self._remove([entry.key for entry in entries])
+                raise MapStoreError("what Redis held under the name of a map was none of ours: removed") from error
             raise MapStoreError(f"Redis did not take {len(entries)} maps: {self._why(error)}") from error
+
+    def _remove(self, keys: Sequence[str]) -> None:
+        with suppress(redis.RedisError):  # else the next who puts them removes it
+            self._redis.delete(*keys)
 
     def get(self, key: str) -> StoredMap | None:
         """None once expired, and where what lies there is no map, which the log tells. Raises MapStoreError."""
         try:
             fields: dict[bytes, bytes] = self._redis.hgetall(key)
         except redis.RedisError as error:
+            if _is_of_another_type(error):
+                log.warning("what Redis holds at %r is no map of ours: %s", key, error)
+                return None
             raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
         if not fields:
             return None
@@ -226,7 +237,7 @@ class MapStore:
             raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
 
     def _why(self, error: redis.RedisError) -> str:
-        said = str(error).split("of pipeline caused error: ")[-1].rstrip(".")
+        said = _said(error)
         match error:
             case redis.AuthenticationError():
                 return f"{said}. Look at REDIS_USERNAME and REDIS_PASSWORD"
@@ -247,6 +258,15 @@ class MapStore:
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _said(error: redis.RedisError) -> str:
+    """Without the command, which holds the bytes of a picture."""
+    return str(error).split("of pipeline caused error: ")[-1].rstrip(".")
+
+
+def _is_of_another_type(error: redis.RedisError) -> bool:
+    return isinstance(error, redis.ResponseError) and _said(error).startswith("WRONGTYPE")
 
 
 def _stored(fields: Mapping[bytes, bytes]) -> StoredMap:

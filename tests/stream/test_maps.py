@@ -216,6 +216,23 @@ def test_what_is_no_map_of_ours_is_none_and_is_told(
     assert f"what Redis holds at '{key}' is no map of ours: " in caplog.text
 
 
+def test_a_key_of_another_type_keeps_no_frame_waiting(own_redis: Valkey) -> None:
+    """One under the name of a frame's map held up its partition for ever, and its lines with it."""
+    with closing(MapStore(own_redis.url)) as store, redis.Redis.from_url(own_redis.url) as client:
+        client.set(entry().key, "x")
+        with pytest.raises(MapStoreError, match=r"none of ours: removed$"):
+            store.put([entry()])
+        store.put([entry()])
+        assert store.get(entry().key) is not None
+
+
+def test_a_key_of_another_type_is_no_map(own_redis: Valkey, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(MapStore(own_redis.url)) as store, redis.Redis.from_url(own_redis.url) as client:
+        client.set(entry().key, "x")
+        assert store.get(entry().key) is None
+    assert f"what Redis holds at '{entry().key}' is no map of ours: " in caplog.text
+
+
 def test_a_map_unpacks_to_no_more_than_it_says(own_redis: Valkey) -> None:
     """A few kilobytes could fill the memory of the page."""
     key, client = entry().key, redis.Redis.from_url(own_redis.url)
