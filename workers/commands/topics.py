@@ -25,11 +25,13 @@ def create(
 @topics.command()
 def check() -> None:
     """Say what is wrong with the topics; exit code 2 if anything is."""
-    from pipeline.kafka.admin import check_topics
+    from pipeline.kafka.admin import Admin, check_topics, kept_by
     from pipeline.settings import read_settings
 
     settings = read_settings()
     check_topics(settings, settings.topics, with_clocks=True)
+    with Admin(settings) as admin:
+        kept_by(admin, settings, [topic.name for topic in settings.topics])  # raises where no broker leads a partition
     typer.echo(f"All topics at {settings.kafka_bootstrap} are as they must be.")
 
 
