@@ -231,8 +231,11 @@ class MapStore:
         stream."""
         own = map_key(_PATTERN.sub(r"\\\g<0>", frame_id), "*")
         try:
-            keys = set(self._redis.scan_iter(match=own, count=1000))
-            return [key.decode() for key in sorted(keys, key=self._redis.pttl)]
+            keys = list(set(self._redis.scan_iter(match=own, count=1000)))
+            pipe = self._redis.pipeline(transaction=False)  # at one moment: asked one by one, each looks older
+            for key in keys:
+                pipe.pttl(key)
+            return [key.decode() for _, key in sorted(zip(pipe.execute(), keys, strict=True))]
         except redis.RedisError as error:
             raise MapStoreError(f"Redis did not answer: {self._why(error)}") from error
 
