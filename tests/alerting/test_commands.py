@@ -40,7 +40,7 @@ from workers.alerting.core.state import LineState, StateError
 from workers.alerting.people import asking, audit_log
 from workers.alerting.people.asking import NotAskedError, ask, who
 from workers.alerting.people.audit_log import gaps, read_log
-from workers.alerting.recovery import find_elsewhere, read_states, state_record
+from workers.alerting.recovery import StoredLine, StoredLines, find_elsewhere, read_states, read_stored, state_record
 from workers.cli import app
 from workers.commands.since import moment
 from workers.console.memory import Memory
@@ -285,6 +285,29 @@ def test_a_refusal_is_told_although_another_answer_did_not_come_in_time(
     monkeypatch.setattr(asking, "_publish", refuse_first)
     answer = ask(settings, "line-1", Act.RESET, actor="ada", reason="mended", kind="defects", timeout_s=8)
     assert (answer.answered, [told.reason for told in answer.untold]) == (False, ["no alarm stands on this line"])
+
+
+def test_who_reads_for_long_what_stands_waits_for_the_answer_all_the_same(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 1,500 lines in alarm on a busy machine reading took the whole time-out: each act was done, and each time the
+    question was whether a worker runs. The sleep stands for the lines."""
+    with closing(Publisher(settings, "test")) as publisher:
+        publisher.publish([state_record(settings, Line().burst().state)])
+    waits: list[float] = []
+
+    def read_slowly(*asked: Any, **how: Any) -> StoredLines:
+        time.sleep(3)
+        return read_stored(*asked, **how)
+
+    def wait(settings: Settings, line: StoredLine, audit_from: int, timeout_s: float) -> Iterator[list[Incoming]]:
+        waits.append(timeout_s)
+        return iter(())
+
+    monkeypatch.setattr(asking, "read_stored", read_slowly)
+    monkeypatch.setattr(asking, "_events_since", wait)
+    ask(settings, "line-1", Act.ACKNOWLEDGE, actor="ada", reason="", timeout_s=2)
+    assert waits[0] > 0
 
 
 def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -> None:

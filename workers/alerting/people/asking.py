@@ -66,10 +66,10 @@ def ask(
     timeout_s: float = 10,
 ) -> ActAnswer:
     """Publishes an Operation: for the alarm of this id where one is given, and one for each alarm of this kind.
+    `timeout_s`: for the answer; to read what stands on thousands of lines takes its own time before.
 
     Raises NotAskedError, KafkaUnavailableError, StateError.
     """
-    deadline_s = time.monotonic() + timeout_s
     found = read_stored(settings, timeout_s=timeout_s)
     stored = found.lines
     places = {name: line.partition for name, line in stored.items()}
@@ -99,6 +99,7 @@ def ask(
             for meant in (_alarms_of(line, kind) if kind is not None else [alarm_id])
         ]
         _publish(settings, operations, timeout_s)
+    deadline_s = time.monotonic() + timeout_s
     asked = {operation.operation_id for operation in operations}
     changes: list[Alarm] = []
     refusals: list[AuditEntry] = []
