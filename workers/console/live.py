@@ -12,7 +12,7 @@ from functools import cached_property
 from threading import Lock
 from typing import TypeVar
 
-from pipeline.events import Alarm, now
+from pipeline.events import Alarm, AlarmKind, now
 from workers.alerting.policy import LinePolicy
 from workers.console import lines, tiles
 from workers.console.gauges import GaugeReader
@@ -99,6 +99,12 @@ class Live:
     def _look(self) -> Snapshot:
         memory, at = self._memory, now()
         known = self._latest.tiles if self._latest else {}
+        standing, causes = memory.standing(), memory.causes()
+        silent = {
+            (alarm.line_id, alarm.camera_id)
+            for alarm in standing
+            if alarm.kind is AlarmKind.CAMERA_SILENT and alarm.underneath.active
+        }
         found = {}
         for camera in memory.cameras():
             policy = self._policy(camera.line_id)
@@ -108,10 +114,10 @@ class Live:
                 stale_after_s=self._stale_after_s,
                 triggered=policy is not None and policy.triggered,
                 max_age_s=policy.max_age_s if policy else math.inf,
+                unwatched=(camera.line_id, camera.camera_id) in silent,
             )
             before = known.get(made.camera_id)
             found[made.camera_id] = before if before == made else made  # what was written of it is written
-        standing, causes = memory.standing(), memory.causes()
         alarms_of, tiles_of = _by_line(standing), _by_line(found.values())
         # Without the number that the bar on top counts down: each line would be drawn anew at each look.
         unread = self._reader.fault or (STILL_READING if self._reader.behind else None)

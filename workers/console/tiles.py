@@ -25,6 +25,7 @@ class TileState(StrEnum):
     OFFLINE = "offline"
     ENDED = "ended"
     WAITING = "waiting"
+    UNWATCHED = "unwatched"
 
 
 SHAPES = {
@@ -36,6 +37,7 @@ SHAPES = {
     TileState.OFFLINE: "✕",
     TileState.ENDED: "○",
     TileState.WAITING: "…",
+    TileState.UNWATCHED: "▲",
 }
 """A shape for each: who can't tell the colours can tell these."""
 
@@ -63,12 +65,17 @@ class Tile:
 
 
 def tile(
-    camera: CameraMemory, now: datetime, *, stale_after_s: float, triggered: bool = False, max_age_s: float = math.inf
-) -> Tile:
+    camera: CameraMemory, now: datetime, *, stale_after_s: float, triggered: bool = False, max_age_s: float = math.inf,
+    unwatched: bool = False,
+) -> Tile:  # fmt: skip
     """`triggered`: no part, no frame; an old frame is then no bad sign. `max_age_s`: what is known later than that
-    after its capture stops no line."""
+    after its capture stops no line. `unwatched`: an alarm says that what it sees stops no line."""
     last = camera.last
     state, words = _state(camera, last, now, stale_after_s, triggered, max_age_s)
+    if unwatched and state in (TileState.OK, TileState.NOT_OK):
+        # As of more cameras than a line may have, or of two under one name: both go on being scored.
+        words += ", not watched: see its alarm"
+        state = TileState.UNWATCHED if state is TileState.OK else state
     return Tile(
         camera_id=camera.camera_id,
         line_id=camera.line_id,
