@@ -70,6 +70,7 @@ class Browser:
         self._drawn = drawn
         self._wall = wall
         self._tiles: dict[str, Tile] = {}
+        self._knows_all = False
         self._alarms: tuple[int, int] | None = None
 
     def look(self, *, beat: bool) -> str:
@@ -83,12 +84,18 @@ class Browser:
             self._alarms = alarms
             found.append(_event("alarms", {"changes": alarms[0], "unacknowledged": alarms[1]}))
         if self._wall:
-            changed = [tile for name, tile in snapshot.tiles.items() if self._tiles.get(name) != tile]
-            gone = [name for name in self._tiles if name not in snapshot.tiles]
-            if changed or gone:
+            # What it shows may be of a page that ran before, and knew other cameras. This one names all once it has
+            # read the past.
+            whole = not self._knows_all and snapshot.fault is None
+            self._knows_all = self._knows_all or whole
+            had = {} if whole else self._tiles
+            changed = [tile for name, tile in snapshot.tiles.items() if had.get(name) != tile]
+            gone = [name for name in had if name not in snapshot.tiles]
+            if whole or changed or gone:
                 self._tiles = snapshot.tiles
                 told = ", ".join(tile.json for tile in changed)
-                found.append(f'event: tiles\ndata: {{"tiles": [{told}], "gone": {json.dumps(gone)}}}\n\n')
+                facts = f'"whole": {json.dumps(whole)}, "tiles": [{told}], "gone": {json.dumps(gone)}'
+                found.append(f"event: tiles\ndata: {{{facts}}}\n\n")
         if beat:
             found.append(_event("beat", {"now_ms": to_ms(snapshot.at), "fault": snapshot.fault}))
         return "".join(found)

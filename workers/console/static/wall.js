@@ -23,6 +23,8 @@ function adopt(element) {
 }
 
 document.addEventListener("andon:tiles", ({ detail }) => {
+  const told = new Set(detail.tiles.map((tile) => tile.camera_id));
+  const gone = detail.whole ? [...elements.keys()].filter((camera) => !told.has(camera)) : detail.gone;
   for (const tile of detail.tiles) {
     tiles.set(tile.camera_id, tile);
     // A camera that was given to another line must not look as if it still watched this one.
@@ -32,7 +34,7 @@ document.addEventListener("andon:tiles", ({ detail }) => {
     // Its state shows even out of sight, so that hiding what is normal stays right.
     else elements.get(tile.camera_id).className = `tile ${tile.state}`;
   }
-  for (const camera of detail.gone) { remove(camera); tiles.delete(camera); }
+  for (const camera of gone) { remove(camera); tiles.delete(camera); }
 });
 
 function groupOf(camera) { return elements.get(camera).closest(".group"); }
