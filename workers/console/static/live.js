@@ -115,7 +115,12 @@ document.addEventListener("visibilitychange", () => {
   heardAt = Math.max(heardAt, performance.now() - WAIT_MS + BACK_MS);
   connect();
 });
+let lookedAt = performance.now(), dateThen = Date.now();
 setInterval(() => {
+  // While a machine sleeps only its date goes on: what was heard before is older by that.
+  const slept = Date.now() - dateThen - (performance.now() - lookedAt);
+  [lookedAt, dateThen] = [performance.now(), Date.now()];
+  if (slept > WAIT_MS) { heardAt -= slept; triedAt -= slept; }
   if (document.hidden) return;
   showHeld();
   showConnection();
