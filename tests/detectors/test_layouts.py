@@ -101,6 +101,20 @@ def test_visa_as_it_is_downloaded(tmp_path: Path) -> None:
         find_layout(tmp_path / "pcb1")
 
 
+@pytest.mark.parametrize(("inside", "given"), [(".", "."), ("Data", "..")])
+def test_an_object_of_visa_is_known_from_within(
+    inside: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--data .` has no name, and no folder beside it: the data set was said to hold no images."""
+    write_images(tmp_path / "candle" / "Data", normal_frames(1))
+    (tmp_path / "split_csv").mkdir()
+    (tmp_path / "split_csv" / "1cls.csv").write_text(
+        "object,split,label,image,mask\ncandle,train,normal,candle/Data/part0000.png,\n"
+    )
+    monkeypatch.chdir(tmp_path / "candle" / inside)
+    assert find_layout(Path(given)).name == "visa"
+
+
 @pytest.mark.parametrize(
     ("row", "encoding", "said"),
     [

@@ -37,7 +37,7 @@ from pipeline.training.images.data import (
     refuse,
     size_text,
 )
-from pipeline.training.images.layouts import GOOD, Layout, TestImage, find_layout
+from pipeline.training.images.layouts import GOOD, Layout, TestImage, find_layout, with_name
 from pipeline.training.images.parts import parts_of
 from pipeline.training.track import Track, untracked
 
@@ -125,6 +125,7 @@ def measure(
 
     Raises DataError that names every image and mask that cannot be used, or says which kind of images is missing.
     """
+    data = with_name(data)
     layout = find_layout(data)
     images = layout.test
     _check_classes(layout, data)

@@ -66,10 +66,16 @@ def find_layout(folder: Path) -> Layout:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: give --data a folder of images")
+    folder = with_name(folder)
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         return _mvtec(folder)
     split = next((path for path in (folder / _VISA_SPLIT, folder.parent / _VISA_SPLIT) if path.is_file()), None)
     return _visa(folder, split) if split else _plain(folder)
+
+
+def with_name(folder: Path) -> Path:
+    """The same folder by a path that ends in its name, which `.` and `..` do not: VisA's table goes by it."""
+    return folder.resolve() if folder.name in ("", "..") else folder
 
 
 def _mvtec(folder: Path) -> Layout:
