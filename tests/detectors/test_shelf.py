@@ -2,15 +2,28 @@
 
 import resource
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from pipeline.errors import AndonError
 from pipeline.training.figures.shelf import MapShelf
 
 pytestmark = pytest.mark.unit
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +54,16 @@ def test_nothing_is_left_by_a_process_that_is_killed(temporary: Path) -> None:
 @pytest.mark.parametrize("side", [40, 1000])
 def test_a_full_disk_is_told_with_its_folder(side: int, temporary: Path) -> None:
     """Of a small map, too, which waits in a buffer, and would fail once more at the end."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
-    try:
-        with pytest.raises(OSError, match=str(temporary)) as caught, MapShelf() as shelf:
-            shelf.put(0, np.zeros((side, side), np.float32))
-        assert caught.value.errno is not None
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        files_of_at_most(5_000),
+        pytest.raises(AndonError, match=rf"{temporary}.* TMPDIR"),
+        MapShelf() as shelf,
+    ):
+        shelf.put(0, np.zeros((side, side), np.float32))
+
+
+def test_a_machine_without_room_for_any_temporary_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace, though --out lay on another disk: Python tries each folder for temporary files, and finds none."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with files_of_at_most(0), pytest.raises(AndonError, match="TMPDIR"):
+        MapShelf()

@@ -9,6 +9,16 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import AndonError
+
+
+def _no_room(error: OSError, where: str = "") -> AndonError:
+    """Another --out would not help."""
+    return AndonError(
+        f"the maps wait in a temporary file{where}, which cannot be written: {error.strerror}. Free some space, or "
+        "name a folder with room in TMPDIR"
+    )
+
 
 class MapShelf:
     """One map for each number, until the shelf is closed.
@@ -17,7 +27,11 @@ class MapShelf:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        """Raises AndonError where no folder for temporary files takes one."""
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        except OSError as error:
+            raise _no_room(error) from error
         self._begins: dict[int, int] = {}
 
     def __enter__(self) -> Self:
@@ -30,14 +44,13 @@ class MapShelf:
             self._file.close()
 
     def put(self, number: int, anomaly_map: NDArray[np.float32]) -> None:
-        """Raises OSError that names the folder where the disk is full."""
+        """Raises AndonError that names the folder where the disk is full."""
         self._begins[number] = self._file.seek(0, os.SEEK_END)
         try:
             np.save(self._file, anomaly_map, allow_pickle=False)
             self._file.flush()
         except OSError as error:
-            error.filename = tempfile.gettempdir()
-            raise
+            raise _no_room(error, f" in {tempfile.gettempdir()}") from error
 
     def get(self, number: int) -> NDArray[np.float32]:
         """Raises KeyError for a number that was never put."""
