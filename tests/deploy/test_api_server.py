@@ -6,6 +6,7 @@ them. There is no operator, no scheduler and no node here.
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,42 @@ def test_a_ray_cluster_that_had_to_make_room_comes_back_with_the_upgrade(cluster
     cluster.helm("upgrade", *factory, "--set", "images.inference.tag=0.2.0")
     assert "andon/inference:0.2.0" in json.dumps(one(cluster, "rayservice", "factory-inference"))
     cluster.helm("uninstall", "factory", "--namespace", NAMESPACE)
+
+
+def test_a_ray_cluster_that_runs_gets_its_new_number_of_pods(cluster: KubeCluster) -> None:
+    """KubeRay copies the RayService's numbers into a new Ray cluster alone (its issue 4568): Serve asked for more
+    replicas, and no pod came for them. Here the test copies, and what Helm's notes print does the rest."""
+    factory = ["factory", FACTORY.chart_folder, "--namespace", NAMESPACE, "--values", FACTORY.values_file]
+    cluster.helm("install", *factory)
+    spec = one(cluster, "rayservice", "factory-inference")["spec"]["rayClusterConfig"]
+    runs = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {"name": "factory-inference-7xk2p"},
+        "spec": spec,
+    }
+    cluster.kubectl("apply", "--namespace", NAMESPACE, "--filename", "-", stdin=json.dumps(runs))
+    status = {"status": {"activeServiceStatus": {"rayClusterName": "factory-inference-7xk2p"}}}
+    cluster.kubectl(
+        "patch", "rayservice", "factory-inference", "--namespace", NAMESPACE, "--subresource=status", "--type=merge",
+        "--patch", json.dumps(status),
+    )  # fmt: skip
+
+    def numbers() -> list[int]:
+        (group,) = one(cluster, "raycluster", "factory-inference-7xk2p")["spec"]["workerGroupSpecs"]
+        return [group[key] for key in ("minReplicas", "replicas", "maxReplicas")]
+
+    assert numbers() == [1, 1, 8]
+    for more, expected in [
+        ("inference.autoscaling.minReplicas=8,inference.autoscaling.maxReplicas=48", [2, 1, 12]),
+        ("inference.autoscaling.enabled=false,inference.replicas=20", [5, 5, 5]),
+    ]:
+        notes = cluster.helm("upgrade", *factory, "--set", more).stdout
+        (command,) = re.findall(r"^ *(kubectl .* patch raycluster .*)$", notes, re.MULTILINE)
+        cluster.shell(command)
+        assert numbers() == expected
+    cluster.helm("uninstall", "factory", "--namespace", NAMESPACE)
+    cluster.kubectl("delete", "raycluster", "factory-inference-7xk2p", "--namespace", NAMESPACE)
 
 
 def test_kafka_stays_when_its_release_goes(cluster: KubeCluster) -> None:

@@ -38,6 +38,15 @@ class KubeCluster:
     ) -> subprocess.CompletedProcess[str]:
         return self._run(kube_tools.helm(), arguments, None, check, timeout_s)
 
+    def shell(self, command: str) -> None:
+        """As a person types it, with kubectl on the path."""
+        path = f"{kube_tools.kubectl().parent}:{os.environ['PATH']}"
+        home = self.kubeconfig.parent
+        subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=True,
+            env={"KUBECONFIG": str(self.kubeconfig), "HOME": str(home), "PATH": path},
+        )  # fmt: skip
+
     def _run(
         self, program: Path, arguments: tuple[str | Path, ...], stdin: str | None, check: bool, timeout_s: float
     ) -> subprocess.CompletedProcess[str]:

@@ -72,6 +72,21 @@ Serve while it runs; it is no part of rayClusterConfig, so a change rolls no pod
 {{- div (add (int (index . 1)) (sub $each 1)) $each }}
 {{- end }}
 
+{{/* What tells a Ray cluster that runs how many pods it may have: KubeRay takes that from the RayService for a new one alone.
+Where Ray's autoscaler is on, their number is its own. */}}
+{{- define "factory.newNumberOfPods" -}}
+{{- $changes := list }}
+{{- $least := include "factory.minWorkerPods" . | int }}
+{{- $numbers := dict "minReplicas" $least "maxReplicas" (include "factory.maxWorkerPods" . | int) }}
+{{- if not .Values.inference.autoscaling.enabled }}{{ $_ := set $numbers "replicas" $least }}{{ end }}
+{{- range $key, $number := $numbers }}
+{{- $changes = append $changes (dict "op" "add" "path" (printf "/spec/workerGroupSpecs/0/%s" $key) "value" $number) }}
+{{- end }}
+{{- $kubectl := printf "kubectl -n %s" .Release.Namespace }}
+{{- $cluster := printf "$(%s get rayservice %s -o jsonpath='{.status.activeServiceStatus.rayClusterName}')" $kubectl (include "factory.rayService" .) }}
+{{ $kubectl }} patch raycluster "{{ $cluster }}" --type=json -p '{{ toJson $changes }}'
+{{- end }}
+
 {{- define "factory.minWorkerPods" -}}
 {{- $values := .Values.inference }}
 {{- include "factory.workerPods" (list . (ternary $values.autoscaling.minReplicas $values.replicas $values.autoscaling.enabled)) }}
