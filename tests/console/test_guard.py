@@ -119,6 +119,16 @@ def test_a_part_is_not_called_expired_while_kafka_is_away(
     assert client.get("/parts/cam:b1:1").status_code == 503
 
 
+def test_no_cookie_is_unquoted(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library takes most of a minute for 64 KB of backslashes, which anybody may send, and every page waits."""
+    monkeypatch.setattr("starlette.requests.cookie_parser", lambda header: pytest.fail(f"{len(header)} bytes read"))
+    log_in(client, "viewer")
+    ours = client.cookies[COOKIE]
+    client.cookies.clear()
+    for cookie, status in ((f"{COOKIE}={ours}", 200), (f"other=1; {COOKIE}={ours}", 200), (f'{COOKIE}="{ours}"', 401)):
+        assert client.get("/password", headers={"cookie": cookie}).status_code == status, cookie
+
+
 def test_no_act_without_its_token_and_none_from_another_site(client: TestClient) -> None:
     log_in(client, "engineer")
     paths = [filled(route.path) for route in ROUTES if "POST" in route.methods]
