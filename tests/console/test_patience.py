@@ -96,6 +96,22 @@ def test_half_a_request_is_not_waited_for(port: int, said: bytes, drip: bytes) -
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize(
+    "before",
+    [b"", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /?4000 HTTP/1.1\r\nHost: a\r\n\r\n"],
+    ids=["at once", "after an answer", "beside an answer that nobody takes"],
+)
+def test_a_header_without_end_is_not_taken_in(port: int, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    """Each such peer took as much of the memory as it could send in `REQUEST_S`."""
+    monkeypatch.setattr(patience, "REQUEST_S", 600)
+    monkeypatch.setattr(patience, "STANDSTILL_S", 600)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
+        peer.sendall(before)
+        with pytest.raises(ConnectionError):
+            peer.sendall(b"GET / HTTP/1.1\r\nX: " + 200 * PIECE)
+
+
+@pytest.mark.unit
 def test_an_answer_that_nobody_takes_is_given_up(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as peer:
         peer.sendall(b"GET /?4000 HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -12,6 +12,8 @@ REQUEST_S = 15.0
 """For a whole request, from the first moment that the peer owes one. Between two, uvicorn's keep-alive counts."""
 STANDSTILL_S = 30.0
 """So long a peer may take not one byte of its answer. A slow one takes some."""
+HEADER_BYTES = 64 * 1024
+"""The most of a request before its body. The parser takes any: each peer could fill the memory."""
 UNSENT_BYTES = 16 * 1024
 """So much the system may hold that is not yet on its way to the peer."""
 
@@ -24,6 +26,8 @@ class Patience(_Http):  # type: ignore[misc]
     _owing: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
     _left = 0
+    _header_bytes = 0
+    """That came since the last header was whole, and are of no body."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -33,8 +37,14 @@ class Patience(_Http):  # type: ignore[misc]
         self._expect(True)
 
     def data_received(self, data: bytes) -> None:
+        before = self.cycle
         super().data_received(data)
-        self._expect(self.cycle is None or self.cycle.response_complete or self.cycle.more_body)
+        answered = self.cycle is None or self.cycle.response_complete
+        self._expect(answered or self.cycle.more_body)
+        in_body = not answered and self.cycle.more_body
+        self._header_bytes = 0 if in_body or self.cycle is not before else self._header_bytes + len(data)
+        if self._header_bytes > HEADER_BYTES:
+            self.transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._expect(False)
