@@ -29,6 +29,11 @@ OTHER_MODE: Mapping[Mode, str] = {
 MAX_FRAME_PIXELS = 64 * 1024 * 1024
 """Decoded pixels. A small file may claim to hold far more; its header is read before any pixel is."""
 
+_MAX_SCANS = 100
+"""Passes over the picture in a progressive JPEG; encoders make some ten. One of 4 MiB may hold 300,000 that change
+nothing, and each goes through all pixels: no replica lives through that, nor does the next that meets the frame."""
+_SCAN = b"\xff\xda"
+
 _STRIP_PIXELS = 256 * 1024
 """What is worked on at a stretch, so that it stays in the processor's cache."""
 
@@ -82,6 +87,10 @@ def decode_frame(value: bytes | None, mode: Mode) -> Decoded:
         if image.format == "PNG":
             pixels, torn = _to_array(image, mode), lacks_rows(value, image)
         else:
+            # Anywhere: what a decoder takes for a part of the header is a matter of opinion.
+            if (scans := value.count(_SCAN)) > _MAX_SCANS:
+                detail = f"a JPEG of {scans} passes over its picture; at most {_MAX_SCANS} are allowed"
+                raise FrameError(DeadReason.TOO_LARGE, detail)
             finished = hold_back(image, value)
             pixels = _to_array(image, mode)
             torn = is_torn(value, pixels, finished(), lambda other: _to_array(_open(other), mode))

@@ -98,7 +98,7 @@ class DeadReason(StrEnum):
     """No recipe knows this camera or what it says it looks at."""
     EMPTY = "empty"
     TOO_LARGE = "too_large"
-    """More bytes, or more pixels once decoded, than is allowed (a decompression bomb, for instance)."""
+    """More bytes, or more pixels once decoded, or more passes over them, than is allowed (a decompression bomb)."""
     UNDECODABLE = "undecodable"
     DUPLICATE_SEQUENCE = "duplicate_sequence"
     """A frame id that an earlier, different frame already used."""

@@ -43,6 +43,15 @@ def bomb(side: int) -> bytes:
     return _png(side, 8, bytes(100), interlaced=False)
 
 
+def progressive(passes: int) -> bytes:
+    """A JPEG whose last pass comes again and again, and changes nothing."""
+    out = io.BytesIO()
+    Image.new("L", (64, 64)).save(out, "JPEG", progressive=True)
+    whole = out.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * (passes - whole.count(b"\xff\xda")) + b"\xff\xd9"
+
+
 def _png(side: int, bits: int, rows: bytes, interlaced: bool) -> bytes:
     """A gray one."""
     header = struct.pack(">IIBBBBB", side, side, bits, 0, 0, 0, interlaced)
@@ -62,9 +71,10 @@ def _png(side: int, bits: int, rows: bytes, interlaced: bool) -> bytes:
         (b"x" * (MAX_FRAME_BYTES + 1), DeadReason.TOO_LARGE, "at most 4194304"),
         (bomb(50_000), DeadReason.TOO_LARGE, "far more than the 67108864 pixels"),
         (bomb(9_000), DeadReason.TOO_LARGE, "9000 × 9000 pixels"),
+        (progressive(101), DeadReason.TOO_LARGE, "101 passes over its picture"),
         (encoded(Image.new("L", (8, 8)), "GIF"), DeadReason.UNDECODABLE, "not a whole PNG or JPEG"),
     ],
-    ids=["none", "empty", "text", "truncated", "too many bytes", "bomb", "small bomb", "another format"],
+    ids=["none", "empty", "text", "truncated", "too many bytes", "bomb", "small bomb", "many passes", "another format"],
 )
 def test_what_cannot_be_decoded_is_named(value: bytes | None, reason: DeadReason, says: str) -> None:
     with pytest.raises(FrameError, match=says) as error:
