@@ -48,9 +48,9 @@ def model(
     k: int | None = None, n: int | None = None,
 ) -> Response:  # fmt: skip
     lines = desk.memory.lines()
-    line = line if line in lines else (lines[0] if lines else "")
-    if not line:
-        return page(request, "model.html", lines=[], line="", hours=hours)
+    line = line or (lines[0] if lines else "")
+    if line not in lines:  # never another one in its place: who has a bookmark would set the threshold of that
+        return page(request, "model.html", lines=lines, line=line[:100], hours=hours, hours_offered=HOURS, chosen=None)
     history = desk.histories.of(line, _hours(hours))
     newest = {one.model_hash: one for one in history.shots}
     chosen = newest.get(model) or (history.shots[-1] if history.shots else None)
