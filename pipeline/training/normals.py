@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.counting import counted
 from pipeline.detectors.bundle import InputSpec
 from pipeline.frames import Mode
-from pipeline.training.images.copies import said, without_copies
+from pipeline.training.images.copies import said, said_of_repeats, without_copies, without_repeats
 from pipeline.training.images.data import (
     DataError,
     Frames,
@@ -81,20 +81,33 @@ def read_normals(
             f"{data} holds no images of good parts to train on: put them right into {data / 'train' / 'good'}"
         )
     notes = (*layout.notes, *([said(copies)] if copies else []))
-    split = split_by_number(paths, shares)
-    shown = parts_of(split.calibration, same_part)
-    try:
-        _check_calibration(paths, len(shown), len(np.unique(shown)), shares, false_alarm_rate)
-    except CalibrationError as error:
-        raise CalibrationError("\n".join((str(error), *notes))) from None
+    split, shown = _shared_out(paths, shares, false_alarm_rate, same_part, notes)
     stored = how_stored(paths)
     looked = look_at(paths, stored.mode, track)
+    paths, repeats = without_repeats(paths, [looked[path].pixels for path in paths])
+    if repeats:
+        notes += (said_of_repeats(repeats),)
+        split, shown = _shared_out(paths, shares, false_alarm_rate, same_part, notes)
+        looked = {path: looked[path] for path in paths}
     notes += (*stored.notes, *on_brightness(looked))
     parts = {role: Frames(getattr(split, role), stored.mode, looked) for role in vars(split)}
     spec = input_spec({path: one.shape for path, one in looked.items()}, stored.mode, min_side_px)
     fingerprints = {path: fingerprint(path) for path in paths}
     lights = [one.light for one in looked.values()]
     return Normals(stored.mode, spec, split, parts, shown, lights, fingerprints, notes)
+
+
+def _shared_out(
+    paths: Sequence[Path], shares: Shares, rate: float, same_part: int | None, notes: Sequence[str]
+) -> tuple[Split[Path], NDArray[np.int64]]:
+    """And the part that each image shows that the threshold is set by."""
+    split = split_by_number(paths, shares)
+    shown = parts_of(split.calibration, same_part)
+    try:
+        _check_calibration(paths, len(shown), len(np.unique(shown)), shares, rate)
+    except CalibrationError as error:
+        raise CalibrationError("\n".join((str(error), *notes))) from None
+    return split, shown
 
 
 def machine(device: torch.device) -> str:

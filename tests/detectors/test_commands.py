@@ -15,6 +15,7 @@ import pytest
 from detectors.conftest import normal_frames, write_images
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import read_info, save_bundle
@@ -139,6 +140,29 @@ def test_calibrate_counts_copies_once(
     assert andon(monkeypatch, *command, "--false-stops-per-shift", 3000, "--k", 2, "--n", 3) == 0
     assert "20 images left out as copies of others" in capsys.readouterr().out
     assert read_info(tmp_path / "out").calibration.normals == 20
+
+
+def test_a_camera_that_hung_sets_no_threshold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """400 files of one picture, of other bytes each, promised one false stop a shift at a threshold that every part
+    reached."""
+    make_null_bundle(tmp_path / "b", 48, 56)
+    (tmp_path / "more").mkdir()
+    for number, frame in enumerate([*normal_frames(20, seed=5), *normal_frames(1, seed=6).repeat(10, axis=0)]):
+        stamp = PngInfo()
+        stamp.add_text("Creation Time", str(number))
+        Image.fromarray(frame).save(tmp_path / "more" / f"part{number:04d}.png", pnginfo=stamp)
+    command = ("calibrate", tmp_path / "b", "--data", tmp_path / "more", "--out", tmp_path / "out", "--fps", 1)
+    assert andon(monkeypatch, *command, "--false-stops-per-shift", 3000, "--k", 2, "--n", 3) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "9 images left out as copies of others, pixel for pixel" in told
+    assert "from 21 good images" in told
+    assert read_info(tmp_path / "out").calibration.normals == 21
+    assert andon(monkeypatch, *command, "--false-stops-per-shift", 700, "--k", 2, "--n", 3) == 2
+    told = capsys.readouterr().err
+    assert "21 held-out normals cannot promise" in told
+    assert "9 images left out" in told
 
 
 def test_predict_writes_what_the_model_says_and_skips_what_is_broken(

@@ -24,6 +24,7 @@ from pipeline.training.drawn.synthetic import KINDS, drawn_defects, with_defect
 from pipeline.training.images import data
 from pipeline.training.images.data import DataError, fingerprint, load_frames
 from pipeline.training.images.layouts import find_layout
+from pipeline.training.images.split import Shares
 from pipeline.training.normals import read_normals
 from pipeline.training.radar import fit, noise_training
 from pipeline.training.radar.feature_front import as_many_as_fit
@@ -293,6 +294,15 @@ def test_copies_of_an_image_count_once_and_promise_nothing(tmp_path: Path) -> No
             (tmp_path / f"{path.stem}-{number}.png").write_bytes(path.read_bytes())
     with pytest.raises(CalibrationError, match=r"of 12 normals 3 remain (.|\n)*36 images left out as copies of others"):
         train_radar(tmp_path, tmp_path / "out", "tiny", TINY_PLAN, torch.device("cpu"))
+
+
+def test_the_same_pixels_in_files_of_other_bytes_count_once(tmp_path: Path) -> None:
+    write_images(tmp_path, normal_frames(40))
+    for number in range(3):
+        Image.open(tmp_path / "part0000.png").save(tmp_path / f"part{100 + number}.png", compress_level=number)
+    normals = read_normals(tmp_path, Shares(), 0.1, 32)
+    assert sum(map(len, normals.parts.values())) == 40
+    assert [note for note in normals.notes if "3 images left out as copies of others, pixel for pixel" in note]
 
 
 def test_every_unusable_file_is_named(tmp_path: Path) -> None:

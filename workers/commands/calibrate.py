@@ -103,7 +103,8 @@ def calibrate(
         command,
     )
     chosen, parts = found.chosen, found.calibration.normals
-    shown = f"{len(normals.paths)} good images" + (f" of {parts} parts" if parts < len(normals.paths) else "")
+    images = len(normals.paths) - len(found.repeats)
+    shown = f"{images} good images" + (f" of {parts} parts" if parts < images else "")
     low, high = (figure(stops_per_frame(rate, k, n) * target.frames_per_shift) for rate in chosen.interval)
     typer.echo(
         f"threshold {info.calibration.threshold:.6g} → {chosen.threshold:.6g}, from {shown} "
@@ -129,6 +130,10 @@ def _of_images(normals: Normals, info: BundleInfo) -> Iterator[str]:
 
 
 def _of_scores(found: Recalibrated, info: BundleInfo) -> Iterator[str]:
+    from pipeline.training.images.copies import said_of_repeats
+
+    if found.repeats:
+        yield said_of_repeats(found.repeats)
     if found.likeness is not None:
         yield (
             f"these parts score like the one before (rank correlation {found.likeness:.2f}), but the promise "

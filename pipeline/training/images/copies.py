@@ -1,5 +1,6 @@
 """Files that hold the very same picture. A copy tells nothing new, and in another role it would know too much: a
-threshold that is set by copies of what the model was fitted on lies too low."""
+threshold that is set by copies of what the model was fitted on lies too low. A camera that hangs gives the same pixels
+over and over, in files whose time stamps differ."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,10 +27,21 @@ def without_copies(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path,
     return tuple(kept), tuple(copies)
 
 
-def said(copies: Sequence[Path]) -> str:
+def without_repeats(paths: Sequence[Path], pixels: Sequence[str]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """(the first file of each picture, in order; the others). pixels: `pixels_of` each."""
+    first = {picture: path for path, picture in zip(reversed(paths), reversed(pixels), strict=True)}
+    kept = tuple(path for path, picture in zip(paths, pixels, strict=True) if first[picture] == path)
+    return kept, tuple(path for path, picture in zip(paths, pixels, strict=True) if first[picture] != path)
+
+
+def said(copies: Sequence[Path], alike: str = "byte for byte") -> str:
     """For a person: which were left out."""
     names = named(path.name for path in copies)
-    return f"{counted(len(copies), 'image')} left out as copies of others, byte for byte: {names}"
+    return f"{counted(len(copies), 'image')} left out as copies of others, {alike}: {names}"
+
+
+def said_of_repeats(repeats: Sequence[Path]) -> str:
+    return said(repeats, "pixel for pixel (did the camera hang?)")
 
 
 def _size(path: Path) -> int:

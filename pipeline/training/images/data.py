@@ -112,6 +112,8 @@ class Looked:
     """Of its frame."""
     brightest: int
     light: Light
+    pixels: str
+    """See `pixels_of`."""
 
 
 def look_at(paths: Sequence[Path], mode: Mode, track: Track = untracked) -> dict[Path, Looked]:
@@ -124,7 +126,7 @@ def look_at(paths: Sequence[Path], mode: Mode, track: Track = untracked) -> dict
         except DataError as error:
             faults.append(str(error))
         else:
-            looked[paths[number]] = Looked(frame.shape, int(frame.max(initial=0)), light_of(frame))
+            looked[paths[number]] = Looked(frame.shape, int(frame.max(initial=0)), light_of(frame), pixels_of(frame))
     refuse(faults, len(paths))
     return looked
 
@@ -272,6 +274,11 @@ def _on_black(image: Image.Image) -> NDArray[np.uint8]:
 def fingerprint(path: Path) -> str:
     """12 hex digits of the SHA-256 of the file: by these a bundle names the images that it was fitted on."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def pixels_of(frame: Frame) -> str:
+    """The same of (H, W) or (H, W, 3) pixels, whatever file they came in."""
+    return hashlib.sha256(repr(frame.shape).encode() + frame.tobytes()).hexdigest()[:12]
 
 
 def input_spec(shapes: Mapping[Path, tuple[int, ...]], mode: Mode, min_side_px: int) -> InputSpec:

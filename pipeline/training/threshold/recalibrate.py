@@ -11,8 +11,8 @@ from pipeline.counting import counted
 from pipeline.detectors.base import Detector
 from pipeline.detectors.bundle import BundleInfo, Calibration, Promise, copy_bundle
 from pipeline.training.figures.measure import check_images
-from pipeline.training.images.copies import hash_of, without_copies
-from pipeline.training.images.data import DataError, fingerprint, read_frame
+from pipeline.training.images.copies import hash_of, said_of_repeats, without_copies, without_repeats
+from pipeline.training.images.data import DataError, fingerprint, pixels_of, read_frame
 from pipeline.training.images.layouts import TestImage, find_layout
 from pipeline.training.images.parts import highest_of_parts, order_of_production, parts_of
 from pipeline.training.threshold.calibrate import CalibrationError, Light, noting_light, quality_limits, quantiles
@@ -62,6 +62,8 @@ class Recalibrated:
     """The share of these normals that the old threshold calls NOT_OK."""
     likeness: float | None
     """Of parts to the one before: see `likeness_of_neighbours`."""
+    repeats: tuple[Path, ...]
+    """Left out: their pixels are those of others."""
 
 
 def recalibrate(
@@ -76,8 +78,8 @@ def recalibrate(
     same_part: see `parts_of`. Of a part with several pictures the highest score counts, once: a new part is then called
     NOT_OK in any of its pictures at most at the rate, and so is no more of its pictures.
 
-    Raises CalibrationError when they are too few for the target, before anything is scored; DataError that names every
-    image that cannot be used.
+    Raises CalibrationError when they are too few for the target, before anything is scored, or after it where it is
+    for want of those that repeat the pixels of others; DataError that names every image that cannot be used.
     """
     # The number needed does not depend on the scores.
     parts = parts_of(normals, same_part)
@@ -91,14 +93,23 @@ def recalibrate(
         raise CalibrationError(said) from None
     info = detector.info
     check_images([TestImage(path, "good") for path in normals], info, False, track)
-    scores = np.empty(len(normals))
+    found: dict[str, float] = {}
+    pixels: list[str] = []
     lights: list[Light] = []
     shown = track(range(len(normals)), "scoring")
-    frames = noting_light((read_frame(normals[number], info.input.mode) for number in shown), lights)
-    for number, frame in enumerate(frames):
-        scores[number] = detector.predict(frame[None]).scores[0]
+    for frame in noting_light((read_frame(normals[number], info.input.mode) for number in shown), lights):
+        pixels.append(pixels_of(frame))
+        if pixels[-1] not in found:
+            found[pixels[-1]] = float(detector.predict(frame[None]).scores[0])
+    kept, repeats = without_repeats(normals, pixels)
+    scores = np.array(list(found.values()))
+    part_of = dict(zip(normals, parts, strict=True))
+    parts = np.unique([part_of[path] for path in kept], return_inverse=True)[1]
     of_parts = highest_of_parts(scores, parts)
-    chosen = choose_threshold(of_parts, target)
+    try:
+        chosen = choose_threshold(of_parts, target)
+    except CalibrationError as error:
+        raise CalibrationError(f"{error}\n{said_of_repeats(repeats)}") from None
     calibration = Calibration(
         threshold=chosen.threshold,
         false_alarm_rate=chosen.rate,
@@ -116,8 +127,8 @@ def recalibrate(
         ),
     )
     called_before = float(np.mean(scores >= info.calibration.threshold))
-    one_by_one = list(dict.fromkeys(parts[order_of_production(normals)].tolist()))
-    return Recalibrated(chosen, calibration, called_before, likeness_of_neighbours(of_parts[one_by_one]))
+    one_by_one = list(dict.fromkeys(parts[order_of_production(kept)].tolist()))
+    return Recalibrated(chosen, calibration, called_before, likeness_of_neighbours(of_parts[one_by_one]), repeats)
 
 
 def write_recalibrated(
