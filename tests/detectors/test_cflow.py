@@ -265,7 +265,17 @@ def test_missing_tensors_are_refused(bundles: dict[str, Path], tmp_path: Path, p
 
 
 @pytest.mark.parametrize(
-    "change", [{"levels": ()}, {"levels": (3, 2)}, {"neighbourhood": 2}, {"condition": 6}, {"clamp": 0}, {"typo": 1}]
+    "change",
+    [
+        {"levels": ()},
+        {"levels": (3, 2)},
+        {"neighbourhood": 2},
+        {"condition": 6},
+        {"condition": 40_000},
+        {"blocks": 1000},
+        {"clamp": 0},
+        {"typo": 1},
+    ],
 )
 def test_a_senseless_configuration_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -27,11 +27,11 @@ class CflowConfig(BaseModel):
     channels: int = Field(default=128, ge=2)
     """A flow is given at most so many channels of a level: the leading directions of its whitened fibres."""
 
-    blocks: int = Field(default=8, ge=1)
-    """Coupling blocks per level."""
+    blocks: int = Field(default=8, ge=1, le=64)
+    """Coupling blocks per level. Bounded, as `condition`: a flow is built before it is compared with the weights."""
     clamp: float = Field(default=1.9, gt=0)
     """A coupling block scales by at most e^±clamp."""
-    condition: int = Field(default=128, ge=4)
+    condition: int = Field(default=128, ge=4, le=4096)
     """Length of the position's encoding: the first half tells the column, the second the row."""
     position: Literal["relative", "absolute"] = "relative"
     """Where a fibre is: as a share of the frame's width and height, or in cells from the upper left corner."""

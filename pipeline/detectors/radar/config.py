@@ -1,6 +1,6 @@
 """RADAR's hyper-parameters: everything besides the weights that decides a score."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -35,14 +35,14 @@ class RadarConfig(BaseModel):
     """What is diffused: the frame itself, as in the paper, or the feature maps of a frozen encoder."""
     encoder: str = "tf_efficientnet_lite0"
     """timm's name of it, or `wavelets`, which needs no weights; in the feature space only."""
-    shrinks: tuple[int, ...] = Field(default=(1,), min_length=1)
+    shrinks: tuple[int, ...] = Field(default=(1,), min_length=1, max_length=8)
     """The encoder sees the frame shrunk by each of these (powers of two), and all it says is diffused together: at
     native size thin cracks show, at half size wide unevenness; in the feature space only."""
     even_exposure: bool = False
     """Whether frames are divided by their mean gray level before the encoder; in the feature space only."""
     scale: int = Field(default=1, ge=1)
     """Frame pixels per position, along each side: in pixels the frame is averaged down by this first."""
-    fold: int = Field(default=4, ge=1)
+    fold: int = Field(default=4, ge=1, le=32)
     """Positions per network position, along each side. They become channels (space to depth), which keeps every pixel
     and divides the network's time by fold²."""
     patch_px: int = Field(default=96, gt=0)
@@ -66,8 +66,9 @@ class RadarConfig(BaseModel):
     """Side of the square, in positions, whose mean stands beside each fibre; 1: fibres are taken one by one; in the
     feature space only."""
 
-    channels: tuple[int, ...] = Field(default=(64, 96), min_length=1)
-    """U-Net channels per level; self-attention sits at the bottom alone."""
+    channels: tuple[Annotated[int, Field(le=1024)], ...] = Field(default=(64, 96), min_length=1, max_length=8)
+    """U-Net channels per level; self-attention sits at the bottom alone. Bounded, as what else decides the network's
+    size: it is built before it is compared with the weights, and would take a replica's memory before it is refused."""
     train_timesteps: int = Field(default=1000, gt=0, le=100_000)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
     timestep: int = Field(default=500, ge=0)
