@@ -14,14 +14,17 @@ import pytest
 from camera.viky import camera, readers
 from support.stream import picture, settings_for, wait_until
 
-from pipeline.events import BootEnd, Frame, Heartbeat
+from pipeline.events import BootEnd, Frame, Heartbeat, now
 from pipeline.kafka.admin import TopicError, ensure_topics
 from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera import worker as worker_module
 from workers.camera.config import CameraConfig
-from workers.camera.ledger import Tally
+from workers.camera.heartbeats import Heartbeats
+from workers.camera.ledger import Ledger, Tally
+from workers.camera.link import Link
 from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool.store import Spool
 from workers.camera.worker import run
@@ -195,6 +198,39 @@ def test_a_killed_worker_loses_nothing_that_was_spooled(
     for owner, tally in tallies.items():
         if tally.end is BootEnd.CLEAN:
             assert frames[owner.camera_id, owner.boot_id] == list(range(20))
+
+
+def test_a_worker_that_was_frozen_sends_its_frames_in_order(
+    own_kafka: KafkaBroker, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a virtual machine is while it is moved. Its client gave up what was on its way, and sent what was queued
+    behind that at once, before anybody could keep it from it. Frozen is played by the clock, which has gone on."""
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    link, topic, told = Link(), settings.topics.frames.name, []
+    heartbeats = Heartbeats(settings, link, Ledger(), lambda: (now(), {}), lambda _: True)
+    thread = threading.Thread(target=heartbeats.run)
+    thread.start()
+    wait_until(lambda: link.publisher is not None)
+    heartbeats.close()
+    thread.join()
+    assert link.publisher is not None
+    receipts = []
+    for number in range(20):
+        receipts.append(link.publisher.hand_over(Outgoing(topic, b"cam", b"%d" % number, []), told.append))
+        if number == 0:
+            wait_until(lambda: receipts[0].is_done)
+            own_kafka.pause()
+        time.sleep(0.5 if number == 1 else 0)  # that one is on its way, and those behind it wait
+    monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 40)
+    time.sleep(1)
+    own_kafka.resume()
+    wait_until(lambda: all(receipt.is_done for receipt in receipts))
+    link.publisher.close()
+    assert told == []
+    stored = dict.fromkeys(record.value for record in read_to_end(settings, [topic]))
+    assert list(stored) == [b"%d" % number for number in range(20)]
 
 
 def test_frames_in_memory_when_the_disk_hangs_at_the_end_are_told_as_lost(

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 PERIOD_S = 1.0
 _ANSWER_TIMEOUT_S = 15.0
 """Longer than the uplink waits: on a slow line a heartbeat queues behind frames."""
+_GIVE_UP_S = 7 * 86_400.0
+"""The uplink and the heartbeats lose patience much sooner. A client that gives a frame up sends those behind it, before
+either could keep it from that: after the whole process was frozen, as a virtual machine is while it is moved."""
 
 Report = tuple[datetime, Mapping[Owner, Tally]]
 """Tallies and the moment at which they held."""
@@ -95,7 +98,7 @@ class Heartbeats:
         publisher = self._link.publisher
         if publisher is None:
             check_topics(self._settings, (self._topics.frames, self._topics.heartbeats))
-            publisher = Publisher(self._settings, "andon-camera")
+            publisher = Publisher(self._settings, "andon-camera", delivery_timeout_s=_GIVE_UP_S)
             try:
                 self._publish(publisher)
             except PublishError:
