@@ -274,6 +274,8 @@ def load_bundle(folder: Path) -> tuple[BundleInfo, dict[str, NDArray[Any]]]:
     info = read_info(folder)
     blob = b""
     try:
+        if (folder / WEIGHTS).exists() and not (folder / WEIGHTS).is_file():
+            raise OSError(f"{WEIGHTS} is no file")  # a device or a pipe may have no end
         with (folder / WEIGHTS).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()  # what is not ours may not fit into memory
             if found == info.weights_sha256:

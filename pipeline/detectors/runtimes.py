@@ -180,8 +180,11 @@ def read_export(place: Path, info: BundleInfo, runtime: str, folder: Path) -> Ex
 
 
 def sha256_of(path: Path) -> str:
-    """Empty where there is no such file."""
+    """Empty where there is no such file. A device or a pipe, which may have no end, is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""

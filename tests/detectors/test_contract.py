@@ -1,6 +1,7 @@
 """What every detector promises, asked of every registered method."""
 
 import json
+import os
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -256,6 +257,15 @@ def test_weights_of_another_hash_are_not_taken_into_memory(bundle: Path, tmp_pat
         assert tracemalloc.get_traced_memory()[1] < size // 4
     finally:
         tracemalloc.stop()
+
+
+def test_weights_without_an_end_are_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
+    """As by a link in a stranger's archive: who loads the bundle would read on for ever."""
+    copy = Path(shutil.copytree(bundles["null"], tmp_path / "copy"))
+    (copy / WEIGHTS).unlink()
+    os.mkfifo(copy / WEIGHTS)
+    with pytest.raises(BundleError, match="is no file"):
+        load_detector(copy, "cpu")
 
 
 def test_a_gpu_would_multiply_in_single_precision() -> None:

@@ -1,6 +1,7 @@
 """Other engines say what torch says, or the export refuses; a recipe runs them."""
 
 import errno
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -145,11 +146,13 @@ def test_a_bundle_without_graphs_says_how_to_make_them(bundles: dict[str, Path])
 def test_damaged_graphs_and_graphs_of_other_weights_are_refused(
     exported: Callable[[str, GraphRuntime], Path], tmp_path: Path
 ) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(exported("radar in features", "onnx"), tmp_path / "copy"))
     graph = folder / "onnx" / "noise.onnx"
     graph.write_bytes(graph.read_bytes() + b"x")
+    with pytest.raises(BundleError, match="is damaged"):
+        load_detector(folder, "cpu", "onnx")
+    graph.unlink()
+    os.mkfifo(graph)  # who reads it reads on for ever
     with pytest.raises(BundleError, match="is damaged"):
         load_detector(folder, "cpu", "onnx")
     manifest = folder / "onnx" / EXPORT
