@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from workers.commands.console import console
 from workers.console.identity import ProxyError, TrustedProxy, of_session
-from workers.console.limits import PER_NAME_AND_PEER, PER_PEER, WINDOW_S, LoginLimits
+from workers.console.limits import PER_NAME, PER_NAME_AND_PEER, PER_PEER, WINDOW_S, LoginLimits
 from workers.console.logouts import Ended
 from workers.console.sessions import (
     MAX_AGE_S,
@@ -219,6 +219,16 @@ def test_failed_logins_are_slowed_by_name_and_by_peer_and_nobody_locks_another_o
     assert limits.wait_s("lin", "home") == 0
     at[0] = WINDOW_S + 1
     assert limits.wait_s("ada", "evil") == 0
+
+
+def test_nobody_is_locked_out_where_they_have_logged_in() -> None:
+    limits = LoginLimits()
+    limits.tried("ada", "terminal")
+    limits.succeeded("ada", "terminal")
+    for number in range(PER_NAME):
+        limits.tried("ada", f"evil-{number}")
+    assert limits.wait_s("ada", "elsewhere") > 0
+    assert limits.wait_s("ada", "terminal") == 0
 
 
 def test_a_whole_shift_may_log_in_from_one_address() -> None:
