@@ -84,12 +84,12 @@ def read_normals(
     split, shown = _shared_out(paths, shares, false_alarm_rate, same_part, notes)
     stored = how_stored(paths)
     looked = look_at(paths, stored.mode, track)
+    notes += (*stored.notes, *on_brightness(looked))  # few levels make pixels alike, too
     paths, repeats = without_repeats(paths, [looked[path].pixels for path in paths])
     if repeats:
         notes += (said_of_repeats(repeats),)
         split, shown = _shared_out(paths, shares, false_alarm_rate, same_part, notes)
         looked = {path: looked[path] for path in paths}
-    notes += (*stored.notes, *on_brightness(looked))
     parts = {role: Frames(getattr(split, role), stored.mode, looked) for role in vars(split)}
     spec = input_spec({path: one.shape for path, one in looked.items()}, stored.mode, min_side_px)
     fingerprints = {path: fingerprint(path) for path in paths}

@@ -41,7 +41,7 @@ def said(copies: Sequence[Path], alike: str = "byte for byte") -> str:
 
 
 def said_of_repeats(repeats: Sequence[Path]) -> str:
-    return said(repeats, "pixel for pixel (did the camera hang?)")
+    return said(repeats, "pixel for pixel (did the camera hang, or send a few levels alone?)")
 
 
 def _size(path: Path) -> int:
