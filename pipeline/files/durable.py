@@ -33,7 +33,8 @@ def write_or_remove(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
         except OSError:
-            path.unlink(missing_ok=True)
+            if path.is_symlink() or path.is_file():  # a device or a pipe was there before, and is for others, too
+                path.unlink(missing_ok=True)
             raise
 
 

@@ -1,6 +1,7 @@
 """What a power cut may not take: nothing gets its name before what it holds is on the disk."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,18 @@ def test_a_full_disk_is_told_with_the_file_that_does_not_fit(writer: str, tmp_pa
         write(tmp_path)
     assert told.value.filename == str(tmp_path / file)
     assert writer == "rows" or not (tmp_path / file).is_symlink(), "a half is left"
+
+
+def test_a_pipe_that_nobody_reads_to_its_end_is_left_where_it_was(tmp_path: Path) -> None:
+    """`andon map --out /dev/full`, as root, took the device away from the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: pipe.open("rb").close())
+    reader.start()
+    with pytest.raises(BrokenPipeError):
+        write_or_remove(pipe, b"0" * (1 << 20))
+    reader.join()
+    assert pipe.is_fifo()
 
 
 def test_a_draft_that_was_left_lends_no_file_its_rights(tmp_path: Path) -> None:
