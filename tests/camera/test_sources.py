@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -276,6 +276,43 @@ def test_a_video_file_plays_at_its_own_rate_or_the_one_asked_for(video: Path) ->
         started = time.monotonic()
         assert len(list(source.images(threading.Event()))) == 20
         assert time.monotonic() - started == pytest.approx(expected_s, abs=0.15)
+
+
+def with_sound_before_the_picture(folder: Path) -> Path:
+    av = pytest.importorskip("av")
+    path = folder / "line.mkv"
+    with av.open(str(path), "w") as container:
+        sound, stream = container.add_stream("mp2", rate=48_000), container.add_stream("libx264", rate=100)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        silence = av.AudioFrame(format="s16", layout="stereo", samples=1152)
+        silence.sample_rate = 48_000
+        container.mux(sound.encode(silence))
+        for number in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_image(Pillow.new("RGB", (64, 48), (10 * number,) * 3))))
+        container.mux(stream.encode())
+    return path
+
+
+def with_a_track_of_its_clock(folder: Path) -> Path:
+    av = pytest.importorskip("av")
+    path = folder / "line.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=100)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.metadata["timecode"] = "10:00:00:00"
+        for number in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_image(Pillow.new("RGB", (64, 48), (10 * number,) * 3))))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("written", [with_sound_before_the_picture, with_a_track_of_its_clock])
+def test_a_video_file_ends_with_its_last_picture_whatever_else_is_in_it(
+    written: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """What empties the decoder at the end was taken for another stream's, and another's for it."""
+    found = list(open_source(VideoSource(type="video", url=str(written(tmp_path)))).images(threading.Event()))
+    assert [type(one) for one in found] == [Image] * 20
 
 
 def test_a_stream_that_does_not_answer_is_named_without_its_password() -> None:

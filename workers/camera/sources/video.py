@@ -108,7 +108,9 @@ class VideoCapture:
         for packet in container.demux():
             if stop.is_set():
                 return
-            if packet.stream_index == stream.index:
+            if (
+                packet.stream.index == stream.index
+            ):  # the last of each stream, which empties it, has no index of its own
                 yield packet
                 asked_at_s = time.monotonic()
             elif self._live and time.monotonic() - asked_at_s > self._config.read_timeout_s:
