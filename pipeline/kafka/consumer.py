@@ -134,7 +134,7 @@ class LoopState:
     """What a delivery waits for, or reading, if it does."""
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
     lag_told_at_s: float | None = None
-    """By the monotonic clock: when the broker last told of it. None: never yet."""
+    """By the monotonic clock: when the broker last told of it. None: never yet, or we have no partition."""
     records: int = 0
     """That were worked off here. What is read again by another owner counts there."""
     deleted_unread: int = 0

@@ -30,7 +30,7 @@ class Lag:
         self._ends_at_s = float("-inf")
         self._tell_silence_at_s = time.monotonic() + _TELL_SILENCE_AFTER_S
         self.told_at_s: float | None = None
-        """By the monotonic clock: when the broker last said where the partitions end."""
+        """By the monotonic clock: when the broker last said where the partitions end. None while we have none."""
 
     def of(self, consumer: KafkaConsumer) -> dict[tuple[str, int], int]:
         """(topic, partition) → records that wait. Asks the broker where the partitions end: the client hears it with
@@ -40,8 +40,7 @@ class Lag:
             try:
                 self._ends = bounds.ends(consumer, ours, _ENDS_TIMEOUT_MS)
                 self._tell_silence_at_s = time.monotonic() + _TELL_SILENCE_AFTER_S
-                if ours:  # of none the client asks nobody
-                    self.told_at_s = time.monotonic()
+                self.told_at_s = time.monotonic() if ours else None  # of none the client asks nobody
             except KafkaError as error:
                 self._tell_silence(error)
             self._ends_at_s = time.monotonic()

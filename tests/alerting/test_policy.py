@@ -1,3 +1,4 @@
+import errno
 import re
 import sys
 from pathlib import Path
@@ -301,6 +302,22 @@ def test_check_tells_of_what_a_worker_would_miss_here(tmp_path: Path, actuator: 
     assert result.exit_code == 0, result.output
     setting = "secret_file" if "secret_file" in actuator else "password_file"
     assert f"warning: line-1: {setting}: cannot read {none} (No such file or directory): put it" in result.output
+
+
+def test_a_machine_s_own_trouble_is_not_told_as_a_secret_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """People looked for a file that was there. No descriptors left, played: the test needs some itself."""
+
+    def without_descriptors(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("workers.alerting.actuators.modbus.ModbusActuator.__init__", without_descriptors)
+    file = tmp_path / "policies.yaml"
+    file.write_text(EXAMPLE.read_text())
+    result = CliRunner().invoke(alerting, ["check", "--policies", str(file)])
+    assert "Too many open files" in result.output
+    assert "password_file" not in result.output
 
 
 def test_check_tells_which_package_a_line_needs(monkeypatch: pytest.MonkeyPatch) -> None:

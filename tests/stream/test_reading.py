@@ -119,7 +119,8 @@ def test_a_topic_that_is_gone_is_told_as_that(settings: Settings) -> None:
     """It was told that no broker answers, and to look whether that is running."""
     topic = settings.topics.frames.name
     stop = threading.Event()
-    threading.Timer(60, stop.set).start()
+    limit = threading.Timer(60, stop.set)
+    limit.start()
     told: list[str | None] = []
 
     def away(why: str | None) -> None:
@@ -130,7 +131,10 @@ def test_a_topic_that_is_gone_is_told_as_that(settings: Settings) -> None:
     found = reading.follow(settings, [topic], stop, from_beginning=True, away=away)
     next(found)
     delete_topics(settings, topic)
-    assert list(found) == []
+    try:
+        assert list(found) == []
+    finally:
+        limit.cancel()
     assert f"topic {topic!r} does not exist" in str(told)
 
 

@@ -4,4 +4,4 @@ import typer
 
 
 def tell_away(why: str | None) -> None:
-    typer.echo(f"{why} Nothing is heard until it does." if why else "Kafka answers again.", err=True)
+    typer.echo(f"{why} Nothing is heard until then." if why else "It is heard again.", err=True)

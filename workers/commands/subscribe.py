@@ -56,8 +56,12 @@ def subscribe(
                 typer.echo(f"{record.place}: {event}", err=True)
             elif line in (None, event.line_id):
                 printing.set()
-                print(event.to_json().decode(), flush=True)
-                printing.clear()
+                try:
+                    if stop.is_set():
+                        return
+                    print(event.to_json().decode(), flush=True)
+                finally:
+                    printing.clear()
                 printed += 1
                 if printed == count:
                     return

@@ -33,6 +33,8 @@ def open_actuator(line_id: str, config: ActuatorConfig, clock: Callable[[], date
     except ImportError as error:
         raise ActuatorError(f"{config.type!r} needs the package {error.name!r}; {install('plc')}") from error
     except OSError as error:
+        if error.errno is not None and error.filename is None:  # the process' own trouble, and no file's
+            raise ActuatorError(str(error)) from error
         setting = "secret_file" if isinstance(config, WebhookConfig) else "password_file"
         raise ActuatorError(
             f"{setting}: {_said(error)}: put it there, readable for the user of this process, or name another file"

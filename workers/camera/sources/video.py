@@ -108,9 +108,8 @@ class VideoCapture:
         for packet in container.demux():
             if stop.is_set():
                 return
-            if (
-                packet.stream.index == stream.index
-            ):  # the last of each stream, which empties it, has no index of its own
+            # Not packet.stream_index, which is 0 for the last of any stream, that empties its decoder.
+            if packet.stream.index == stream.index:
                 yield packet
                 asked_at_s = time.monotonic()
             elif self._live and time.monotonic() - asked_at_s > self._config.read_timeout_s:
