@@ -357,4 +357,4 @@ def machine_facts(device: str) -> str:
     chosen = torch_device(device)
     if chosen.type == "cuda":
         return torch.cuda.get_device_name(chosen)
-    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"CPU ({platform.machine()}, {counted(torch.get_num_threads(), 'thread')})"
