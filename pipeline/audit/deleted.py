@@ -1,9 +1,11 @@
 """What Kafka has deleted of the results before their frames, which nobody can answer for any more."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.kafka.partitioning import partition_of
+from pipeline.kafka.reading import Place
 from pipeline.kafka.records import Incoming
 
 
@@ -28,6 +30,30 @@ class Deleted:
 
 
 NOTHING = Deleted({}, {})
+
+
+class Reading:
+    """Goes along while results are read, and marks what is left out. Kafka deleted that before it could be read: each
+    offset of `scores` and `frames.dead` had a record, since neither is compacted, and nothing uses transactions."""
+
+    def __init__(self, starts: Mapping[Place, int]) -> None:
+        """starts: the offsets from which on nothing is to be left out; 0 where none is given."""
+        self._next = dict(starts)
+        self._until: dict[Place, float] = {}
+
+    def take(self, record: Incoming) -> None:
+        place = (record.topic, record.partition)
+        if record.offset > self._next.get(place, 0):
+            self._until[place] = record.timestamp_ms
+        self._next[place] = record.offset + 1
+
+    def deleted_until(self, begins: Mapping[Place, int]) -> dict[Place, float]:
+        """begins: of each partition of results, after they were read. What lies before one and was not reached, with
+        nothing after it that was read, may have come at any time."""
+        return {
+            place: math.inf if begin > self._next.get(place, 0) else self._until.get(place, 0.0)
+            for place, begin in begins.items()
+        }
 
 
 def _until(deleted: Mapping[int, float], key: bytes | None) -> float:

@@ -1,20 +1,17 @@
 """Reads the raw topics into a `Ledger`."""
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
 from pipeline.audit.accounting import CameraAccount, Ledger
-from pipeline.audit.deleted import Deleted
+from pipeline.audit.deleted import Deleted, Reading
 from pipeline.groups import INSPECTION
 from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, Place, begins_of, places_at, read_to_end
 from pipeline.settings import Settings
 
 _T = TypeVar("_T")
-_Oldest = tuple[int, float]
-"""Offset and arrival (Unix milliseconds)."""
 
 
 def take_stock(
@@ -39,17 +36,19 @@ def take_stock(
     # or after it: with the heartbeats read before the frames, those it calls published are there. And Kafka goes on
     # deleting results: with them read before the frames, what was found says which frames nobody can answer for.
     committed = committed_offsets(settings, settings.group(INSPECTION))
-    oldest: dict[Place, _Oldest] = {}
+    # What lies before `starts` is not missed there, deleted or not.
+    reading = Reading({at: start for at in begins if (start := starts.get(at, 0)) > begins[at]})
     for topic, add in (
         (topics.heartbeats, ledger.add_heartbeat),
         (topics.scores, ledger.add_score),
         (topics.frames_dead, ledger.add_dead),
     ):
         for record in read_to_end(settings, [topic.name], start=starts):
-            oldest.setdefault((record.topic, record.partition), (record.offset, record.timestamp_ms))
+            reading.take(record)
             add(record)
             on_record()
-    ledger.deleted = _deleted(settings, begins, starts, oldest)
+    until = reading.deleted_until(begins_of(settings, results))
+    ledger.deleted = Deleted(_of(topics.scores.name, until), _of(topics.frames_dead.name, until))
     for record in read_to_end(settings, [topics.frames.name], start=starts):
         ledger.add_frame(record)
         on_record()
@@ -59,18 +58,3 @@ def take_stock(
 def _of(topic: str, found: Mapping[Place, _T]) -> dict[int, _T]:
     """By partition."""
     return {partition: value for (name, partition), value in found.items() if name == topic}
-
-
-def _deleted(
-    settings: Settings, begins: Mapping[Place, int], starts: Mapping[Place, int], oldest: Mapping[Place, _Oldest]
-) -> Deleted:
-    """begins: before anything was read. starts: where reading was to begin; what lies before is not missed there,
-    deleted or not. oldest: what was read first."""
-    scores, dead = settings.topics.scores.name, settings.topics.frames_dead.name
-    until: dict[Place, float] = {}
-    for place, begin in begins_of(settings, [scores, dead]).items():
-        offset, timestamp_ms = oldest.get(place, (begin, math.inf))
-        start = starts.get(place, 0)
-        wanted = start if start > begins.get(place, 0) else 0
-        until[place] = timestamp_ms if offset > wanted else 0.0
-    return Deleted(_of(scores, until), _of(dead, until))

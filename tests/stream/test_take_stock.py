@@ -1,6 +1,8 @@
 """The audit of a span of time: frames from before it are not missed."""
 
+import os
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -129,6 +131,37 @@ def test_scores_that_kafka_deletes_while_the_audit_reads_are_not_missing(kafka_b
 
     (account,) = take_stock(settings, on_record=deleted_by_now)
     assert (account.scored, account.missing, account.unanswered) == (1, 0, 3)
+
+
+def test_nor_are_those_that_it_deletes_once_it_has_read_the_first(kafka_bootstrap: str, unique: str) -> None:
+    """Only what was read first was remembered, and the client leaps over what is gone without a word."""
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    frames, scores = settings.topics.frames.name, settings.topics.scores.name
+    publisher = Publisher(settings, "test")
+    publisher.publish(outgoing(frames, frame(i)) for i in range(3))
+    publisher.publish([Outgoing(scores, b"line-1", score(0).to_json())])
+    for _ in range(40):  # more than the client has fetched, or is about to, when it hands out the first
+        publisher.publish([Outgoing(scores, b"line-1", os.urandom(900_000))])
+    publisher.publish([Outgoing(scores, b"line-1", score(i).to_json()) for i in (1, 2)])
+    time.sleep(0.01)  # the broker's clock has milliseconds
+    publisher.publish([outgoing(frames, frame(3))])
+    publisher.publish([Outgoing(scores, b"line-1", score(3).to_json())])
+    time.sleep(0.01)
+    publisher.publish([outgoing(frames, frame(4))])
+    publisher.close()
+    commit_all(settings, frames)
+
+    def deleted_by_now() -> None:
+        delete_records(settings, scores, partition_of(b"line-1", settings.andon_line_partitions), before=43)
+
+    (account,) = take_stock(settings, on_record=once(deleted_by_now))
+    assert (account.scored, account.missing, account.unanswered) == (2, 1, 2)
+
+
+def once(act: Callable[[], None]) -> Callable[[], None]:
+    left = [act]
+    return lambda: left.pop()() if left else None
 
 
 def test_a_loss_that_is_known_is_left_out_by_a_moment_after_it(kafka_bootstrap: str, unique: str) -> None:
