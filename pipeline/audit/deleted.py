@@ -47,13 +47,17 @@ class Reading:
             self._until[place] = record.timestamp_ms
         self._next[place] = record.offset + 1
 
-    def deleted_until(self, begins: Mapping[Place, int]) -> dict[Place, float]:
-        """begins: of each partition of results, after they were read. What lies before one and was not reached, with
-        nothing after it that was read, may have come at any time."""
-        return {
-            place: math.inf if begin > self._next.get(place, 0) else self._until.get(place, 0.0)
-            for place, begin in begins.items()
-        }
+    def deleted_until(self, kept: Mapping[Place, range], expired: Mapping[str, float]) -> dict[Place, float]:
+        """By partition (Unix milliseconds). kept: the offsets of each, after it was read. expired: topic → up to when
+        its records were too old to be kept; where none is given, they may have come at any time."""
+        until = {}
+        for place, held in kept.items():
+            until[place] = self._until.get(place, 0.0)
+            if held.start > self._next.get(place, 0):
+                # Only age empties a partition: of its size, Kafka leaves as much as it may have. So does a hand; what
+                # it deleted of late is called missing, as with a topic that was made anew.
+                until[place] = math.inf if held else expired.get(place[0], math.inf)
+        return until
 
 
 def _until(deleted: Mapping[int, float], key: bytes | None) -> float:

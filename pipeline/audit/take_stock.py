@@ -1,14 +1,16 @@
 """Reads the raw topics into a `Ledger`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from pipeline.audit.accounting import CameraAccount, Ledger
 from pipeline.audit.deleted import Deleted, Reading
+from pipeline.events import now, to_ms
 from pipeline.groups import INSPECTION
+from pipeline.kafka.admin import retention_of
 from pipeline.kafka.consumer_groups import committed_offsets
-from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, Place, begins_of, places_at, read_to_end
+from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, Place, begins_of, kept_of, places_at, read_to_end
 from pipeline.settings import Settings
 
 _T = TypeVar("_T")
@@ -47,7 +49,7 @@ def take_stock(
             reading.take(record)
             add(record)
             on_record()
-    until = reading.deleted_until(begins_of(settings, results))
+    until = reading.deleted_until(kept_of(settings, results), _expired(settings, results))
     ledger.deleted = Deleted(_of(topics.scores.name, until), _of(topics.frames_dead.name, until))
     for record in read_to_end(settings, [topics.frames.name], start=starts):
         ledger.add_frame(record)
@@ -58,3 +60,9 @@ def take_stock(
 def _of(topic: str, found: Mapping[Place, _T]) -> dict[int, _T]:
     """By partition."""
     return {partition: value for (name, partition), value in found.items() if name == topic}
+
+
+def _expired(settings: Settings, topics: Sequence[str]) -> dict[str, float]:
+    """Topic → up to when (Unix milliseconds) Kafka may have deleted its records for their age."""
+    latest_ms = to_ms(now() + CLOCKS_MAY_DIFFER)
+    return {topic: latest_ms - kept_ms for topic, kept_ms in retention_of(settings, topics).items()}

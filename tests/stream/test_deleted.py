@@ -12,12 +12,12 @@ pytestmark = pytest.mark.unit
 PLACE = ("scores", 0)
 
 
-def until(*read: tuple[int, int], begin: int, start: int = 0) -> float:
-    """read: offsets, with the moments at which they came."""
+def until(*read: tuple[int, int], begin: int, start: int = 0, end: int = 9) -> float:
+    """read: offsets, with the moments at which they came. What came up to 3 has expired."""
     reading = Reading({PLACE: start})
     for offset, at_ms in read:
         reading.take(Incoming(*PLACE, offset, at_ms, b"line", b"x"))
-    return reading.deleted_until({PLACE: begin})[PLACE]
+    return reading.deleted_until({PLACE: range(begin, end)}, {"scores": 3.0})[PLACE]
 
 
 def test_what_was_left_out_came_before_the_record_after_it() -> None:
@@ -32,6 +32,12 @@ def test_what_was_deleted_after_it_was_read_is_not_missed() -> None:
 
 def test_what_was_deleted_before_it_was_read_with_nothing_after_it_may_have_come_at_any_time() -> None:
     assert until((0, 5), begin=7) == math.inf
+
+
+def test_what_an_emptied_partition_had_was_too_old() -> None:
+    assert until(begin=7, end=7) == 3
+    assert until((0, 2), begin=7, end=7) == 3
+    assert until((0, 2), (1, 2), begin=2, end=2) == 0
 
 
 def test_what_lies_before_the_start_is_not_missed() -> None:

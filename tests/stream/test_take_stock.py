@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 from support.stream import BOOT, frame, outgoing, settings_for
 
@@ -162,6 +162,34 @@ def test_nor_are_those_that_it_deletes_once_it_has_read_the_first(kafka_bootstra
 def once(act: Callable[[], None]) -> Callable[[], None]:
     left = [act]
     return lambda: left.pop()() if left else None
+
+
+@pytest.mark.parametrize(
+    ("kept_ms", "missing", "unanswered"),
+    [(None, 1, 0), (60_000, 0, 1), (-1, 0, 1)],
+    ids=["as usual", "by a minute, and clocks may differ by two", "for ever, so by hand"],
+)
+def test_dead_letters_that_all_expired_hide_no_loss_that_came_after_them(
+    kept_ms: int | None, missing: int, unanswered: int, kafka_bootstrap: str, unique: str
+) -> None:
+    """From 14 days after the last dead letter of a partition on, no lost frame of its cameras was ever missing."""
+    settings = settings_for(kafka_bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    frames, dead = settings.topics.frames.name, settings.topics.frames_dead.name
+    if kept_ms is not None:
+        with closing(KafkaAdminClient(bootstrap_servers=kafka_bootstrap)) as admin:
+            limits = {"retention.ms": str(kept_ms)}
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, dead, limits)])
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(dead, b"cam-1", b"x")])
+    delete_records(settings, dead, 0, before=1)
+    publisher.publish(outgoing(frames, frame(i)) for i in range(2))
+    publisher.publish([Outgoing(settings.topics.scores.name, b"line-1", score(0).to_json())])
+    publisher.close()
+    commit_all(settings, frames)
+    for since in (None, datetime.now(UTC) - timedelta(minutes=1)):
+        (account,) = take_stock(settings, since=since)
+        assert (account.scored, account.missing, account.unanswered) == (1, missing, unanswered)
 
 
 def test_a_loss_that_is_known_is_left_out_by_a_moment_after_it(kafka_bootstrap: str, unique: str) -> None:
