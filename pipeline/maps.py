@@ -10,7 +10,6 @@ import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -206,8 +205,13 @@ class MapStore:
             raise MapStoreError(f"Redis did not take {len(entries)} maps: {self._why(error)}") from error
 
     def _remove(self, keys: Sequence[str]) -> None:
-        with suppress(redis.RedisError):  # else the next who puts them removes it
+        """Raises MapStoreError: the next who puts them tries again."""
+        try:
             self._redis.delete(*keys)
+        except redis.RedisError as error:
+            raise MapStoreError(
+                f"what Redis holds under the name of a map is none of ours, and is there still: {self._why(error)}"
+            ) from error
 
     def get(self, key: str) -> StoredMap | None:
         """None once expired, and where what lies there is no map, which the log tells. Raises MapStoreError."""

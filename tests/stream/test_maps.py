@@ -236,6 +236,23 @@ def test_a_key_of_another_type_keeps_no_frame_waiting(own_redis: Valkey) -> None
         assert store.get(entry().key) is not None
 
 
+def test_a_key_of_another_type_that_may_not_be_removed_is_not_called_removed(own_redis: Valkey) -> None:
+    """Frames waited for ever, for what was said to be gone."""
+    with redis.Redis.from_url(own_redis.url) as admin:
+        admin.set(entry().key, "x")
+        admin.acl_setuser(
+            "writer", enabled=True, passwords=["+of-writer"], keys=["*"], categories=["+@all"], commands=["-del"]
+        )
+        store = MapStore(own_redis.url, login=lambda: ("writer", "of-writer"))
+        try:
+            with pytest.raises(MapStoreError, match=r"none of ours, and is there still: .*'del'.* Its ACL must give "):
+                store.put([entry()])
+        finally:
+            store.close()
+            admin.delete(entry().key)
+            admin.acl_deluser("writer")
+
+
 def test_a_key_of_another_type_is_no_map(own_redis: Valkey, caplog: pytest.LogCaptureFixture) -> None:
     with closing(MapStore(own_redis.url)) as store, redis.Redis.from_url(own_redis.url) as client:
         client.set(entry().key, "x")
