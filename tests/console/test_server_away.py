@@ -62,13 +62,19 @@ def test_an_act_that_is_cancelled_before_the_server_answers_is_not_asked(plant: 
     stopped.get_by_role("button", name="Acknowledge").click()
     form = page.get_by_role("dialog")
     asked: list[Any] = []
+    sent: list[str] = []
     page.route("**/healthz", lambda route: asked.append(route))
-    form.get_by_role("button", name="Acknowledge", exact=True).click()
-    page.wait_for_function("() => document.body.dataset.asking")
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.evaluate("AbortSignal.timeout = () => new AbortController().signal")  # its patience is not what is meant here
+    with page.expect_request("**/healthz"):
+        form.get_by_role("button", name="Acknowledge", exact=True).click()
     page.keyboard.press("Escape")
     form.wait_for(state="hidden")
     asked[0].continue_()
     page.wait_for_function("() => !document.body.dataset.asking")
+    page.wait_for_timeout(1000)
+    assert sent == []
+    assert page.locator("#away").count() == 0
     assert operations(plant, line) == []
 
 
