@@ -27,6 +27,8 @@ class Way:
         self._silent: set[socket.socket] = set()
         self.dams = False
         """As a proxy or a virus scanner that hands an answer on once it has all of it: a stream has no end."""
+        self.own_answer = b""
+        """What is said to every request, as by a proxy that hands none on."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -54,6 +56,9 @@ class Way:
             while content := one.recv(65536):
                 if self.dams and content.startswith(b"GET /events"):
                     self._silent.add(other)
+                if self.own_answer and content.startswith((b"GET ", b"POST ")):
+                    one.sendall(self.own_answer)
+                    break
                 if one not in self._silent:
                     other.sendall(content)
             if one not in self._silent:

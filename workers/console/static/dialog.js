@@ -1,4 +1,6 @@
 // An act opens in a dialog where one stands. Without this file the same links lead to the same form on its own page.
+import { loadAnew } from "./live.js";
+
 const dialog = document.getElementById("act");
 const AWAY_MS = 5000;
 let opener = "";
@@ -14,9 +16,9 @@ document.addEventListener("click", async (event) => {
   target.searchParams.set("fragment", "true");
   document.body.dataset.asking = "yes"; // nobody may load the page anew now: the click would be lost
   try {
-    const answer = await fetch(target, { headers: { accept: "text/html" } });
+    const answer = await heard(target, { headers: { accept: "text/html" } });
     const form = await answer.text();
-    if (!answer.ok || answer.redirected) { location.href = link.href; return; }
+    if (!answer.ok) { location.href = link.href; return; }
     dialog.innerHTML = form;
     dialog.showModal();
     opener = link.dataset.key;
@@ -49,9 +51,10 @@ document.addEventListener("submit", async (event) => {
   button.disabled = true;
   document.body.dataset.asking = "yes";
   try {
-    const answer = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(AWAY_MS) });
-    if (!answer.ok) throw new Error(String(answer.status));
-    if (!dialog.contains(form) || dialog.open) form.submit(); // else it was taken back meanwhile
+    const answer = await heard("/healthz", { cache: "no-store", signal: AbortSignal.timeout(AWAY_MS) });
+    // Our policy lets no form be led on to a login of another origin; a page that is asked for may be.
+    if (answer.type === "opaqueredirect") loadAnew();
+    else if (!dialog.contains(form) || dialog.open) form.submit(); // else it was taken back meanwhile
   } catch {
     button.disabled = false;
     tellAway(form, "afterbegin");
@@ -59,6 +62,15 @@ document.addEventListener("submit", async (event) => {
     delete document.body.dataset.asking;
   }
 });
+
+/** What is answered, by our server or by who stands before it, as a proxy that wants a login. Throws where nobody
+ * answers, or only one who could not reach our server. */
+async function heard(address, options) {
+  // A redirect is an answer: followed, it may lead to another origin, where a page may not look.
+  const answer = await fetch(address, { ...options, redirect: "manual" });
+  if ([502, 503, 504].includes(answer.status) && !answer.headers.has("andon-answer")) throw new Error(String(answer.status));
+  return answer;
+}
 
 function tellAway(box, where) {
   document.getElementById("away")?.remove();

@@ -141,14 +141,18 @@ async function connectAnew() {
   trying = false;
 }
 
+export function loadAnew() {
+  // An answer to a form would be asked for by sending that form again.
+  if (body.dataset.answers) location.replace("/"); else location.reload();
+}
+
 /** Loads the page anew once the server answers, and not under the hands of who fills in a form. */
 function comeBack(after = 5000) {
   setTimeout(async () => {
     try {
       const answer = await fetch("/healthz");
       if (answer.ok && !document.querySelector("dialog[open]") && !body.dataset.asking && !isWrittenIn()) {
-        // An answer to a form would be asked for by sending that form again.
-        if (body.dataset.answers) location.replace("/"); else location.reload();
+        loadAnew();
         return;
       }
     } catch { /* still away */ }

@@ -1,0 +1,107 @@
+"""What a proxy says itself, before the page's server, is not taken for the silence of that server."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from console.conftest import ConsoleProcess
+from console.plant import Plant
+from console.test_live import Way
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
+
+LOGIN = "The login of the plant"
+
+
+def said(status: str, *headers: str, body: str = LOGIN) -> bytes:
+    head = [f"HTTP/1.1 {status}", "Content-Type: text/html", f"Content-Length: {len(body)}", "Connection: close"]
+    return "\r\n".join([*head, *headers, "", body]).encode()
+
+
+@pytest.fixture
+def line() -> str:
+    return f"proxy-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def way(console: ConsoleProcess) -> Iterator[Way]:
+    with closing(Way(console.port)) as made:
+        yield made
+
+
+@pytest.fixture
+def issuer(console: ConsoleProcess) -> Iterator[str]:
+    """Of another origin, where every page is that login."""
+    with closing(Way(console.port)) as made:
+        made.own_answer = said("200 OK")
+        yield made.url
+
+
+@pytest.fixture
+def stopped(plant: Plant, login: Callable[..., Any], way: Way, line: str) -> Iterator[Any]:
+    """The banner of a line that stands, as it comes over `way`."""
+    plant.shoot(line, f"{line}-a", "xxx")
+    context = login().context
+    other = context.browser.new_context(base_url=way.url)
+    other.add_cookies(context.cookies())
+    page = other.new_page()
+    page.goto("/")
+    banner = page.locator(f'.line[data-line="{line}"]')
+    banner.filter(has_text="HOLD").wait_for()
+    yield banner
+    other.close()
+
+
+@pytest.fixture(params=["403", "redirect"])
+def ended(request: Any, issuer: str) -> bytes:
+    """What an oauth2-proxy says once the session has ended: with its own page, or with the issuer's."""
+    return said("403 Forbidden") if request.param == "403" else said("302 Found", f"Location: {issuer}/")
+
+
+def test_an_act_after_the_end_of_a_session_leads_to_the_login(stopped: Any, way: Way, ended: bytes) -> None:
+    stopped.get_by_role("button", name="Acknowledge").click()
+    form = stopped.page.get_by_role("dialog")
+    form.get_by_label("Why").wait_for()
+    way.own_answer = ended
+    form.get_by_role("button", name="Acknowledge", exact=True).click()
+    stopped.page.get_by_text(LOGIN).wait_for()
+
+
+def test_a_press_after_the_end_of_a_session_leads_to_the_login(stopped: Any, way: Way, ended: bytes) -> None:
+    way.own_answer = ended
+    stopped.get_by_role("button", name="Acknowledge").click()
+    stopped.page.get_by_text(LOGIN).wait_for()
+
+
+AWAY = pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"])
+
+
+@AWAY
+def test_a_press_that_a_proxy_can_not_hand_on_leaves_the_stops(stopped: Any, way: Way, status: str) -> None:
+    way.own_answer = said(status, body="no upstream")
+    stopped.get_by_role("button", name="Acknowledge").click()
+    stopped.page.get_by_role("alert").filter(has_text="NOT asked for").wait_for()
+    assert "HOLD" in stopped.inner_text()
+
+
+@AWAY
+def test_an_act_that_a_proxy_can_not_hand_on_leaves_what_was_typed(stopped: Any, way: Way, status: str) -> None:
+    stopped.get_by_role("button", name="Acknowledge").click()
+    form = stopped.page.get_by_role("dialog")
+    form.get_by_label("Why").fill("nozzle two is clogged")
+    way.own_answer = said(status, body="no upstream")
+    form.get_by_role("button", name="Acknowledge", exact=True).click()
+    form.get_by_role("alert").filter(has_text="NOT asked for").wait_for()
+    assert form.get_by_label("Why").input_value() == "nozzle two is clogged"
+
+
+def test_a_server_that_only_a_restart_mends_is_asked(plant: Plant, stopped: Any) -> None:
+    """Its reading thread can't be killed from outside: it is the page's answer that is put in its place."""
+    page = stopped.page
+    ours = page.request.get("/healthz").headers
+    page.route("**/healthz", lambda route: route.fulfill(status=503, headers=ours, body="the reading thread is dead"))
+    stopped.get_by_role("button", name="Acknowledge").click()
+    with page.expect_request(lambda request: request.method == "POST"):
+        page.get_by_role("dialog").get_by_role("button", name="Acknowledge", exact=True).click()
