@@ -116,6 +116,25 @@ def test_a_page_is_not_loaded_anew_under_who_writes_in_it(plant: Plant, login: C
         pass
 
 
+def test_a_page_that_is_written_in_hears_of_stops_once_the_server_is_back(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    """A forgotten note kept the lines, the counts and the lost bar as they were, for good."""
+    (score,) = plant.shoot(line, f"{line}-a", "x")
+    page = login()
+    page.locator(f'.tile[data-camera="{line}-a"]').wait_for(state="attached")
+    lose_the_stream(page)
+    page.goto(f"/parts/{score.frame_id}")
+    page.get_by_label("Note").fill("a scratch of the belt")
+    page.locator("#connection").filter(has_text="NO CONNECTION").wait_for()
+    page.unroute("**/events?**")
+    plant.shoot(line, f"{line}-a", "xx")
+    page.locator(f'.line[data-line="{line}"]').filter(has_text="HOLD").wait_for()
+    page.locator("#connection").wait_for(state="hidden")
+    page.locator("#unacknowledged").wait_for()
+    assert page.get_by_label("Note").input_value() == "a scratch of the belt"
+
+
 def test_what_became_of_an_act_is_told_however_late(plant: Plant, stopped: Any, line: str) -> None:
     """After a minute the page asked no more, and said for good that a request would yet be carried out."""
     page = stopped.page

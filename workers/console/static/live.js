@@ -146,13 +146,15 @@ export function loadAnew() {
   if (body.dataset.answers) location.replace("/"); else location.reload();
 }
 
-/** Loads the page anew once the server answers, and not under the hands of who fills in a form. */
+/** Loads the page anew once the server answers, and not under the hands of who fills in a form: there only the stream
+ * is opened again, which tells all that has changed. */
 function comeBack(after = 5000) {
   setTimeout(async () => {
     try {
       const answer = await fetch("/healthz");
-      if (answer.ok && !document.querySelector("dialog[open]") && !body.dataset.asking && !isWrittenIn()) {
-        loadAnew();
+      if (answer.ok) {
+        if (!document.querySelector("dialog[open]") && !body.dataset.asking && !isWrittenIn()) loadAnew();
+        else { comingBack = false; connect(); }
         return;
       }
     } catch { /* still away */ }
