@@ -110,7 +110,7 @@ class Plant:
     def accounts(self, line: str) -> list[CameraAccount]:
         return [account for account in take_stock(self.settings) if account.camera_id.startswith(f"{line}-")]
 
-    def settled(self, line: str, frames: int, timeout_s: float = 90) -> list[CameraAccount]:
+    def settled(self, line: str, frames: int, timeout_s: float = 180) -> list[CameraAccount]:
         """The accounts of the line's cameras once that many frames are scored."""
         deadline = time.monotonic() + timeout_s
         while True:
