@@ -371,8 +371,9 @@ def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:
     before = rig.ladder.inputs.heartbeat
     rig.wait_for_exchanges()
     assert rig.ladder.inputs.heartbeat == before
-    rig.driver.alive(0.5)
+    rig.driver.alive(30)
     wait_for(lambda: rig.ladder.inputs.heartbeat > before + 3, "heartbeats")
+    rig.driver.alive(0.5)
     wait_for(lambda: rig.ladder.watchdog_lost, "the watchdog")
     assert rig.ladder.held
     assert not rig.ladder.stop
