@@ -46,3 +46,15 @@ def test_a_picture_that_never_comes_keeps_no_later_one_away(plant: Plant, tile: 
     tile.and_(tile.page.locator(".ok")).wait_for()
     plant.shoot(camera, camera, ".")
     tile.locator(f'img.heat[src*=":{BOOT}:2/"]').wait_for(state="attached", timeout=30_000)
+
+
+def test_a_picture_that_is_late_is_asked_for_again(plant: Plant, tile: Any, camera: str) -> None:
+    """It was called not kept, for as long as no other frame came: of a line that stands, none does."""
+    silent: list[Any] = []
+    pictures = f"**/pictures/{camera}:{BOOT}:1/**"
+    tile.page.route(pictures, lambda route: silent.append(route))
+    plant.shoot(camera, camera, ".")
+    tile.and_(tile.page.locator(".late:not(.nothing)")).wait_for()
+    tile.page.unroute(pictures)
+    tile.locator(f'img.heat[src*=":{BOOT}:1/"]').wait_for(state="attached", timeout=90_000)
+    tile.and_(tile.page.locator(".ok:not(.late)")).wait_for()

@@ -6,7 +6,9 @@ const root = document.getElementById("tiles");
 const tiles = new Map();
 const elements = new Map();
 const seen = new Set();
-const PICTURE_MS = 10000;
+const LATE = "late";
+const PICTURE_MS = 10000, PATIENCE_MS = 40000; // at first, and at most
+const LET_GO_MS = 1000;
 
 const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -81,7 +83,7 @@ function merge(box, fresh, ours) {
 function paint(camera) {
   const tile = tiles.get(camera), element = elements.get(camera);
   if (!tile || !element) return;
-  element.className = `tile ${tile.state}${element.dataset.nothing ? " nothing" : ""}`;
+  element.className = `tile ${tile.state}${element.dataset.nothing ? " nothing" : element.dataset.late ? " late" : ""}`;
   const link = element.querySelector(".picture");
   if (tile.frame_id) link.href = `/parts/${tile.frame_id}`;
   text(link.querySelector(".visually-hidden"), `Last part of camera ${camera}`);
@@ -98,24 +100,34 @@ async function load(camera) {
   const tile = tiles.get(camera), element = elements.get(camera), link = element.querySelector(".picture");
   element.dataset.loading = "yes";
   const folder = `/pictures/${tile.frame_id}/${tile.model}`;
-  const [thumbnail, heat] = tile.model ? await Promise.all([fetched(`${folder}/thumbnail`, ""), fetched(`${folder}/heat`, "heat")]) : [];
+  const patience = Number(element.dataset.patience ?? PICTURE_MS);
+  const found = tile.model ? await Promise.all([fetched(`${folder}/thumbnail`, "", patience), fetched(`${folder}/heat`, "heat", patience)]) : [];
+  const [thumbnail, heat] = found;
+  const late = found.includes(LATE);
   delete element.dataset.loading;
-  element.dataset.shown = tile.frame_id;
+  if (late) element.dataset.patience = Math.min(2 * patience, PATIENCE_MS); else delete element.dataset.patience;
+  element.dataset.shown = late ? "" : tile.frame_id; // what is late is asked for again
+  element.dataset.late = thumbnail === LATE ? "yes" : "";
   link.querySelectorAll("img").forEach((old) => old.remove()); // beside the facts of this frame no other may stand
-  if (thumbnail) {
-    link.append(thumbnail, ...(heat ? [heat] : []));
-    delete element.dataset.nothing;
-  } else element.dataset.nothing = "yes";
+  if (thumbnail instanceof Image) link.append(thumbnail, ...(heat instanceof Image ? [heat] : []));
+  if (thumbnail) delete element.dataset.nothing; else element.dataset.nothing = "yes";
   if (seen.has(camera)) paint(camera); // what came meanwhile
 }
 
-async function fetched(address, kind) {
+/** The image, null where there is none, or LATE. */
+async function fetched(address, kind, patience) {
   const image = new Image();
   image.alt = "";
   image.className = kind;
   image.src = address;
-  const late = new Promise((_, fail) => setTimeout(fail, PICTURE_MS)); // a connection may die without a word
-  try { await Promise.race([image.decode(), late]); return image; } catch { return null; }
+  const late = new Promise((tell) => setTimeout(tell, patience, LATE)); // a connection may die without a word
+  const found = await Promise.race([image.decode().then(() => image, () => null), late]);
+  if (found === LATE) {
+    // Else the browser would wait on for the same answer. It lets go only of what nobody asks for at once again.
+    image.removeAttribute("src");
+    await new Promise((go) => setTimeout(go, LET_GO_MS));
+  }
+  return found;
 }
 
 function age(camera) {
