@@ -247,7 +247,8 @@ def test_health_counts_frames_and_shows_dead_letters_and_what_is_in_them(
     page.get_by_text("not a picture").wait_for()
     assert page.get_by_text("broken").is_visible()
     page.goto("/health")
-    page.get_by_role("button", name="Draw the account").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Draw the account").click()
 
     def account() -> str:
         page.goto("/health")

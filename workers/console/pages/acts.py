@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from urllib.parse import urlencode, urlsplit
 
@@ -12,6 +13,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pipeline.events import from_ms, now, to_ms
 from workers.alerting.core.operations import CLOCKS_MAY_DIFFER
 from workers.console.acts import PERSONS_ACTS
+from workers.console.desk import Desk
 from workers.console.pages.common import (
     Form,
     Operator,
@@ -28,6 +30,8 @@ from workers.console.pages.common import (
 
 router = APIRouter()
 _threads = CapacityLimiter(12)
+READ_S = 10.0
+"""So long an act waits for the past to be read."""
 
 EXPLAINED = {
     "acknowledge": "Says that you have seen the alarms and are on your way. They stay, and the line stays as it is.",
@@ -72,8 +76,7 @@ def ask(request: Request, who: Operator, desk: TheDesk, line_id: str, act: str, 
         shown_at = from_ms(min(int(text(form, "shown_ms", 16)), to_ms(now() + CLOCKS_MAY_DIFFER)))
     except (ValueError, OverflowError) as error:
         raise Refused("Not done", "The form was not one of ours. Load the page again.", 400) from error
-    if line_id not in desk.memory.lines():
-        raise Refused("Not done", f"There is no line {line_id}.", 404)
+    _await_line(desk, line_id)
     desk.acts.ask(
         who,
         line_id,
@@ -97,6 +100,21 @@ def outcome(who: Someone, desk: TheDesk, operation_id: uuid.UUID) -> Response:
     if found is None:
         return JSONResponse({"state": "waiting"})
     return JSONResponse({"state": "done" if found.done else "refused", "words": told(found, desk.options)})
+
+
+def _await_line(desk: Desk, line_id: str) -> None:
+    """A server that has just been started knows of none, and somebody may be in the midst of an act."""
+    deadline_s = time.monotonic() + READ_S
+    while True:
+        unread = desk.reader.fault or desk.reader.behind  # before the look: what was read meanwhile is in the memory
+        if line_id in desk.memory.lines():
+            return
+        if unread is None:
+            raise Refused("Not done", f"There is no line {line_id}.", 404)
+        if time.monotonic() > deadline_s:
+            said = f"Nothing was read of line {line_id} yet: {unread}. Go back, where your words are, and ask again."
+            raise Refused("Not done", said, 503)
+        time.sleep(0.1)
 
 
 def _known(act: str) -> None:
