@@ -39,12 +39,13 @@ setup: .venv/installed ## Make .venv with the `andon` command in it.
 demo: setup ## Run the whole factory on this machine; options in ARGS="--frames 100", see `.venv/bin/andon demo --help`.
 	$(BIN)/andon demo $(ARGS)
 
-# Four at a time, on two cores: they wait for a broker, a browser or a clock half of the time. tests/conftest.py says which
-# tests stay together, and has these begin first; reordered by number, others would. ARGS='-n 0': one after the other.
+# Three at a time, on two cores: they wait for a broker, a browser or a clock most of the time; four took no less.
+# tests/conftest.py says which tests stay together, and has these begin first; reordered by number, others would.
+# ARGS='-n 0': one after the other.
 # Bytecode is kept, whatever the shell says: tests start some hundred processes, and each would compile all of Andon.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## Run the tests, but for the slow ones.
-	$(BIN)/python -m pytest -m 'not slow' -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow' -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-all: setup ## Run all tests.
 	$(BIN)/python -m pytest $(ARGS)
