@@ -83,6 +83,15 @@ def lose_the_stream(page: Any) -> None:
     page.route("**/events?**", lambda route: route.fulfill(status=503))
 
 
+def part_without_stream(plant: Plant, login: Callable[..., Any], line: str) -> Any:
+    (score,) = plant.shoot(line, f"{line}-a", "x")
+    page = login()
+    page.locator(f'.tile[data-camera="{line}-a"]').wait_for(state="attached")
+    lose_the_stream(page)
+    page.goto(f"/parts/{score.frame_id}")
+    return page
+
+
 def test_a_page_that_is_loaded_anew_sends_no_form_again(console: ConsoleProcess, login: Callable[..., Any]) -> None:
     """A wrong password was sent again each time, and counted as one more failed try."""
     page = login("operator-2")
@@ -100,11 +109,7 @@ def test_a_page_that_is_loaded_anew_sends_no_form_again(console: ConsoleProcess,
 
 
 def test_a_page_is_not_loaded_anew_under_who_writes_in_it(plant: Plant, login: Callable[..., Any], line: str) -> None:
-    (score,) = plant.shoot(line, f"{line}-a", "x")
-    page = login()
-    page.locator(f'.tile[data-camera="{line}-a"]').wait_for(state="attached")
-    lose_the_stream(page)
-    page.goto(f"/parts/{score.frame_id}")
+    page = part_without_stream(plant, login, line)
     page.get_by_label("Note").fill("a scratch of the belt, and not of the part")
     for _ in range(2):
         with page.expect_response("**/healthz", timeout=20_000):
@@ -120,11 +125,7 @@ def test_a_page_that_is_written_in_hears_of_stops_once_the_server_is_back(
     plant: Plant, login: Callable[..., Any], line: str
 ) -> None:
     """A forgotten note kept the lines, the counts and the lost bar as they were, for good."""
-    (score,) = plant.shoot(line, f"{line}-a", "x")
-    page = login()
-    page.locator(f'.tile[data-camera="{line}-a"]').wait_for(state="attached")
-    lose_the_stream(page)
-    page.goto(f"/parts/{score.frame_id}")
+    page = part_without_stream(plant, login, line)
     page.get_by_label("Note").fill("a scratch of the belt")
     page.locator("#connection").filter(has_text="NO CONNECTION").wait_for()
     page.unroute("**/events?**")

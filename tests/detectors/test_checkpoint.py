@@ -1,27 +1,14 @@
 """The state of a training on disk."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from support.disk import files_of_at_most
 
 from pipeline.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.unit
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """A limit on the size of files ends a write as a full disk does: half way."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def state(count: int) -> dict[str, dict[str, torch.Tensor]]:

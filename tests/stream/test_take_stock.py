@@ -90,6 +90,11 @@ def score(sequence: int) -> Score:
     return Score(**facts, **found, frame_id=frame_id, scored_at=now(), model=model, position=place)
 
 
+def delete_scores(settings: Settings, before: int) -> None:
+    line = partition_of(b"line-1", settings.andon_line_partitions)
+    delete_records(settings, settings.topics.scores.name, line, before=before)
+
+
 def test_frames_whose_scores_kafka_deleted_first_are_told_of_and_not_missing(kafka_bootstrap: str, unique: str) -> None:
     """A busy line fills what its partition of `scores` may take within hours; its frames are kept for a day."""
     settings = settings_for(kafka_bootstrap, unique)
@@ -107,7 +112,7 @@ def test_frames_whose_scores_kafka_deleted_first_are_told_of_and_not_missing(kaf
     commit_all(settings, frames)
     (account,) = take_stock(settings)
     assert (account.captured, account.scored, account.missing, account.unanswered) == (5, 4, 1, 0)
-    delete_records(settings, scores, partition_of(b"line-1", settings.andon_line_partitions), before=3)
+    delete_scores(settings, before=3)
     (account,) = take_stock(settings)
     assert (account.captured, account.scored, account.missing, account.unanswered) == (2, 1, 1, 3)
 
@@ -126,10 +131,7 @@ def test_scores_that_kafka_deletes_while_the_audit_reads_are_not_missing(kafka_b
     publisher.close()
     commit_all(settings, frames)
 
-    def deleted_by_now() -> None:
-        delete_records(settings, scores, partition_of(b"line-1", settings.andon_line_partitions), before=3)
-
-    (account,) = take_stock(settings, on_record=deleted_by_now)
+    (account,) = take_stock(settings, on_record=lambda: delete_scores(settings, before=3))
     assert (account.scored, account.missing, account.unanswered) == (1, 0, 3)
 
 
@@ -152,10 +154,7 @@ def test_nor_are_those_that_it_deletes_once_it_has_read_the_first(kafka_bootstra
     publisher.close()
     commit_all(settings, frames)
 
-    def deleted_by_now() -> None:
-        delete_records(settings, scores, partition_of(b"line-1", settings.andon_line_partitions), before=43)
-
-    (account,) = take_stock(settings, on_record=once(deleted_by_now))
+    (account,) = take_stock(settings, on_record=once(lambda: delete_scores(settings, before=43)))
     assert (account.scored, account.missing, account.unanswered) == (2, 1, 2)
 
 
