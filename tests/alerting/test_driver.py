@@ -43,7 +43,7 @@ from workers.plc.message_sides import answer
 from workers.plc.sides import Sides
 from workers.plc.station import SCAN_S, Station
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("quick_opcua")]
 
 
 class AskedLease(Lease):

@@ -29,7 +29,7 @@ from workers.alerting.actuators.open import open_actuator
 from workers.commands.alerting import alerting
 from workers.local.ports import free_ports
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("quick_opcua")]
 
 HOLD = Image(epoch=1, heartbeat=1, action=Action.HOLD, run_permit=False)
 _KINDS = {"Command": "UInt16", "Epoch": "UInt32", "Heartbeat": "UInt16", "RunPermit": "Boolean"}
