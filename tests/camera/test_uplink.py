@@ -397,6 +397,34 @@ def test_frames_that_the_disk_never_gives_back_hold_up_those_behind_them_for_a_w
     assert rig.tally(owner) == Tally(captured=4, published=1, dropped={"unreadable": 3})
 
 
+def test_a_disk_that_is_away_as_a_whole_is_not_waited_for_again_for_each_of_its_segments(
+    tmp_path: Path,
+    parcel: MakeParcel,
+    owner: Owner,
+    monkeypatch: pytest.MonkeyPatch,
+    deaf_disk: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It took half a minute for each: behind some hundreds a camera was blind for hours, with Kafka there."""
+    clock = SimpleNamespace(monotonic=lambda: clock.now_s, now_s=1.0)
+    monkeypatch.setattr(depot, "time", clock)
+    rig = Rig(tmp_path, spool_bytes=32 * 250)
+    capture(rig, parcel, owner, 10)
+    rig.settle()
+    assert len(list(tmp_path.glob("*.segment"))) == 10
+    rig.connect()
+    rig.settle()
+    for given_up in (0, 1, 2):
+        assert rig.tally(owner).dropped.get("unreadable", 0) == given_up
+        clock.now_s += 31
+        rig.settle()
+    capture(rig, parcel, owner, 1)
+    rig.settle()
+    assert rig.tally(owner) == Tally(captured=11, published=1, dropped={"unreadable": 10})
+    assert rig.log == ids(owner, 10)
+    assert caplog.text.count("the spool's disk is broken") == 1
+
+
 def test_a_process_with_too_many_files_open_gives_up_no_frame(
     tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

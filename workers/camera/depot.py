@@ -4,12 +4,13 @@ import errno
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from pipeline.events import now
 from workers.camera.heartbeats import Report
 from workers.camera.ledger import DropReason, Ledger, Place
-from workers.camera.parcel import Parcel
+from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool.recovery import recover
 from workers.camera.spool.segment import SpoolFullError
 from workers.camera.spool.store import DamagedRecordsError, Spool
@@ -20,6 +21,11 @@ log = logging.getLogger(__name__)
 _SLOW_DISK_S = 10.0
 _DEAF_DISK_S = 30.0
 """A share that is mounted anew answers by then; behind what the disk never gives back, newer frames must not wait."""
+_DEAF_SEGMENTS = 3
+"""So many in a row that fail alike are not what is broken: that is the disk, and what else it has is waited for no
+more."""
+_AT_A_STRETCH_S = 1.0
+"""A broken disk may take its time to say so, of each segment."""
 _OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE)
 """It has too many files open, and the disk every frame."""
 
@@ -59,6 +65,9 @@ class Depot:
         # Apart, since a disk may take frames and synchronise none, or give none back.
         self._appends, self._checkpoints, self._reads = _Complaint(), _Complaint(), _Complaint()
         self._deaf_since_s: float | None = None
+        self._deaf_by: int | None = None
+        self._deaf_segments = 0
+        """Given up in a row, each by that error."""
         self._written = True
         self._begun_at_s = 0.0
         self._wait: Callable[[], None] = lambda: None
@@ -96,29 +105,48 @@ class Depot:
 
     def fetch(self) -> Entry | None:
         """The oldest frame not yet on its way. None, too, where the disk does not give it now: `has_unsent` tells."""
-        while self._spool.unread:
+        found, lost = None, Counter[Owner]()
+        end_s = time.monotonic() + _AT_A_STRETCH_S
+        while not found and self._spool.unread and time.monotonic() < end_s:
             try:
                 found = self._spool.read()
             except DamagedRecordsError as error:
-                self._give_up(error)
+                lost += error.lost
                 continue
             except OSError as error:
-                self._reads.tell(f"spooled frames cannot be read and wait, up to {_DEAF_DISK_S:g} s", error)
-                since_s = self._deaf_since_s = self._deaf_since_s or time.monotonic()
-                if error.errno in _OF_THE_PROCESS or time.monotonic() - since_s < _DEAF_DISK_S:
-                    return None
-                self._give_up(DamagedRecordsError(self._spool.pass_over()))
-                self._deaf_since_s = None
+                if self._may_come(error):
+                    break
+                lost += self._spool.pass_over()
                 continue
             self._reads.over()
-            self._deaf_since_s = None
-            return Entry(*found) if found else None
-        return None
-
-    def _give_up(self, damaged: DamagedRecordsError) -> None:
-        log.error("%s; they are counted as unreadable", damaged)
-        for owner, frames in damaged.lost.items():
+            self._deaf_since_s, self._deaf_segments = None, 0
+        if lost:
+            log.error("%d spooled frames are damaged; they are counted as unreadable", lost.total())
+            if not self._spool.unread:
+                self._deaf_segments = 0  # what comes next may go to another disk
+        for owner, frames in lost.items():
             self._ledger.drop(owner, Place.SPOOLED, DropReason.UNREADABLE, frames)
+        return Entry(*found) if found else None
+
+    def _may_come(self, error: OSError) -> bool:
+        """Whether to wait for what the disk does not give."""
+        self._reads.tell(f"spooled frames cannot be read and wait, up to {_DEAF_DISK_S:g} s", error)
+        since_s = self._deaf_since_s = self._deaf_since_s or time.monotonic()
+        if error.errno != self._deaf_by:
+            self._deaf_by, self._deaf_segments = error.errno, 0
+        if error.errno in _OF_THE_PROCESS:
+            return True
+        if self._deaf_segments < _DEAF_SEGMENTS and time.monotonic() - since_s < _DEAF_DISK_S:
+            return True
+        self._deaf_since_s = None
+        self._deaf_segments += 1
+        if self._deaf_segments == _DEAF_SEGMENTS:
+            log.error(
+                "%d segments in a row: the spool's disk is broken, and nothing else on it is waited for: %s",
+                _DEAF_SEGMENTS,
+                error,
+            )
+        return False
 
     def release(self) -> None:
         """The oldest frame on its way has been acknowledged or rejected."""

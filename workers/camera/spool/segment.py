@@ -56,7 +56,8 @@ class Segment:
         head = encode(parcel)
         wanted = len(head) + len(parcel.image)
         try:
-            written = os.pwritev(self._descriptor(os.O_RDWR | os.O_CREAT), [head, parcel.image], self.end)
+            with naming(self.path):
+                written = os.pwritev(self._descriptor(os.O_RDWR | os.O_CREAT), [head, parcel.image], self.end)
             if written != wanted:
                 raise SpoolFullError(errno.ENOSPC, "the disk took only a part of the frame", str(self.path))
         except OSError as error:
@@ -135,4 +136,5 @@ class Segment:
     def _cut(self) -> None:
         """A half-written record would look like damage to the next reader."""
         if self._file is not None:
-            os.ftruncate(self._file, self.end)
+            with naming(self.path):
+                os.ftruncate(self._file, self.end)
