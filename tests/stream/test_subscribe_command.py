@@ -1,4 +1,4 @@
-"""`andon subscribe` ends when it is told to, whatever becomes of what it prints."""
+"""`andon subscribe` and `andon alarms tail` end when they are told to, whatever becomes of what they print."""
 
 import array
 import fcntl
@@ -11,9 +11,10 @@ import uuid
 from contextlib import closing
 
 import pytest
+from alerting.factory import Line
 from support.stream import wait_until
 
-from pipeline.events import Operation, now
+from pipeline.events import Alarm, Operation, now
 from pipeline.events.alarm import Act
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
@@ -30,17 +31,27 @@ def waiting_in(pipe: int) -> int:
     return found[0]
 
 
-def test_it_ends_though_its_reader_takes_nothing(settings: Settings) -> None:
+ASKED = Operation(
+    operation_id=uuid.uuid4(), line_id="line-1", act=Act.ACKNOWLEDGE, actor="a", reason="r" * 900, asked_at=now()
+)
+ALARM = Line().burst().alarms[0].model_copy(update={"reason": "r" * 900})
+
+
+@pytest.mark.parametrize(
+    ("event", "command"),
+    [
+        (ASKED, "subscribe operations --from-beginning"),
+        (ALARM, "alarms tail --since-beginning"),
+    ],
+)
+def test_it_ends_though_its_reader_takes_nothing(event: Operation | Alarm, command: str, settings: Settings) -> None:
     """Behind a pager, or a program that hangs, it had to be killed."""
-    topic = settings.topics.operations.name
-    asked = Operation(
-        operation_id=uuid.uuid4(), line_id="line-1", act=Act.ACKNOWLEDGE, actor="a", reason="r" * 900, asked_at=now()
-    )
+    topic = settings.topics.alarms.name if event is ALARM else settings.topics.operations.name
     with closing(Publisher(settings, "test")) as publisher:
-        publisher.publish([Outgoing(topic, b"line-1", asked.to_json())] * 100)
+        publisher.publish([Outgoing(topic, b"line-1", event.to_json())] * 100)
     reader, writer = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "workers", "subscribe", "operations", "--from-beginning"],
+        [sys.executable, "-m", "workers", *command.split()],
         env=os.environ
         | {"KAFKA_BOOTSTRAP": settings.kafka_bootstrap, "ANDON_TOPIC_PREFIX": settings.andon_topic_prefix},
         stdout=writer,

@@ -32,24 +32,25 @@ def tail(
     from pipeline.settings import read_settings
     from workers.alerting.people.display import change_line, console
     from workers.commands.away import tell_away
-    from workers.commands.ending import ends_by_signal
+    from workers.commands.ending import Printer
 
-    stop = ends_by_signal()
     out = console()
     settings = read_settings()
     topics = [settings.topics.alarms.name]
-    for record in follow(settings, topics, stop, from_beginning=since_beginning, away=tell_away):
-        try:
-            alarm = Alarm.from_json(record.value)
-        except ContractError as error:
-            typer.echo(f"{record.place}: {record.unreadable or error}", err=True)
-            continue
-        if line not in (None, alarm.line_id):
-            continue
-        if as_json:
-            print(alarm.to_json().decode(), flush=True)
-        else:
-            out.print(change_line(alarm))
+    with Printer() as printer:
+        for record in follow(settings, topics, printer.stop, from_beginning=since_beginning, away=tell_away):
+            try:
+                alarm = Alarm.from_json(record.value)
+            except ContractError as error:
+                typer.echo(f"{record.place}: {record.unreadable or error}", err=True)
+                continue
+            if line not in (None, alarm.line_id):
+                continue
+            with printer.printing():
+                if as_json:
+                    print(alarm.to_json().decode(), flush=True)
+                else:
+                    out.print(change_line(alarm))
 
 
 @alarms.command("list")

@@ -27,44 +27,22 @@ def subscribe(
 
     Every event keeps its JSON Schema in docs/contracts/. A record that does not is told on stderr and left out.
     """
-    import os
-    import signal
-    import sys
-    import threading
-
     from pipeline.kafka.reading import follow
     from pipeline.settings import read_settings
     from workers.alerting.people.streams import read_event
     from workers.commands.away import tell_away
-    from workers.commands.ending import polite_signals
+    from workers.commands.ending import Printer
 
-    stop, printing = threading.Event(), threading.Event()
-
-    def end(*_: object) -> None:
-        stop.set()
-        if printing.is_set():  # to a reader that takes nothing, for instance a pager, this could wait for ever
-            raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, *polite_signals()):
-        signal.signal(number, end)
     settings, printed = read_settings(), 0
     topic = getattr(settings.topics, stream.value.replace("-", "_")).name
-    try:
-        for record in follow(settings, [topic], stop, from_beginning=from_beginning, away=tell_away):
+    with Printer() as out:
+        for record in follow(settings, [topic], out.stop, from_beginning=from_beginning, away=tell_away):
             event = record.unreadable or read_event(stream.value, record.value)
             if isinstance(event, str):
                 typer.echo(f"{record.place}: {event}", err=True)
             elif line in (None, event.line_id):
-                printing.set()
-                try:
-                    if stop.is_set():
-                        return
+                with out.printing():
                     print(event.to_json().decode(), flush=True)
-                finally:
-                    printing.clear()
                 printed += 1
                 if printed == count:
                     return
-    except (BrokenPipeError, KeyboardInterrupt):
-        # Whoever reads has had enough, or takes nothing. Python would try once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
