@@ -1,5 +1,6 @@
 """Reads the raw topics into a `Ledger`."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -49,7 +50,7 @@ def take_stock(
             reading.take(record)
             add(record)
             on_record()
-    until = reading.deleted_until(kept_of(settings, results), _expired(settings, results))
+    until = reading.deleted_until(kept_of(settings, results), *_limits(settings, results))
     ledger.deleted = Deleted(_of(topics.scores.name, until), _of(topics.frames_dead.name, until))
     for record in read_to_end(settings, [topics.frames.name], start=starts):
         ledger.add_frame(record)
@@ -62,7 +63,11 @@ def _of(topic: str, found: Mapping[Place, _T]) -> dict[int, _T]:
     return {partition: value for (name, partition), value in found.items() if name == topic}
 
 
-def _expired(settings: Settings, topics: Sequence[str]) -> dict[str, float]:
-    """Topic → up to when (Unix milliseconds) Kafka may have deleted its records for their age."""
+def _limits(settings: Settings, topics: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Topic → up to when (Unix milliseconds) Kafka may have deleted its records for their age, and → how many bytes a
+    partition may hold before it deletes for their number."""
     latest_ms = to_ms(now() + CLOCKS_MAY_DIFFER)
-    return {topic: latest_ms - kept_ms for topic, kept_ms in retention_of(settings, topics).items()}
+    found = retention_of(settings, topics)
+    expired = {topic: float(latest_ms - kept_ms) for topic, (kept_ms, _) in found.items() if kept_ms >= 0}
+    room = {topic: most if most >= 0 else math.inf for topic, (_, most) in found.items()}
+    return expired, room

@@ -105,14 +105,17 @@ def kept_by(admin: KafkaAdminClient, settings: Settings, topics: Sequence[str]) 
     return {(at.topic, at.partition): range(begins[at].offset, ends[at].offset) for at in places}
 
 
-def retention_of(settings: Settings, topics: Sequence[str]) -> dict[str, int]:
-    """For how long (ms) each topic keeps its records, which its operator may have set. Left out is one that keeps them
-    for ever, and one whose limits Kafka does not show us. Raises KafkaUnavailableError."""
+def retention_of(settings: Settings, topics: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """For how long (ms) each topic keeps its records, and how many bytes of them in a partition, which its operator may
+    have set; below 0: no limit. Left out is one whose limits Kafka does not show us. Raises KafkaUnavailableError."""
     with Admin(settings) as admin:
         resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
         configs = next(iter(admin.describe_configs(resources, config_filter="all").values()))
-    found = {topic: int(configs[topic]["retention.ms"]["value"]) for topic in topics if configs[topic]}
-    return {topic: kept_ms for topic, kept_ms in found.items() if kept_ms >= 0}
+    return {
+        topic: (int(found["retention.ms"]["value"]), int(found["retention.bytes"]["value"]))
+        for topic, found in configs.items()
+        if found
+    }
 
 
 def _missing(topic: str, settings: Settings) -> str:
