@@ -7,7 +7,6 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     KafkaError,
-    LeaderNotAvailableError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -15,6 +14,7 @@ from kafka.errors import (
 
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
+from pipeline.kafka.mends.bounds import NotLedError
 from pipeline.kafka.opening import open_admin_client
 from pipeline.kafka.rights import WHOSE, or_hidden, refusal
 from pipeline.settings import Settings
@@ -98,7 +98,7 @@ def kept_by(admin: KafkaAdminClient, settings: Settings, topics: Sequence[str]) 
         for partition in found["partitions"]:
             if partition["leader_id"] < 0:
                 where = f"{found['name']}[{partition['partition_index']}]"
-                raise LeaderNotAvailableError(f"no broker leads {where}: its brokers are away")
+                raise NotLedError(f"{where}: its brokers are away")
             places.append(TopicPartition(found["name"], partition["partition_index"]))
     begins = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST), timeout_ms=5_000)
     ends = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST), timeout_ms=5_000)
@@ -199,7 +199,7 @@ class Admin:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._client.close()
         if isinstance(error, KafkaError):
-            if error.retriable and (found := led_astray(self._settings, self._client)):
+            if error.retriable and (found := led_astray(self._settings, error, self._client)):
                 raise found from error
             said = refusal(error, "Describe")
             raise KafkaUnavailableError(f"the broker at {self._settings.kafka_bootstrap} refused: {said}") from error

@@ -8,6 +8,7 @@ from kafka import KafkaAdminClient, KafkaConsumer
 
 from pipeline.errors import AndonError
 from pipeline.kafka.handshake import tls_fault
+from pipeline.kafka.mends.bounds import NotLedError
 from pipeline.kafka.mends.elsewhere import sent_elsewhere
 from pipeline.kafka.rights import LOGIN
 from pipeline.settings import Settings
@@ -32,9 +33,13 @@ class KafkaUnavailableError(AndonError):
         return bool(getattr(self.__cause__, "retriable", False))
 
 
-def led_astray(settings: Settings, client: KafkaConsumer | KafkaAdminClient) -> KafkaUnavailableError | None:
-    """Where its broker answers, and sends it to where nobody is."""
-    where = sent_elsewhere(client)
+def led_astray(
+    settings: Settings, error: BaseException, client: KafkaConsumer | KafkaAdminClient | None
+) -> KafkaUnavailableError | None:
+    """Where its broker answers, and names nobody who leads, or sends it to where nobody is."""
+    if isinstance(error, NotLedError):
+        return KafkaUnavailableError(f"Kafka answers at {settings.kafka_bootstrap}, but {error}")
+    where = sent_elsewhere(client) if client else None
     return KafkaUnavailableError(f"the Kafka broker at {settings.kafka_bootstrap} {where}") if where else None
 
 
@@ -43,7 +48,7 @@ def no_answer(settings: Settings, error: BaseException, client: KafkaConsumer | 
 
     client: one that has come further.
     """
-    if client and (found := led_astray(settings, client)):
+    if found := led_astray(settings, error, client):
         return found
     if fault := tls_fault(settings):
         return KafkaUnavailableError(f"no Kafka broker answers at {settings.kafka_bootstrap}: {fault}")

@@ -300,7 +300,7 @@ class _Reader:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
         if isinstance(error, KafkaError):
-            if error.retriable and (found := led_astray(self._settings, self._consumer)):
+            if error.retriable and (found := led_astray(self._settings, error, self._consumer)):
                 raise found from error
             said = refusal(error, "Read")
             raise KafkaUnavailableError(f"reading from {self._settings.kafka_bootstrap} failed: {said}") from error

@@ -3,10 +3,9 @@
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewTopic
-from kafka.errors import UnknownTopicOrPartitionError
 from support.stream import settings_for
 
-from pipeline.kafka.connection import connection
+from pipeline.kafka.connection import connection, no_answer
 from pipeline.kafka.mends import bounds
 from pipeline.kafka.opening import open_consumer
 
@@ -23,8 +22,10 @@ def test_a_partition_without_a_leader_is_named_by_an_error_that_passes(kafka_boo
         led, not_led = TopicPartition(unique, 0), TopicPartition(f"{unique}-gone", 0)
         assert bounds.begins(consumer, [led], 10_000) == bounds.ends(consumer, [led], 10_000) == {led: 0}
         for ask in (bounds.begins, bounds.ends):
-            with pytest.raises(UnknownTopicOrPartitionError, match=rf"no broker leads {unique}-gone\[0\]") as raised:
+            with pytest.raises(bounds.NotLedError, match=rf"^no broker leads {unique}-gone\[0\]") as raised:
                 ask(consumer, [led, not_led], 10_000)
             assert raised.value.retriable
+            told = str(no_answer(settings_for(kafka_bootstrap, unique), raised.value))
+            assert told.startswith(f"Kafka answers at {kafka_bootstrap}, but no broker leads {unique}-gone[0]: ")
     finally:
         consumer.close()

@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterable
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import UnknownTopicOrPartitionError
+from kafka.errors import RetriableError
+
+
+class NotLedError(RetriableError):  # type: ignore[misc]
+    """Brokers answer, and none of them leads this partition."""
+
+    def __str__(self) -> str:
+        return f"no broker leads {self.args[0]}"
 
 
 def begins(consumer: KafkaConsumer, places: Iterable[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
@@ -23,6 +30,4 @@ def _asked(
         return ask(list(places), timeout_ms=timeout_ms)
     except KeyError as error:  # kafka-python 3.0.12 asks only about partitions whose leaders it knows
         at = error.args[0]
-        raise UnknownTopicOrPartitionError(
-            f"no broker leads {at.topic}[{at.partition}]: its brokers are away, or it was deleted"
-        ) from error
+        raise NotLedError(f"{at.topic}[{at.partition}]: its brokers are away, or it was deleted") from error
