@@ -8,6 +8,7 @@ import pytest
 from alerting.running import ANDON, POLICY_YAML, process
 
 from pipeline.settings import Settings
+from workers.local.ports import free_ports
 
 
 @pytest.mark.services
@@ -18,6 +19,17 @@ def test_a_closed_terminal_ends_a_worker_in_good_order(settings: Settings, tmp_p
     with process([*ANDON, "alerting", "run", "--policies", str(policies)], settings) as running:
         assert running.stdout
         assert any("took over" in line for line in running.stdout)
+        running.send_signal(signal.SIGHUP)
+        running.communicate(timeout=60)
+    assert running.returncode == 0
+
+
+@pytest.mark.services
+def test_a_closed_terminal_ends_the_page_in_good_order(settings: Settings, tmp_path: Path) -> None:
+    command = [*ANDON, "console", "--port", str(free_ports(1)[0]), "--data", str(tmp_path)]
+    with process(command, settings) as running:
+        assert running.stdout
+        assert any("the page is at" in line for line in running.stdout)
         running.send_signal(signal.SIGHUP)
         running.communicate(timeout=60)
     assert running.returncode == 0

@@ -73,6 +73,7 @@ def first_run(settings: Settings, data: Path) -> str:
     )
     wait_until(lambda: "the page is at" in child.log_tail() or not child.running, 60)
     child.stop(15)
+    assert child.exit_code == 0  # in good order, and not of the signal
     return child.log.read_text()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
 
 from pipeline.errors import AndonError
+from workers.commands.ending import polite_signals
 from workers.console.app import create_app
 from workers.console.desk import Desk
 from workers.console.own_tls import OwnCertificate
@@ -35,6 +38,14 @@ class _Server(uvicorn.Server):
         if not self.should_exit:
             self._on_ready()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own knows no SIGHUP, and once it has served it raises what it caught again: the process died of
+        that before anything else was closed."""
+        for number in (signal.SIGINT, *polite_signals()):
+            signal.signal(number, self.handle_exit)
+        yield
+
     async def on_tick(self, counter: int) -> bool:
         if self._own and counter % _LOOK_TICKS == 0:
             self._own.look()
@@ -49,7 +60,7 @@ def serve(
     tls_key: Path | None = None,
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Returns after SIGTERM or Ctrl-C. Raises AndonError when the port is taken."""
+    """Returns after SIGTERM, Ctrl-C or the end of its terminal. Raises AndonError when the port is taken."""
     config = uvicorn.Config(
         create_app(desk),
         host=host,
