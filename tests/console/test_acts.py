@@ -180,6 +180,23 @@ def test_an_alarm_that_came_while_the_form_was_open_is_not_acknowledged_unseen(
     assert {("Not inspected" in row, "not acknowledged" in row) for row in states} == {(True, True), (False, False)}
 
 
+def test_what_was_typed_is_there_after_the_login_that_it_leads_to(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    """A session of twelve hours ends in the midst of an act, too."""
+    page = login()
+    stopped(plant, page, line).get_by_role("button", name="Acknowledge").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Why").fill("nozzle two is clogged")
+    cookies = page.context.cookies()
+    page.context.clear_cookies()
+    form.get_by_role("button", name="Acknowledge", exact=True).click()
+    page.get_by_text("NOT done").wait_for()
+    page.context.add_cookies(cookies)
+    page.goto("/")
+    page.wait_for_function("() => document.querySelector('dialog [name=reason]')?.value === 'nozzle two is clogged'")
+
+
 def test_an_opened_alarm_can_be_acted_on_where_it_is_read(plant: Plant, login: Callable[..., Any], line: str) -> None:
     plant.shoot(line, f"{line}-cam", "..xxx")
     page = login(java_script_enabled=False)

@@ -36,6 +36,12 @@ class Way:
     def fall_silent(self) -> None:
         self._silent |= set(self._ends)
 
+    def break_off(self) -> None:
+        """What is connected ends."""
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         for end in [self._listener, *self._ends]:
             with suppress(OSError):

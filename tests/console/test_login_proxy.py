@@ -60,12 +60,46 @@ def ended(request: Any, issuer: str) -> bytes:
     return said("403 Forbidden") if request.param == "403" else said("302 Found", f"Location: {issuer}/")
 
 
-def test_an_act_after_the_end_of_a_session_leads_to_the_login(stopped: Any, way: Way, ended: bytes) -> None:
+def test_an_act_after_the_end_of_a_session_leads_to_the_login_and_keeps_what_was_typed(
+    stopped: Any, way: Way, ended: bytes
+) -> None:
+    """The words were gone after the login."""
+    page = stopped.page
+    stopped.get_by_role("button", name="Shelve").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Why").fill("nozzle two is clogged")
+    form.get_by_label("For").select_option("4 hours")
+    way.own_answer = ended
+    form.get_by_role("button", name="Shelve", exact=True).click()
+    page.get_by_text(LOGIN).wait_for()
+    way.own_answer = b""
+    page.goto(way.url)  # as the login leads back
+    form.wait_for()
+    page.wait_for_function("() => document.querySelector('dialog [name=reason]').value === 'nozzle two is clogged'")
+    assert form.get_by_label("For").input_value() == "240"
+    form.get_by_role("button", name="Shelve", exact=True).click()
+    page.locator("#outcome").filter(has_text="done").wait_for()
+    page.goto(way.url)
+    page.locator("#lines-head").wait_for(state="attached")
+    assert not page.evaluate("sessionStorage.length")
+
+
+def test_a_page_that_nobody_touches_leads_to_the_login(stopped: Any, way: Way, ended: bytes) -> None:
+    """It said "no connection" for ever."""
+    way.own_answer = ended
+    way.break_off()
+    stopped.page.get_by_text(LOGIN).wait_for()
+
+
+def test_a_page_that_is_written_in_says_that_nobody_is_logged_in(stopped: Any, way: Way, ended: bytes) -> None:
     stopped.get_by_role("button", name="Acknowledge").click()
     form = stopped.page.get_by_role("dialog")
-    form.get_by_label("Why").wait_for()
+    form.get_by_label("Why").fill("nozzle two is clogged")
     way.own_answer = ended
-    form.get_by_role("button", name="Acknowledge", exact=True).click()
+    way.break_off()
+    stopped.page.locator("#connection").filter(has_text="NOBODY IS LOGGED IN").wait_for()
+    assert form.get_by_label("Why").input_value() == "nozzle two is clogged"
+    form.get_by_text("Cancel").click()
     stopped.page.get_by_text(LOGIN).wait_for()
 
 

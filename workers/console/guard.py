@@ -18,8 +18,10 @@ OPEN = ("/login", "/static/", "/healthz")
 """What needs no login."""
 _SAFE = frozenset({"GET", "HEAD"})
 
+ANSWER = "andon-answer"
+"""Whose answer it is: the page tells by it our 503 from that of a proxy which can not reach us, and that nobody is
+logged in any more."""
 HEADERS = {
-    "andon-answer": "console",  # the page tells by it our 503 from that of a proxy which can not reach us
     "content-security-policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
     ),
@@ -72,6 +74,7 @@ class Guard:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
+                out.setdefault(ANSWER, "console" if identity else "nobody")
                 for name, value in HEADERS.items():
                     out.setdefault(name, value)
                 out.setdefault("cache-control", "no-store")

@@ -1,14 +1,19 @@
 // An act opens in a dialog where one stands. Without this file the same links lead to the same form on its own page.
-import { loadAnew } from "./live.js";
+import { heard, loadAnew, loginWanted, whose } from "./live.js";
 
 const dialog = document.getElementById("act");
 const AWAY_MS = 5000;
+const KEPT = "andon.words";
 let opener = "";
 
-document.addEventListener("click", async (event) => {
+document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-act]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
+  open(link);
+});
+
+async function open(link) {
   const here = new URL(location.href);
   for (const name of ["operation", "act", "of"]) here.searchParams.delete(name);
   const target = new URL(link.href);
@@ -28,7 +33,7 @@ document.addEventListener("click", async (event) => {
   } finally {
     delete document.body.dataset.asking;
   }
-});
+}
 document.addEventListener("keydown", (event) => {
   // These links are buttons to a screen reader, so the space bar must press them.
   if (event.key === " " && event.target.matches?.("a[role=button]")) { event.preventDefault(); event.target.click(); }
@@ -52,9 +57,11 @@ document.addEventListener("submit", async (event) => {
   document.body.dataset.asking = "yes";
   try {
     const answer = await heard("/healthz", { cache: "no-store", signal: AbortSignal.timeout(AWAY_MS) });
+    if (dialog.contains(form) && !dialog.open) return; // it was taken back meanwhile
+    const wanted = loginWanted(answer);
+    if (wanted) keepWords(form);
     // Our policy lets no form be led on to a login of another origin; a page that is asked for may be.
-    if (answer.type === "opaqueredirect") loadAnew();
-    else if (!dialog.contains(form) || dialog.open) form.submit(); // else it was taken back meanwhile
+    if (wanted && !whose(answer)) loadAnew(); else form.submit();
   } catch {
     button.disabled = false;
     tellAway(form, "afterbegin");
@@ -63,14 +70,26 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
-/** What is answered, by our server or by who stands before it, as a proxy that wants a login. Throws where nobody
- * answers, or only one who could not reach our server. */
-async function heard(address, options) {
-  // A redirect is an answer: followed, it may lead to another origin, where a page may not look.
-  const answer = await fetch(address, { ...options, redirect: "manual" });
-  if ([502, 503, 504].includes(answer.status) && !answer.headers.has("andon-answer")) throw new Error(String(answer.status));
-  return answer;
+/** For after the login that a form leads to: there it is shown again, to be sent or not. */
+function keepWords(form) {
+  const fields = [...form.elements].filter(({ name, type }) => name && !["hidden", "password"].includes(type));
+  const words = fields.map(({ name, value, checked }) => ({ name, value, checked }));
+  sessionStorage.setItem(KEPT, JSON.stringify({ action: form.action, opener: dialog.contains(form) ? opener : "", words }));
 }
+
+async function showKept() {
+  const kept = JSON.parse(sessionStorage.getItem(KEPT));
+  sessionStorage.removeItem(KEPT);
+  const link = kept?.opener && document.querySelector(`[data-key="${CSS.escape(kept.opener)}"]`);
+  if (link) await open(link);
+  const form = kept && [...document.forms].find(({ action }) => action === kept.action);
+  for (const field of form?.elements ?? []) {
+    const isChoice = field.type === "radio";
+    const had = kept.words.find(({ name, value }) => name === field.name && (!isChoice || value === field.value));
+    if (had && isChoice) field.checked = had.checked; else if (had) field.value = had.value;
+  }
+}
+showKept();
 
 function tellAway(box, where) {
   document.getElementById("away")?.remove();

@@ -22,7 +22,7 @@ addEventListener("pointerdown", (event) => { pressed = event.target; pressedAt =
 for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = null; setTimeout(showHeld); }, true);
 let heardAt = performance.now(), triedAt = heardAt, source = null, comingBack = false, trying = false;
 let answered = 0; // so often did the server answer while its stream said nothing
-let fault = connection.textContent;
+let fault = connection.textContent, loggedOut = false;
 export const clock = { offset: Number(body.dataset.now) - Date.now() };
 
 /** Changes what a box holds, once no finger is on it. */
@@ -81,7 +81,7 @@ function announce(articles) {
 function showConnection() {
   const lost = performance.now() - heardAt > WAIT_MS;
   body.classList.toggle("lost", lost || Boolean(fault));
-  const why = answered < 2 ? "NO CONNECTION to this page's server" : "NOTHING NEW COMES THROUGH, although this page's server answers. Perhaps a proxy or a virus scanner holds its stream back";
+  const why = loggedOut ? "NOBODY IS LOGGED IN here any more. This page leads to the login once you have sent or cancelled what you write" : answered < 2 ? "NO CONNECTION to this page's server" : "NOTHING NEW COMES THROUGH, although this page's server answers. Perhaps a proxy or a virus scanner holds its stream back";
   const words = lost ? `${why}: what you see is old.` : fault ? `WHAT YOU SEE MAY BE OLD: ${fault}` : "";
   if (connection.textContent !== words) connection.textContent = words;
   connection.hidden = !words;
@@ -92,7 +92,7 @@ function connect() {
   source?.close();
   triedAt = performance.now();
   source = new EventSource(`/events?${new URLSearchParams({ tiles: wall, drawn })}`);
-  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); answered = 0; act(JSON.parse(event.data), event.lastEventId); showConnection(); });
+  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); answered = 0; loggedOut = false; act(JSON.parse(event.data), event.lastEventId); showConnection(); });
   heard("beat", ({ now_ms, fault: why }) => { clock.offset = now_ms - Date.now(); fault = why; });
   heard("lines", (news, id) => { drawn = id; renew(news); });
   heard("alarms", ({ unacknowledged }) => {
@@ -133,13 +133,32 @@ async function connectAnew() {
   if (trying) return;
   trying = true;
   try {
-    const ask = () => fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-    if ((await Promise.any(Array.from({ length: AT_ONCE }, ask))).ok) {
+    const ask = () => heard("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+    const answer = await Promise.any(Array.from({ length: AT_ONCE }, ask));
+    if (loginWanted(answer)) { comingBack = true; comeBack(0); }
+    else if (answer.ok) {
       if (++answered > 2) { comingBack = true; comeBack(); } else connect();
     }
   } catch { /* still away */ }
   trying = false;
 }
+
+/** What is answered, by our server or by who stands before it, as a proxy that wants a login. Throws where nobody
+ * answers, or only one who could not reach our server. */
+export async function heard(address, options) {
+  // A redirect is an answer: followed, it may lead to another origin, where a page may not look.
+  const answer = await fetch(address, { ...options, redirect: "manual" });
+  if ([502, 503, 504].includes(answer.status) && !whose(answer)) throw new Error(String(answer.status));
+  return answer;
+}
+
+/** Whether nobody is logged in any more, at our server or at a proxy before it. */
+export function loginWanted(answer) {
+  return whose(answer) ? whose(answer) === "nobody" : answer.type === "opaqueredirect" || [401, 403].includes(answer.status);
+}
+
+/** Null of an answer that is not our server's. */
+export function whose(answer) { return answer.headers.get("andon-answer"); }
 
 export function loadAnew() {
   // An answer to a form would be asked for by sending that form again.
@@ -151,8 +170,9 @@ export function loadAnew() {
 function comeBack(after = 5000) {
   setTimeout(async () => {
     try {
-      const answer = await fetch("/healthz");
-      if (answer.ok) {
+      const answer = await heard("/healthz", { cache: "no-store" });
+      loggedOut = loginWanted(answer);
+      if (answer.ok || loggedOut) {
         if (!document.querySelector("dialog[open]") && !body.dataset.asking && !isWrittenIn()) loadAnew();
         else { comingBack = false; connect(); }
         return;
