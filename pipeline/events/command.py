@@ -80,7 +80,7 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     """Not confirmed before the command was void. It is not sent any more."""
     DUPLICATE = "duplicate"
-    """The line stood like that already."""
+    """It was proved before, and the line stood like that already, or `detail` says that it was written again."""
 
 
 class CommandReply(Contract):

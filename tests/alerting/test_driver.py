@@ -320,8 +320,22 @@ def test_a_plc_that_lost_its_power_is_stopped_again_and_it_is_told(rig: Rig) -> 
     rig.driver.order(order(command))
     wait_for(lambda: rig.ladder.held, "the hold")
     rig.driver.order(order(command, proved=True))
+    rig.station.stop()
+    wait_for(lambda: rig.links()[-1:] == [False], "the complaint that it is away")
+    time.sleep(driver_module.LOOK_FIRST_AFTER_S)
     rig.restart()
     wait_for(lambda: rig.ladder.held, "the hold after the restart")
+    wait_for(lambda: "HOLD was taken away at modbus" in rig.faults()[-1], "the complaint that it ran meanwhile")
+
+
+def test_a_stop_that_is_gone_when_its_line_is_taken_over_is_written_again_and_told(rig: Rig) -> None:
+    """The audit log said `duplicate`, as if it had stood all the time, and no alarm that the line might run."""
+    rig.driver.order(order(stop_command(valid_s=-1), epoch=2, proved=True))
+    wait_for(lambda: rig.ladder.held, "the hold")
+    wait_for(lambda: rig.outcomes() == [Outcome.DUPLICATE], "the answer")
+    assert "HOLD was taken away at modbus" in rig.faults()[0]
+    (told,) = (report.detail for report in rig.reports if isinstance(report, Answer))
+    assert told == "it stood no more, and was written again"
 
 
 def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(

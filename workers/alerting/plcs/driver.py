@@ -188,23 +188,23 @@ class Driver:
             if seen.is_ahead_of(order.epoch):
                 self._fence(order, seen)
                 return
+        if seen and self._stands_for_now(order):  # what another has set since, the next heartbeat would write over
             if order.action is not None and not drive.applied(order, seen):
                 self._tell_taken_away(order, seen)
-        if seen and self._stands_for_now(order):  # what another has set since, the next heartbeat would write over
-            if order.action is not None and not order.stops and seen.asks_to_stop:
-                self._tell_taken_away(order, seen)
-                return
+                if not order.stops and seen.asks_to_stop:
+                    return
             if order.action is None and seen.stands_stopped and self._found and not self._found.stands_stopped:
                 self._look(order, seen)
                 return
         if drive.may_write(order, self._found, self._clock()) or self._look(order, seen):
-            self._write(order)
+            self._write(order, seen)
 
     def _stands_for_now(self, order: Order) -> bool:
         """Whether the line was seen as it is ordered, so that who changes it is another."""
         return order.proved if order.action is not None else self._found is not None and not order.may_release
 
-    def _write(self, order: Order) -> None:
+    def _write(self, order: Order, seen: ReadBack | None) -> None:
+        """`seen`: what was read just before."""
         alive = time.monotonic() < self._alive_until_s
         heartbeat = (self._heartbeat + 1) % HEARTBEATS if alive else self._heartbeat
         wanted = drive.image(order, heartbeat, alive=alive)
@@ -224,7 +224,9 @@ class Driver:
                     self._tell_link(order, False, f"{self._actuator.address} {HOLDS_ITSELF}")
                 elif boot_time_s() - self._taken_away_at_s > TAKEN_AWAY_S:
                     self._tell_link(order, True)
-                self._answer(order, Outcome.DUPLICATE if order.proved else Outcome.ACCEPTED, found, at)
+                gone = seen is not None and order.proved and order.action is not None and not drive.applied(order, seen)
+                outcome = Outcome.DUPLICATE if order.proved else Outcome.ACCEPTED
+                self._answer(order, outcome, found, at, "it stood no more, and was written again" if gone else "")
             case Proof.WRONG:
                 self._answer(order, Outcome.REJECTED, found, at, f"wanted {wanted.level}, read {found}")
                 self._tell_link(order, False, f"{self._actuator.address} stands otherwise than written: {found}")
@@ -237,7 +239,7 @@ class Driver:
         self._taken_away_at_s = boot_time_s()
         detail = f"{order.action} was taken away at {self._actuator.address}, and not by a reset ({found})"
         then = "is written again each time" if order.stops or not found.asks_to_stop else "waits until that is free"
-        self._tell_link(order, False, f"{detail}. It {then}: look who else writes there")
+        self._tell_link(order, False, f"{detail}. It {then}: look who else writes there, or whether it lost its power")
 
     def _fence(self, order: Order, found: ReadBack) -> None:
         """Nothing is written any more until this worker takes the line over anew, or the epoch there is set back."""
