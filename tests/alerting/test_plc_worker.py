@@ -278,12 +278,17 @@ def test_a_ten_minute_backlog_stops_no_line(settings: Settings, plc: tuple[Ladde
         assert [command.line_id for command in commands(settings)] == ["line-2"]
 
 
-def test_a_worker_that_takes_dead_cameras_over_lets_no_line_run(settings: Settings, plc: tuple[Ladder, int]) -> None:
+@pytest.mark.parametrize("shadow", [False, True])
+def test_a_worker_that_takes_dead_cameras_over_lets_no_line_run_but_one_on_trial(
+    settings: Settings, plc: tuple[Ladder, int], shadow: bool
+) -> None:
+    """Where `shadow` was to stop nothing, the run permit fell all the same, before the first frame of a trial."""
     ladder, port = plc
     publish(settings, [score(0, Verdict.OK, captured_at=now() - timedelta(minutes=1))])
-    with worker(settings, policies(port, silent_after_s=3)):
+    with worker(settings, policies(port, silent_after_s=3, shadow=shadow)):
         wait_until(lambda: [alarm.kind for alarm in alarms(settings)] == [AlarmKind.CAMERA_SILENT])
-    assert {(written.permit, written.heartbeat) for written in ladder.written} == {(False, 0)}
+    assert {(written.permit, written.heartbeat) for written in ladder.written} == {(shadow, 0)}
+    assert ladder.running is shadow
 
 
 @contextmanager
