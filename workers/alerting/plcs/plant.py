@@ -83,8 +83,8 @@ class Plant:
             policy = self._policies.of(state.line_id)
             on_loss = (not policy.shadow and policy.on_loss) or OnLoss.RUN_WITH_ALARM
             asked = state.last_command
-            # A line on trial is stopped by nothing new, nor by a permit that falls. What held it before holds it until a
-            # person resets it, and the reset has to reach its PLC.
+            # A line on trial is stopped by nothing new, nor by a permit that falls. What held it before holds it until
+            # a person resets it, and the reset has to reach its PLC.
             old = state.proved or (asked is not None and asked.action is Action.UNHOLD_PERMITTED)
             command = asked if old or not policy.shadow else None
             driver.order(Order(state.line_id, state.epoch, command, state.proved, on_loss))
