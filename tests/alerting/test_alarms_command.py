@@ -23,6 +23,7 @@ def test_an_alarm_is_listed_acknowledged_and_reset(settings: Settings) -> None:
 
         listed = andon(settings, "alarms", "list")
         assert "line-1 cam-of-line-1  defects UNACK_ACTIVE" in listed.stdout
+        assert f"(andon map {alarms(settings)[-1].evidence.frame_ids[-1]})" in listed.stdout
 
         early = andon(settings, "alarms", "reset", "--line", "line-1", "--reason", "mended")
         assert early.returncode == 1

@@ -58,7 +58,9 @@ def list_alarms(
     line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The alarms as events, one a line.")] = False,
 ) -> None:
-    """Show the alarms that stand now."""
+    """Show the alarms that stand now, each with the newest frame of its evidence."""
+    from rich.text import Text
+
     from pipeline.settings import read_settings
     from workers.alerting.core.state import StateError
     from workers.alerting.people.display import change_line, console
@@ -75,7 +77,8 @@ def list_alarms(
         if as_json:
             print(alarm.to_json().decode())
         else:
-            out.print(change_line(alarm))
+            evidence = alarm.evidence.frame_ids
+            out.print(change_line(alarm) + Text(f"  (andon map {evidence[-1]})" if evidence else ""))
     faults = found.faults() if line is None else [fault for fault in [fault_of(settings, found, line)] if fault]
     if faults:  # what else stands is shown first
         raise StateError("; ".join(map(str, faults)))
