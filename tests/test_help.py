@@ -50,6 +50,12 @@ def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert capsys.readouterr().out.startswith(f"andon {version('andon')} (Python 3.")
 
 
+def test_whoever_watches_the_exit_code_of_an_audit_is_told_what_it_means() -> None:
+    """The words of the group stood in place of those of the command."""
+    audit = typer.main.get_command(app).commands["audit"]  # type: ignore[attr-defined]
+    assert "Exit code 1 when a frame is missing" in " ".join(audit.help.split())
+
+
 def test_every_option_and_argument_has_words() -> None:
     def wordless(command: Any, path: str) -> Iterator[str]:
         yield from (f"{path} {parameter.name}" for parameter in command.params if not getattr(parameter, "help", None))

@@ -156,12 +156,13 @@ def shadows(
 def move_lines(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be moved.")] = False,
     past_unreadable: Annotated[
-        bool, typer.Option(help="Although a record can't be read: a line of which only that was stored begins anew.")
+        bool,
+        typer.Option(help="Go on past records that can't be read. A line of which nothing else is stored begins anew."),
     ] = False,
 ) -> None:
     """Bring the states of lines to the partitions that they belong in, after ANDON_LINE_PARTITIONS was changed.
 
-    For once, with every alerting worker stopped. Alarms, shelves and the order to each PLC are kept.
+    Stop every alerting worker first. Alarms, shelves and the order to each PLC are kept.
     """
     from pipeline.settings import read_settings
     from workers.alerting.upkeep.moving import move
@@ -181,8 +182,8 @@ def restore_line(
 ) -> None:
     """Put back the last state of a line that can be read, where a damaged record in line-state lies over it.
 
-    For once, with every alerting worker stopped. What happened after that state was written is not in it. Where Kafka
-    has none left, the line is put together from what was published of it: its alarms, and the stop that stands.
+    Stop every alerting worker first. What happened after that state was written is not in it. Where Kafka has none
+    left, the line is put together from what was published of it: its alarms, and the stop that stands.
     """
     from pipeline.settings import read_settings
     from workers.alerting.upkeep.restoring import restore

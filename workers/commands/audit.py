@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.audit.accounting import CameraAccount
 
-audit = typer.Typer(help="Is every frame accounted for? And who did what at the lines?", invoke_without_command=True)
+audit = typer.Typer(invoke_without_command=True)
 
 
 @audit.callback()
@@ -26,9 +26,10 @@ def run(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the accounts to this file, too.")] = None,
     since: Annotated[str, typer.Option(help=HELP + " All that Kafka holds where left out.")] = "",
 ) -> None:
-    """Read the raw topics and print, per camera, captured = scored + dropped + dead + in flight.
+    """Is every frame accounted for? And who did what at the lines?
 
-    Exit code 1 when a frame is missing, or one model scored a frame twice with different results.
+    Reads the raw topics and prints for each camera: captured = scored + dropped + dead + in flight. Exit code 1 when a
+    frame is missing, or one model scored a frame twice with different results.
     """
     if context.invoked_subcommand:
         return
@@ -103,9 +104,10 @@ def log(
     since: Annotated[str, typer.Option(help=HELP + " All that Kafka holds where left out.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The entries as events, one a line.")] = False,
 ) -> None:
-    """Print who did what at the lines, when and why: every alarm, command, reply, act, refusal and takeover.
+    """Print who did what at the lines, when and why.
 
-    Exit code 1 when an entry of a line is missing, or two differ under one number.
+    Every alarm, command, reply, act, refusal and takeover. Exit code 1 when an entry of a line is missing, or two
+    differ under one number.
     """
     from pipeline.settings import read_settings
     from workers.alerting.people.audit_log import entry_line, gaps, read_log

@@ -13,6 +13,8 @@ def check(
 ) -> None:
     """Send one frame and wait for its score. It belongs to no line, so it stops none. Exit code 2 when none comes.
 
+    The frame is a small made-up picture, so its verdict says nothing of the model: NOT_DECIDABLE is as good as any.
+
     Example: andon check --recipe elpv-mono
     """
     from pipeline.settings import read_settings
