@@ -324,7 +324,8 @@ def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -
 
 def test_buttons_at_the_line_are_pressed_by_a_person() -> None:
     (port,) = free_ports(1)
-    ladder = Ladder("line-1")
+    clock = [0.0]
+    ladder = Ladder("line-1", clock=lambda: clock[0])
     with Station([ladder], modbus_port=port):
         ladder.write(Inputs(1, 1, HOLD))
         still = CliRunner().invoke(app, ["plc", "press", "reset", "--modbus-port", str(port)])
@@ -334,6 +335,9 @@ def test_buttons_at_the_line_are_pressed_by_a_person() -> None:
         assert free.output == "unit 1: free, standing\n"
         started = CliRunner().invoke(app, ["plc", "press", "start", "--modbus-port", str(port)])
         assert started.output == "unit 1: free, running\n"
+        clock[0] += 60  # no heartbeat
+        lost = CliRunner().invoke(app, ["plc", "press", "reset", "--modbus-port", str(port)])
+        assert lost.output == "unit 1: held, standing; watchdog lost: nobody watches this line\n"
         nobody = CliRunner().invoke(app, ["plc", "press", "start", "--modbus-port", str(port), "--unit", "2"])
         assert "has no unit 2" in str(nobody.exception)
 

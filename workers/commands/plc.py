@@ -117,12 +117,13 @@ def press(
         if not client.connect():
             raise AndonError(f"no Modbus server answers at {host}:{modbus_port}")
         pressed = client.write_coil(RESET_BUTTON if button == "reset" else START_BUTTON, True, device_id=unit)
-        coils = client.read_coils(8, count=2, device_id=unit)
+        coils = client.read_coils(8, count=3, device_id=unit)
     except ModbusException as error:
         raise AndonError(f"the PLC at {host}:{modbus_port} did not answer: {error}") from error
     finally:
         client.close()
     if pressed.isError() or coils.isError():
         raise AndonError(f"the PLC at {host}:{modbus_port} has no unit {unit}: units go by its --line options, from 1")
-    held, running = coils.bits[:2]
-    typer.echo(f"unit {unit}: {'held' if held else 'free'}, {'running' if running else 'standing'}")
+    held, running, lost = coils.bits[:3]
+    why = "; watchdog lost: nobody watches this line" if lost else ""
+    typer.echo(f"unit {unit}: {'held' if held else 'free'}, {'running' if running else 'standing'}{why}")
