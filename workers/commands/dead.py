@@ -56,7 +56,7 @@ def list_(
         if (reason and cause.get("reason") != reason) or (camera and of_camera != camera):
             continue
         counts[cause.get("reason", "unknown")] += 1
-        died_at = from_ms(record.timestamp_ms).isoformat(sep=" ", timespec="seconds")
+        died_at = from_ms(record.timestamp_ms).strftime("%Y-%m-%d %H:%M:%S")
         place = f"{record.partition}:{record.offset}"
         row = (place, died_at, of_camera, cause.get("reason", "unknown"), str(len(record.value or b"")))
         rows.append((record.timestamp_ms, (*row, cause.get("detail", ""))))
