@@ -48,8 +48,9 @@ def test_a_replica_killed_mid_batch_loses_nothing_and_holds_once(plant: Plant) -
     assert plant.health()["pid"] != victim
 
 
-def test_a_replica_that_is_asked_to_end_mid_batch_commits_it_and_scores_no_frame_twice(plant: Plant) -> None:
-    """Between its scores and its commit, the one moment in which its end would cost repeats."""
+def test_a_replica_whose_terminal_is_closed_mid_batch_commits_it_and_scores_no_frame_twice(plant: Plant) -> None:
+    """Between its scores and its commit, the one moment in which its end would cost repeats. A terminal tells all that
+    was begun in it, Ray's own processes, too; then a supervisor asks once more."""
     cameras = plant.cameras("asked", frames=600, fps=60, defects=range(100, 600))
     plant.wait_for_hold("asked")
     plant.valkey.pause()
@@ -57,8 +58,10 @@ def test_a_replica_that_is_asked_to_end_mid_batch_commits_it_and_scores_no_frame
     plant.broker.pause()
     plant.valkey.resume()
     time.sleep(0.5)  # and its scores lie with the broker, who does not answer
+    os.killpg(plant.inference.pid, signal.SIGHUP)
+    time.sleep(1)
     plant.inference.ask_to_end()
-    time.sleep(3)
+    time.sleep(2)
     plant.broker.resume()
     plant.inference.stop()
     plant.inference.start()

@@ -1,9 +1,9 @@
 """The process that holds a local Ray and the Serve application in it:
 `python -m workers.local.serve_process CONFIG [DASHBOARD_PORT] [--metrics-port PORT]`.
 
-The same as `serve run CONFIG`, but it also drains and shuts down on SIGTERM, ends when its Ray does, and keeps Ray's
-object store small, since frames never travel through it. Without a port there is no dashboard, hence no job interface,
-which runs any code it is given, and none of the processes that serve it; with one,
+The same as `serve run CONFIG`, but it also drains and shuts down on SIGTERM and when its terminal is closed, ends when
+its Ray does, and keeps Ray's object store small, since frames never travel through it. Without a port there is no
+dashboard, hence no job interface, which runs any code it is given, and none of the processes that serve it; with one,
 `serve deploy -a http://127.0.0.1:PORT CONFIG` changes the application while it runs. Without a port for metrics Ray
 serves them at another at each start, and tells none.
 """
@@ -23,6 +23,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).pare
 import ray
 from ray.serve.scripts import run
 
+from workers.commands.ending import polite_signals
 from workers.local.home_token import token_for_this_run
 from workers.local.lean_ray import without_helpers
 from workers.local.patient_ray import with_patience
@@ -38,6 +39,9 @@ def main() -> None:
     arguments = _arguments()
     dashboard_port = arguments.dashboard_port
     os.environ.update(token_for_this_run())
+    # A terminal that is closed tells all that was begun in it. Ray's processes, which inherit this, would be gone
+    # before a replica has drained.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     helpers = nullcontext() if dashboard_port else without_helpers()
     with helpers, with_ports_beforehand(), with_patience(_START_S):
         ray.init(
@@ -51,13 +55,16 @@ def main() -> None:
         )
     ending = end_with_ray()
 
-    def interrupt(*signal_and_frame: Any) -> None:
+    def interrupt(number: int, frame: Any) -> None:
+        if ending.is_set() and number != signal.SIGINT:
+            return  # the end of a terminal may be told twice, and a supervisor may tell it after its SIGTERM
         ending.set()
-        signal.default_int_handler(*signal_and_frame)
+        signal.default_int_handler(number, frame)
 
     # After ray.init, which sets handlers of its own that end the process at once.
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in (signal.SIGINT, *polite_signals()):
         signal.signal(each, interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     run.main([arguments.config], standalone_mode=False)
 
 
