@@ -2,6 +2,7 @@
 
 import errno
 import resource
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from camera.rig import Rig, balanced
 from kafka.errors import TopicAuthorizationFailedError
 
+from pipeline.events import BootEnd
 from workers.camera import depot
 from workers.camera import uplink as uplink_module
 from workers.camera.ledger import Tally
@@ -423,6 +425,60 @@ def test_a_disk_that_is_away_as_a_whole_is_not_waited_for_again_for_each_of_its_
     assert rig.tally(owner) == Tally(captured=11, published=1, dropped={"unreadable": 10})
     assert rig.log == ids(owner, 10)
     assert caplog.text.count("the spool's disk is broken") == 1
+
+
+@pytest.mark.parametrize("deleted", ["", "*", "*.segment"])
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_spool_that_is_deleted_while_in_use_is_made_anew(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, caplog: pytest.LogCaptureFixture, deleted: str, killed: bool
+) -> None:
+    """Frames went on into the deleted file, or nowhere, and after a kill nobody knew of any."""
+    rig = Rig(tmp_path / "spool")
+    capture(rig, parcel, owner, 3)
+    rig.settle()
+    for path in [*(tmp_path / "spool").glob(deleted)] if deleted else [tmp_path / "spool"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    capture(rig, parcel, owner, 1)
+    rig.settle()
+    rig.uplink.tick()
+    capture(rig, parcel, owner, 2)
+    rig.settle()
+    rig.uplink.tick()
+    assert caplog.text.count("were deleted while in use") == 1
+    if killed:
+        rig.crash()
+        rig = Rig(tmp_path / "spool", owners=())
+    rig.connect()
+    rig.settle()
+    lost = 4 if killed else 0
+    assert rig.log == ids(owner, *range(lost, 6))
+    died = {"died": lost} if killed else {}
+    assert rig.tally(owner) == Tally(6, 6 - lost, died, end=BootEnd.DIED if killed else BootEnd.RUNNING)
+
+
+def test_another_spool_that_comes_into_its_place_is_let_be(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a disk is mounted over the folder of a running worker. Its frames were written over."""
+    rig = Rig(tmp_path / "spool", buffer_bytes=1 << 30)
+    capture(rig, parcel, owner, 1)
+    rig.settle()
+    (tmp_path / "spool").rename(tmp_path / "away")
+    other = Rig(tmp_path / "spool")
+    capture(other, parcel, owner._replace(boot_id="other"), 3)
+    other.settle()
+    other.uplink.tick()
+    held = {path: path.read_bytes() for path in (tmp_path / "spool").iterdir()}
+    rig.uplink.tick()
+    capture(rig, parcel, owner, 3)
+    rig.settle()
+    rig.uplink.tick()
+    assert {path: path.read_bytes() for path in (tmp_path / "spool").iterdir()} == held
+    assert rig.tally(owner) == Tally(captured=4, spooled=1, buffered=3)
+    assert "another spool has come into the place" in caplog.text
+    rig.connect()
+    rig.settle()
+    assert rig.log == ids(owner, *range(4))
 
 
 def test_a_process_with_too_many_files_open_gives_up_no_frame(

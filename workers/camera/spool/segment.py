@@ -21,6 +21,7 @@ from workers.camera.spool.record import (
 )
 
 SUFFIX = ".segment"
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
 
 class SpoolFullError(OSError):
@@ -57,7 +58,7 @@ class Segment:
         wanted = len(head) + len(parcel.image)
         try:
             with naming(self.path):
-                written = os.pwritev(self._descriptor(os.O_RDWR | os.O_CREAT), [head, parcel.image], self.end)
+                written = os.pwritev(self._descriptor(_NEW), [head, parcel.image], self.end)
             if written != wanted:
                 raise SpoolFullError(errno.ENOSPC, "the disk took only a part of the frame", str(self.path))
         except OSError as error:

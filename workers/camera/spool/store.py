@@ -4,7 +4,9 @@ Durability: what is appended survives the death of the process at once, and a po
 which the uplink begins every second.
 """
 
+import errno
 import fcntl
+import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -19,6 +21,9 @@ from workers.camera.spool.recovery import Found
 from workers.camera.spool.segment import Segment, SpoolFullError
 from workers.camera.spool.state import Position, load_state, save_state
 
+log = logging.getLogger(__name__)
+
+_LOCK = "lock"
 _SEGMENTS = 32
 """The spool gives up its oldest frames a segment at a time, so about this share of it."""
 _HEAD_BYTES = PREFIX.size + 1024
@@ -46,6 +51,8 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         self._folder = folder
+        self._astray = False
+        """Another's spool stands in its place, as where a disk was mounted over it."""
         self.max_bytes = max_bytes
         self._segment_bytes = max_bytes // _SEGMENTS
         # Both are filled again by a checkpoint that failed, on its own thread.
@@ -78,6 +85,8 @@ class Spool:
 
         Raises SpoolFullError, or OSError for a disk that fails otherwise; the spool is then as it was.
         """
+        if self._astray:
+            raise self._another()
         if self._file_bytes + len(parcel.image) + _HEAD_BYTES > self.max_bytes:
             raise SpoolFullError(f"the spool {self._folder} has reached its limit of {self.max_bytes} bytes")
         segment = self._tail()
@@ -149,7 +158,9 @@ class Spool:
 
         def write() -> None:
             try:
-                to_disk(*(segment.path for segment in unsynced if segment.number in kept))
+                written = [segment for segment in unsynced if segment.number in kept]
+                self._stand_by(written)
+                to_disk(*(segment.path for segment in written if segment.path.exists()))
                 save_state(self._folder, position, tallies)
             except OSError:
                 self._unsynced.extend(unsynced)
@@ -170,6 +181,31 @@ class Spool:
         for segment in [*self._segments, *self._garbage]:
             segment.close()
         os.close(self._lock)
+
+    def _stand_by(self, written: list[Segment]) -> None:
+        """Makes anew what somebody deleted: what is written to a deleted file dies with the process. Raises OSError
+        where another's spool stands now."""
+        whole = all(one.path.exists() for one in written if one.number >= self._first_own)
+        try:
+            self._astray = not os.path.samestat((self._folder / _LOCK).stat(), os.fstat(self._lock))
+        except FileNotFoundError:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            former, self._lock = self._lock, _lock(self._folder)
+            os.close(former)
+            whole = self._astray = False
+        if self._astray:
+            raise self._another()
+        if not whole:
+            log.error(
+                "%s, or files in it, were deleted while in use, and are made anew. Frames in deleted files are lost "
+                "if this worker ends before it could send them",
+                self._folder,
+            )
+            self._first_own = self._next_number
+
+    def _another(self) -> OSError:
+        what = "another spool has come into the place of this worker's; start the worker anew"
+        return OSError(errno.EBUSY, what, str(self._folder))
 
     def _find_segments(self) -> None:
         for segment in Segment.all_in(self._folder):
@@ -215,7 +251,7 @@ def _emptied(segments: deque[Segment]) -> list[Segment]:
 
 
 def _lock(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
