@@ -7,7 +7,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image as Pillow
 from support.stream import settings_for
 from support.waiting import wait_until
 
@@ -40,6 +42,19 @@ def test_check_says_what_each_camera_shows(tmp_path: Path, images: Path) -> None
     bad = andon_camera("check", "--config", write_config(tmp_path, tmp_path / "gone"))
     assert bad.returncode == 1
     assert f"cam-1: folder {tmp_path / 'gone'} does not exist" in bad.stderr
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("filled", "told"), [(1, "come to 15 of 255"), (16, None)])
+def test_check_tells_of_pictures_that_are_black_to_a_model(tmp_path: Path, filled: int, told: str | None) -> None:
+    """12 bits in a PNG of 16: nobody said so before the stream had called each frame dark, or judged 16 levels."""
+    levels = np.arange(4096, dtype=np.uint16).reshape(64, 64) * filled
+    Pillow.fromarray(levels).save(tmp_path / "part.png")
+    seen = andon_camera("check", "--config", write_config(tmp_path, tmp_path))
+    words = " ".join(seen.stdout.replace("│", " ").split())
+    assert seen.returncode == 0
+    assert "64 × 64" in words
+    assert told in words if told else "of 255" not in words
 
 
 @pytest.mark.unit

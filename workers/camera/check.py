@@ -21,6 +21,9 @@ class Sight:
 
 
 _PATIENCE_S = 20.0
+_DIM = 64
+"""Of 255: 14 bits in a picture of 16 come to less."""
+_PNG_BITS_AT = 24
 _GIVE_BACK_S = 6.0
 """A camera that waits for its trigger is let go of in good order, or nobody else could open it for some seconds."""
 
@@ -102,7 +105,15 @@ def _describe(image: Image | Ready | str) -> Sight:
     if size > MAX_FRAME_BYTES:
         return Sight(False, f"{which}: more than the {MAX_FRAME_BYTES:,} bytes that a frame may have")
     try:
-        height, width = decode(image.content, "gray").shape
+        pixels = decode(image.content, "gray")
     except FrameError as error:
         return Sight(False, f"{which}: {size:,} bytes: {error}")
-    return Sight(True, f"{width} × {height}, {image.content_type}, {size:,} bytes")
+    height, width = pixels.shape
+    seen = f"{width} × {height}, {image.content_type}, {size:,} bytes"
+    wide = image.content.startswith(b"\x89PNG") and image.content[_PNG_BITS_AT] == 16
+    if wide and (brightest := int(pixels.max())) < _DIM:
+        seen += (
+            f"; 16 bits, whose brightest come to {brightest} of 255: are they filled? Values of 12 bits have to be "
+            "multiplied by 16, for training, too"
+        )
+    return Sight(True, seen)
