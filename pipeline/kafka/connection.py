@@ -56,9 +56,9 @@ def no_answer(settings: Settings, error: BaseException, client: KafkaConsumer | 
         return KafkaUnavailableError(
             f"no Kafka broker at {settings.kafka_bootstrap} takes our login: {refusals[-1]}; {LOGIN}"
         )
-    check = "Is it running, and is KAFKA_BOOTSTRAP right?"
+    check = f"Is it running, is KAFKA_BOOTSTRAP right, and does it speak {settings.kafka_security_protocol} there?"
     if settings.kafka_security_protocol != "PLAINTEXT":
-        check = "Is it running, is KAFKA_BOOTSTRAP right, and does it take our password or certificate?"
+        check += " Does it take our password or certificate?"
     return KafkaUnavailableError(f"no Kafka broker answers at {settings.kafka_bootstrap}: {error}. {check}")
 
 

@@ -1,5 +1,5 @@
 """What a TLS handshake with the brokers says. kafka-python tells whoever waits for a first connection that there was
-none, whether a certificate has expired, a file is damaged or nobody is there."""
+none, whether a certificate has expired, a file is damaged, the listener is another one or nobody is there."""
 
 import socket
 import ssl
@@ -10,6 +10,8 @@ from pipeline.settings import Settings
 
 _SEARCH_S = 3.0
 """With all brokers together: somebody waits for the answer."""
+_HELLO_S = 1.0
+"""A server of TLS says so at once."""
 _REFUSAL_S = 1.0
 """In TLS 1.3 a server refuses the client's certificate only after the client takes the handshake for done."""
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
@@ -17,17 +19,23 @@ _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
 
 
 def tls_fault(settings: Settings) -> str | None:
-    """A sentence that says what is wrong with the certificates, or None: nothing was found, or nobody answers."""
-    if not settings.kafka_security_protocol.endswith("SSL"):
-        return None
+    """A sentence that says what is wrong with the certificates, or that TLS is spoken on one side alone. None: nothing
+    was found, or nobody answers."""
+    encrypted = settings.kafka_security_protocol.endswith("SSL")
     try:
-        context = _context(settings)
+        context = _context(settings) if encrypted else _trusting()
     except _UnusableError as error:
         return str(error)
-    ends = time.monotonic() + _SEARCH_S
+    ends = time.monotonic() + (_SEARCH_S if encrypted else _HELLO_S)
     for address in settings.kafka_bootstrap.split(","):
         left_s = ends - time.monotonic()
-        if left_s > 0 and (fault := _fault_at(address, context, settings, left_s)):
+        if left_s <= 0:
+            break
+        if not encrypted and _speaks_tls(address, context, left_s):
+            protocol = settings.kafka_security_protocol
+            wanted = "SASL_SSL" if protocol.startswith("SASL") else "SSL, with a password to SASL_SSL"
+            return f"{address} speaks TLS, and KAFKA_SECURITY_PROTOCOL is {protocol}: set it to {wanted}"
+        if encrypted and (fault := _fault_at(address, context, settings, left_s)):
             return fault
     return None
 
@@ -60,19 +68,41 @@ def _context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def _fault_at(address: str, context: ssl.SSLContext, settings: Settings, timeout_s: float) -> str | None:
+def _trusting() -> ssl.SSLContext:
+    """For who tells that server nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _place(address: str) -> tuple[str, int]:
+    """Raises OSError, as where nobody is."""
     try:
         place = urlsplit(f"//{address}")
-        host, port = place.hostname or "", place.port or 9092
-    except ValueError:  # IPv6 without brackets
-        return None
+        return place.hostname or "", place.port or 9092
+    except ValueError as error:  # IPv6 without brackets
+        raise OSError(address) from error
+
+
+def _speaks_tls(address: str, context: ssl.SSLContext, timeout_s: float) -> bool:
     try:
-        with (
-            socket.create_connection((host, port), timeout_s) as plain,
-            context.wrap_socket(plain, server_hostname=host) as secure,
-        ):
-            secure.settimeout(_REFUSAL_S)
-            secure.recv(1)
+        with socket.create_connection(_place(address), timeout_s) as plain, context.wrap_socket(plain):
+            return True
+    except OSError:
+        return False
+
+
+def _fault_at(address: str, context: ssl.SSLContext, settings: Settings, timeout_s: float) -> str | None:
+    greeting = False
+    try:
+        host, port = _place(address)
+        with socket.create_connection((host, port), timeout_s) as plain:
+            greeting = True
+            with context.wrap_socket(plain, server_hostname=host) as secure:
+                greeting = False
+                secure.settimeout(_REFUSAL_S)
+                secure.recv(1)
     except ssl.SSLCertVerificationError as error:
         return f"the certificate of {address} is not believed: {_why(error, settings)}"
     except ssl.SSLError as error:
@@ -87,9 +117,18 @@ def _fault_at(address: str, context: ssl.SSLContext, settings: Settings, timeout
             )
         if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
             return f"{address} does not speak TLS: is it the port of another listener?"
+        if isinstance(error, ssl.SSLEOFError):
+            return _hangs_up(address)
+    except ConnectionResetError:
+        return _hangs_up(address) if greeting else None
     except OSError:
         pass  # nobody there, or nothing wrong that TLS tells
     return None
+
+
+def _hangs_up(address: str) -> str:
+    """As Kafka does where a listener is not for TLS."""
+    return f"{address} hangs up as soon as TLS begins: is it the port of another listener, or of a proxy alone?"
 
 
 def _why(error: ssl.SSLCertVerificationError, settings: Settings) -> str:

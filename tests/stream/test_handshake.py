@@ -115,17 +115,28 @@ def test_files_that_tls_cannot_use(at: dict[str, object], tmp_path: Path, author
     assert "hold no certificate and unlocked key" in told(at | {"kafka_ssl_certfile": nonsense})
 
 
-def test_who_speaks_no_tls(at: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("heard", "answer", "says"),
+    [(1, b"what?\r\n", "does not speak TLS"), (1, b"", "hangs up as soon"), (4096, b"", "hangs up as soon")],
+    ids=["answers", "hangs up as Kafka does", "hangs up politely"],
+)
+def test_who_speaks_no_tls(at: dict[str, object], heard: int, answer: bytes, says: str) -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
 
-        def answer() -> None:
+        def serve() -> None:
             with listener.accept()[0] as peer:
-                peer.recv(1)
-                peer.sendall(b"what?\r\n")
+                peer.recv(heard)
+                peer.sendall(answer)
 
-        threading.Thread(target=answer, daemon=True).start()
+        threading.Thread(target=serve, daemon=True).start()
         address = f"{LOOPBACK}:{listener.getsockname()[1]}"
-        assert f"{address} does not speak TLS" in told(at | {"kafka_bootstrap": address})
+        assert f"{address} {says}" in told(at | {"kafka_bootstrap": address})
+
+
+def test_who_speaks_tls_to_one_that_does_not(at: dict[str, object]) -> None:
+    """It was told as a broker that does not answer."""
+    said = told({"kafka_bootstrap": at["kafka_bootstrap"]})
+    assert f"{at['kafka_bootstrap']} speaks TLS, and KAFKA_SECURITY_PROTOCOL is PLAINTEXT: set it to SSL" in said
 
 
 def test_brokers_that_are_silent_hold_nobody_up_for_long(
