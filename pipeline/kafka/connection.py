@@ -94,4 +94,7 @@ def connection(settings: Settings, client_id: str) -> dict[str, Any]:
         "sasl_plain_username": settings.kafka_sasl_username,
         "sasl_plain_password": settings.kafka_sasl_password and settings.kafka_sasl_password.get_secret_value(),
     }
+    if optional["sasl_mechanism"] != "PLAIN" and (user := settings.kafka_sasl_username):
+        # RFC 5802 wants it so, and kafka-python 3.0.12 sends it as it is: Kafka then knows no such user.
+        optional["sasl_plain_username"] = user.replace("=", "=3D").replace(",", "=2C")
     return arguments | {name: str(value) for name, value in optional.items() if value is not None}

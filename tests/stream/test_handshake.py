@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.certificates import DAY, NOW, Signed, signed, written
 
-from pipeline.kafka.connection import no_answer
+from pipeline.kafka.connection import connection, no_answer
 from pipeline.kafka.handshake import tls_fault
 from pipeline.settings import Settings
 from workers.local.ports import LOOPBACK, free_ports
@@ -153,3 +153,11 @@ def test_brokers_that_are_silent_hold_nobody_up_for_long(
 def test_where_nobody_is_there_the_question_stays(at: dict[str, object]) -> None:
     (port,) = free_ports(1)
     assert "Is it running, is KAFKA_BOOTSTRAP right" in told(at | {"kafka_bootstrap": f"{LOOPBACK}:{port}"})
+
+
+@pytest.mark.parametrize(("mechanism", "sent"), [("SCRAM-SHA-256", "a=2Cb=3Dc"), ("PLAIN", "a,b=c")])
+def test_a_users_name_goes_out_as_its_mechanism_wants_it(mechanism: str, sent: str) -> None:
+    """Kafka said that our password is wrong."""
+    login = {"kafka_sasl_mechanism": mechanism, "kafka_sasl_username": "a,b=c", "kafka_sasl_password": "p"}
+    settings = Settings.model_validate({"kafka_security_protocol": "SASL_SSL"} | login)
+    assert connection(settings, "test")["sasl_plain_username"] == sent
