@@ -38,6 +38,20 @@ def test_a_frame_whose_pictures_redis_does_not_have_is_not_shown_by_the_one_befo
     tile.and_(tile.page.locator(".ok:not(.nothing)")).locator("img.heat").wait_for(state="attached")
 
 
+def test_a_picture_that_can_not_be_read_is_not_called_not_kept_and_is_asked_for_again(
+    plant: Plant, tile: Any, camera: str
+) -> None:
+    """As while Redis is away: a line that stands shows no other frame, so its tiles said for good that it is lost."""
+    pictures = f"**/pictures/{camera}:{BOOT}:1/**"
+    tile.page.route(pictures, lambda route: route.fulfill(status=503, body="Redis did not answer"))
+    plant.shoot(camera, camera, ".")
+    tile.and_(tile.page.locator(".unread:not(.nothing)")).wait_for()
+    assert tile.locator("img").count() == 0
+    tile.page.unroute(pictures)
+    tile.locator(f'img.heat[src*=":{BOOT}:1/"]').wait_for(state="attached", timeout=120_000)
+    tile.and_(tile.page.locator(".ok:not(.unread)")).wait_for()
+
+
 def test_a_picture_that_never_comes_keeps_no_later_one_away(plant: Plant, tile: Any, camera: str) -> None:
     """As where a connection died without a word: the crack stood for good above all that was told of later parts."""
     silent: list[Any] = []

@@ -167,7 +167,8 @@ def _outcome(request: Request, desk: Desk) -> ActOutcome | None:
 
 
 def message(request: Request, title: str, words: str, status: int) -> Response:
-    if "application/json" in request.headers.get("accept", ""):
+    """For who asked for a page, as one. A wall whose pictures can't be read asks for hundreds of them."""
+    if "text/html" not in request.headers.get("accept", ""):
         from fastapi.responses import JSONResponse
 
         return JSONResponse({"error": words}, status)

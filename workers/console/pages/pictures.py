@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 from anyio import CapacityLimiter
@@ -19,9 +18,9 @@ router = APIRouter(prefix="/pictures")
 
 _KEEP = {"cache-control": "private, max-age=600"}
 _CLEAR = ""
-_NOT_KEPT = (
+_WORDS = (
     '<path fill="#101317" d="M0 0h72v72H0z"/><g fill="#fff" font-family="sans-serif" font-size="12" '
-    'text-anchor="middle"><text x="36" y="33">picture</text><text x="36" y="48">not kept</text></g>'
+    'text-anchor="middle"><text x="36" y="33">picture</text><text x="36" y="48">{}</text></g>'
 )
 
 _threads = CapacityLimiter(12)
@@ -37,13 +36,19 @@ def thumbnail(who: Someone, desk: TheDesk, frame_id: str, model: str, stand_in: 
     key = _key(frame_id, model)
     if not stand_in:
         return _picture(desk.pictures.thumbnail(key), "image/jpeg")
-    if found := _if_there(desk.pictures.thumbnail, key):
-        return _picture(found, "image/jpeg")
-    with suppress(AndonError):
+    why = "not kept"
+    try:
+        if found := desk.pictures.thumbnail(key):
+            return _picture(found, "image/jpeg")
+    except AndonError:
+        why = "not read"
+    try:
         score = desk.memory.score_of(frame_id)
         if score and _is_ours(desk, score.position) and (frame := desk.pictures.whole(score.position, frame_id)):
             return _picture(*frame)
-    return _drawn(_NOT_KEPT)
+    except AndonError:
+        why = "not read"
+    return _drawn(_WORDS.format(why))
 
 
 @router.get("/{frame_id}/{model}/heat")
@@ -52,7 +57,9 @@ def heat(who: Someone, desk: TheDesk, frame_id: str, model: str, stand_in: bool 
     key = _key(frame_id, model)
     if not stand_in:
         return _picture(desk.pictures.heat(key), "image/png")
-    found = _if_there(desk.pictures.heat, key)
+    found = None
+    with suppress(AndonError):  # where Redis is away
+        found = desk.pictures.heat(key)
     return _picture(found, "image/png") if found else _drawn(_CLEAR)
 
 
@@ -89,13 +96,6 @@ def _key(frame_id: str, model: str) -> str:
     if not FRAME_ID.fullmatch(frame_id) or not MODEL.fullmatch(model):
         raise Refused("There is no such picture", frame_id[:200], 404)
     return map_key(frame_id, model)
-
-
-def _if_there(find: Callable[[str], bytes | None], key: str) -> bytes | None:
-    """None, too, where Redis is away."""
-    with suppress(AndonError):
-        return find(key)
-    return None
 
 
 def _drawn(inside: str) -> Response:

@@ -6,7 +6,7 @@ const root = document.getElementById("tiles");
 const tiles = new Map();
 const elements = new Map();
 const seen = new Set();
-const LATE = "late";
+const LATE = "late", UNREAD = "unread";
 const PICTURE_MS = 10000, PATIENCE_MS = 40000; // at first, and at most
 const LET_GO_MS = 1000;
 
@@ -83,7 +83,7 @@ function merge(box, fresh, ours) {
 function paint(camera) {
   const tile = tiles.get(camera), element = elements.get(camera);
   if (!tile || !element) return;
-  element.className = `tile ${tile.state}${element.dataset.nothing ? " nothing" : element.dataset.late ? " late" : ""}`;
+  element.className = `tile ${tile.state} ${element.dataset.without ?? ""}`;
   const link = element.querySelector(".picture");
   if (tile.frame_id) link.href = `/parts/${tile.frame_id}`;
   text(link.querySelector(".visually-hidden"), `Last part of camera ${camera}`);
@@ -103,31 +103,39 @@ async function load(camera) {
   const patience = Number(element.dataset.patience ?? PICTURE_MS);
   const found = tile.model ? await Promise.all([fetched(`${folder}/thumbnail`, "", patience), fetched(`${folder}/heat`, "heat", patience)]) : [];
   const [thumbnail, heat] = found;
-  const late = found.includes(LATE);
+  const late = found.includes(LATE), unread = thumbnail === UNREAD;
   delete element.dataset.loading;
-  if (late) element.dataset.patience = Math.min(2 * patience, PATIENCE_MS); else delete element.dataset.patience;
+  if (late || unread) element.dataset.patience = Math.min(2 * patience, PATIENCE_MS); else delete element.dataset.patience;
   element.dataset.shown = late ? "" : tile.frame_id; // what is late is asked for again
-  element.dataset.late = thumbnail === LATE ? "yes" : "";
+  if (unread) setTimeout(() => { // and so is this, less often the longer it lasts
+    if (element.dataset.shown === tile.frame_id) element.dataset.shown = "";
+    if (seen.has(camera)) paint(camera);
+  }, patience);
+  element.dataset.without = thumbnail instanceof Image ? "" : thumbnail ?? "nothing";
   link.querySelectorAll("img").forEach((old) => old.remove()); // beside the facts of this frame no other may stand
   if (thumbnail instanceof Image) link.append(thumbnail, ...(heat instanceof Image ? [heat] : []));
-  if (thumbnail) delete element.dataset.nothing; else element.dataset.nothing = "yes";
   if (seen.has(camera)) paint(camera); // what came meanwhile
 }
 
-/** The image, null where there is none, or LATE. */
+/** The image, null where none is kept, LATE, or UNREAD where nobody could say. */
 async function fetched(address, kind, patience) {
   const image = new Image();
   image.alt = "";
   image.className = kind;
   image.src = address;
   const late = new Promise((tell) => setTimeout(tell, patience, LATE)); // a connection may die without a word
-  const found = await Promise.race([image.decode().then(() => image, () => null), late]);
+  const found = await Promise.race([image.decode().then(() => image, () => kind ? null : why(address, patience)), late]);
   if (found === LATE) {
     // Else the browser would wait on for the same answer. It lets go only of what nobody asks for at once again.
     image.removeAttribute("src");
     await new Promise((go) => setTimeout(go, LET_GO_MS));
   }
   return found;
+}
+
+/** An image that did not come keeps to itself what the server said. */
+async function why(address, patience) {
+  try { return (await fetch(address, { signal: AbortSignal.timeout(patience) })).status === 404 ? null : UNREAD; } catch { return UNREAD; }
 }
 
 function age(camera) {
