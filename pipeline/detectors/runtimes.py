@@ -23,7 +23,8 @@ from pipeline.extras import install
 
 GraphRuntime = Literal["onnx", "openvino"]
 EXPORT = "export.json"
-SUFFIX: Final[Mapping[str, str]] = {"onnx": ".onnx", "openvino": ".xml"}
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+"""Of a graph's files. The engine is given the first, and finds the other beside it."""
 _PACKAGE: Final[Mapping[str, str]] = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 Arrays = list[NDArray[np.float32]]
@@ -157,10 +158,13 @@ def use_runtime(detector: Detector, folder: Path, runtime: GraphRuntime) -> None
         graph = export.graphs.get(name)
         if graph is None:
             raise BundleError(f"{place} holds no graph of network {name!r}: export the bundle again")
+        if graph.files.keys() != {name + suffix for suffix in SUFFIXES[runtime]}:
+            # What it does not name would be opened unchecked, and what it names may lie outside of the bundle.
+            raise BundleError(f"{place / EXPORT} names other files than those of network {name!r}: export it again")
         for file, expected in graph.files.items():
             if sha256_of(place / file) != expected:
                 raise BundleError(f"{place / file} is damaged or missing: export the bundle again")
-        setattr(owner, attribute, open_graph(place / (name + SUFFIX[runtime]), runtime, graph.single))
+        setattr(owner, attribute, open_graph(place / (name + SUFFIXES[runtime][0]), runtime, graph.single))
 
 
 def read_export(place: Path, info: BundleInfo, runtime: str, folder: Path) -> Export:

@@ -1,6 +1,7 @@
 """Other engines say what torch says, or the export refuses; a recipe runs them."""
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.detectors.runtimes import EXPORT, SUFFIX, Engine, GraphRuntime, RuntimeMissingError, open_graph
+from pipeline.detectors.runtimes import EXPORT, SUFFIXES, Engine, GraphRuntime, RuntimeMissingError, open_graph
 from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.training import export as export_module
 from pipeline.training.export import ExportError, Parity, compare, export_bundle, synthetic_frames
@@ -161,10 +162,25 @@ def test_damaged_graphs_and_graphs_of_other_weights_are_refused(
         load_detector(folder, "cpu", "onnx")
 
 
+@pytest.mark.parametrize("named", [[], ["noise.onnx", "../../other"], ["/dev/zero"]])
+def test_an_export_that_names_other_files_than_its_graphs_is_refused(
+    named: list[str], exported: Callable[[str, GraphRuntime], Path], tmp_path: Path
+) -> None:
+    """A graph that was not named was opened without a look at its hash, and files outside of the bundle were read."""
+    folder = Path(shutil.copytree(exported("radar in features", "onnx"), tmp_path / "copy"))
+    manifest = folder / "onnx" / EXPORT
+    said = json.loads(manifest.read_text())
+    files = said["graphs"]["noise"]["files"]
+    said["graphs"]["noise"]["files"] = {name: files.get(name, "0" * 64) for name in named}
+    manifest.write_text(json.dumps(said))
+    with pytest.raises(BundleError, match="other files than those of network 'noise'"):
+        load_detector(folder, "cpu", "onnx")
+
+
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_a_graph_that_the_engine_cannot_open_is_refused(runtime: GraphRuntime, tmp_path: Path) -> None:
     """Written by a newer exporter than a replica's engine knows, for instance: its hash is right."""
-    path = tmp_path / f"noise{SUFFIX[runtime]}"
+    path = tmp_path / f"noise{SUFFIXES[runtime][0]}"
     path.write_bytes(b"of another release")
     with pytest.raises(BundleError, match=rf"cannot open {path}.*export the bundle again"):
         open_graph(path, runtime, single=True)
