@@ -1,5 +1,6 @@
 """From stops a shift to a threshold: against simulation, against arithmetic, and what is refused."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -73,9 +74,24 @@ def test_too_few_normals_are_refused_with_the_number_that_it_takes() -> None:
     said = str(caught.value)
     assert f"{normals_for(allowed_rate(target), 0.95):,} normals" in said
     assert "--k 3 --n 5" in said
-    asked = float(said.split("--false-stops-per-shift ")[1].split(",")[0])
-    choose_threshold(np.arange(400.0), Target(stops_per_shift=asked, fps=10))  # the hint is true
-    choose_threshold(np.arange(400.0), Target(stops_per_shift=1, fps=10, k=3, n=5))
+    choose_threshold(np.arange(400.0), Target(stops_per_shift=1, fps=10, k=3, n=5))  # the hint is true
+    with pytest.raises(CalibrationError) as caught:
+        choose_threshold(np.zeros(400), Target(stops_per_shift=1000, fps=10))
+    asked = float(str(caught.value).split("--false-stops-per-shift ")[1].split(",")[0])
+    choose_threshold(np.arange(400.0), Target(stops_per_shift=asked, fps=10))
+
+
+def test_three_images_are_not_told_to_ask_for_stops_that_nobody_could_want() -> None:
+    """190,000 in a shift of 288,000 parts. What fewer images could promise is told with their number."""
+    target = Target(stops_per_shift=1, fps=10)
+    with pytest.raises(CalibrationError) as caught:
+        choose_threshold(np.zeros(3), target)
+    said = str(caught.value)
+    assert "--false-stops-per-shift" not in said
+    takes, k, n = re.findall(r"([\d,]+) with --k (\d+) --n (\d+)", said)[-1]
+    choose_threshold(np.arange(float(takes.replace(",", ""))), replace(target, k=int(k), n=int(n)))
+    with pytest.raises(CalibrationError, match=r"takes 58 normals. Give more.$"):
+        choose_threshold(np.zeros(3), replace(target, k=int(k), n=int(n)))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ lie so that, with the given confidence, good frames are called NOT_OK no more of
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from pipeline.training.threshold.calibrate import CalibrationError
 
 _DEBOUNCES = ((2, 3), (3, 5), (4, 7), (5, 9), (6, 11))
 """Tried in turn for a hint."""
+_STILL_MEANT = 10
+"""A hint asks for at most so many times the stops that were asked for."""
 _LEAST = 1e-12
 """Of frames that begin a stop; below that its rate is lost in rounding."""
 
@@ -118,13 +120,21 @@ def _too_few(count: int, rate: float, target: Target) -> str:
     if not count:
         return said
     shown = -math.expm1(math.log1p(-target.confidence) / count)
-    hints = [f"ask for --false-stops-per-shift {_round_up(stops_per_frame(shown, target.k, target.n) * frames):g}"]
-    for k, n in _DEBOUNCES:
-        other = Target(target.stops_per_shift, target.fps, target.shift_hours, k, n, target.confidence)
-        if k > target.k and normals_for(allowed_rate(other), target.confidence) <= count:
-            hints.append(f"stop at more parts (--k {k} --n {n} here, and k and n in the line's policy)")
-            break
-    return f"{said} Give more, or {', or '.join(hints)}."
+    stops = _round_up(stops_per_frame(shown, target.k, target.n) * frames)
+    # Beyond that it is another wish: three images can show 190,000 stops.
+    hints = [f"ask for --false-stops-per-shift {stops:g}"] if stops <= _STILL_MEANT * target.stops_per_shift else []
+    takes = {
+        (k, n): normals_for(allowed_rate(replace(target, k=k, n=n)), target.confidence)
+        for k, n in _DEBOUNCES
+        if k > target.k
+    }
+    if enough := [which for which, needed in takes.items() if needed <= count]:
+        k, n = enough[0]
+        hints.append(f"stop at more parts (--k {k} --n {n} here, and k and n in the line's policy)")
+    elif takes:
+        fewer = ", ".join(f"{needed:,} with --k {k} --n {n}" for (k, n), needed in takes.items())
+        hints.append(f"stop at more parts, here and in the line's policy, which takes fewer: {fewer}")
+    return f"{said} {', or '.join(['Give more', *hints])}."
 
 
 def _stops(target: Target) -> str:
