@@ -74,11 +74,13 @@ class Peer:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
 
-def start_broker(folder: Path, port: int, *, anonymous: bool = True, plugin: str = "") -> ChildProcess:
-    """amqtt, a broker of its own project, on loopback. plugin: one more of its own."""
+def start_broker(
+    folder: Path, port: int, *, anonymous: bool = True, plugin: str = "", listener: str = ""
+) -> ChildProcess:
+    """amqtt, a broker of its own project, on loopback. plugin, listener: one more of each."""
     file = folder / "amqtt.yaml"
     file.write_text(
-        f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{port}\n"
+        f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{port}\n{listener}"
         "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n"
         f"    allow_anonymous: {str(anonymous).lower()}\n{plugin}"
     )

@@ -23,6 +23,7 @@ from alerting.plc_peers import (
     wait_for,
 )
 from paho.mqtt.enums import CallbackAPIVersion
+from support.certificates import Signed, signed, written
 
 from pipeline.events import Action
 from workers.alerting.actuators import mqtt
@@ -216,6 +217,29 @@ def test_a_broker_that_refuses_is_told_of_at_once_and_not_taken_for_a_silent_gat
         with pytest.raises(ActuatorError, match=told):
             write(actuator, HOLD)
         assert time.monotonic() - began < mqtt.CONNECT_S
+
+
+def test_a_broker_is_believed_by_its_authority_alone(tmp_path: Path) -> None:
+    plain, tls = free_ports(2)
+    authority = signed()
+    shown, key = written(tmp_path, "broker", signed(authority))
+    listener = (
+        f"  tls:\n    type: tcp\n    bind: 127.0.0.1:{tls}\n    ssl: true\n    certfile: {shown}\n    keyfile: {key}\n"
+    )
+    with ExitStack() as ends:
+        ends.callback(start_broker(tmp_path, plain, listener=listener).stop, 5)
+        ends.callback(MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", plain, "andon").stop)
+
+        def believing(whom: Signed) -> Actuator:
+            file, _ = written(tmp_path, "authority", whom)
+            asked = config("mqtt", tls, tmp_path, timeout_s=5).model_copy(update={"ca_file": file})
+            actuator = open_actuator(LINE, asked)
+            ends.callback(actuator.close)
+            return actuator
+
+        until_good(believing(authority), HOLD)
+        with pytest.raises(ActuatorError, match="certificate verify failed"):
+            write(believing(signed()), RUN)
 
 
 @pytest.mark.parametrize(("protocol", "missing"), [("modbus", "0 registers of 5"), ("coils", "without the coil 0")])

@@ -286,21 +286,21 @@ def test_check_says_what_a_file_means() -> None:
 
 
 @pytest.mark.parametrize(
-    "actuator",
+    ("setting", "actuator"),
     [
-        "type: webhook, url: 'http://gw/stop', secret_file: {none}",
-        MQTT + "a, user: andon, password_file: {none}",
-        OPCUA + "{{command: s=a, stop: s=b, heartbeat: s=c}}, user: andon, password_file: {none}",
+        ("secret_file", "type: webhook, url: 'http://gw/stop', secret_file: {none}"),
+        ("password_file", MQTT + "a, user: andon, password_file: {none}"),
+        ("password_file", OPCUA + "{{command: s=a, stop: s=b, heartbeat: s=c}}, user: andon, password_file: {none}"),
+        ("ca_file", MQTT + "a, ca_file: {none}"),
     ],
 )
-def test_check_tells_of_what_a_worker_would_miss_here(tmp_path: Path, actuator: str) -> None:
+def test_check_tells_of_what_a_worker_would_miss_here(tmp_path: Path, setting: str, actuator: str) -> None:
     """A secret that is not there leaves a PLC undriven, and check was green."""
     file, none = tmp_path / "policies.yaml", tmp_path / "none.txt"
     defaults = "defaults: {k: 3, n: 5, action: HOLD, on_loss: run-with-alarm}\n"
     file.write_text(defaults + f"lines: {{line-1: {{actuator: {{{actuator.format(none=none)}}}}}}}")
     result = CliRunner().invoke(alerting, ["check", "--policies", str(file)])
     assert result.exit_code == 0, result.output
-    setting = "secret_file" if "secret_file" in actuator else "password_file"
     assert f"warning: line-1: {setting}: cannot read {none} (No such file or directory): put it" in result.output
 
 

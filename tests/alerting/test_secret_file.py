@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from alerting.plc_peers import LINE, wait_for
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.certificates import signed
 
 from pipeline.files.secret_file import SecretFile
 from pipeline.kafka.lease import Lease, boot_time_s
@@ -120,3 +122,17 @@ def test_a_broker_is_shown_the_changed_password_by_the_next_connection(
             actuator.read()
         assert password.encode() in shown[-1]
     server.close()
+
+
+def test_a_broker_s_authority_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    """All that the alarm of the PLC said was 'No such file or directory'."""
+    file = tmp_path / "ca.pem"
+    file.write_bytes(signed()[0].public_bytes(Encoding.PEM))
+    place = {"type": "mqtt", "host": "127.0.0.1", "port": free_ports(1)[0], "topic": "t", "ca_file": file}
+    actuator = open_actuator(LINE, MqttConfig.model_validate(place))
+    file.write_text("half of it")
+    with pytest.raises(ActuatorError, match=rf"ca_file: cannot read {file} \(.*no certificate.*\): put it"):
+        actuator.read()
+    file.unlink()
+    with pytest.raises(ActuatorError, match=rf"ca_file: cannot read {file} \(No such file or directory\): put it"):
+        actuator.read()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import secrets
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -38,11 +40,13 @@ class _Client(paho.Client):
 
 class MqttActuator:
     def __init__(self, line_id: str, config: MqttConfig) -> None:
-        """Raises OSError when a password can't be read."""
+        """Raises OSError when a password can't be read, ActuatorError when the broker's authority can't."""
         self._line_id = line_id
         self._config = config
         self._name = Name(config.host)
         self._password = SecretFile(config.password_file) if config.password_file else None
+        if config.ca_file:
+            _believing(config.ca_file)
         self._client_id = f"andon-{line_id}-{secrets.token_hex(4)}"
         """One for all connections: what the broker keeps of the last one ends, and tells its will, with the next."""
         self._client: paho.Client | None = None
@@ -117,7 +121,7 @@ class MqttActuator:
             if config.user:
                 client.username_pw_set(config.user, self._password.text_as_of_now() if self._password else None)
             if config.ca_file:
-                client.tls_set(str(config.ca_file))
+                client.tls_set_context(_believing(config.ca_file))
             client.will_set(f"{config.topic}/link", b"offline", QOS, retain=True)
             client.on_connect = self._on_connect
             client.on_subscribe = self._on_subscribe
@@ -165,3 +169,16 @@ class MqttActuator:
             if asked(value) == self._waiting_for:
                 self._value = value
                 self._answer.notify()
+
+
+def _believing(ca_file: Path) -> ssl.SSLContext:
+    """Whoever shows a certificate of this authority. Raises ActuatorError, with the file, which ssl does not name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError as error:
+        raise ActuatorError(
+            f"ca_file: cannot read {ca_file} ({error.strerror or error}): put it there, readable for the user of this "
+            "process, or name another file"
+        ) from error
+    return context
