@@ -368,3 +368,19 @@ def test_codes_that_the_command_node_can_not_hold_are_told_before_the_first_stop
         actuator.close()
     finally:
         gateway.stop()
+
+
+def test_an_epoch_that_its_node_will_not_hold_is_told_of_before_and_then(
+    port: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It counts takeovers. Past the last that fits no stop could be written any more, and the alarm spoke of a format
+    that Python has."""
+    gateway = Gateway(port, Epoch="Int16")
+    try:
+        with opened(port, tmp_path) as actuator:
+            assert actuator.exchange(replace(HOLD, epoch=32767), lambda: None).epoch == 32767
+            assert "Epoch holds numbers up to 32767, and an epoch counts takeovers" in caplog.text
+            with pytest.raises(ActuatorError, match="up to 32767, and this is takeover 32768 of its line"):
+                actuator.exchange(replace(HOLD, epoch=32768), lambda: None)
+    finally:
+        gateway.stop()

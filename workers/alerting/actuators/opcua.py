@@ -51,8 +51,14 @@ _REFUSALS = {
 _SAYS_NOTHING = "has it the certificate that `security` names last, and does it trust ours?"
 """A server that can't read us."""
 _WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
-_MOST = {ua.VariantType.SByte: 0x7F, ua.VariantType.Byte: 0xFF, ua.VariantType.Int16: 0x7FFF}
-"""What nodes hold that are narrower than the 16 bits of a heartbeat or a code: an INT of a PLC is, by its sign."""
+_MOST = {
+    ua.VariantType.SByte: 0x7F,
+    ua.VariantType.Byte: 0xFF,
+    ua.VariantType.Int16: 0x7FFF,
+    ua.VariantType.UInt16: 0xFFFF,
+}
+"""What nodes hold that are narrower than the 32 bits of an epoch. A heartbeat and a code have 16: an INT of a PLC is
+narrower, by its sign."""
 
 
 class OpcUaActuator:
@@ -144,7 +150,7 @@ class OpcUaActuator:
                 await client.connect()
                 self._at = await self._numbered(client)
                 self._types = await self._types_of(client)
-                self._codes_fit()
+                self._numbers_fit()
             except BaseException:
                 self._loop.create_task(_quietly(client))
                 raise
@@ -186,10 +192,18 @@ class OpcUaActuator:
         }
 
     def _most(self, name: str) -> int:
-        return _MOST.get(self._types[name], 0xFFFF)
+        return _MOST.get(self._types[name], 0xFFFFFFFF)
 
-    def _codes_fit(self) -> None:
-        """Known before the first stop, which alone might not fit."""
+    def _numbers_fit(self) -> None:
+        """Known before the first stop, which alone might not fit, and before the takeover that will not."""
+        if self._types.get("epoch") in _MOST:
+            log.warning(
+                "%s: %s holds numbers up to %d, and an epoch counts takeovers: past that nothing can be written, no "
+                "stop either. Give it 32 bits, as a UDINT has",
+                self._config.url,
+                self._config.nodes.epoch,
+                self._most("epoch"),
+            )
         if max(code for _, code in self._config.codes) > self._most("command"):
             held, node = self._most("command"), self._config.nodes.command
             raise ActuatorError(f"{node} holds numbers up to {held}, and `codes` in the policy has a higher one")
@@ -209,6 +223,11 @@ class OpcUaActuator:
         named = self._written()
         if "heartbeat" in named:  # goes round where its node ends: one that does not fit would take the stop with it
             values["heartbeat"] %= self._most("heartbeat") + 1
+        if "epoch" in named and image.epoch > self._most("epoch"):
+            raise ActuatorError(
+                f"{named['epoch']} holds numbers up to {self._most('epoch')}, and this is takeover {image.epoch} of "
+                "its line: nothing can be written, no stop either. Give it 32 bits, or leave `epoch` out of the policy"
+            )
         guard()
         results = await client.write_values(
             [client.get_node(self._at[text]) for text in named.values()],
