@@ -72,14 +72,17 @@ def test_a_replica_is_asked_for_its_health_by_head_too(plant: Plant) -> None:
 
 
 def test_a_replica_of_one_machine_has_its_metrics_where_it_was_told(plant: Plant) -> None:
-    """They were at another port at each start, and no Prometheus can follow that."""
+    """They were at another port at each start, and no Prometheus can follow that. By the last two
+    the chart's alert knows that replicas are missing."""
+    names = ("ray_andon_frames_lag", "ray_andon_replica_waiting", "ray_serve_autoscaling_target_replicas")
 
     def told() -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{plant.inference.metrics_port}/metrics", timeout=10) as page:
-                return b"\nray_andon_frames_lag{" in page.read()
+                found = page.read().decode()
         except OSError:
             return False
+        return all(f"\n{name}{{" in found for name in names)
 
     wait_until(told, timeout_s=60)
 

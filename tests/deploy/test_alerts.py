@@ -275,6 +275,16 @@ def of_replica(name: str, values: str, labels: str = "") -> dict[str, str]:
     return {f'ray_andon_{name}{{{HERE}, pod="r"{labels}}}': values}
 
 
+def replicas(at_work: int, wanted: int | None = None) -> dict[str, str]:
+    """`wanted`: as Ray's head tells; None while it is away."""
+    found = {f'ray_andon_replica_waiting{{{HERE}, pod="p", replica="{number}"}}': "0x80" for number in range(at_work)}
+    return (
+        found
+        if wanted is None
+        else found | {f'ray_serve_autoscaling_target_replicas{{{HERE}, pod="h"}}': f"{wanted}x80"}
+    )
+
+
 def of_camera(name: str, values: str) -> dict[str, str]:
     return {f'andon_camera_{name}{{{HERE}, pod="p", camera="c"}}': values}
 
@@ -290,6 +300,7 @@ SEEN = of_camera("captured_total", "0+9x40") | of_camera("source_connected", "1x
 EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "AndonNoFramesScored": (of_camera("published_total", "0+9x40"), of_camera("published_total", "0+9x40") | SCORED),
     "AndonBacklog": (of_replica("frames_lag", "1001x40"), of_replica("frames_lag", "1000x40")),
+    "AndonReplicasMissing": (replicas(at_work=3), replicas(at_work=4)),
     "AndonReplicaWaits": (of_replica("replica_waiting", "1x40"), of_replica("replica_waiting", "0x40")),
     "AndonDeletedUnread": (
         of_replica("frames_deleted_unread", "0x30 7x10"),
@@ -363,6 +374,20 @@ def test_an_alert_fires_and_stays_quiet(alert: str, promtool: Path, rules: Path)
     with_it, without = EXAMPLES[alert]
     assert fires(promtool, rules, alert, with_it, "10m")
     assert not fires(promtool, rules, alert, without, "10m")
+
+
+def test_replicas_that_are_wanted_and_not_at_work_are_missed(promtool: Path, rules: Path) -> None:
+    """A GPU node that was gone was told of only once frames waited. The plant wants four at least, and as many as the
+    backlog asks for; without the head nobody knows of those."""
+    alert = "AndonReplicasMissing"
+    assert fires(promtool, rules, alert, replicas(at_work=5, wanted=6), "15m")
+    assert not fires(promtool, rules, alert, replicas(at_work=5, wanted=6), "9m"), "a pod may take long to come"
+    assert not fires(promtool, rules, alert, replicas(at_work=6, wanted=6), "15m")
+    assert not fires(promtool, rules, alert, replicas(at_work=8, wanted=4), "15m"), (
+        "one cluster makes place for another"
+    )
+    assert not fires(promtool, rules, alert, replicas(at_work=5), "15m")
+    assert fires(promtool, rules, alert, {}, "15m")
 
 
 def test_a_page_whose_pod_is_away_is_missed(promtool: Path, rules: Path) -> None:
