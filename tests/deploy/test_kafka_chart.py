@@ -1,6 +1,7 @@
 """The Kafka of a factory: topics as the code has them, users who may do what their component does and no more."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_kafka_and_its_data_outlive_the_release(kafka: Render) -> None:
             assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep", found["metadata"]["name"]
     for pool in kafka.of_kind("KafkaNodePool"):
         assert all(volume["deleteClaim"] is False for volume in pool["spec"]["storage"]["volumes"])
+
+
+def test_a_new_chart_version_restarts_no_pod_of_kafka(renders: dict[Mode, Render], tmp_path: Path) -> None:
+    """Strimzi hands labels of a Kafka and of its pools on to their pods, and makes anew each pod that has another."""
+    plant = renders[Mode("factory-kafka", "plant")]
+    chart = tmp_path / "factory-kafka"
+    shutil.copytree(plant.mode.chart_folder, chart)
+    facts = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(facts | {"version": "0.99.0"}))
+    bumped = rendered(plant.mode, chart=chart)
+    for kind in ("Kafka", "KafkaNodePool"):
+        assert bumped.of_kind(kind) == plant.of_kind(kind)
 
 
 @pytest.mark.parametrize(("values", "longest", "number"), [("plant", 24, 5), ("trial", 26, 0)])

@@ -8,7 +8,8 @@
 {{ ternary .Release.Name (include "kafka.cluster" .) (ne .Values.existingCluster "") }}
 {{- end }}
 
-{{/* Call with (list $ component). */}}
+{{/* No version of the chart: Strimzi hands labels of a Kafka on to its pods, and restarts all of them when one changes. Call with
+(list $ component). */}}
 {{- define "kafka.labels" -}}
 {{- $root := index . 0 -}}
 strimzi.io/cluster: {{ include "kafka.cluster" $root | quote }}
@@ -16,7 +17,6 @@ app.kubernetes.io/part-of: andon
 app.kubernetes.io/instance: {{ include "kafka.name" $root | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/* Kafka outlives every release: `helm uninstall` leaves it and its data. */}}
