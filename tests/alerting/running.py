@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting import service
 from workers.alerting.policy import Policies
+from workers.alerting.recovery import StoredLine, read_stored
 
 # Long ages and silences: a slow machine is not the question of any test here.
 _FILE = {
@@ -122,6 +123,14 @@ def topics_differ(settings: Settings) -> bool:
     except TopicError:
         return True
     return False
+
+
+def read_states(settings: Settings, partitions: Collection[int] | None = None) -> dict[str, StoredLine]:
+    """line → its state. Raises StateError for one that can't be read."""
+    stored = read_stored(settings, partitions)
+    for error in stored.broken.values():
+        raise error
+    return stored.lines
 
 
 def alarms(settings: Settings) -> list[Alarm]:

@@ -20,6 +20,7 @@ from alerting.running import (
     burst,
     commands,
     publish,
+    read_states,
     wait_for_commands,
     with_more_partitions,
     worker,
@@ -40,7 +41,7 @@ from workers.alerting.core.state import LineState, StateError
 from workers.alerting.people import asking, audit_log
 from workers.alerting.people.asking import NotAskedError, ask, who
 from workers.alerting.people.audit_log import gaps, read_log
-from workers.alerting.recovery import StoredLine, StoredLines, find_elsewhere, read_states, read_stored, state_record
+from workers.alerting.recovery import StoredLine, StoredLines, find_elsewhere, read_stored, state_record
 from workers.cli import app
 from workers.commands.since import moment
 from workers.console.memory import Memory

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from alerting.factory import score
 from alerting.plc_peers import wait_for
-from alerting.running import alarms, burst, commands, publish, wait_for_commands, worker
+from alerting.running import alarms, burst, commands, publish, read_states, wait_for_commands, worker
 from support.stream import make_anew, wait_until
 
 from pipeline.events import Act, Action, AlarmKind, CommandReply, Outcome, Verdict, now
@@ -23,7 +23,6 @@ from workers.alerting.core.state import LineState
 from workers.alerting.people.asking import ask
 from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import read_states
 from workers.alerting.service import run
 from workers.alerting.upkeep.restoring import restore
 from workers.local.ports import free_ports

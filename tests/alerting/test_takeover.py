@@ -17,6 +17,7 @@ from alerting.running import (
     burst,
     commands,
     publish,
+    read_states,
     wait_for_commands,
     with_more_partitions,
     worker,
@@ -42,7 +43,7 @@ from workers.alerting.people.asking import ask
 from workers.alerting.people.audit_log import gaps, read_log
 from workers.alerting.plcs.plant import Plant
 from workers.alerting.policy import Policies
-from workers.alerting.recovery import Found, StoredLine, find_elsewhere, find_published, read_states, state_record
+from workers.alerting.recovery import Found, StoredLine, find_elsewhere, find_published, state_record
 from workers.alerting.upkeep.moving import move
 from workers.alerting.upkeep.restoring import restore
 from workers.alerting.worker import TICK_S, AlertingStep, Turn

@@ -20,6 +20,7 @@ from alerting.running import (
     commands,
     process,
     publish,
+    read_states,
     wait_for_commands,
     worker,
 )
@@ -35,7 +36,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting import service
-from workers.alerting.recovery import Elsewhere, find_elsewhere, read_states
+from workers.alerting.recovery import Elsewhere, find_elsewhere
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services

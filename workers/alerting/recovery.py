@@ -40,16 +40,6 @@ class StoredLines:
         return [*self.broken.values(), *(_hides_lines(record) for record in self.unread.values())]
 
 
-def read_states(
-    settings: Settings, partitions: Collection[int] | None = None, *, timeout_s: float = 30
-) -> dict[str, StoredLine]:
-    """line → its state. As `read_stored`; raises StateError, too, for one that can't be read."""
-    stored = read_stored(settings, partitions, timeout_s=timeout_s)
-    for error in stored.broken.values():
-        raise error
-    return stored.lines
-
-
 def read_stored(settings: Settings, partitions: Collection[int] | None = None, *, timeout_s: float = 30) -> StoredLines:
     """Of all partitions by default. Raises KafkaUnavailableError."""
     newest, unread = _newest(settings, partitions, timeout_s)
