@@ -59,10 +59,10 @@ def mixed_cells(folder: Path, detector: Detector, of_each: int) -> Mixed:
     return Mixed(tuple(judged[False][:of_each]), tuple(judged[True][:of_each]))
 
 
-def tiny_pictures(count: int, side_px: int = 32) -> list[bytes]:
-    """Gray PNGs of noise."""
+def tiny_pictures(count: int) -> list[bytes]:
+    """Gray PNGs of noise, 32 × 32 px."""
     random_pixels = np.random.default_rng(1)
-    return [_png(random_pixels.integers(0, 256, (side_px, side_px), dtype=np.uint8)) for _ in range(count)]
+    return [_png(random_pixels.integers(0, 256, (32, 32), dtype=np.uint8)) for _ in range(count)]
 
 
 def opaque_files(folder: Path, count: int, size_bytes: int) -> Path:

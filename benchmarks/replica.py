@@ -52,9 +52,7 @@ class _Timed:
         self._step.deliver(result)
 
 
-def run_replica(
-    settings: Settings, catalog: Catalog, on_batch: Callable[[int], bool], limit_s: float = _LIMIT_S
-) -> None:
+def run_replica(settings: Settings, catalog: Catalog, on_batch: Callable[[int], bool]) -> None:
     """Consumes frames from the beginning until `on_batch`, told the size of each new batch, returns True, or the
     time is over. That last batch is still delivered and committed."""
     stop = threading.Event()
@@ -66,7 +64,7 @@ def run_replica(
     options = ConsumerOptions(
         group, (settings.topics.frames.name,), max_batch=POLL_SIZE, batch_within_s=BATCH_S, overlap=True
     )
-    give_up = threading.Timer(limit_s, stop.set)
+    give_up = threading.Timer(_LIMIT_S, stop.set)
     give_up.start()
     try:
         ConsumerLoop(settings, options, _Timed(step, on_batch, stop), stop).run()

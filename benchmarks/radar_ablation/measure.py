@@ -93,8 +93,8 @@ def _only_damage(found: Tensor, defect: Defect) -> Tensor:
     return torch.where(near, found, found.clamp(max=found.median()))
 
 
-def _sampled(found: Tensor, defect: Defect, count: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _sampled(found: Tensor, defect: Defect) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Values and truth at some pixels of the frame."""
     whole = functional.interpolate(found[None, None], size=defect.mask.shape, mode="bilinear")[0, 0].numpy().ravel()
-    picks = np.random.default_rng(0).choice(whole.size, min(count, whole.size), replace=False)
+    picks = np.random.default_rng(0).choice(whole.size, min(2000, whole.size), replace=False)
     return whole[picks].astype(np.float64), defect.mask.ravel()[picks]

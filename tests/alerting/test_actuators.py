@@ -159,7 +159,7 @@ def test_the_will_of_a_dead_connection_does_not_leave_a_line_offline(
     (port,) = free_ports(1)
     with ExitStack() as ends:
         ends.callback(start_broker(tmp_path, port).stop, 5)
-        gateway = MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", port, "andon")
+        gateway = MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", port)
         ends.callback(gateway.stop)
         dead = paho.Client(CallbackAPIVersion.VERSION2, client_id="a-worker-that-was-lost")
         dead.will_set(f"andon/{LINE}/link", b"offline", 1, retain=True)
@@ -179,7 +179,7 @@ def test_a_garbled_message_in_its_topics_makes_the_simulated_gateway_deaf_to_nob
     (port,) = free_ports(1)
     with ExitStack() as ends:
         ends.callback(start_broker(tmp_path, port).stop, 5)
-        ends.callback(MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", port, "andon").stop)
+        ends.callback(MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", port).stop)
         anybody = paho.Client(CallbackAPIVersion.VERSION2)
         anybody.connect("127.0.0.1", port)
         anybody.loop_start()

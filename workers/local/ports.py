@@ -35,9 +35,9 @@ def free_ports(count: int) -> list[int]:
     raise OSError(f"found {len(found)} free ports of {count} wanted on {LOOPBACK} between {_FIRST} and {_LAST}")
 
 
-def accepts_connections(port: int, timeout_s: float = 0.2) -> bool:
+def accepts_connections(port: int) -> bool:
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=timeout_s):
+        with socket.create_connection((LOOPBACK, port), timeout=0.2):
             return True
     except OSError:
         return False

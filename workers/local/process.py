@@ -11,6 +11,7 @@ from workers.local.errors import ServiceError
 from workers.local.spawner import spawn
 
 _KILL_TIMEOUT_S = 10.0
+_TAIL_LINES = 15
 
 
 class ChildProcess:
@@ -86,12 +87,12 @@ class ChildProcess:
             self._signal(signal.SIGCONT)
         self._paused = False
 
-    def log_tail(self, lines: int = 15) -> str:
+    def log_tail(self) -> str:
         """The last lines that it printed, for an error message."""
         with self.log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 64 * 1024))
             text = log.read().decode(errors="replace").splitlines()
-        return "\n".join(f"  | {line}" for line in text[-lines:]) or "  | (it printed nothing)"
+        return "\n".join(f"  | {line}" for line in text[-_TAIL_LINES:]) or "  | (it printed nothing)"
 
     def _signal(self, number: signal.Signals) -> None:
         if not self.running:

@@ -55,13 +55,12 @@ def _level(command: int) -> str:
 
 
 class MqttGateway:
-    """Follows `{prefix}/{line}/desired` and `…/question`, answers to `…/state`. Reconnects by itself."""
+    """Follows `andon/{line}/desired` and `…/question`, answers to `…/state`. Reconnects by itself."""
 
-    def __init__(self, ladders: Mapping[str, Ladder], host: str, port: int, prefix: str) -> None:
+    def __init__(self, ladders: Mapping[str, Ladder], host: str, port: int) -> None:
         self.links: dict[str, str] = {}
         """Line → what its `link` topic says."""
         self._ladders = ladders
-        self._prefix = prefix
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="andon-plc", clean_session=True)
         self._client.reconnect_delay_set(1, 2)
         self._client.on_connect = self._subscribe
@@ -74,7 +73,7 @@ class MqttGateway:
         self._client.loop_stop()
 
     def _subscribe(self, client: paho.Client, *_: Any) -> None:
-        client.subscribe([(f"{self._prefix}/+/{name}", 1) for name in ("desired", "question", "link")])
+        client.subscribe([(f"andon/+/{name}", 1) for name in ("desired", "question", "link")])
 
     def _take(self, client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
         line_id, name = message.topic.split("/")[-2:]
@@ -84,7 +83,7 @@ class MqttGateway:
             # Anybody may write to a topic: what can't be read is no order, and must not end the thread that reads.
             with suppress(*_NO_MESSAGE):
                 told = answer(ladder, json.loads(message.payload), ladder.wire)
-                client.publish(f"{self._prefix}/{line_id}/state", json.dumps(told), 1)
+                client.publish(f"andon/{line_id}/state", json.dumps(told), 1)
 
 
 class WebhookGateway:

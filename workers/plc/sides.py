@@ -50,7 +50,7 @@ class Sides:
                 if not broker or not port.isdigit():
                     raise AndonError(f"--mqtt {mqtt}: name the broker as host:port")
                 with _naming(f"--mqtt {mqtt}"):
-                    started.callback(MqttGateway(by_line, broker, int(port), "andon").stop)
+                    started.callback(MqttGateway(by_line, broker, int(port)).stop)
                 self.served.append(f"mqtt {mqtt}")
             self._open = started.pop_all()
 
