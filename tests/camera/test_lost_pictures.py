@@ -160,13 +160,30 @@ def test_a_live_stream_without_key_frames_is_opened_anew_after_a_loss(monkeypatc
         list(open_source(VideoSource(type="video", url=url, open_timeout_s=30)).images(threading.Event()))
 
 
-def test_a_live_stream_that_goes_on_in_another_codec_is_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "told"), [("libx264", "libx265", "Invalid data"), ("mpeg2video", "libx264", "makes no picture")]
+)
+def test_a_live_stream_that_goes_on_in_another_codec_is_opened_anew(
+    before: str, after: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As that of a camera that is set to H.265 and goes on sending to the same group. Each of its pictures was
-    unreadable for as long as the stream went on."""
-    content = encoded("libx264", "mpegts", 40, SHORT) + encoded("libx265", "mpegts", 40, SHORT)
+    unreadable for as long as the stream went on; or counted nowhere, and the camera called connected, where its decoder
+    says nothing."""
+    rough = {"g": "10", "bf": "0"}
+    content = encoded(before, "mpegts", 40, SHORT if before == "libx264" else rough) + encoded(
+        after, "mpegts", 40, SHORT
+    )
     with live(content) as url:
         images = open_source(VideoSource(type="video", url=url, open_timeout_s=30)).images(threading.Event())
-        next(image for image in images if isinstance(image, Unreadable) and "Invalid data" in image.detail)
+        came = []
+        for image in images:
+            came.append(image)
+            if isinstance(image, Unreadable) and told in image.detail:
+                break
+        missing = sum(image.frames for image in came if isinstance(image, Unreadable))
+        whole = sum(isinstance(image, Image) for image in came)
+        assert 37 <= whole <= 40
+        assert missing >= 1 if after == "libx265" else missing >= 17
         monkeypatch.setattr(video, "_KEY_FRAME_S", 0.0)  # so long it has lasted by now
         with pytest.raises(SourceError, match="opened anew"):
             list(images)

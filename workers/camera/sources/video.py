@@ -29,6 +29,9 @@ _NEVER = float("inf")
 _KEY_FRAME_S = 20.0
 """Longer than cameras are from one to the next; some send none but the first, and refresh the picture bit by bit."""
 
+_HELD_BACK = 16
+"""Pictures that a decoder may keep to itself, to give them out in their order: no codec has it keep more."""
+
 
 class VideoCapture:
     def __init__(self, config: VideoSource) -> None:
@@ -76,6 +79,7 @@ class VideoCapture:
         pace = Pace(self._config.fps or (None if self._live else float(stream.average_rate or 25)))
         soundness = Soundness(stream.codec_context)
         sound_at_s = _NEVER  # a stream may be joined long before its first key frame
+        swallowed = 0
         for packet in self._packets(container, stream, stop):
             soundness.follow(packet)
             try:
@@ -85,6 +89,11 @@ class VideoCapture:
                 yield Unreadable(f"video {self._shown}: {error.strerror}")
                 self._despair(sound_at_s)
                 continue
+            swallowed = 0 if frames else swallowed + 1
+            if self._live and swallowed > _HELD_BACK and sound_at_s != _NEVER:  # MPEG-2's takes H.264 without a word
+                lost = swallowed if swallowed == _HELD_BACK + 1 else 1
+                yield Unreadable(f"video {self._shown}: its decoder makes no picture of what comes", lost)
+                self._despair(sound_at_s)
             for frame in frames:
                 sound = soundness.of(frame)
                 if sound or sound_at_s == _NEVER:
