@@ -50,11 +50,16 @@ def feed(source: ImageSource, frames: int | None = None, **camera: str) -> tuple
     return feeder, ledger.snapshot()[feeder.owner], buffer
 
 
-def test_a_source_that_breaks_off_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_breaks_off_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That it was back the log did not say."""
+    caplog.set_level("INFO")
     monkeypatch.setattr(feeder_module, "Backoff", lambda *_: Backoff(0.001, 0.001))
     feeder, tally, _ = feed(Scripted([shot(), SourceError("gone"), ValueError("a bug in a driver"), shot()]))
     assert tally == Tally(captured=2, buffered=2)
     assert (feeder.failures, feeder.connected) == (2, False)
+    assert caplog.text.count("its source is there again") == 1
 
 
 def test_a_source_on_a_share_that_hangs_is_told_of_and_is_not_connected(

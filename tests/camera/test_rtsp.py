@@ -84,9 +84,15 @@ def test_a_camera_asks_for_its_login_and_a_refusal_names_no_password(tmp_path: P
     with rtsp_camera("--user", "viewer", "--password", "p@ss/w:rd") as (_, url):
         assert age_s(next(iter(source_of(url, login=tmp_path).images(threading.Event())))) < STALE_S
         (tmp_path / "password").write_text("mistaken")
-        with pytest.raises(SourceError, match="401 Unauthorized") as refused:
+        with pytest.raises(SourceError, match="files of `login`") as refused:
             next(iter(source_of(url, login=tmp_path).images(threading.Event())))
     assert "mistaken" not in str(refused.value)
+
+
+def test_a_camera_that_speaks_udp_alone_is_told_of_as_such() -> None:
+    """FFmpeg's words were "Protocol not supported"."""
+    with rtsp_camera("--udp") as (_, url), pytest.raises(SourceError, match="no RTSP over TCP"):
+        next(iter(source_of(url).images(threading.Event())))
 
 
 def test_a_camera_that_freezes_is_told_of_and_one_that_ends_too() -> None:

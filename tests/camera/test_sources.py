@@ -323,6 +323,26 @@ def test_a_stream_that_does_not_answer_is_named_without_its_password() -> None:
     assert "secret" not in str(refused.value)
 
 
+def test_a_name_that_no_dns_knows_is_told_of_as_one() -> None:
+    """FFmpeg's words were "Input/output error": people looked at the disk."""
+    pytest.importorskip("av")
+    source = open_source(VideoSource(type="video", url="rtsp://nobody.invalid/line"))
+    with pytest.raises(SourceError, match=r"rtsp://nobody\.invalid/line: its name is unknown here"):
+        next(source.images(threading.Event()))
+
+
+def test_pictures_in_a_codec_that_nobody_knows_are_a_fault_of_the_source(tmp_path: Path) -> None:
+    """It ended in a trace at each attempt."""
+    av, path = pytest.importorskip("av"), tmp_path / "line.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_image(Pillow.new("RGB", (64, 48)))))
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"zzzz"))
+    with pytest.raises(SourceError, match="codec is unknown"):
+        next(open_source(VideoSource(type="video", url=str(path))).images(threading.Event()))
+
+
 def test_a_camera_that_hangs_amid_its_greeting_is_told_of_as_one() -> None:
     """FFmpeg's words were "Invalid data found when processing input": people looked at the codec."""
     pytest.importorskip("av")

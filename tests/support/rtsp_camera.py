@@ -11,8 +11,9 @@ import time
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 WIDTH, HEIGHT, BITS = 320, 240, 16
 CODECS = {
@@ -55,6 +56,7 @@ def main():
     parser.add_argument("--fps", type=int, default=10)
     parser.add_argument("--user")
     parser.add_argument("--password")
+    parser.add_argument("--udp", action="store_true")
     asked = parser.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer(address="127.0.0.1", service="0")
@@ -63,6 +65,8 @@ def main():
     source = f"appsrc name=pictures is-live=true do-timestamp=true format=time caps={size}"
     factory.set_launch(f"( {source} ! {CODECS[asked.codec]} pt=96 )")
     factory.connect("media-configure", take_pictures, asked.fps)
+    if asked.udp:
+        factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
     if asked.user:
         ask_for(server, factory, asked.user, asked.password)
     server.get_mount_points().add_factory("/line", factory)

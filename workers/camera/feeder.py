@@ -91,6 +91,8 @@ class Feeder:
             return
         self._asked_at_s = time.monotonic()
         for image in self._source.images(stop):
+            if not self._delivers and self.failures:
+                log.info("camera %s: its source is there again", self.owner.camera_id)
             self._delivers, self._asked_at_s = True, _NEVER
             if stop.is_set():
                 return

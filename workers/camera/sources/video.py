@@ -1,14 +1,16 @@
 """Video files and live streams (RTSP, HTTP, devices) through PyAV."""
 
+import errno
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import av
-from av.error import ExitError, FFmpegError
+from av.error import ExitError, FFmpegError, HTTPUnauthorizedError
 
 from pipeline.addresses import without_password
 from pipeline.events import now
@@ -52,9 +54,19 @@ class VideoCapture:
         except (FFmpegError, OSError) as error:
             # What PyAV's time-outs do FFmpeg calls an exit, but amid the greetings of RTSP "invalid data".
             hung = isinstance(error, ExitError) or time.monotonic() >= open_by_s
-            raise SourceError(f"video {self._shown}: {waited if hung else error.strerror or error}") from error
+            raise SourceError(f"video {self._shown}: {waited if hung else self._in_words(error)}") from error
         if self._live and not stop.is_set():
             raise SourceError(f"video {self._shown}: the stream ended")
+
+    def _in_words(self, error: OSError) -> str:
+        """Where FFmpeg's say nothing of what to do, or something else."""
+        if isinstance(error, HTTPUnauthorizedError):
+            return "it refuses the user or the password, or asks for them: they are in the files of `login`"
+        if error.errno == errno.EPROTONOSUPPORT and self._live:
+            return "it offers no RTSP over TCP; switch that on (UDP loses pictures unseen)"
+        if error.errno == errno.EIO and self._live and not _has_address(self._config.url):
+            return "its name is unknown here; is it right, and does the DNS answer?"
+        return error.strerror or str(error)
 
     def _open(self) -> Any:
         timeouts = (self._config.open_timeout_s, self._config.read_timeout_s)
@@ -64,9 +76,11 @@ class VideoCapture:
         return av.open(url, options=options_for(self._config.url), timeout=timeouts)
 
     def _decode(self, container: Any, stop: threading.Event) -> Iterator[Image | Unreadable]:
-        if not container.streams.video:
-            raise SourceError(f"video {self._shown}: there is no picture in it")
-        stream = container.streams.video[0]
+        known = [stream for stream in container.streams.video if stream.codec_context]
+        if not known:
+            what = "its codec is unknown" if container.streams.video else "there is no picture in it"
+            raise SourceError(f"video {self._shown}: {what}")
+        stream = known[0]
         if self._live:
             # A thread for each frame holds back as many frames as there are cores, seconds at 5 frames/s; threads that
             # share a frame keep FFmpeg from noticing that one of H.264 is torn.
@@ -144,6 +158,16 @@ def options_for(url: str) -> dict[str, str]:
     if _GATHERED.match(url):
         options["fflags"] = "nobuffer"
     return options
+
+
+def _has_address(url: str) -> bool:
+    try:
+        socket.getaddrinfo(urlsplit(url).hostname, None)
+    except OSError:
+        return False
+    except ValueError:  # what is no URL
+        return True
+    return True
 
 
 def address(url: str, login: Sequence[SecretFile]) -> str:
