@@ -58,7 +58,7 @@ class VideoCapture:
         if self._live and not stop.is_set():
             raise SourceError(f"video {self._shown}: the stream ended")
 
-    def _in_words(self, error: OSError) -> str:
+    def _in_words(self, error: FFmpegError | OSError) -> str:
         """Where FFmpeg's say nothing of what to do, or something else."""
         if isinstance(error, HTTPUnauthorizedError):
             return "it refuses the user or the password, or asks for them: they are in the files of `login`"
