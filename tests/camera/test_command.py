@@ -16,6 +16,7 @@ from support.waiting import wait_until
 from pipeline.events import BootEnd, Heartbeat
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.reading import read_to_end
+from workers.camera.check import spool_fault
 from workers.local.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,17 @@ def test_check_says_where_no_frame_could_be_spooled(tmp_path: Path, images: Path
     bad = andon_camera("check", "--config", config)
     assert bad.returncode == 1
     assert f"frames can't be spooled: {tmp_path}/disk: Not a directory" in bad.stderr
+
+
+@pytest.mark.unit
+def test_check_finds_what_a_worker_would_not_start_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link to nowhere, and the state of another user's worker, passed."""
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    assert spool_fault(tmp_path / "link") == f"{tmp_path}/link: No such file or directory"
+    (tmp_path / "state.json").touch()
+    assert spool_fault(tmp_path) is None
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "state.json")  # root may read all
+    assert spool_fault(tmp_path) == f"{tmp_path}/state.json can't be read and written by this user"
 
 
 @pytest.mark.unit

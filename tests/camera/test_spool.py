@@ -375,6 +375,20 @@ def test_files_of_others_in_its_folder_are_let_be(tmp_path: Path, parcel: MakePa
     assert [path.name for path in segments(tmp_path)] == [name]
 
 
+def test_a_folder_that_may_not_be_listed_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a former worker had left there was counted as lost, and written over. Played, for root may list all."""
+
+    def refuse(*_: object) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    for how in ("listdir", "scandir"):
+        monkeypatch.setattr(os, how, refuse)
+    with pytest.raises(PermissionError):
+        Spool(tmp_path, 1 << 20)
+
+
 def test_two_workers_never_share_a_spool(tmp_path: Path) -> None:
     spool = Spool(tmp_path, ROOMY)
     with pytest.raises(SpoolInUseError, match="a spool folder of its own"):

@@ -1,6 +1,7 @@
 """Looks through each source once, and at the spool's folder, to tell whether they work before a shift begins."""
 
 import os
+import re
 import tempfile
 import threading
 import time
@@ -58,13 +59,15 @@ def look_at_all(sources: Sequence[Source]) -> list[Sight]:
 def spool_fault(folder: Path) -> str | None:
     """Why a worker of this user could not keep frames there, if so. Leaves nothing behind, and is no hindrance to a
     worker that has the folder now."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"frame")
-        foreign = [path for path in [*folder.glob("lock"), *folder.glob("*.segment")] if not _is_ours(path)]
+        files = os.listdir(folder) if there == folder.absolute() else []
     except OSError as error:
         return f"{there}: {error.strerror}"
+    ours = re.compile(r"lock|state\.json|\d+\.segment")
+    foreign = [path for name in files if ours.fullmatch(name) and not _is_ours(path := folder / name)]
     return f"{foreign[0]} can't be read and written by this user" if foreign else None
 
 

@@ -48,7 +48,8 @@ class Segment:
     @classmethod
     def all_in(cls, folder: Path) -> "list[Segment]":
         """The oldest first. What has another name is somebody else's."""
-        paths = [path for path in folder.glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
+        files = [folder / name for name in os.listdir(folder)]  # a glob would pass over one that may not be listed
+        paths = [path for path in files if path.suffix == SUFFIX and path.stem.isascii() and path.stem.isdigit()]
         found = [(cls.at(folder, int(path.stem)), path) for path in paths]
         return sorted((segment for segment, path in found if segment.path == path), key=lambda one: one.number)
 
