@@ -147,22 +147,24 @@ class MapStore:
     ) -> None:
         """login: asked at each connection, since a password may be changed meanwhile. None: as the url says.
 
-        Raises MapStoreError for an option in the url that there is not."""
-        self._redis: Any = redis.Redis.from_url(
-            url,
-            **({"credential_provider": _Asked(login)} if login() else {}),
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            health_check_interval=15,
-            # Two quick tries; whoever calls knows better how to wait longer.
-            retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
-        )
-        self._over_tls = url.startswith("rediss:")
-        pool = self._redis.connection_pool
+        Raises MapStoreError for an option in the url that there is not, or whose value is none."""
         try:
+            self._redis: Any = redis.Redis.from_url(
+                url,
+                **({"credential_provider": _Asked(login)} if login() else {}),
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                health_check_interval=15,
+                # Two quick tries; whoever calls knows better how to wait longer.
+                retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
+            )
+            pool = self._redis.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # connects to nothing yet
         except TypeError as error:
             raise MapStoreError(f"REDIS_URL has an option that there is not: {str(error).split('() ')[-1]}") from error
+        except (ValueError, redis.RedisError) as error:
+            raise MapStoreError(f"REDIS_URL: {error}") from error
+        self._over_tls = url.startswith("rediss:")
         self.ttl_s = ttl_s
         self.half_precision = half_precision
 

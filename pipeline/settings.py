@@ -74,6 +74,8 @@ class Settings(BaseSettings):
             raise ValueError("its port is no number, or its host no address") from None
         if url.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("begin it with redis://, or rediss:// for TLS")
+        if url.scheme != "unix" and not re.fullmatch(r"/?([0-9]+/?)?", url.path):
+            raise ValueError("write the number of the database behind the port, as in redis://localhost:6379/0")
         asked = parse_qs(url.query)
         unchecked = [key for key, values in asked.items() if {value.lower() for value in values} & _OFF.get(key, set())]
         if unchecked:

@@ -135,6 +135,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
         ({"KAFKA_SSL_CAFILE": "/ca.crt"}, "KAFKA_SSL_CAFILE is set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
         ({"REDIS_URL": "redis.example:6379"}, "REDIS_URL: begin it with redis://"),
         ({"REDIS_URL": "redis://redis.example:port/0"}, "REDIS_URL: its port is no number"),
+        ({"REDIS_URL": "redis://redis:6379/O"}, "REDIS_URL: write the number of the database behind the port"),
         ({"REDIS_URL": "rediss://redis/0?a=b&ssl_cert_reqs=none"}, "REDIS_URL: with ssl_cert_reqs off any certificate"),
         ({"REDIS_URL": "rediss://redis/0?ssl_cert_reqs=%6eone"}, "REDIS_URL: with ssl_cert_reqs off any certificate"),
         ({"REDIS_URL": "rediss://redis/0?ssl_check_hostname=False"}, "REDIS_URL: with ssl_check_hostname off"),
@@ -158,7 +159,9 @@ def test_addresses_that_kafka_takes_are_taken(monkeypatch: pytest.MonkeyPatch, b
     assert read_settings().kafka_bootstrap == bootstrap
 
 
-@pytest.mark.parametrize("url", ["rediss://h/0?ssl_ca_certs=/ca.crt", "redis://me:it@h:1/2", "redis://[::1]:6379/0"])
+@pytest.mark.parametrize(
+    "url", ["rediss://h/0?ssl_ca_certs=/ca.crt", "redis://me:it@h:1/2", "redis://[::1]:6379/", "unix:///r.sock?db=1"]
+)
 def test_addresses_that_redis_takes_are_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.delenv("REDIS_PASSWORD", raising=False)
     monkeypatch.setenv("REDIS_URL", url)

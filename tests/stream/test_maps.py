@@ -182,6 +182,13 @@ def test_an_option_that_there_is_not_is_named() -> None:
         MapStore("rediss://127.0.0.1:1/0?ssl_cafile=ca.crt")
 
 
+@pytest.mark.parametrize("option", ["db=one", "protocol=9", "socket_timeout=long"])
+def test_an_options_value_that_there_is_not_is_named(option: str) -> None:
+    """It ended in a trace."""
+    with pytest.raises(MapStoreError, match=f"REDIS_URL: .*{option.split('=')[0]}"):
+        MapStore(f"redis://127.0.0.1:1?{option}")
+
+
 def test_of_several_maps_of_a_frame_the_newest_is_last(own_redis: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """`andon map` drew the one of the model whose hash came last in the alphabet, and on a busy machine the one that it
     asked about first."""
