@@ -194,7 +194,7 @@ class MapStore:
                 f"Redis is full, and did not take {len(entries)} maps: give it more maxmemory, and maxmemory-policy "
                 "volatile-ttl, so that the oldest maps make room"
             ) from error
-        except redis.ReadOnlyError as error:
+        except (redis.ReadOnlyError, redis.exceptions.MasterDownError) as error:
             # After a failover its address leads to another; a connection that stands would stay with this one for ever.
             self._redis.connection_pool.disconnect()
             raise MapStoreError(
@@ -254,6 +254,8 @@ class MapStore:
                 return f"{said}. Its ACL must give that user ~andon:* and +@read +@write +@connection"
             case redis.ResponseError() if said.startswith("unknown command"):  # and goes on with bytes of a picture
                 return f"{said.split(', with')[0]}. Is REDIS_URL a Sentinel's? Name Redis itself"
+            case redis.exceptions.MasterDownError():  # is a ClusterDownError, too
+                return f"{said}. It is a replica: does REDIS_URL lead to the primary?"
             case redis.exceptions.AskError() | redis.exceptions.ClusterDownError():  # MOVED is an AskError, too
                 return f"{said}. REDIS_URL leads to a Redis Cluster: Andon needs one server that holds all keys"
             case redis.ConnectionError() if self._over_tls and isinstance(error.__context__, _OF_TLS):

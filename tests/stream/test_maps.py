@@ -79,15 +79,21 @@ def test_a_full_redis_that_evicts_nothing_is_told_in_words(own_redis: Valkey) ->
     admin.close()
 
 
-def test_who_finds_a_demoted_primary_connects_anew(own_redis: Valkey) -> None:
-    """After a failover its name leads to another; replicas stayed with the old one, and waited for ever."""
+@pytest.mark.parametrize("stale", ["yes", "no"])
+def test_who_finds_a_demoted_primary_connects_anew(own_redis: Valkey, stale: str) -> None:
+    """After a failover its name leads to another; replicas stayed with the old one, and waited for ever. One that gives
+    out nothing old was called a Redis Cluster."""
     with redis.Redis.from_url(own_redis.url) as admin:
+        admin.config_set("replica-serve-stale-data", stale)
         store = MapStore(own_redis.url)
         store.put([entry()])
         admin.replicaof("127.0.0.1", "1")
         before = {client["id"] for client in admin.client_list()} - {str(admin.client_id())}
         with pytest.raises(MapStoreError, match="is a replica by now"):
             store.put([entry()])
+        if stale == "no":
+            with closing(MapStore(own_redis.url)) as page, pytest.raises(MapStoreError, match="It is a replica: does"):
+                page.get("andon:map:c:b:1:h")
         wait_until(lambda: not before & {client["id"] for client in admin.client_list()})
         admin.replicaof("no", "one")
         store.put([entry()])
