@@ -5,7 +5,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         return
     while (await receive()).get("more_body"):
         pass
+    if scope["path"] == "/known":
+        scope["state"]["identity"] = "somebody"  # as the guard does
     pieces = int(scope["query_string"] or 1)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for left in reversed(range(pieces)):
@@ -125,6 +127,34 @@ def test_an_answer_that_nobody_takes_is_given_up(port: int) -> None:
             pass
     assert taken < 4000 * len(PIECE)
     assert time.monotonic() - begun < 5
+
+
+@pytest.mark.unit
+def test_strangers_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 connections without a login, and who was logged in got no page."""
+    monkeypatch.setattr(patience, "MOST_STRANGERS", 4)
+    config = uvicorn.Config(
+        app, port=0, http=Patience, log_level="error", ws="none", lifespan="off", limit_concurrency=10,
+    )  # fmt: skip
+
+    def answered(peer: socket.socket, path: str) -> bool:
+        peer.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        found = b""
+        while not found.endswith(b"\r\n0\r\n\r\n") and (piece := peer.recv(1 << 20)):
+            found += piece
+        return found.startswith(b"HTTP/1.1 200")
+
+    with served(config) as port, ExitStack() as open_:
+
+        def newcomer() -> socket.socket:
+            return open_.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+
+        within = [newcomer() for _ in range(3)]
+        assert all(answered(peer, "/known") for peer in within)
+        strangers = [newcomer() for _ in range(12)]
+        assert strangers[0].recv(1) == b""  # has gone for a later one
+        assert answered(newcomer(), "/")
+        assert all(answered(peer, "/known") for peer in within)
 
 
 @pytest.mark.unit

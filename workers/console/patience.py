@@ -1,4 +1,5 @@
-"""How long a peer may take. Without an end to it, 500 sockets that say nothing keep everybody else out for ever."""
+"""How long a peer may take, and who must go where there are too many. Without an end to it, 500 sockets that say
+nothing keep everybody else out for ever."""
 
 from __future__ import annotations
 
@@ -17,6 +18,9 @@ HEADER_BYTES = 64 * 1024
 UNSENT_BYTES = 16 * 1024
 """So much the system may hold that is not yet on its way to the peer."""
 
+MOST_STRANGERS = 250
+"""Connections by which nobody has asked who is logged in. Half of all: nobody outside keeps those within out."""
+
 _Http: Any = AutoHTTPProtocol
 
 
@@ -28,6 +32,8 @@ class Patience(_Http):  # type: ignore[misc]
     _left = 0
     _header_bytes = 0
     """That came since the last header was whole, and are of no body."""
+    _began_s = 0.0
+    _known = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -35,8 +41,11 @@ class Patience(_Http):  # type: ignore[misc]
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         transport.set_write_buffer_limits(high=1)  # TLS takes 0 for full when it is empty
         self._expect(True)
+        self._began_s = self.loop.time()
+        self._make_room()
 
     def data_received(self, data: bytes) -> None:
+        self._is_stranger()  # before the next request is all that is known of this peer
         before = self.cycle
         super().data_received(data)
         answered = self.cycle is None or self.cycle.response_complete
@@ -59,6 +68,17 @@ class Patience(_Http):  # type: ignore[misc]
     def resume_writing(self) -> None:
         self._stop_writing()
         super().resume_writing()
+
+    def _is_stranger(self) -> bool:
+        """The guard notes in the state of a request who asks."""
+        self._known = self._known or bool(((self.scope or {}).get("state") or {}).get("identity"))
+        return not self._known and not self.transport.is_closing()
+
+    def _make_room(self) -> None:
+        """For a newcomer goes the stranger who was here first, of those who are answered only where all are."""
+        others = [one for one in self.connections if one is not self and one._is_stranger()]
+        if len(others) >= MOST_STRANGERS:
+            min(others, key=lambda one: (one._owing is None, one._began_s)).transport.abort()
 
     def _expect(self, something: bool) -> None:
         if something and self._owing is None:
