@@ -60,6 +60,15 @@ class Decoded:
     """As the sender had it."""
 
 
+def pixels_of(value: bytes | None) -> int:
+    """By the header; 0 where `decode_frame` would refuse it before it decodes anything."""
+    try:
+        width, height = _open(value or b"").size
+    except Exception:
+        return 0
+    return width * height if width * height <= MAX_FRAME_PIXELS else 0
+
+
 def decode(value: bytes | None, mode: Mode) -> NDArray[np.uint8]:
     """The pixels of `decode_frame`. Raises FrameError."""
     return decode_frame(value, mode).pixels

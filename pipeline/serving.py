@@ -23,7 +23,7 @@ from ray.serve import metrics
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.autoscaling import Activity, Timed
-from pipeline.frames import FrameError
+from pipeline.frames import FrameError, pixels_of
 from pipeline.groups import INSPECTION
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, LoopState
 from pipeline.kafka.publisher import Publisher
@@ -215,6 +215,7 @@ class Inspector:
             (topics.frames.name,),
             max_batch=config.max_batch,
             batch_within_s=BATCH_S,
+            weigh=lambda record: pixels_of(record.value),
             overlap=True,
         )
         loop = ConsumerLoop(self._settings, options, Timed(inspection, self._activity), self._stop)

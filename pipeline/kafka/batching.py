@@ -1,10 +1,14 @@
-"""How many records a poll may bring, by how long those before them took.
+"""How many records a poll may bring, by how long those before them took, and how many of these are worked on at once.
 
 A batch must be done well before its worker counts as hung, and before its partitions are given to another. Sixteen
 frames of five megapixels are a minute of a CPU's work, and every worker that took so many at once would die of them.
 """
 
+from collections.abc import Sequence
+
 _LEAST_S = 1e-6
+_MUCH = 4
+"""What is put back is read again, which takes time, too: not for a batch that is a little heavier than the last."""
 
 
 class BatchSize:
@@ -14,8 +18,23 @@ class BatchSize:
         self._most = most
         self._within_s = within_s
         self.now = 1
+        self._weight = 0.0
+        self._s_a_weight = 0.0
+
+    def cut(self, weights: Sequence[float]) -> int:
+        """How many of these records to work on, one at least: as many as before may be far heavier, and all would
+        count as hung, where cameras send pictures of other sizes."""
+        self._weight = 0.0
+        for number, weight in enumerate(weights):
+            if number and (self._weight + weight) * self._s_a_weight > _MUCH * self._within_s:
+                return number
+            self._weight += weight
+        return len(weights)
 
     def took(self, records: int, seconds: float) -> None:
+        """Of the batch that was cut last."""
+        if self._weight:
+            self._s_a_weight = seconds / self._weight
         if records:
             fits = records * self._within_s // max(seconds, _LEAST_S)
             self.now = max(1, min(self._most, int(fits)))

@@ -103,6 +103,8 @@ class ConsumerOptions:
     """Records a poll, at most. One poll is one batch."""
     batch_within_s: float = 10
     """Fewer are taken where work on so many would take longer."""
+    weigh: Callable[[Incoming], float] = lambda record: 1
+    """How much work a record is, beside others."""
     session_timeout_s: float = 10
     """How long the group waits for a member that died before others take its partitions."""
     overlap: bool = False
@@ -345,6 +347,9 @@ class ConsumerLoop(Generic[Result]):
             self._stop.wait(0.5)
             return []
         batch = [incoming(record) for records in polled.values() for record in records]
+        fits = self._size.cut([self._options.weigh(record) for record in batch])
+        _rewind(consumer, batch[fits:])
+        batch = batch[:fits]
         self.state.deleted_unread += self._expired.tell(batch)
         for record in batch:
             if record.unreadable:

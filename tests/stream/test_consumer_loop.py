@@ -188,6 +188,34 @@ def test_no_batch_takes_longer_than_it_may(settings: Settings, publisher: Publis
     assert max(step.batches) <= 3
 
 
+def test_records_that_are_far_heavier_than_those_before_them_are_not_worked_on_at_once(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions
+) -> None:
+    """After a backlog of small pictures as many huge ones were: a minute of work, and a well replica was ended for it,
+    and the next one that met them."""
+
+    class Weighed(Collect):
+        def __init__(self) -> None:
+            super().__init__()
+            self.batches: list[list[int]] = []
+
+        def work(self, batch: Sequence[Incoming]) -> list[bytes]:
+            self.batches.append([int(record.value or 0) for record in batch])
+            time.sleep(0.01)
+            return super().work(batch)
+
+    values = [*(b"1" for _ in range(40)), *(b"%d" % (10**9 + i) for i in range(6))]
+    topic = settings.topics.frames.name
+    publisher.publish(Outgoing(topic, b"one partition", value) for value in values)
+    step = Weighed()
+    weighed = replace(options, weigh=lambda record: int(record.value or 0), batch_within_s=10)
+    with running(settings, weighed, step) as loop:
+        wait_until(lambda: loop.state.records == len(values))
+    assert step.seen == values
+    assert max(len(batch) for batch in step.batches) == options.max_batch
+    assert next(batch for batch in step.batches if max(batch) > 1) == [10**9]
+
+
 def test_a_batch_has_another_size_once_it_was_changed(
     settings: Settings, publisher: Publisher, options: ConsumerOptions
 ) -> None:

@@ -25,6 +25,7 @@ from pipeline.frames import (
     doubts_of_facts,
     doubts_of_pixels,
     mean_level,
+    pixels_of,
     sharpness,
 )
 from pipeline.topics import MAX_FRAME_BYTES
@@ -80,6 +81,11 @@ def test_what_cannot_be_decoded_is_named(value: bytes | None, reason: DeadReason
     with pytest.raises(FrameError, match=says) as error:
         decode(value, "gray")
     assert error.value.reason is reason
+
+
+def test_a_frame_weighs_as_many_pixels_as_are_decoded() -> None:
+    assert pixels_of(picture(size=(30, 20))) == 600
+    assert [pixels_of(value) for value in (None, b"", b"junk", bomb(50_000), bomb(9_000))] == [0] * 5
 
 
 def test_every_mode_becomes_gray_or_rgb() -> None:
