@@ -9,7 +9,7 @@ from alerting.factory import NOON, POLICY, operation, score
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.events import Act, Action, Alarm, AlarmState, LineCommand, Operation, Score, Verdict, to_ms
+from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, LineCommand, Operation, Score, Verdict, to_ms
 from workers.alerting.core.effects import Effect, Refusal
 from workers.alerting.core.line import step
 from workers.alerting.core.state import LineState
@@ -214,3 +214,21 @@ def test_storing_and_loading_the_state_at_any_point_changes_nothing(records: lis
         state, decided = apply(LineState.from_json(state.to_json(), "here"), record, policy)
         effects += decided
     assert (state, effects) == once
+
+
+@given(streams(), policies, policies, st.data())
+def test_what_a_line_is_asked_to_stop_for_is_shown(
+    records: list[Record], policy: LinePolicy, later: LinePolicy, data: st.DataObject
+) -> None:
+    """Shelved while the line ran, as where the plant only alarms or the stops of the shift are spent, it was hidden
+    once the line stood for it, too."""
+    state, changed_at = LineState(line_id="line-1"), data.draw(st.integers(0, len(records)))
+    for at, record in enumerate(records):
+        state, effects = apply(state, record, policy if at < changed_at else later)
+        for event in effects:
+            if isinstance(event, LineCommand) and event.action is not Action.UNHOLD_PERMITTED:
+                behind = state.standing(AlarmKind(event.reason_code))
+                assert behind is not None
+                assert behind.life.shelved_until is None
+                (*_, told) = (e for e in effects if isinstance(e, Alarm) and e.alarm_id == behind.alarm.alarm_id)
+                assert told == behind.alarm

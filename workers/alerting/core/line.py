@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pipeline.events import AlarmKind, LineCommand, Operation, Score, from_ms
+from pipeline.events import Act, AlarmKind, LineCommand, Operation, Score, from_ms
 from workers.alerting.core import candidates, drift, effects, register, triggers
 from workers.alerting.core.effects import Effect, Trigger
+from workers.alerting.core.lifecycle import ANDON, Deed
 from workers.alerting.core.operations import CLOCKS_MAY_DIFFER, carry_out
 from workers.alerting.core.outbox import without_void
 from workers.alerting.core.register import Changed
@@ -125,6 +126,8 @@ def _respond(
         state, events = _raise(state, trigger, decision, episode.episode_id, now)
     else:
         state, events = _see_again(state, standing, trigger, decision, now)
+        state, shown = _show(state, trigger.kind, decision, now)
+        events = (*events, *shown)
     if decision.latching and state.episode is None:
         state = state.model_copy(update={"episode": episode})
     state, spent = decision.after(state)
@@ -172,6 +175,15 @@ def _see_again(state: LineState, standing: Standing, trigger: Trigger, decision:
     if decision.command or latches or not known:
         return register.note(state, standing, trigger.reason, now)
     return state, ()
+
+
+def _show(state: LineState, kind: AlarmKind, decision: Decision, now: datetime) -> Changed:
+    """Shelved while the line ran: who sees it stand has to see why."""
+    entry, command = state.standing(kind), decision.command
+    if entry is None or entry.alarm.shelved_until is None or command is None or command.simulated:
+        return state, ()
+    reason = f"{command.action} is asked for behind it, so it is shown again"
+    return register.act(state, entry, Deed(Act.UNSHELVE, ANDON, now, reason))
 
 
 def _common_cause(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
