@@ -206,6 +206,7 @@ def test_what_a_plant_is_judged_by_is_shown() -> None:
         "andon_alerting_plc_exchange_failures_total",
         "andon_alerting_silent_cameras",
         "andon_alerting_unproved_cameras",
+        "ray_serve_autoscaling_target_replicas",
     }
 
 
