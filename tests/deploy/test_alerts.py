@@ -293,6 +293,7 @@ def of_page(name: str, values: str, labels: str = "") -> dict[str, str]:
     return {f'andon_console_{name}{{{HERE}, pod="p"{labels}}}': values}
 
 
+HEAD_IS_UP = f'up{{{HERE}, component="inference-head", pod="p"}}'
 PAGE_IS_UP = f'up{{{HERE}, component="console", pod="p"}}'
 POLICY = f"andon_alerting_policy_info{{{HERE}, pod="
 SCORED = of_replica("frames_scored_total", "0+9x40", ', camera="c", verdict="OK"')
@@ -301,6 +302,7 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "AndonNoFramesScored": (of_camera("published_total", "0+9x40"), of_camera("published_total", "0+9x40") | SCORED),
     "AndonBacklog": (of_replica("frames_lag", "1001x40"), of_replica("frames_lag", "1000x40")),
     "AndonReplicasMissing": (replicas(at_work=3), replicas(at_work=4)),
+    "AndonRayHeadAway": ({HEAD_IS_UP: "0x40"}, {HEAD_IS_UP: "1x40"}),
     "AndonReplicaWaits": (of_replica("replica_waiting", "1x40"), of_replica("replica_waiting", "0x40")),
     "AndonDeletedUnread": (
         of_replica("frames_deleted_unread", "0x30 7x10"),
@@ -388,6 +390,11 @@ def test_replicas_that_are_wanted_and_not_at_work_are_missed(promtool: Path, rul
     )
     assert not fires(promtool, rules, alert, replicas(at_work=5), "15m")
     assert fires(promtool, rules, alert, {}, "15m")
+
+
+def test_a_head_whose_pod_is_away_is_missed(promtool: Path, rules: Path) -> None:
+    """Replicas score on where its state is in a Redis, so nothing told that none would be replaced or added."""
+    assert fires(promtool, rules, "AndonRayHeadAway", {}, "10m")
 
 
 def test_a_page_whose_pod_is_away_is_missed(promtool: Path, rules: Path) -> None:
