@@ -27,7 +27,6 @@ from pipeline.detectors.radar.network import (
     as_channels_last,
     cumulative_alphas,
     predict,
-    reach_cells,
 )
 from pipeline.detectors.radar.preprocess import box_mean, even_exposure, normalise, pad_to_stride
 from pipeline.detectors.radar.projection import whiten
@@ -120,6 +119,14 @@ def shaken(config: RadarConfig, channels: int) -> NoisePredictor:
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     return network.eval()
+
+
+def reach_cells(config: RadarConfig) -> int:
+    """How far, in positions, an input can change an output: blocks of two 3 × 3 convolutions and the attention."""
+    levels, window = len(config.channels), 7
+    blocks = sum((4 << level) for level in range(levels - 1))
+    bottom = (1 << (levels - 1)) * (4 + window // 2)
+    return config.fold * (blocks + bottom + (1 << levels))
 
 
 @pytest.mark.parametrize("config", [TINY_CONFIG, TINY_FEATURES], ids=["pixels", "features"])

@@ -3,7 +3,7 @@
 diffusers' U-Net was used before. Its group normalisation and its global attention see the frame as a whole: trained on
 patches, it met other statistics in every larger frame, and a frame scored in tiles got other values than in one piece.
 Here normalisation is over the channels of one position, attention over the 7 × 7 positions around, and borders repeat.
-A frame of any size is then one pass without seams, and tiles that overlap by `reach_cells` merge to exactly that pass.
+A frame of any size is then one pass without seams, and tiles that overlap far enough merge to exactly that pass.
 """
 
 import math
@@ -88,14 +88,6 @@ def predict(network: NoisePredictor, noisy: Tensor, timesteps: Tensor, config: R
     padded, borders = (pad_to_stride(part, config.stride_px) for part in (noisy, borders))
     predicted: Tensor = network(padded, timesteps, borders)
     return predicted[..., :height, :width].contiguous()
-
-
-def reach_cells(config: RadarConfig) -> int:
-    """How far, in positions, an input can change an output: blocks of two 3 × 3 convolutions and the attention."""
-    levels = len(config.channels)
-    blocks = sum((4 << level) for level in range(levels - 1))
-    bottom = (1 << (levels - 1)) * (4 + _WINDOW // 2)
-    return config.fold * (blocks + bottom + (1 << levels))
 
 
 class _Norm(nn.Module):
