@@ -72,7 +72,6 @@ def operation(
     act: PersonsAct,
     *,
     actor: str = "ada",
-    line: str = "line-1",
     reason: str = "looked at it",
     alarm_id: uuid.UUID | None = None,
     asked_at: datetime = NOON + timedelta(days=365),
@@ -80,7 +79,7 @@ def operation(
     """By default asked for after everything else that happens in a test."""
     return Operation(
         operation_id=uuid.uuid4(),
-        line_id=line,
+        line_id="line-1",
         act=act,
         alarm_id=alarm_id,
         actor=actor,

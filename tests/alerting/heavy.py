@@ -1,5 +1,7 @@
 """States that weigh as much as a policy allows."""
 
+from collections.abc import Mapping
+
 from alerting.factory import Line, score
 
 from pipeline.events import ModelRef, ShadowScore, Verdict
@@ -7,24 +9,23 @@ from pipeline.maps import map_key
 from workers.alerting.core.state import LineState
 from workers.alerting.policy import Candidate, LinePolicy, NotDecidableLimit, Response
 
+_N = 100
 
-def heavy_state(
-    cameras: int, n: int, *, candidates: int = 0, shadow: bool = False, lengths: tuple[tuple[str, int], ...] = ()
-) -> LineState:
-    """Windows of `n` parts and frames, every one of them bad, for the live model and for all that is tried beside it.
-    One camera sees them; the others have seen the like."""
-    long = {"camera": 7, "part": 7, **dict(lengths)}
+
+def heavy_state(cameras: int, *, candidates: int, long: Mapping[str, int], shadow: bool = False) -> LineState:
+    """Windows of 100 parts and frames, every one of them bad, for the live model and for all that is tried beside it.
+    One camera sees them; the others have seen the like. long: how long the names of a camera and of a part are."""
     policy = LinePolicy(
-        k=n,
-        n=n,
+        k=_N,
+        n=_N,
         action=Response.HOLD,
-        not_decidable=NotDecidableLimit(limit=n, of_last=n, action=Response.HOLD),
+        not_decidable=NotDecidableLimit(limit=_N, of_last=_N, action=Response.HOLD),
         candidates={f"candidate-{number}": Candidate(threshold=0.5) for number in range(candidates)},
     )
     line = Line(policy)
     first = _name(0, long["camera"])
-    for sequence in range(2 * n):
-        verdict = Verdict.NOT_OK if sequence < n else Verdict.NOT_DECIDABLE
+    for sequence in range(2 * _N):
+        verdict = Verdict.NOT_OK if sequence < _N else Verdict.NOT_DECIDABLE
         one = score(10**6 + sequence, verdict, camera=first, boot="0mws9mt8e-eej0", part=_name(sequence, long["part"]))
         found: dict[str, object] = {"map_key": map_key(one.frame_id, "0" * 64)}
         if shadow:

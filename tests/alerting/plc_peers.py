@@ -38,7 +38,7 @@ class Peer:
         if self.protocol == "mqtt" and (self.broker is None or not self.broker.running):
             self.broker = start_broker(self.folder, self.port)
         self.plc = self._child("plc", [sys.executable, "-m", "workers", "plc", "run", "--line", LINE, *self._options()])
-        wait_for(lambda: "ready" in self._log("plc"), f"the PLC: {self._log('plc')}", 120)
+        wait_for(lambda: "ready" in self._log(), f"the PLC: {self._log()}", 120)
         return self
 
     def kill(self) -> None:
@@ -70,8 +70,8 @@ class Peer:
     def _child(self, name: str, argv: list[str]) -> ChildProcess:
         return ChildProcess(name, argv, self.folder / f"{name}.log", Path.cwd())
 
-    def _log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text(errors="replace")
+    def _log(self) -> str:
+        return (self.folder / "plc.log").read_text(errors="replace")
 
 
 def start_broker(

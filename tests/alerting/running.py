@@ -142,6 +142,6 @@ def commands(settings: Settings) -> list[LineCommand]:
     return [LineCommand.from_json(record.value) for record in read_to_end(settings, [topic])]
 
 
-def wait_for_commands(settings: Settings, count: int, timeout_s: float = 30) -> list[LineCommand]:
-    wait_until(lambda: len(commands(settings)) >= count, timeout_s)
+def wait_for_commands(settings: Settings, count: int) -> list[LineCommand]:
+    wait_until(lambda: len(commands(settings)) >= count)
     return commands(settings)

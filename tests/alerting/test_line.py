@@ -12,7 +12,7 @@ from workers.alerting.core.line import Skip
 from workers.alerting.core.operations import RESET_VALID
 from workers.alerting.core.state import FORGOTTEN_AFTER, MAX_BOOTS, MAX_CAMERAS, MAX_CROWDED_OUT, Applied
 from workers.alerting.core.window import EVIDENCE_FRAMES
-from workers.alerting.policy import LinePolicy, NotDecidableLimit, Response
+from workers.alerting.policy import NotDecidableLimit, Response
 
 pytestmark = pytest.mark.unit
 
@@ -481,10 +481,10 @@ def test_a_stop_that_follows_an_alarm_without_one_belongs_to_its_episode() -> No
     assert defects.episode_id == more.episode_id == hold.episode_id
 
 
-def full_line(policy: LinePolicy = POLICY) -> Line:
+def full_line() -> Line:
     """As many cameras as a line may have, each a bad part short of a stop."""
-    line = Line(policy)
-    for sequence in range(policy.k - 1):
+    line = Line()
+    for sequence in range(POLICY.k - 1):
         for number in range(MAX_CAMERAS):
             line.see(score(sequence, camera=f"c{number}"))
     assert line.actions == []

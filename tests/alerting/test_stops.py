@@ -265,11 +265,10 @@ def test_a_candidate_judges_no_frame_that_nobody_could_judge_and_nothing_late() 
     assert line.shadows == []
 
 
-def drifted(ranks: list[float], *, frames: int = 50, model: str = "h") -> Line:
-    line = Line(policy(drift=Drift(frames=frames)))
+def drifted(ranks: list[float]) -> Line:
+    line = Line(policy(drift=Drift(frames=50)))
     for n, rank in enumerate(ranks):
-        ref = score(n).model.model_copy(update={"hash": model})
-        line.see(score(n, Verdict.OK, rank=rank, model=ref))
+        line.see(score(n, Verdict.OK, rank=rank))
     return line
 
 

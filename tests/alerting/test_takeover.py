@@ -115,7 +115,7 @@ DIES_BEFORE = {
 
 def test_the_heaviest_line_is_stored_and_taken_over(settings: Settings, publisher: FaultyPublisher) -> None:
     """A worker that could not store it would end, and so would each of its successors."""
-    heavy = heavy_state(MAX_CAMERAS, 100, candidates=4, lengths=(("camera", 64), ("part", 128)))
+    heavy = heavy_state(MAX_CAMERAS, candidates=4, long={"camera": 64, "part": 128})
     step = new_step(settings, publisher)
     turn = Turn([StoredLine(heavy, partition_of(b"line-1", settings.topics.line_state.partitions))])
     step.deliver(turn)

@@ -20,7 +20,7 @@ LONGEST = {"camera": 64, "part": 128}
 
 @cache
 def heaviest() -> LineState:
-    return heavy_state(MAX_CAMERAS, 100, candidates=4, shadow=True, lengths=tuple(LONGEST.items()))
+    return heavy_state(MAX_CAMERAS, candidates=4, shadow=True, long=LONGEST)
 
 
 def read(value: bytes) -> LineState:
@@ -36,7 +36,7 @@ def test_a_light_state_is_stored_as_it_is() -> None:
     ("cameras", "candidates"), [(MAX_CAMERAS, 0), (24, 4), (16, 4)], ids=["64 cameras", "24 with 4", "16 with 4"]
 )
 def test_with_usual_names_a_line_full_of_bad_parts_keeps_all_its_evidence(cameras: int, candidates: int) -> None:
-    state = heavy_state(cameras, 100, candidates=candidates, lengths=tuple(PLAIN.items()))
+    state = heavy_state(cameras, candidates=candidates, long=PLAIN)
     value, left_out = stored(state)
     assert left_out == ()
     assert read(value) == state

@@ -28,9 +28,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 LINE = "bad"
 
 
-def png(pixels: np.ndarray, mode: str | None = None) -> bytes:
+def png(pixels: np.ndarray) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(pixels, mode).save(out, "PNG")
+    Image.fromarray(pixels).save(out, "PNG")
     return out.getvalue()
 
 

@@ -205,8 +205,8 @@ def test_a_fibre_is_the_mean_of_those_around_it_that_there_are() -> None:
     assert_allclose(found[0, :, :, 0], [[3, 2, 0, 0, 0], [2, 12 / 9, 0, 0, 0]] + [[0] * 5] * 2, rtol=1e-6)
 
 
-def reference(highest: float = 0.0, mean: float = 0.0, deviation: float = 1.0) -> Reference:
-    return Reference(torch.tensor(highest), torch.full((4,), mean), torch.full((4,), deviation))
+def reference(highest: float = 0.0) -> Reference:
+    return Reference(torch.tensor(highest), torch.zeros(4), torch.ones(4))
 
 
 def test_very_unlikely_places_do_not_tie() -> None:

@@ -90,8 +90,8 @@ def test_without_damage_every_direction_is_kept() -> None:
     assert standing_out(spread_of([], 12), least=1.0).shape == (12, 12)
 
 
-def _normals(generator: torch.Generator, channels: int = 20) -> list[torch.Tensor]:
-    return [torch.randn(channels, 16, 18, generator=generator) for _ in range(40)]
+def _normals(generator: torch.Generator) -> list[torch.Tensor]:
+    return [torch.randn(20, 16, 18, generator=generator) for _ in range(40)]
 
 
 def _change(channel: int, channels: int = 20) -> Change:

@@ -16,9 +16,9 @@ from pipeline.training.images.layouts import find_layout
 pytestmark = pytest.mark.unit
 
 
-def write_mask(path: Path, height: int = 48, width: int = 56, level: int = 255) -> None:
+def write_mask(path: Path, height: int = 48, level: int = 255) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    mask = np.zeros((height, width), np.uint8)
+    mask = np.zeros((height, 56), np.uint8)
     mask[4:9, 5:9] = level
     Image.fromarray(mask).save(path)
 

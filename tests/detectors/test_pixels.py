@@ -57,12 +57,12 @@ def slow_aupro(maps: Maps, masks: Masks) -> float:
     return area / FPR_LIMIT
 
 
-def scene(seed: int, size: int = 24, images: int = 5) -> tuple[Maps, Masks]:
+def scene(seed: int) -> tuple[Maps, Masks]:
     """Raw maps, far outside [0, 1], with ties; masks with several regions, some touching at a corner."""
-    random = np.random.default_rng(seed)
+    size, random = 24, np.random.default_rng(seed)
     maps: Maps = []
     masks: Masks = []
-    for number in range(images):
+    for number in range(5):
         mask = np.zeros((size, size), dtype=bool)
         for _ in range(3):
             y, x = random.integers(0, size - 6, 2)
