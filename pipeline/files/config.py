@@ -19,9 +19,11 @@ _TABLE_WORDS = "keys and values belong here, as in `key: value`"
 _WORDS = {
     "dict_type": _TABLE_WORDS,
     "extra_forbidden": "unknown key",
+    "invalid_key": "unknown key; where a number has a comma, write a point",
     "mapping_type": _TABLE_WORDS,
     "missing": "is missing",
     "model_type": _TABLE_WORDS,
+    "path_type": "a path belongs here, in quotes where it has signs of YAML's own",
     "too_short": "at least one entry belongs here",
     "tuple_type": "a list belongs here, each entry after a dash",
     "union_tag_not_found": "`type` is missing",

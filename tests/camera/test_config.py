@@ -76,6 +76,14 @@ def test_a_wrong_file_is_refused_by_key(tmp_path: Path, cameras: list[str], head
             "  - camera_id: c\n    station_id: s\n    source: {path: x}\n",
             ["line 5, cameras.0.source: `type` is missing"],
         ),
+        (
+            "  - camera_id: c\n    station_id: s\n    source: {type: folder, path: x, fps: 2,5}\n",
+            ["line 5, cameras.0.source.folder.5: unknown key; where a number has a comma, write a point"],
+        ),
+        (
+            "  - camera_id: c\n    station_id: s\n    source: {type: folder, path: {x: y}}\n",
+            ["line 5, cameras.0.source.folder.path: a path belongs here, in quotes where it has signs of YAML's own"],
+        ),
         ("  camera-1:\n    station_id: s\n", ["line 2, cameras: a list belongs here, each entry after a dash"]),
         ("  - camera-1\n", ["line 3, cameras.0: keys and values belong here, as in `key: value`"]),
         ("  []\n", ["line 2, cameras: at least one entry belongs here"]),
