@@ -114,6 +114,10 @@ def _download(url: str, into: Path, timeout_s: float) -> str:
             with _blaming(url):
                 chunk = answer.read(_CHUNK_BYTES)
             if not chunk:
+                if left := getattr(answer, "length", None):  # http.client tells it to who reads all at once, alone
+                    raise BundleError(
+                        f"{without_password(url)} could not be fetched: its last {left} bytes did not come"
+                    )
                 return digest.hexdigest()
             digest.update(chunk)
             file.write(chunk)

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -112,6 +113,20 @@ def test_an_archive_of_files_without_end_is_refused(tmp_path: Path) -> None:
 def test_an_archive_that_does_not_come_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"absent\.tar\.gz could not be fetched"):
         fetch_bundles((tmp_path / "absent.tar.gz").as_uri(), "0" * 64, tmp_path / "bundles")
+
+
+def test_an_archive_that_breaks_off_is_not_called_changed(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def serve() -> None:
+            with listener.accept()[0] as peer:
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 30)
+
+        Thread(target=serve, daemon=True).start()
+        url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/bundles.tar.gz"
+        with pytest.raises(BundleError, match="could not be fetched: its last 70 bytes did not come"):
+            fetch_bundles(url, "0" * 64, tmp_path / "models", timeout_s=10)
 
 
 def test_no_error_tells_the_signature_of_an_address(tmp_path: Path) -> None:
