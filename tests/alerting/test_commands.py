@@ -395,7 +395,15 @@ def test_since_takes_spans_and_times() -> None:
     assert 5399 < (now() - moment("90m")).total_seconds() < 5410
     with pytest.raises(BadParameter, match="before any record"):
         moment("0001-01-01")
-    assert moment("2026-11-22T06:00").isoformat() == "2026-11-22T06:00:00+00:00"
+    assert moment("2025-11-22T06:00").isoformat() == "2025-11-22T06:00:00+00:00"
+
+
+def test_a_since_that_is_still_to_come_is_refused() -> None:
+    """East of Greenwich a local time is, without its zone; the audit then looked at nothing, and said that all is
+    accounted for."""
+    local = f"{now() + timedelta(hours=8):%Y-%m-%dT%H:%M}"
+    with pytest.raises(BadParameter, match=f"{local}' is still to come: it is .* UTC"):
+        moment(local)
 
 
 @pytest.mark.parametrize("since", ["yesterday", "-1h", "999999d"])

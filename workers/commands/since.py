@@ -12,7 +12,7 @@ HELP = "From then on: 90s, 15m, 8h, 2d ago, or a time such as 2026-11-22T06:00 (
 
 
 def moment(text: str) -> datetime:
-    """Raises typer.BadParameter for what is neither an age nor an ISO 8601 time."""
+    """Raises typer.BadParameter for what is neither an age nor an ISO 8601 time that has been."""
     if ago := _AGO.fullmatch(text):
         try:
             return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
@@ -25,4 +25,6 @@ def moment(text: str) -> datetime:
     named = named if named.tzinfo else named.replace(tzinfo=UTC)
     if named.year < 2000:  # and what is looked for a little earlier must be a time, too
         raise typer.BadParameter(f"{text!r} is before any record", param_hint="--since")
+    if named > (at := datetime.now(UTC)):  # a local time without its zone, as a rule; of it there is nothing to tell
+        raise typer.BadParameter(f"{text!r} is still to come: it is {at:%Y-%m-%dT%H:%M} UTC", param_hint="--since")
     return named
