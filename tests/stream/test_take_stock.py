@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 from support.stream import BOOT, frame, outgoing, settings_for
+from typer.testing import CliRunner
 
 from pipeline.audit.take_stock import take_stock
 from pipeline.events import Heartbeat, KafkaPosition, ModelRef, Score, Verdict, now
@@ -21,6 +22,7 @@ from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import ends_of
 from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
+from workers.commands.audit import audit
 
 pytestmark = pytest.mark.services
 
@@ -80,6 +82,16 @@ def test_an_audit_since_a_moment_leaves_out_what_came_before(kafka_bootstrap: st
     for place, end in ends_of(settings, [settings.topics.frames.name]).items():
         delete_records(settings, *place, before=end)
     assert captured(settings, None) == 0
+
+
+def test_an_audit_that_finds_no_frame_does_not_say_that_all_are_accounted_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the clock of this machine is ahead of Kafka's, `--since 15m` is later than all that there is."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", settings.kafka_bootstrap)
+    monkeypatch.setenv("ANDON_TOPIC_PREFIX", settings.andon_topic_prefix)
+    found = CliRunner().invoke(audit, ["--since", "15m"])
+    assert (found.exit_code, found.output.count("There is no frame since then")) == (0, 1), found.output
 
 
 def score(sequence: int) -> Score:

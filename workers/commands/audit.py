@@ -65,7 +65,10 @@ def run(
             "later alone."
         )
         raise typer.Exit(1)
-    console.print("[green]Every frame is accounted for.")
+    if any(account.captured or account.unanswered for account in accounts):
+        console.print("[green]Every frame is accounted for.")
+    else:
+        console.print(f"[yellow]There is no frame {'since then, by the clock of Kafka' if since else 'in Kafka'}.")
 
 
 def account_table(accounts: "Sequence[CameraAccount]") -> "Table":
