@@ -167,6 +167,13 @@ def test_every_answer_tells_the_browser_what_it_may_not_do(client: TestClient) -
     assert client.get("/", headers={"accept": "text/html"}).headers["cache-control"] == "no-store"
 
 
+def test_a_page_is_compressed(client: TestClient) -> None:
+    """500 lines came as a megabyte, of which a fortieth is no repetition."""
+    log_in(client, "viewer")
+    for path in ("/", "/static/console.css"):
+        assert client.get(path).headers["content-encoding"] == "gzip"
+
+
 def test_no_page_holds_a_script_a_style_or_an_address_of_elsewhere() -> None:
     for file in (Path(create_app.__code__.co_filename).parent / "templates").glob("*.html"):
         text = file.read_text()

@@ -100,6 +100,15 @@ def test_a_users_file_that_cannot_be_looked_for_lets_nobody_in(tmp_path: Path) -
         Users(tmp_path / "file" / "users.json").check("ada", PASSWORD)
 
 
+def test_no_two_pages_have_the_same_token() -> None:
+    """By one that stays, its letters could be guessed: the more of them stand beside it, the shorter is the page."""
+    sessions, session = Sessions(b"key"), new_session("ada")
+    tokens = {sessions.csrf_token(session) for _ in range(3)}
+    assert len({token[-64:] for token in tokens}) == 3
+    assert all(sessions.is_csrf_token(session, token) for token in tokens)
+    assert not sessions.is_csrf_token(new_session("ada"), tokens.pop())
+
+
 def test_a_session_survives_a_restart_and_no_forgery(tmp_path: Path) -> None:
     before, after = (Sessions(read_secret(tmp_path / "key")) for _ in range(2))
     sealed = before.seal(new_session("ada", "print"))
@@ -107,6 +116,7 @@ def test_a_session_survives_a_restart_and_no_forgery(tmp_path: Path) -> None:
     assert opened
     assert (opened.user, opened.fingerprint) == ("ada", "print")
     assert after.is_csrf_token(opened, before.csrf_token(opened))
+    assert not after.is_csrf_token(opened, "")
     assert Sessions(b"another key").open(sealed) is None
     assert after.open(sealed[:-2] + "xx") is None
     assert after.open(None) is None

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError
@@ -42,6 +43,8 @@ def create_app(desk: Desk) -> FastAPI:
         fault = None if desk.reader.alive else "the reading thread is dead"
         return PlainTextResponse((fault or "well") + "\n", 503 if fault else 200)
 
+    # A wall of 500 lines is a megabyte, and nearly all of it the same words. Pictures and streams are left as they are.
+    app.add_middleware(GZipMiddleware, compresslevel=5)
     options = desk.options
     app.add_middleware(
         Guard,

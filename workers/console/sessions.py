@@ -21,6 +21,7 @@ MAX_AGE_S = 12 * 3600
 VIEWER_AGE_S = 90 * 24 * 3600
 """Of who may only look: nobody stands at a wall display to log it in each day."""
 MIN_KEY_BYTES = 32
+_SALT_DIGITS = 32
 
 
 class SessionKeyError(AndonError):
@@ -65,11 +66,16 @@ class Sessions:
         self._ended.add(session.sid, VIEWER_AGE_S)
 
     def csrf_token(self, session: Session) -> str:
-        """What every act must bring along. Another site can send the cookie, but can't know this."""
-        return hmac.new(self._secret, f"csrf {session.sid} {session.user}".encode(), sha256).hexdigest()
+        """What every act must bring along. Another site can send the cookie, but can't know this. Each page has another:
+        one that stays could be guessed by how well it compresses beside words of that site's choice (BREACH)."""
+        return self._csrf_token(session, secrets.token_hex(_SALT_DIGITS // 2))
 
     def is_csrf_token(self, session: Session, token: str) -> bool:
-        return hmac.compare_digest(self.csrf_token(session).encode(), token.encode())
+        return hmac.compare_digest(self._csrf_token(session, token[:_SALT_DIGITS]).encode(), token.encode())
+
+    def _csrf_token(self, session: Session, salt: str) -> str:
+        about = f"csrf {session.sid} {session.user} {salt}".encode()
+        return salt + hmac.new(self._secret, about, sha256).hexdigest()
 
 
 def read_secret(path: Path) -> bytes:
