@@ -125,18 +125,19 @@ class _Shelf:
     def __init__(self, device: str, before: Catalog | None) -> None:
         self._device = device
         self._taken: dict[tuple[str, Runtime], Detector] = {}
-        self._held: dict[tuple[str, Runtime], Detector] = {}
+        self._held: dict[tuple[str, Runtime, str], Detector] = {}
+        """By place, too: a copy elsewhere, perhaps a half one, is what the next start of this replica must load."""
         for one in before.recipes.values() if before else ():
-            self._hold(one.detector, one.recipe.runtime)
+            self._hold(one.recipe, one.detector)
             if one.shadow and one.shadow.detector:
-                self._hold(one.shadow.detector, one.shadow.runtime)
+                self._hold(one.shadow, one.shadow.detector)
 
     def take(self, wanted: Recipe | Shadow, who: str) -> Detector:
         """Raises BundleError."""
         key = wanted.bundle, wanted.runtime
         if key not in self._taken:
             folder = bundle_folder(wanted.bundle)
-            unchanged = self._held.get((read_info(folder).model_hash, wanted.runtime))
+            unchanged = self._held.get((*key, read_info(folder).model_hash))
             self._taken[key] = unchanged or load_detector(folder, self._device, wanted.runtime)
         found = self._taken[key].info.model_hash
         if wanted.model_hash not in (None, found):
@@ -146,8 +147,8 @@ class _Shelf:
             )
         return self._taken[key]
 
-    def _hold(self, detector: Detector, runtime: Runtime) -> None:
-        self._held[detector.info.model_hash, runtime] = detector
+    def _hold(self, of: Recipe | LoadedShadow, detector: Detector) -> None:
+        self._held[of.bundle, of.runtime, detector.info.model_hash] = detector
 
 
 def _load_shadow(name: str, recipe: Recipe, live: Detector, shelf: _Shelf) -> LoadedShadow | None:

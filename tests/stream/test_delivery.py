@@ -191,6 +191,18 @@ def test_a_recipe_may_insist_on_one_model(bundle: Path) -> None:
         load_catalog({"cell": recipe.model_copy(update={"model_hash": "0123456789abcdef"})})
 
 
+def test_a_half_copy_of_the_model_that_runs_is_refused(bundle: Path, tmp_path: Path) -> None:
+    """It was taken, since its manifest was whole: the replica went on with what it had, and could not start again."""
+    running = load_catalog({"cell": Recipe(bundle=str(bundle), cameras=("*",))})
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    os.truncate(copy / WEIGHTS, 5)
+    with pytest.raises(BundleError, match="the copy is damaged"):
+        load_catalog({"cell": Recipe(bundle=str(copy), cameras=("*",))}, before=running)
+    assert load_catalog({"all": Recipe(bundle=str(bundle), cameras=("*",))}, before=running).recipes["all"].detector is (
+        running.recipes["cell"].detector
+    )
+
+
 def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "link.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
