@@ -17,12 +17,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve import metrics
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.autoscaling import Activity, Timed
+from pipeline.events.contract import sentence
 from pipeline.frames import FrameError, pixels_of
 from pipeline.groups import INSPECTION
 from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, LoopState
@@ -183,8 +184,11 @@ class Inspector:
             if self._thread is None:
                 raise
             # Serve would end this replica, and what it starts in its place can't load it either: nobody would score.
-            self._refused = str(error) or type(error).__name__
-            log.error("this replica goes on with its former configuration, for it can't take the new one: %s", error)
+            told = sentence(error) if isinstance(error, ValidationError) else str(error)
+            self._refused = told or type(error).__name__
+            log.error(
+                "this replica goes on with its former configuration, for it can't take the new one: %s", self._refused
+            )
             return
         self._catalog, self._config, self._refused = catalog, config, None
         self._shadows.within_s = config.shadow_within_ms / 1000

@@ -85,6 +85,14 @@ def test_a_time_by_which_a_well_replica_would_be_called_hung_is_refused() -> Non
         ServingConfig(recipes={"any": Recipe(bundle="any", cameras=("*",))}, stuck_after_s=10)
 
 
+def test_a_replica_says_in_a_line_which_key_of_its_recipes_is_wrong() -> None:
+    """The names of classes and the address of a page on the web stood between the words."""
+    replica = reading(threading.current_thread(), turned_s_ago=1)
+    asyncio.run(replica.reconfigure({"recipes": {"cell": {"bundle": "any", "cameras": "mono-*"}}, "max_batsh": 4}))
+    told = "recipes.cell.cameras: Input should be a valid tuple; max_batsh: Extra inputs are not permitted"
+    assert asyncio.run(replica.healthz())["refused"] == told
+
+
 def test_a_replica_whose_poll_thread_is_dead_is_not_well() -> None:
     ended = threading.Thread(target=int)
     ended.start()
