@@ -44,6 +44,7 @@ CHOICES: Mapping[str, RadarConfig] = {
     "wavelets in the encoder's place": RadarConfig.in_wavelets(),
 }
 TREES = 200
+_WIDEST = max(config.around_cells for config in CHOICES.values())
 _DRAWS = 1000
 Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Of normals and of defects."""
@@ -95,7 +96,7 @@ def encoded(frames: Frames, see: Seer) -> Cells:
     fit, held, normals, defects = (
         [see(frame) for frame in part] for part in (frames.fit, frames.held, frames.normals, frames.defects)
     )
-    return Cells(fit, changes_by_damage(frames.fit, fit, see, seed=0), held, normals, defects)
+    return Cells(fit, changes_by_damage(frames.fit, fit, see, seed=0, around_cells=_WIDEST), held, normals, defects)
 
 
 def scored(config: RadarConfig, cells: Cells) -> dict[str, Scores]:

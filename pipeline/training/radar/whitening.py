@@ -107,7 +107,7 @@ def _moments(parts: Iterable[tuple[Tensor, Tensor]], count: int, channels: int) 
     products = torch.zeros(count, channels, channels, dtype=torch.float64)
     for fibres, ring in parts:
         for index in torch.unique(ring).tolist():
-            own = fibres[ring == index]
+            own = fibres[ring == index].double()  # not all of them twice
             counts[index] += len(own)
             sums[index] += own.sum(dim=0)
             products[index] += own.T @ own
@@ -115,8 +115,8 @@ def _moments(parts: Iterable[tuple[Tensor, Tensor]], count: int, channels: int) 
 
 
 def fibres_of(one: Tensor) -> Tensor:
-    """(C, h, w) → (h · w, C) in double precision."""
-    return one.flatten(start_dim=1).T.double()
+    """(C, h, w) → (h · w, C)."""
+    return one.flatten(start_dim=1).T
 
 
 def _loudness_of_the_loudest(loudness: Sequence[Tensor], at: Sequence[Tensor], config: RadarConfig) -> Tensor:
