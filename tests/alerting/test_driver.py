@@ -106,7 +106,7 @@ class Rig:
 
 def rig_with(folder: Path, lease: AskedLease, ladder: Ladder, protocol: str = "modbus", cycle_s: float = 0.05) -> Rig:
     (port,) = free_ports(1)
-    station = Station([ladder], **{f"{protocol}_port": port})
+    station = Station([ladder], **{"modbus_port" if protocol == "coils" else f"{protocol}_port": port})
     station.start()
     told, exchanged = list[Report](), threading.Event()
     actuator = open_actuator("line-1", config(protocol, port, folder))
@@ -626,6 +626,37 @@ def test_a_stop_that_a_hung_program_never_followed_is_void_and_stays_so_when_it_
         rig.ladder.stuck = False
         rig.wait_for_exchanges()
         assert not rig.ladder.held
+    finally:
+        rig.driver.end()
+        rig.driver.join(5)
+        rig.station.stop()
+        keeper.stop()
+
+
+def test_a_stop_that_a_coil_keeps_and_its_line_did_not_follow_in_time_is_told_as_ours(tmp_path: Path) -> None:
+    """As of a line that takes longer to stand than `max_age_s`. It was called nobody's, and to be freed by hand."""
+    lease = AskedLease(6)
+    keeper = Keeper(lease)
+    ladder = Ladder("line-1", inverted=frozenset({"held"}))  # so that it is never read as held
+    rig = rig_with(tmp_path, lease, ladder, "coils")
+    line, command = Line(), stop_command(valid_s=2)
+    episode = Episode(episode_id=command.episode_id, command=command)
+    line.state = line.state.model_copy(update={"epoch": 1, "last_command": command, "episode": episode})
+
+    def told() -> str:
+        while rig.reports:
+            line.state, _ = reports.apply(line.state, rig.reports.pop(0), now())
+        rig.driver.order(order(line.state.last_command))
+        entry = line.state.standing(AlarmKind.PLC)
+        return entry.alarm.reason if entry else ""
+
+    try:
+        rig.driver.order(order(command))
+        wait_for(lambda: "the HOLD that was given up as unconfirmed: a reset takes that back" in told(), "it")
+        assert rig.ladder.stop
+        line.state = line.state.model_copy(update={"last_command": effects.release(command, 1, now()), "proved": False})
+        rig.driver.order(order(line.state.last_command))
+        wait_for(lambda: not rig.ladder.stop, "the release")
     finally:
         rig.driver.end()
         rig.driver.join(5)

@@ -38,6 +38,8 @@ class Link:
     up: bool
     at: datetime
     detail: str = ""
+    left_stopped: bool = False
+    """By no order that is in force."""
 
 
 Report = Answer | Link
@@ -114,7 +116,9 @@ def _link(state: LineState, link: Link, left_behind: tuple[str, str] | None, now
             f". And what was asked of this line stands at {left_behind[0]}, which the policy named before: no reset "
             "takes it back there, so free it by hand, or name that PLC again"
         )
-        return _tell_of_plc(state, f"{link.detail}{left or ''}", now)
+        void = state.episode.void if link.left_stopped and state.episode else None
+        ours = void and f". It may be the {void.action} that was given up as unconfirmed: a reset takes that back"
+        return _tell_of_plc(state, f"{link.detail}{ours or ''}{left or ''}", now)
     entry = state.standing(AlarmKind.PLC)
     return register.clear(state, entry, "the PLC answers, and stands as asked", now) if entry else (state, ())
 

@@ -261,7 +261,8 @@ class Driver:
         if order.action is None:
             if found.stands_stopped:
                 detail = f"{self._actuator.address} is stopped ({found}), and not by an order that Andon knows"
-                self._tell_link(order, False, f"{detail}. It is left as it is; free it there, if need be by hand: RUN")
+                detail = f"{detail}. It is left as it is; free it there, if need be by hand: RUN"
+                self._tell_link(order, False, detail, left_stopped=True)
                 return False
             return first
         if drive.applied(order, found):
@@ -320,7 +321,7 @@ class Driver:
             )
         )
 
-    def _tell_link(self, order: Order, up: bool, detail: str = "") -> None:
+    def _tell_link(self, order: Order, up: bool, detail: str = "", *, left_stopped: bool = False) -> None:
         """A PLC that comes back otherwise than it went, stopped by another or of a later epoch, has to say so: who only
         heard that nothing answered would look for it in the network."""
         link, reason = (order.epoch, up), _NUMBERS.sub("", detail)
@@ -332,7 +333,7 @@ class Driver:
             return
         self._reasons, self._told_at_s = [*self._reasons, reason][-MOST_REASONS:], at_s
         log.log(logging.INFO if up else logging.ERROR, "line %s: %s", self.line_id, detail or "the PLC answers")
-        self._report(Link(self.line_id, order.epoch, up, self._clock(), detail))
+        self._report(Link(self.line_id, order.epoch, up, self._clock(), detail, left_stopped))
 
 
 def _id(order: Order) -> object:
