@@ -3,6 +3,7 @@
 import itertools
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from alerting.plc_peers import LINE, config, secret_file, wait_for
+from support.certificates import Signed, signed, written
 
 from pipeline.events import now
 from pipeline.kafka.lease import Lease, boot_time_s
@@ -131,3 +133,25 @@ def test_a_signature_has_the_time_that_alerting_goes_by_and_a_refusal_tells_of_a
     assert isinstance(link, Link)
     assert not link.up
     assert re.search(r"answered 401 Unauthorized; its clock is \d{4} s ahead of ours$", link.detail)
+
+
+def test_a_gateway_is_believed_by_its_authority_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plant's own, as docs/plc.md says it is named."""
+    (port,), authority = free_ports(1), signed()
+    gateway = WebhookGateway({LINE: Ladder(LINE)}, "127.0.0.1", port, secret_file(tmp_path).read_bytes())
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*written(tmp_path, "gateway", signed(authority)))
+    gateway._server.socket = tls.wrap_socket(gateway._server.socket, server_side=True)
+
+    def believing(whom: Signed) -> WebhookActuator:
+        file, _ = written(tmp_path, "authority", whom)
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        url = f"https://127.0.0.1:{port}/{LINE}"
+        return WebhookActuator(LINE, WebhookConfig(type="webhook", url=url, secret_file=secret_file(tmp_path)))
+
+    try:
+        assert believing(authority).read().stop is False
+        with pytest.raises(ActuatorError, match="certificate verify failed"):
+            believing(signed()).read()
+    finally:
+        gateway.stop()
