@@ -286,6 +286,26 @@ def test_check_says_what_a_file_means() -> None:
 
 
 @pytest.mark.parametrize(
+    ("actuator", "told"),
+    [
+        (MQTT + "a", "any broker is believed, and nothing is encrypted, a password neither: name `ca_file`"),
+        (MQTT + "a, ca_file: ca.pem", ""),
+        ("type: webhook, url: 'http://gw/stop', secret_file: s", "whoever answers is believed: the question is signed"),
+        ("type: webhook, url: 'https://gw/stop', secret_file: s", ""),
+    ],
+)
+def test_check_tells_who_is_believed_without_proof(tmp_path: Path, actuator: str, told: str) -> None:
+    """As of OPC UA without security: by either, whoever sits between may prove each stop, and the line runs on."""
+    file = tmp_path / "policies.yaml"
+    defaults = "defaults: {k: 3, n: 5, action: HOLD, on_loss: run-with-alarm}\n"
+    file.write_text(f"{defaults}lines: {{line-1: {{actuator: {{{actuator}}}}}}}")
+    result = CliRunner().invoke(alerting, ["check", "--policies", str(file)])
+    assert result.exit_code == 0, result.output
+    assert ("believed" in result.output) is bool(told)
+    assert told in result.output
+
+
+@pytest.mark.parametrize(
     ("setting", "actuator"),
     [
         ("secret_file", "type: webhook, url: 'http://gw/stop', secret_file: {none}"),

@@ -316,6 +316,12 @@ class MqttConfig(_WithPolarity):
     def address(self) -> str:
         return f"mqtt://{self.host}:{self.port}/{self.topic}"
 
+    @property
+    def believes(self) -> str | None:
+        if self.ca_file is None:
+            return "any broker is believed, and nothing is encrypted, a password neither: name `ca_file`"
+        return None
+
     def places(self) -> Iterator[tuple[str, Place]]:
         yield "topic", (f"mqtt://{self.host.lower()}:{self.port}", self.topic)
 
@@ -346,6 +352,12 @@ class WebhookConfig(_Common):
     def address(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname}{':' + str(parts.port) if parts.port else ''}{parts.path}"
+
+    @property
+    def believes(self) -> str | None:
+        if self.url.startswith("http:"):
+            return "whoever answers is believed: the question is signed, the answer is not. Name an `https` URL"
+        return None
 
     def places(self) -> Iterator[tuple[str, Place]]:
         yield "url", (self.address, urlsplit(self.url).query)
