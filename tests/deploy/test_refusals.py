@@ -247,6 +247,8 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
             ["camera press-1-top is at fd00::12", "add fd00::12/128 or its network"],
         ),
         ("plant", {"lines.press-1.stop.actuator.host": "fd00::5"}, ["add fd00::5/128 or its network"]),
+        ("plant", {"lines.press-1.stop.actuator.host": "10.20.1.11:502"}, ["is 10.20.1.11:502, and", "in actuator.port"]),
+        ("plant", {"lines.press-1.stop.actuator.host": "tcp://plc"}, ["is tcp://plc, and alerting would not start"]),
         ("plant", {"networkPolicy.camera.cidrs": []}, ["networkPolicy.camera.cidrs is empty", "name its network"]),
         ("plant", {"networkPolicy.plc.cidrs": []}, ["nobody reaches the PLC of line press-1: name its network"]),
         ("minimal", {f"{CAMERA}.source.url": "srt://10.0.0.2/s"}, ["names no port", "write it, as in rtsp://"]),

@@ -19,6 +19,10 @@
 {{- if regexMatch "^([0-9]{1,3}\\.){3}[0-9]{1,3}$" . }}yes{{ end }}
 {{- end }}
 
+{{- define "factory.isIPv6" -}}
+{{- if regexMatch "^[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}$" . }}yes{{ end }}
+{{- end }}
+
 {{/* "yes" where a network holds the address. Call with (list "10.1.2.3" cidrs). IPv4 alone. */}}
 {{- define "factory.inNetworks" -}}
 {{- $address := include "factory.ipNumber" (index . 0) | int64 }}
@@ -38,7 +42,7 @@
 its kind; of a name, nothing. Call with (list "camera 1" "10.1.2.3" "networkPolicy.camera.cidrs" cidrs). */}}
 {{- define "factory.cutOff" -}}
 {{- $who := index . 0 }}{{ $address := index . 1 }}{{ $value := index . 2 }}{{ $cidrs := index . 3 }}
-{{- $isIPv6 := contains ":" $address }}
+{{- $isIPv6 := include "factory.isIPv6" $address | eq "yes" }}
 {{- $hasIPv6 := contains ":" (join " " $cidrs) }}
 {{- if not $cidrs }}
 {{ $value }} is empty, so nobody reaches {{ $who }}: name its network
@@ -149,6 +153,9 @@ lines.{{ $line }}.cameras: {{ $cameras }} of them, and alerting watches 64 of a 
 {{- with $stop.actuator }}
 {{- if not $stop.on_loss }}
 {{ $where }} has an actuator and no on_loss: write hold-on-loss (the line stops while Andon does not watch it) or run-with-alarm (it runs uninspected)
+{{- end }}
+{{- if and .host (not (or (include "factory.isIPv6" .host) (regexMatch "^[^\\s:/@\\[\\]]+$" .host))) }}
+{{ $where }}.actuator.host is {{ .host }}, and alerting would not start: write the name or address alone, and its port in actuator.port
 {{- end }}
 {{- $isModbus := eq .type "modbus" }}
 {{- $hasBlock := not (kindIs "invalid" .block) }}
