@@ -1,6 +1,7 @@
 """What the page tells Prometheus, over HTTP."""
 
 import socket
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def test_a_page_that_reads_nothing_says_so_and_tells_the_brokers_backlog(tmp_pat
         assert found['andon_console_waiting{group="andon-alerting"}'] == 2
         assert found["andon_console_browsers"] == 0
         assert found["andon_console_feedback_bytes"] > 0
+        with pytest.raises(urllib.error.HTTPError, match="503") as told:
+            urllib.request.urlopen(f"http://{LOOPBACK}:{port}/healthz", timeout=5)
+        assert "the reading thread is dead" in told.value.read().decode()
         desk.gauges.now = Gauges(Backlog(waiting=7), Backlog(waiting=2), fault="Kafka is away")
         assert not any("waiting" in name for name in samples(port))
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.options import MetricsPort
 from workers.commands.since import HELP, moment
 from workers.commands.wide_console import wide_console
 
@@ -16,12 +17,7 @@ PoliciesFile = Annotated[Path, typer.Option("--policies", help="YAML; see deploy
 @alerting.command()
 def run(
     policies: PoliciesFile,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65535, help="Serve /metrics and /healthz on this port of 127.0.0.1 (ANDON_METRICS_HOST)."
-        ),
-    ] = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Watch every line until told to stop."""
     import logging

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.commands.options import MetricsPort
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,12 +23,7 @@ def run(
     config: ConfigFile,
     frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames of each camera.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65535, help="Serve /metrics and /healthz on this port of 127.0.0.1 (ANDON_METRICS_HOST)."
-        ),
-    ] = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Send what the cameras see until told to stop."""
     import logging

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.commands.options import MetricsPort
+
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
@@ -81,10 +83,7 @@ def run(
             "logins count for the address that it puts last into X-Forwarded-For."
         ),
     ] = False,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="Serve /metrics on this port of 127.0.0.1 (ANDON_METRICS_HOST)."),
-    ] = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Serve the operator's page: the wall, the lines and the alarms; acknowledge, reset, shelve and feedback.
 

@@ -16,6 +16,11 @@ class Runtime(StrEnum):
 
 Device = Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")]
 
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="Serve /metrics and /healthz on this port of 127.0.0.1 (ANDON_METRICS_HOST)."),
+]
+
 SamePart = Annotated[
     int | None,
     typer.Option(

@@ -58,13 +58,13 @@ def _size(store: FeedbackStore) -> int:
 
 @contextmanager
 def exporting(desk: Desk, host: str, port: int | None) -> Iterator[None]:
-    """Serves `/metrics` until the block ends; nothing without a port. Raises AndonError when it is taken."""
+    """Serves `/metrics` and `/healthz` until the block ends, if there is a port. Raises AndonError when it is taken."""
     if port is None:
         yield
         return
     registry = CollectorRegistry()
     registry.register(ConsoleMetrics(desk))
-    close = observe(registry, lambda: None, host, port)
+    close = observe(registry, lambda: None if desk.reader.alive else "the reading thread is dead", host, port)
     try:
         yield
     finally:
