@@ -1,5 +1,6 @@
 """Small trained models: big enough to have every part, small enough to be trained in a second."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.training.cflow.fit import CflowPlan, train_cflow
 from pipeline.training.cflow.flow_training import FlowPlan
 from pipeline.training.radar.fit import RadarPlan, train_radar
 from pipeline.training.radar.noise_training import NoisePlan
+from pipeline.training.told import Told
 
 DETECTORS = ("null", "radar in pixels", "radar in features", "radar in wavelets", "cflow")
 TINY_CONFIG = RadarConfig.in_pixels(patch_px=32, contrast_px=15, channels=(8, 16), train_timesteps=500, timestep=50)
@@ -61,9 +63,25 @@ def normals_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory, normals_folder: Path) -> dict[str, Path]:
+def counted() -> dict[str, list[int]]:
+    """What the trainings of `bundles` did with images → how many were shown, how many announced."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def bundles(
+    tmp_path_factory: pytest.TempPathFactory, normals_folder: Path, counted: dict[str, list[int]]
+) -> dict[str, Path]:
     """Name in DETECTORS → bundle. A new method is added here and there, and the contract suite covers it."""
-    folder = tmp_path_factory.mktemp("bundles")
+
+    def track(numbers: range, doing: str) -> Iterator[int]:
+        done = counted.setdefault(doing, [0, 0])
+        done[1] += len(numbers)
+        for number in numbers:
+            yield number
+            done[0] += 1
+
+    folder, told = tmp_path_factory.mktemp("bundles"), Told(track=track)
     make_null_bundle(folder / "null", 48, 56)
     radars = {
         "radar in pixels": TINY_CONFIG,
@@ -72,6 +90,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, normals_folder: Path) -> d
     }
     for name, config in radars.items():
         plan = replace(TINY_PLAN, config=config)
-        train_radar(normals_folder, folder / name, "tiny", plan, torch.device("cpu"))
-    train_cflow(normals_folder, folder / "cflow", "tiny", TINY_CFLOW_PLAN, torch.device("cpu"))
+        train_radar(normals_folder, folder / name, "tiny", plan, torch.device("cpu"), told=told)
+    train_cflow(normals_folder, folder / "cflow", "tiny", TINY_CFLOW_PLAN, torch.device("cpu"), told=told)
     return {path.name: path for path in folder.iterdir()}

@@ -1,14 +1,13 @@
 """Training: what it refuses, that it can be killed, and that it repeats itself."""
 
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from detectors.conftest import TINY_CFLOW_PLAN, TINY_CONFIG, TINY_FEATURES, TINY_PLAN, normal_frames, write_images
+from detectors.conftest import TINY_CFLOW_PLAN, TINY_CONFIG, TINY_PLAN, normal_frames, write_images
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
@@ -174,28 +173,10 @@ def test_normals_of_several_sizes_train_one_model(tmp_path: Path) -> None:
     assert info.input.min_side_px == TINY_CONFIG.patch_px
 
 
-def test_every_loop_over_images_is_shown_from_its_start_to_its_end(tmp_path: Path) -> None:
-    write_images(tmp_path / "data", normal_frames(40))
-    counted: dict[str, list[int]] = {}
-
-    def track(numbers: range, doing: str) -> Iterator[int]:
-        done = counted.setdefault(doing, [0, 0])
-        done[1] += len(numbers)
-        for number in numbers:
-            yield number
-            done[0] += 1
-
-    train_radar(
-        tmp_path / "data",
-        tmp_path / "radar",
-        "x",
-        replace(TINY_PLAN, config=TINY_FEATURES),
-        torch.device("cpu"),
-        told=Told(track=track),
-    )
-    train_cflow(
-        tmp_path / "data", tmp_path / "cflow", "x", TINY_CFLOW_PLAN, torch.device("cpu"), told=Told(track=track)
-    )
+def test_every_loop_over_images_is_shown_from_its_start_to_its_end(
+    bundles: dict[str, Path], counted: dict[str, list[int]]
+) -> None:
+    assert bundles
     assert {"encoding normals", "looking where damage shows", "setting the threshold"} <= set(counted)
     assert all(shown == known for shown, known in counted.values())
 
