@@ -38,6 +38,13 @@ def test_a_frame_whose_pictures_redis_does_not_have_is_not_shown_by_the_one_befo
     tile.and_(tile.page.locator(".ok:not(.nothing)")).locator("img.heat").wait_for(state="attached")
 
 
+def test_a_camera_that_hangs_says_so_also_where_its_picture_is_not_kept(plant: Plant, tile: Any, camera: str) -> None:
+    plant.strange_cameras(camera)
+    hung = tile.page.locator(f'.tile.frozen.nothing[data-camera="{camera}-hung"] .picture')
+    hung.wait_for()
+    assert "FROZEN" in hung.evaluate("link => getComputedStyle(link, '::after').content")
+
+
 def test_a_picture_that_can_not_be_read_is_not_called_not_kept_and_is_asked_for_again(
     plant: Plant, tile: Any, camera: str
 ) -> None:

@@ -66,7 +66,7 @@ class Sessions:
         self._ended.add(session.sid, VIEWER_AGE_S)
 
     def csrf_token(self, session: Session) -> str:
-        """What every act must bring along. Another site can send the cookie, but can't know this. Each page has another:
+        """What every act must bring along. Another site can send the cookie, and can't know it. Each page has its own:
         one that stays could be guessed by how well it compresses beside words of that site's choice (BREACH)."""
         return self._csrf_token(session, secrets.token_hex(_SALT_DIGITS // 2))
 
