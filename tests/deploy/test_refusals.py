@@ -103,6 +103,7 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         ("trial", {"images.valkey.registry": "mirror"}, ["images.valkey.registry is", "mirrorvalkey/valkey:", "slash"]),
         ("plant", {"console.timeZone": "Mars/Base"}, ["console.timeZone: there is no time zone Mars/Base"]),
         ("plant", {"redis.url": "rediss://r/0?ssl_cert_reqs=none"}, ["no certificate is checked"]),
+        ("plant", {"redis.url": "rediss://r:6380/plant2"}, ["/redis/url"]),
         ("plant", {"redis.url": "rediss://r/0?ssl_check_hostname=False"}, ["no certificate is checked"]),
         (
             "plant",
@@ -247,7 +248,7 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
             ["camera press-1-top is at fd00::12", "add fd00::12/128 or its network"],
         ),
         ("plant", {"lines.press-1.stop.actuator.host": "fd00::5"}, ["add fd00::5/128 or its network"]),
-        ("plant", {"lines.press-1.stop.actuator.host": "10.20.1.11:502"}, ["is 10.20.1.11:502, and", "in actuator.port"]),
+        ("plant", {"lines.press-1.stop.actuator.host": "10.20.1.11:502"}, ["its port in actuator.port"]),
         ("plant", {"lines.press-1.stop.actuator.host": "tcp://plc"}, ["is tcp://plc, and alerting would not start"]),
         ("plant", {"networkPolicy.camera.cidrs": []}, ["networkPolicy.camera.cidrs is empty", "name its network"]),
         ("plant", {"networkPolicy.plc.cidrs": []}, ["nobody reaches the PLC of line press-1: name its network"]),
