@@ -217,11 +217,11 @@ def test_storing_and_loading_the_state_at_any_point_changes_nothing(records: lis
 
 
 @given(streams(), policies, policies, st.data())
-def test_what_a_line_is_asked_to_stop_for_is_shown(
+def test_what_a_line_is_asked_to_stop_for_is_shown_and_asks_for_a_person(
     records: list[Record], policy: LinePolicy, later: LinePolicy, data: st.DataObject
 ) -> None:
-    """Shelved while the line ran, as where the plant only alarms or the stops of the shift are spent, it was hidden
-    once the line stood for it, too."""
+    """Shelved or acknowledged while the line ran, as where the plant only alarms or the stops of the shift are spent,
+    it stayed so once the line stood for it."""
     state, changed_at = LineState(line_id="line-1"), data.draw(st.integers(0, len(records)))
     for at, record in enumerate(records):
         state, effects = apply(state, record, policy if at < changed_at else later)
@@ -229,6 +229,6 @@ def test_what_a_line_is_asked_to_stop_for_is_shown(
             if isinstance(event, LineCommand) and event.action is not Action.UNHOLD_PERMITTED:
                 behind = state.standing(AlarmKind(event.reason_code))
                 assert behind is not None
-                assert behind.life.shelved_until is None
+                assert behind.alarm.state is AlarmState.UNACK_ACTIVE
                 (*_, told) = (e for e in effects if isinstance(e, Alarm) and e.alarm_id == behind.alarm.alarm_id)
                 assert told == behind.alarm

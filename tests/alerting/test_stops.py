@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alerting.factory import NOON, POLICY, Line, operation, score
 
-from pipeline.events import Act, Action, AlarmKind, Outcome, Verdict
+from pipeline.events import Act, Action, AlarmKind, AlarmState, Outcome, Verdict
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.core import drift, outbox, reports, stops
 from workers.alerting.core.reports import Answer
@@ -195,6 +195,33 @@ def test_parts_that_are_diverted_take_none_of_the_budget() -> None:
     for sequence in range(10, 13):
         line.see(score(sequence, Verdict.NOT_DECIDABLE))
     assert line.actions == [Action.REJECT, Action.UNHOLD_PERMITTED, Action.HOLD]
+
+
+def test_who_acknowledged_an_alarm_of_a_running_line_is_asked_again_once_it_is_stopped_for_it() -> None:
+    """The line stood, and nobody was called. A reset that was on its way freed it."""
+    line = Line(policy(stop_budget=StopBudget(stops=1))).burst()
+    give_free(line)
+    line.burst(first=10)
+    line.see(operation(Act.ACKNOWLEDGE))
+    tomorrow, a_day_s = NOON + timedelta(days=1), 86_401
+    for sequence in range(20, 23):
+        line.see(score(sequence, captured_at=tomorrow), age_s=a_day_s)
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED, Action.HOLD]
+    told = [alarm for alarm in line.alarms if alarm.kind is AlarmKind.DEFECTS][-1]
+    assert (told.state, told.act) == (AlarmState.UNACK_ACTIVE, Act.RAISE)
+    assert "HOLD is asked for behind it" in told.reason
+    line.see(operation(Act.RESET, asked_at=NOON + timedelta(seconds=30)), age_s=a_day_s + 1)
+    assert line.state.level is Action.HOLD
+
+
+def test_a_stop_that_is_asked_for_again_since_none_was_confirmed_asks_nobody_again() -> None:
+    line = Line(WITH_PLC).burst()
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(score(3, captured_at=NOON + timedelta(seconds=12)), age_s=13)
+    assert line.actions == [Action.HOLD] * 2
+    standing = line.state.standing(AlarmKind.DEFECTS)
+    assert standing
+    assert standing.alarm.state is AlarmState.ACK_ACTIVE
 
 
 def test_a_new_shift_has_a_new_budget() -> None:

@@ -1,6 +1,6 @@
 """The life of one alarm (ISA-18.2 / IEC 62682) as a pure state machine: who may move it, and whereto.
 
-    NORMAL ─raise─▶ UNACK_ACTIVE ─acknowledge─▶ ACK_ACTIVE
+    NORMAL ─raise─▶ UNACK_ACTIVE ─acknowledge─▶ ACK_ACTIVE      (a raise leads back from anywhere)
                         │ clear                     │ clear
                         ▼                           ▼
     latching:      UNACK_LATCHED ─acknowledge─▶ ACK_LATCHED ─reset─▶ NORMAL     (a reset also from ACK_ACTIVE)
@@ -27,6 +27,7 @@ _RAISED = {
     AlarmState.UNACK_RTN: AlarmState.UNACK_ACTIVE,
     AlarmState.UNACK_LATCHED: AlarmState.UNACK_ACTIVE,
     AlarmState.ACK_LATCHED: AlarmState.UNACK_ACTIVE,
+    AlarmState.ACK_ACTIVE: AlarmState.UNACK_ACTIVE,
 }
 _ACKNOWLEDGED = {
     AlarmState.UNACK_ACTIVE: AlarmState.ACK_ACTIVE,

@@ -172,7 +172,13 @@ def _see_again(state: LineState, standing: Standing, trigger: Trigger, decision:
         standing = standing.model_copy(update={"alarm": standing.alarm.model_copy(update=more)})
     if not standing.life.active:
         return register.again(state, standing, trigger.reason, now)
-    if decision.command or latches or not known:
+    command = decision.command
+    asked_again = state.episode is not None and state.episode.given_up > 0
+    if command and not command.simulated and not asked_again and not standing.life.unacknowledged:
+        # Who acknowledged it saw a line that ran. That a stop is asked for again, since none was confirmed, is no news.
+        reason = f"{trigger.reason}; {command.action} is asked for behind it, so it has to be acknowledged again"
+        return register.again(state, standing, reason, now)
+    if command or latches or not known:
         return register.note(state, standing, trigger.reason, now)
     return state, ()
 
