@@ -271,7 +271,7 @@ def follow(
 def _why_silent(consumer: KafkaConsumer, settings: Settings, topics: Sequence[str], error: KafkaError) -> str:
     """The client waits as long for what a topic holds that is gone as for a broker that is."""
     with suppress(KafkaError):
-        known = ask_for_partitions(consumer, topics, timeout_s=3)
+        known = ask_for_partitions(consumer, topics, timeout_s=8)
         if missing := [topic for topic, parts in known.items() if not parts]:
             return f"{_missing(settings, missing)}."
     return str(no_answer(settings, error, consumer))
