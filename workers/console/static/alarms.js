@@ -1,4 +1,5 @@
 // The list renews itself, and is worked with the keyboard alone.
+import { PART_MS } from "./live.js";
 import { renewed } from "./morph.js";
 
 const rows = document.getElementById("rows");
@@ -12,7 +13,7 @@ async function renew(changes) {
   address.pathname = "/alarms";
   address.searchParams.set("rows", "true");
   try {
-    const answer = await fetch(address, { headers: { accept: "text/html" } });
+    const answer = await fetch(address, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(PART_MS) });
     if (answer.redirected) return; // logged out: the page is loaded anew
     const html = answer.ok ? await answer.text() : null;
     if (html !== null && wanted === changes) {

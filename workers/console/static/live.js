@@ -2,6 +2,7 @@
 const WAIT_MS = 6000;
 const ANEW_MS = 12000; // silent for so long, and the connection may have died without a word, as where the radio changes
 const ANSWER_MS = 3000;
+export const PART_MS = 30000; // a part of a page may come over a slow link
 const AT_ONCE = 5; // so many connections a browser keeps beside the stream's
 const BACK_MS = 1500; // so long a tab that is looked at again may wait for news before it calls itself old
 const TOLD_MS = 60000; // what was done is no news by then
@@ -170,7 +171,7 @@ export function loadAnew() {
 function comeBack(after = 5000) {
   setTimeout(async () => {
     try {
-      const answer = await heard("/healthz", { cache: "no-store" });
+      const answer = await heard("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
       loggedOut = loginWanted(answer);
       if (answer.ok || loggedOut) {
         if (!document.querySelector("dialog[open]") && !body.dataset.asking && !isWrittenIn()) loadAnew();
@@ -193,7 +194,7 @@ if (outcome) {
   const asked = performance.now();
   const ask = async () => {
     try {
-      const answer = await fetch(`/operations/${outcome.dataset.operation}`);
+      const answer = await fetch(`/operations/${outcome.dataset.operation}`, { signal: AbortSignal.timeout(ANSWER_MS) });
       const found = answer.ok ? await answer.json() : { state: "waiting" };
       if (found.state !== "waiting") {
         outcome.classList.add(found.state);

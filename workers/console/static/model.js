@@ -1,4 +1,6 @@
 // Dragging the threshold asks the server what it would have stopped. The server counts as alerting does.
+import { PART_MS } from "./live.js";
+
 const box = document.getElementById("trial");
 if (box) {
   const slider = document.getElementById("threshold"), marker = document.getElementById("marker"), chosen = document.getElementById("chosen");
@@ -20,7 +22,7 @@ if (box) {
     const query = new URLSearchParams({ line, hours, model, k, n, threshold: value });
     let found = null;
     try {
-      const answer = await fetch(`/model/trial?${query}`, { headers: { accept: "application/json" } });
+      const answer = await fetch(`/model/trial?${query}`, { headers: { accept: "application/json" }, signal: AbortSignal.timeout(PART_MS) });
       if (answer.ok) found = await answer.json();
     } catch { /* the server is away */ }
     if (turn !== asked) return;

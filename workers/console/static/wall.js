@@ -1,5 +1,5 @@
 // The tiles. Facts of all cameras come in; only tiles that are in sight are painted and load pictures.
-import { clock } from "./live.js";
+import { clock, PART_MS } from "./live.js";
 import "./opacity.js";
 
 const root = document.getElementById("tiles");
@@ -56,7 +56,7 @@ function grow() { // a new camera: drawn by the server, with all others that cam
   setTimeout(async () => {
     growing = false;
     try {
-      const answer = await fetch("/", { headers: { accept: "text/html", "andon-part": "main" } });
+      const answer = await fetch("/", { headers: { accept: "text/html", "andon-part": "main" }, signal: AbortSignal.timeout(PART_MS) });
       if (!answer.ok || answer.redirected) return; // the stream of events ends, too, and comes back
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("tiles");
       root.querySelector(".empty")?.remove();
