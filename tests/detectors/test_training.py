@@ -1,7 +1,9 @@
 """Training: what it refuses, that it can be killed, and that it repeats itself."""
 
 import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.frames import Mode, decode, doubts_of_pixels
+from pipeline.training import memory
 from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, drawn_defects, with_defect
 from pipeline.training.images import data
-from pipeline.training.images.data import DataError, fingerprint, load_frames
+from pipeline.training.images.data import DataError, Frames, Looked, fingerprint, load_frames
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import Shares
 from pipeline.training.normals import read_normals
@@ -29,7 +32,7 @@ from pipeline.training.radar import fit, noise_training
 from pipeline.training.radar.feature_front import as_many_as_fit
 from pipeline.training.radar.fit import fit_gain, train_radar
 from pipeline.training.radar.noise_training import NoisePlan, draw_patches, train_noise_predictor
-from pipeline.training.threshold.calibrate import CalibrationError
+from pipeline.training.threshold.calibrate import CalibrationError, Light
 from pipeline.training.told import Told
 
 pytestmark = pytest.mark.unit
@@ -243,6 +246,73 @@ def test_a_training_holds_a_few_of_its_images_at_a_time(
     else:
         train_cflow(tmp_path / "data", tmp_path / "out", "x", TINY_CFLOW_PLAN, device)
     assert 0 < most <= 5
+
+
+@pytest.mark.parametrize("method", ["radar", "cflow"])
+def test_what_memory_will_hardly_do_is_said_before_the_work_begins(
+    method: str, tmp_path: Path, normals_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def work(_: object, doing: str = "training") -> Iterable[int]:
+        raise Killed
+
+    def until_encoding(numbers: range, doing: str) -> Iterable[int]:
+        return work(numbers) if doing == "encoding normals" else numbers
+
+    def notes_with(free: int) -> list[str]:
+        monkeypatch.setattr(memory, "_free_bytes", lambda root: free)
+        said.clear()
+        told, device = Told(total=work, say=said.append, track=until_encoding), torch.device("cpu")
+        train = (
+            partial(train_radar, plan=TINY_PLAN) if method == "radar" else partial(train_cflow, plan=TINY_CFLOW_PLAN)
+        )
+        with pytest.raises(Killed):
+            train(normals_folder, tmp_path / "out", "x", device=device, told=told)
+        return [note for note in said if "memory" in note]
+
+    assert (
+        "images of up to 56 × 48 px take about 0.8 GB of memory here, and 0.5 GB are free" in notes_with(500_000_000)[0]
+    )
+    assert not notes_with(1_000_000_000)
+
+
+def test_what_is_free_is_no_more_than_the_container_may_take(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    shapes = [(3000, 4000), (100, 100)]
+
+    def told(kept: float = 0) -> list[str]:
+        return list(memory.on_memory(shapes, 260, kept, tmp_path))
+
+    assert not told()  # nobody says what is free
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\n")
+    assert not told()
+    assert "4000 × 3000 px take about 9.9 GB of memory here, and 8.2 GB are free" in told(6e9)[0]
+    assert "train CFLOW, which takes 3.9 GB" in told(6e9)[0]
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
+    assert not told()
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("2000000000\n")
+    assert "take about 3.9 GB of memory here, and 2.0 GB are free" in told()[0]
+    assert "CFLOW" not in told()[0]
+
+
+def test_large_frames_kept_in_pixels_and_in_features_are_counted_as_far_as_they_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 100 photos as few as 20 are kept, whatever they take."""
+    monkeypatch.setattr(memory, "_free_bytes", lambda root: 0)
+
+    def kept(images: int, config: RadarConfig) -> str:
+        looked = {Path(f"{number}"): Looked((3000, 4000), 255, Light(99, 1), "") for number in range(images)}
+        frames = Frames(tuple(looked), "gray", looked)
+        (note,) = fit._on_memory({"fit": frames, "forest": frames}, config, 1)
+        return note
+
+    assert "about 7.8 GB of memory here" in kept(20, RadarConfig.in_features())
+    assert kept(100, RadarConfig.in_features()) == kept(20, RadarConfig.in_features())
+    assert "about 4.6 GB" in kept(100, RadarConfig.in_wavelets())
+    assert "about 9.0 GB of memory here" in kept(100, RadarConfig.in_pixels())
 
 
 def test_an_image_that_changes_while_it_is_trained_on_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.detectors import lite0
 from pipeline.detectors.bundle import BundleInfo, save_bundle
 from pipeline.detectors.cflow.config import METHOD, METHOD_VERSION, CflowConfig
 from pipeline.detectors.cflow.detector import CflowScorer
@@ -22,6 +23,7 @@ from pipeline.training.cflow.flow_training import FlowPlan, fit_reference, gathe
 from pipeline.training.checkpoint import Progress
 from pipeline.training.images.data import DataError, Frame
 from pipeline.training.images.split import Shares
+from pipeline.training.memory import on_memory
 from pipeline.training.normals import machine, read_normals
 from pipeline.training.threshold.calibrate import calibrate
 from pipeline.training.told import NOBODY, Told
@@ -68,7 +70,10 @@ def train_cflow(
     if not parts["fit"] or sum(map(len, parts.values())) < _FEWEST:
         raise DataError(f"{normals}: too few for flows and threshold; give at least {_FEWEST}")
     told.say(str(normals))
-    for note in normals.notes:
+    every = [shape for part in parts.values() for shape in part.shapes]
+    # Of other encoders nobody knows.
+    on_pixels = on_memory(every, 260, kept=0) if plan.config.encoder == lite0.NAME else ()
+    for note in (*normals.notes, *on_pixels):
         told.say(f"note: {note}")
 
     encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)

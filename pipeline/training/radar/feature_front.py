@@ -26,7 +26,7 @@ _FEWEST_COPIES, _MOST_COPIES = 20, 200
 _MOST_CELLS = 800_000
 """Of all damaged copies together: half a gigabyte, and from 1600 × 1600 px on more, for the sake of the fewest copies.
 From 500 × 500 px on there are fewer than 200 copies."""
-_MOST_FIBRES = 3_000_000
+MOST_FIBRES = 3_000_000
 """Of all normals together: 2 GB in half precision. 2,000 images of 300 × 300 px have as many, or 48 of 2000 × 2000."""
 _FEWEST_NORMALS = 20
 
@@ -59,11 +59,15 @@ class Change:
 def as_many_as_fit(frames: Sequence[NDArray[np.uint8]], side_px: int, most: int) -> Sequence[NDArray[np.uint8]]:
     """The frames, or evenly spread ones where all together have more than `most` positions of `side_px`: what is kept
     of each would not fit into memory."""
-    positions = sum(-(-shape[0] // side_px) * -(-shape[1] // side_px) for shape in shapes_of(frames))
-    count = max(_FEWEST_NORMALS, len(frames) * most // max(1, positions))
-    if count >= len(frames):
+    count = how_many_fit(shapes_of(frames), side_px, most)
+    if count == len(frames):
         return frames
     return [frames[place * len(frames) // count] for place in range(count)]
+
+
+def how_many_fit(shapes: Sequence[tuple[int, ...]], side_px: int, most: int) -> int:
+    positions = sum(-(-shape[0] // side_px) * -(-shape[1] // side_px) for shape in shapes)
+    return min(len(shapes), max(_FEWEST_NORMALS, len(shapes) * most // max(1, positions)))
 
 
 def fit_feature_front(
@@ -77,7 +81,7 @@ def fit_feature_front(
 ) -> tuple[FeatureFront, list[Tensor]]:
     """The front that gives these normals zero mean and about unit covariance, and each normal (K, h, w) as it sees it,
     in half precision. The seed draws the damage. Of more frames than fit into memory evenly spread ones are taken."""
-    frames = as_many_as_fit(frames, STRIDE_PX, _MOST_FIBRES)
+    frames = as_many_as_fit(frames, STRIDE_PX, MOST_FIBRES)
     # Half precision, as the bundle will store it: the front must see in training what it will see in service.
     encoder = encoder_from_tensors(encoder.name, encoder_tensors(encoder), encoder.levels).to(device)
     folded = encoder.folded()

@@ -1,7 +1,7 @@
 """Fits RADAR from a folder of normals and writes its bundle: network, forest, threshold, each on its own normals."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,17 +16,18 @@ from pipeline.detectors import wavelets
 from pipeline.detectors.bundle import BundleInfo, save_bundle
 from pipeline.detectors.encoder import Encoder, pretrained_encoder
 from pipeline.detectors.images import to_images
-from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, RadarConfig
+from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, STRIDE_PX, RadarConfig
 from pipeline.detectors.radar.detector import NETWORK_PREFIX, USUAL, RadarFeatures
 from pipeline.detectors.radar.front import Front, PixelFront
 from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.drawn.synthetic import drawn_defects
 from pipeline.training.figures.evaluate import evaluate_images
-from pipeline.training.images.data import DataError, Frame
+from pipeline.training.images.data import DataError, Frame, Frames
 from pipeline.training.images.split import Shares
+from pipeline.training.memory import on_memory
 from pipeline.training.normals import machine, read_normals
-from pipeline.training.radar.feature_front import as_many_as_fit, fit_feature_front
+from pipeline.training.radar.feature_front import MOST_FIBRES, as_many_as_fit, fit_feature_front, how_many_fit
 from pipeline.training.radar.forest import fit_judgement
 from pipeline.training.radar.noise_training import NoisePlan, train_noise_predictor
 from pipeline.training.threshold.calibrate import calibrate
@@ -76,16 +77,18 @@ def train_radar(
     if len(parts["fit"]) < 2 or len(parts["forest"]) < 2:
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
     told.say(str(normals))
-    for note in normals.notes:
+    channels = 3 if normals.mode == "rgb" else 1
+    for note in (*normals.notes, *_on_memory(parts, plan.config, channels)):
         told.say(f"note: {note}")
 
-    config, front, images = fit_front(parts["fit"], plan, 3 if normals.mode == "rgb" else 1, device, told.track)
+    config, front, images = fit_front(parts["fit"], plan, channels, device, told.track)
     if len(images) < len(parts["fit"]):
         told.say(
             f"looked at {len(images)} of the {len(parts['fit'])} images to fit on: memory would not hold all at once"
         )
     told.total(plan.noise.steps)
     taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, told)
+    del images  # up to 2 GB
     # What the bundle will hold, so that all that is fitted to it is of the model that will be loaded, to the bit.
     weights = {key: tensor.half().cpu().numpy() for key, tensor in taught.state_dict().items()}
     network = NoisePredictor(config, front.channels)
@@ -136,6 +139,22 @@ def train_radar(
     )
     stored = {NETWORK_PREFIX + key: array for key, array in weights.items()}
     return save_bundle(out, info, {**stored, USUAL: extractor.usual.numpy(), **front.tensors(), **judgement.tensors()})
+
+
+def _on_memory(parts: Mapping[str, Frames], config: RadarConfig, channels: int) -> Iterator[str]:
+    fit, held_out = parts["fit"].shapes, parts["forest"].shapes
+    every = [shape for part in parts.values() for shape in part.shapes]
+    if config.space == "pixels":
+        taught, placed = (_pixels_kept(fit, 1, _MOST_VALUES // channels), _pixels_kept(held_out, 1, _MOST_PLACES))
+        yield from on_memory(every, 360, max(4 * channels * taught, 16 * placed))
+    else:
+        a_pixel = 3 if config.encoder == wavelets.NAME else 16  # features, and what the projection makes of them
+        yield from on_memory(every, 260, a_pixel * _pixels_kept(fit, STRIDE_PX, MOST_FIBRES))
+
+
+def _pixels_kept(shapes: Sequence[tuple[int, ...]], side_px: int, most: int) -> float:
+    """Of as many images as fit: see `as_many_as_fit`."""
+    return sum(shape[0] * shape[1] for shape in shapes) * how_many_fit(shapes, side_px, most) / len(shapes)
 
 
 def fit_front(
