@@ -228,7 +228,7 @@ def test_a_broker_is_believed_by_its_authority_alone(tmp_path: Path) -> None:
     )
     with ExitStack() as ends:
         ends.callback(start_broker(tmp_path, plain, listener=listener).stop, 5)
-        ends.callback(MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", plain, "andon").stop)
+        ends.callback(MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", plain).stop)
 
         def believing(whom: Signed) -> Actuator:
             file, _ = written(tmp_path, "authority", whom)

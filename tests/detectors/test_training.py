@@ -1,7 +1,7 @@
 """Training: what it refuses, that it can be killed, and that it repeats itself."""
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
