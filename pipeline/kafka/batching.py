@@ -7,8 +7,9 @@ frames of five megapixels are a minute of a CPU's work, and every worker that to
 from collections.abc import Sequence
 
 _LEAST_S = 1e-6
-_MUCH = 4
-"""What is put back is read again, which takes time, too: not for a batch that is a little heavier than the last."""
+_LONG_S = 10.0
+"""A batch that is foretold to take longer is cut. Far below what counts as hung, since it is foretold roughly; and far
+above what a batch is made to take, since what is put back is read again."""
 
 
 class BatchSize:
@@ -26,7 +27,7 @@ class BatchSize:
         count as hung, where cameras send pictures of other sizes."""
         self._weight = 0.0
         for number, weight in enumerate(weights):
-            if number and (self._weight + weight) * self._s_a_weight > _MUCH * self._within_s:
+            if number and (self._weight + weight) * self._s_a_weight > _LONG_S:
                 return number
             self._weight += weight
         return len(weights)
