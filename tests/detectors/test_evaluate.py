@@ -169,6 +169,18 @@ def test_nobody_is_told_to_put_defects_among_good_parts(tmp_path: Path) -> None:
     assert f"Give --data {tmp_path}, and put defective ones into {tmp_path / 'test' / '<class of defect>'}" in said
 
 
+def test_beside_a_mask_that_is_missing_stands_the_one_with_another_name(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_images(data / "test" / "good", normal_frames(3))
+    write_images(data / "test" / "hole", normal_frames(2) // 2)
+    masks = data / "ground_truth" / "hole"
+    write_images(masks, normal_frames(2))
+    (masks / "part0001.png").rename(masks / "part0001-gt.png")
+    said = refusal(data)
+    assert "hole/part0001.png: has no mask" in said
+    assert f"no image fits 1 file in {masks}: expected part0000.png or part0000_mask.png" in said
+
+
 def test_a_model_is_not_tested_in_silence_on_what_it_was_fitted_on(tmp_path: Path) -> None:
     write_images(tmp_path / "test" / "good", normal_frames(3))
     write_images(tmp_path / "test" / "hole", normal_frames(1) // 2)

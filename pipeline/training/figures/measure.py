@@ -130,7 +130,10 @@ def measure(
     images = layout.test
     _check_classes(layout, data)
     marked = masks and any(image.mask for image in images)
-    check_images(images, detector.info, marked, track)
+    try:
+        check_images(images, detector.info, marked, track)
+    except DataError as error:  # the mask that is missing may be one that fits no image
+        raise DataError("\n".join((str(error), *layout.notes))) from None
 
     scores, times = np.empty(len(images)), np.empty(len(images))
     features: dict[str, NDArray[np.float64]] = {}
