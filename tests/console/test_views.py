@@ -149,6 +149,18 @@ def test_a_part_tells_all_and_takes_a_judgement_with_the_image(
     page.get_by_role("heading", name=f"Part part-{scores[3].sequence}").wait_for()
 
 
+def test_no_picture_stays_for_who_sits_down_after_a_logout(plant: Plant, login: Callable[..., Any], line: str) -> None:
+    """The browser gave out for ten minutes what it had kept."""
+    (shot,) = plant.shoot(line, f"{line}-a", "x")
+    page = login("viewer-1")
+    tile(page, f"{line}-a").wait_for()
+    pictures = [f"/pictures/{shot.frame_id}/{place}" for place in ("whole", f"{MODEL.hash}/thumbnail")]
+    ask = "paths => Promise.all(paths.map((path) => fetch(path).then((answer) => answer.status)))"
+    assert page.evaluate(ask, pictures) == [200, 200]
+    page.context.clear_cookies()  # as a logout does, which would end the session of other tests, too
+    assert page.evaluate(ask, pictures) == [401, 401]
+
+
 def test_a_part_that_the_page_has_forgotten_is_found_in_kafka_whatever_its_cameras_clock_says(
     plant: Plant, login: Callable[..., Any], line: str
 ) -> None:

@@ -16,7 +16,8 @@ from workers.console.pages.common import FRAME_ID, MODEL, Refused, Someone, TheD
 
 router = APIRouter(prefix="/pictures")
 
-_KEEP = {"cache-control": "private, max-age=600"}
+_KEEP = {"cache-control": "private, max-age=600", "vary": "cookie"}
+"""Of one login alone: who sits down after a logout is not shown what the browser has kept."""
 _CLEAR = ""
 _WORDS = (
     '<path fill="#101317" d="M0 0h72v72H0z"/><g fill="#fff" font-family="sans-serif" font-size="12" '
@@ -100,7 +101,7 @@ def _key(frame_id: str, model: str) -> str:
 
 def _drawn(inside: str) -> Response:
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72">{inside}</svg>'
-    return Response(svg, media_type="image/svg+xml", headers={"cache-control": "private, max-age=30"})
+    return Response(svg, media_type="image/svg+xml", headers=_KEEP | {"cache-control": "private, max-age=30"})
 
 
 def _picture(content: bytes | None, kind: str) -> Response:
