@@ -162,6 +162,17 @@ def test_what_became_of_an_act_is_dated_and_no_news_later(plant: Plant, login: C
     outcome.wait_for(state="hidden")
 
 
+def test_the_form_of_an_alarm_that_is_over_does_not_say_that_nothing_stands(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    page = login()
+    stopped(plant, page, line)
+    page.goto(f"/lines/{line}/acts/acknowledge?alarm={uuid.uuid4()}")
+    form = page.locator("main .act-form")
+    form.get_by_text("another stands on this line").wait_for()
+    assert "Nothing stands" not in form.inner_text()
+
+
 def test_an_alarm_that_came_while_the_form_was_open_is_not_acknowledged_unseen(
     plant: Plant, login: Callable[..., Any], line: str
 ) -> None:

@@ -48,7 +48,8 @@ def form(
     next: str = "/", fragment: bool = False,
 ) -> Response:  # fmt: skip
     _known(act)
-    meant = [found for found in desk.memory.standing(line_id) if alarm in (None, found.alarm_id)]
+    standing = desk.memory.standing(line_id)
+    meant = [found for found in standing if alarm in (None, found.alarm_id)]
     return page(
         request,
         "_act_form.html" if fragment else "act.html",
@@ -56,6 +57,7 @@ def form(
         act=act,
         alarm_id=alarm,
         alarms=meant,
+        others=len(standing) > len(meant),
         causes=desk.memory.causes(),
         explained=EXPLAINED[act],
         operation_id=uuid.uuid4(),
