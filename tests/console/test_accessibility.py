@@ -79,6 +79,19 @@ def test_the_longest_names_hide_nothing(login: Callable[..., Any], plant: Plant)
     assert page.locator(".scroll:has(.alarms)").evaluate("box => box.scrollWidth - box.clientWidth") == 0
 
 
+def test_on_paper_nothing_is_cut_off(login: Callable[..., Any], line: str) -> None:
+    """Of an alarm's life the last columns were: why, and how it stood then."""
+    page = login("operator-1", viewport={"width": 718, "height": 1000})  # A4 within the margins
+    page.locator(f'.line[data-line="{line}"] .standing a').first.click()
+    page.get_by_role("heading", name="The whole episode").wait_for()
+    assert page.locator(".acts .button").first.is_visible()
+    page.emulate_media(media="print")
+    for box in page.locator(".scroll").all():
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0
+    assert page.locator("#lines").is_hidden()
+    assert page.locator(".acts .button").first.is_hidden()
+
+
 def test_text_of_twice_the_size_fits_on_a_phone_and_is_that_of_the_browser(
     login: Callable[..., Any], line: str
 ) -> None:
