@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from console.conftest import ConsoleProcess
-from console.plant import BOOT, MODEL, Plant
+from console.plant import BOOT, MODEL, Plant, score
 from support.stream import frame, incoming, wait_until
 
 from pipeline.detectors.bundle import read_info
 from pipeline.events import DeadReason
 from pipeline.kafka.dead_letters import dead_letter
-from workers.console.feedback import FeedbackStore
+from workers.console.feedback import FeedbackStore, Judgement
 from workers.console.memory import by_number
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("alerting")]
@@ -147,6 +147,25 @@ def test_a_part_tells_all_and_takes_a_judgement_with_the_image(
     assert (said.judgement.value, said.actor, said.note) == ("false_alarm", "operator-1", "dust on the lens")
     page.keyboard.press("ArrowRight")
     page.get_by_role("heading", name=f"Part part-{scores[3].sequence}").wait_for()
+
+
+def test_a_judgement_is_taken_back_also_once_kafka_has_forgotten_the_frame(
+    plant: Plant, login: Callable[..., Any], console: ConsoleProcess, line: str
+) -> None:
+    """Its image is kept, and was exported with the wrong word for ever."""
+    judged, other = plant.crowd(line, 2)
+    before = score(0, camera=judged, line_id=line)
+    store = FeedbackStore(console.folder / "feedback.sqlite")
+    store.add(before, Judgement.MISSED, "operator-2", "operator", "", (b"its image", "image/png"))
+    page = login()
+    for camera, answer in ((judged, "Kept, with the image"), (other, "Kafka has forgotten this frame")):
+        tile(page, camera).wait_for()
+        page.goto(f"/parts/{camera}:{BOOT}:0")
+        page.get_by_label("Correct").check()
+        page.get_by_role("button", name="Keep for retraining").click()
+        page.get_by_text(answer).wait_for()
+        page.goto("/")
+    assert [said.judgement for said in store.of(before.frame_id)] == [Judgement.CORRECT, Judgement.MISSED]
 
 
 def test_no_picture_stays_for_who_sits_down_after_a_logout(plant: Plant, login: Callable[..., Any], line: str) -> None:

@@ -72,19 +72,23 @@ class FeedbackStore:
             database.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
 
     def add(
-        self, score: Score, judgement: Judgement, actor: str, role: str, note: str, image: tuple[bytes, str]
+        self, score: Score, judgement: Judgement, actor: str, role: str, note: str, image: tuple[bytes, str] | None
     ) -> Said:
-        """`image`: bytes and content type. Raises FeedbackError."""
+        """`image`: bytes and content type; None where Kafka has forgotten it. A word that was said before can be taken
+        back then, too: its image is here. Raises FeedbackError."""
         if judgement not in fitting(score.verdict):
             raise FeedbackError(f"{judgement.value!r} does not fit a frame that is {score.verdict}")
         said = Said(score.frame_id, judgement, actor, note.strip()[:MAX_NOTE], now())
-        if self._bytes() + len(image[0]) > self._max_bytes:
+        if image is None and not self.of(score.frame_id):
+            raise FeedbackError("Kafka has forgotten this frame, so there is nothing to train from")
+        if self._bytes() + len(image[0] if image else b"") > self._max_bytes:
             raise FeedbackError(
                 f"{self.path} has reached its limit of {self._max_bytes >> 20} MiB: export it with `andon feedback "
                 "export`, move it away, or raise --feedback-mib"
             )
         with self._open() as database:
-            database.execute("INSERT OR IGNORE INTO image VALUES (?, ?, ?)", (score.frame_id, image[1], image[0]))
+            if image is not None:
+                database.execute("INSERT OR IGNORE INTO image VALUES (?, ?, ?)", (score.frame_id, image[1], image[0]))
             database.execute(
                 "INSERT INTO feedback (frame_id, judgement, actor, role, note, at, camera_id, line_id, part_id, recipe,"
                 " captured_at, verdict, score, threshold, bundle, model_hash) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 from pipeline.events import Frame, Score, from_ms
 from pipeline.kafka.reading import read_frame
 from workers.console.desk import Desk
-from workers.console.feedback import FeedbackError, Judgement, fitting
+from workers.console.feedback import Judgement, fitting
 from workers.console.pages.common import FRAME_ID, Form, Operator, Refused, Someone, TheDesk, in_threads, page, text
 from workers.console.pages.pictures import place_of
 from workers.console.tiles import bar_share
@@ -52,8 +52,6 @@ def judge(request: Request, who: Operator, desk: TheDesk, frame_id: str, form: F
         raise Refused("Not kept", "Say whether the verdict is right.", 400) from error
     at = place_of(desk, frame_id)
     image = desk.pictures.whole(at, frame_id) if at else None
-    if image is None:
-        raise FeedbackError("Kafka has forgotten this frame, so there is nothing to train from")
     desk.feedback.add(score, judgement, who.name, who.role.value, text(form, "note"), image)
     return RedirectResponse(f"/parts/{frame_id}?kept={judgement.value}", 303)
 
