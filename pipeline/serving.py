@@ -47,6 +47,8 @@ log = logging.getLogger("ray.serve")
 _UPLOADS_AT_ONCE = 4
 """Images of people, beside the stream and the probes of a balancer: both come first."""
 _UPLOAD_S = 30.0
+_SLOW_LOAD_S = 60.0
+"""Bundles that are not in memory after so long are told of. A file server that is away may never answer, nor refuse."""
 
 
 class ServingConfig(BaseModel):
@@ -161,6 +163,8 @@ class Inspector:
         self._config: ServingConfig | None = None
         self._refused: str | None = None
         """Why the newest configuration was not taken."""
+        self._taking: asyncio.Task[None] | None = None
+        """Of the newest configuration."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: ConsumerLoop[Scored] | None = None
@@ -174,7 +178,25 @@ class Inspector:
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Called with the user_config before the first request, and at every change of it. Raises what is wrong
-        with a configuration or a bundle; a replica that runs goes on with what it had, and tells what it refused."""
+        with a configuration or a bundle; a replica that runs goes on with what it had, and tells what it refused.
+
+        One that runs doesn't wait for bundles that take minutes: until this returns, Serve looks at nothing of this
+        replica, sends it no request, and hands it no newer configuration either."""
+        taking = self._taking = asyncio.ensure_future(self._take(user_config))
+        while not (await asyncio.wait([taking], timeout=_SLOW_LOAD_S))[0]:
+            if self._config is not None and self._thread is None:  # it waits for Kafka, which tells of itself
+                continue
+            told = (
+                f"not taken yet: its bundles have been loading for over {_SLOW_LOAD_S:g} s; does their storage answer?"
+            )
+            if self._thread is not None:
+                self._refused = told
+                log.error("this replica goes on with its former configuration, the new one is %s", told)
+                return
+            log.warning("this replica's configuration is %s", told)
+        await taking
+
+    async def _take(self, user_config: Mapping[str, Any]) -> None:
         try:
             config = ServingConfig.model_validate(user_config)
             # Loading takes seconds; meanwhile the poll thread goes on with the old models.
@@ -183,12 +205,16 @@ class Inspector:
         except Exception as error:  # torch, an engine or a file system may raise anything
             if self._thread is None:
                 raise
+            if self._taking is not asyncio.current_task():  # a newer one came meanwhile
+                return
             # Serve would end this replica, and what it starts in its place can't load it either: nobody would score.
             told = sentence(error) if isinstance(error, ValidationError) else str(error)
             self._refused = told or type(error).__name__
             log.error(
                 "this replica goes on with its former configuration, for it can't take the new one: %s", self._refused
             )
+            return
+        if self._taking is not asyncio.current_task():
             return
         self._catalog, self._config, self._refused = catalog, config, None
         self._shadows.within_s = config.shadow_within_ms / 1000

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from support.stream import Collect, running, settings_for, wait_until
 from pipeline.detectors.null import make_null_bundle
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.consumer import ConsumerOptions, LoopState
-from pipeline.replica.recipes import Recipe
+from pipeline.replica.recipes import Catalog, Recipe
 from pipeline.serving import Inspector, ServingConfig
 from workers.local.kafka_broker import KafkaBroker
 
@@ -91,6 +92,79 @@ def test_a_replica_says_in_a_line_which_key_of_its_recipes_is_wrong() -> None:
     asyncio.run(replica.reconfigure({"recipes": {"cell": {"bundle": "any", "cameras": "mono-*"}}, "max_batsh": 4}))
     told = "recipes.cell.cameras: Input should be a valid tuple; max_batsh: Extra inputs are not permitted"
     assert asyncio.run(replica.healthz())["refused"] == told
+
+
+async def within_a_minute(story: Coroutine[Any, Any, None], held: threading.Event) -> None:
+    try:
+        async with asyncio.timeout(60):
+            await story
+    finally:
+        held.set()  # or the loop waits for the thread
+
+
+def test_a_replica_tells_of_bundles_whose_storage_does_not_answer_and_takes_what_comes_after(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Serve waited for it without an end: it sent no request, called no check of health, and the former configuration,
+    deployed again, never came. A file server that is away can't be had in a test, so what reads from it is held."""
+    replica = reading(threading.current_thread(), turned_s_ago=1)
+    replica._loop.resize = lambda most: None
+    names, answers = type(replica).reconfigure.__globals__, threading.Event()
+    load = names["load_catalog"]
+    make_null_bundle(tmp_path / "null", 32, 32)
+    at_hand, away = null_recipes(tmp_path), {"away": {**null_recipes(tmp_path)["null"], "cameras": ["away-*"]}}
+
+    def load_once_it_answers(recipes: Any, *others: Any) -> Any:
+        if "away" in recipes:
+            answers.wait()
+        return load(recipes, *others)
+
+    async def story() -> None:
+        await replica.reconfigure({"recipes": away})
+        assert "not taken yet: its bundles have been loading" in (await replica.healthz())["refused"]
+        await replica.reconfigure({"recipes": at_hand})
+        await replica._taking
+        health = await replica.healthz()
+        assert (health["refused"], list(health["recipes"])) == (None, ["null"])
+        await replica.reconfigure({"recipes": away})
+        obsolete = replica._taking
+        await replica.reconfigure({"recipes": at_hand})
+        await replica._taking
+        answers.set()
+        await obsolete
+        assert list((await replica.healthz())["recipes"]) == ["null"], "an older one is not taken over a newer"
+        answers.clear()
+        await replica.reconfigure({"recipes": away})
+        answers.set()
+        await replica._taking
+        health = await replica.healthz()
+        assert (health["refused"], list(health["recipes"])) == (None, ["away"])
+
+    monkeypatch.setitem(names, "load_catalog", load_once_it_answers)
+    monkeypatch.setitem(names, "_SLOW_LOAD_S", 0.2)
+    asyncio.run(within_a_minute(story(), answers))
+
+
+def test_a_replica_that_starts_tells_of_bundles_whose_storage_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    replica = new_replica()
+    names, answers = type(replica).reconfigure.__globals__, threading.Event()
+    monkeypatch.setattr(names["log"], "propagate", True)
+    monkeypatch.setitem(names, "load_catalog", lambda *_: answers.wait() and Catalog({"no": "recipe"}))
+    monkeypatch.setitem(names, "await_topics", lambda *_: False)
+    monkeypatch.setitem(names, "_SLOW_LOAD_S", 0.05)
+
+    async def story() -> None:
+        starting = asyncio.ensure_future(replica.reconfigure({"recipes": {"any": {"bundle": "any", "cameras": ["*"]}}}))
+        while "configuration is not taken yet: its bundles have been loading" not in caplog.text:
+            assert not starting.done()
+            await asyncio.sleep(0.01)
+        answers.set()
+        await starting
+        assert replica._catalog.recipes == {"no": "recipe"}, "it goes on waiting: nothing else could be done"
+
+    asyncio.run(within_a_minute(story(), answers))
 
 
 def test_a_replica_whose_poll_thread_is_dead_is_not_well() -> None:
