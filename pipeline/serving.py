@@ -23,6 +23,7 @@ from ray.serve import metrics
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.autoscaling import Activity, Timed
+from pipeline.errors import AndonError
 from pipeline.events.contract import sentence
 from pipeline.frames import FrameError, pixels_of
 from pipeline.groups import INSPECTION
@@ -203,12 +204,14 @@ class Inspector:
             before = self._catalog if self._config and self._config.device == config.device else None
             catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, before)
         except Exception as error:  # torch, an engine or a file system may raise anything
+            told = sentence(error) if isinstance(error, ValidationError) else str(error)
             if self._thread is None:
+                if isinstance(error, ValidationError):  # Serve's status would hold pages of it
+                    raise AndonError(f"this user_config can't be taken: {told}") from None
                 raise
             if self._taking is not asyncio.current_task():  # a newer one came meanwhile
                 return
             # Serve would end this replica, and what it starts in its place can't load it either: nobody would score.
-            told = sentence(error) if isinstance(error, ValidationError) else str(error)
             self._refused = told or type(error).__name__
             log.error(
                 "this replica goes on with its former configuration, for it can't take the new one: %s", self._refused

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import threading
 import time
 from collections.abc import Coroutine
@@ -16,6 +17,7 @@ from support.plant import null_recipes
 from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.detectors.null import make_null_bundle
+from pipeline.errors import AndonError
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.consumer import ConsumerOptions, LoopState
 from pipeline.replica.recipes import Catalog, Recipe
@@ -165,6 +167,14 @@ def test_a_replica_that_starts_tells_of_bundles_whose_storage_does_not_answer(
         assert replica._catalog.recipes == {"no": "recipe"}, "it goes on waiting: nothing else could be done"
 
     asyncio.run(within_a_minute(story(), answers))
+
+
+def test_a_first_configuration_that_is_wrong_is_refused_in_a_line() -> None:
+    """`serve status` told of pydantic's classes, and of the address of a page on the web."""
+    wrong = {"recipes": {"cell": {"bundle": "any", "cameras": "mono-*"}}, "max_batsh": 4}
+    told = "recipes.cell.cameras: Input should be a valid tuple; max_batsh: Extra inputs are not permitted"
+    with pytest.raises(AndonError, match=f"^this user_config can't be taken: {re.escape(told)}$"):
+        asyncio.run(new_replica().reconfigure(wrong))
 
 
 def test_a_replica_whose_poll_thread_is_dead_is_not_well() -> None:
