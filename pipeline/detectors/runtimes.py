@@ -23,7 +23,7 @@ from pipeline.extras import install
 
 GraphRuntime = Literal["onnx", "openvino"]
 EXPORT = "export.json"
-SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+SUFFIXES: Final[Mapping[GraphRuntime, tuple[str, ...]]] = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 """Of a graph's files. The engine is given the first, and finds the other beside it."""
 _PACKAGE: Final[Mapping[str, str]] = {"onnx": "onnxruntime", "openvino": "openvino"}
 
@@ -158,13 +158,27 @@ def use_runtime(detector: Detector, folder: Path, runtime: GraphRuntime) -> None
         graph = export.graphs.get(name)
         if graph is None:
             raise BundleError(f"{place} holds no graph of network {name!r}: export the bundle again")
-        if graph.files.keys() != {name + suffix for suffix in SUFFIXES[runtime]}:
-            # What it does not name would be opened unchecked, and what it names may lie outside of the bundle.
-            raise BundleError(f"{place / EXPORT} names other files than those of network {name!r}: export it again")
-        for file, expected in graph.files.items():
-            if sha256_of(place / file) != expected:
-                raise BundleError(f"{place / file} is damaged or missing: export the bundle again")
+        _check_graph(name, graph, place, runtime)
         setattr(owner, attribute, open_graph(place / (name + SUFFIXES[runtime][0]), runtime, graph.single))
+
+
+def check_graphs(folder: Path, info: BundleInfo) -> list[GraphRuntime]:
+    """For which runtimes the bundle was exported. Raises BundleError for graphs that are damaged or of other weights,
+    without opening any: no engine has to be installed."""
+    found = [runtime for runtime in SUFFIXES if (folder / runtime).is_dir()]
+    for runtime in found:
+        for name, graph in read_export(folder / runtime, info, runtime, folder).graphs.items():
+            _check_graph(name, graph, folder / runtime, runtime)
+    return found
+
+
+def _check_graph(name: str, graph: Graph, place: Path, runtime: GraphRuntime) -> None:
+    if graph.files.keys() != {name + suffix for suffix in SUFFIXES[runtime]}:
+        # What it does not name would be opened unchecked, and what it names may lie outside of the bundle.
+        raise BundleError(f"{place / EXPORT} names other files than those of network {name!r}: export it again")
+    for file, expected in graph.files.items():
+        if sha256_of(place / file) != expected:
+            raise BundleError(f"{place / file} is damaged or missing: export the bundle again")
 
 
 def read_export(place: Path, info: BundleInfo, runtime: str, folder: Path) -> Export:

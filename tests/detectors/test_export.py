@@ -16,12 +16,13 @@ from detectors.conftest import assert_each_thread_gets_its_own, normal_frames
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor, nn
 
-from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
+from pipeline.detectors.bundle import BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector
 from pipeline.detectors.runtimes import EXPORT, SUFFIXES, Engine, GraphRuntime, RuntimeMissingError, open_graph
 from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.training import export as export_module
 from pipeline.training.export import ExportError, Parity, compare, export_bundle, synthetic_frames
+from workers.commands.bundle import check
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]
 pytest.importorskip("onnxruntime")
@@ -160,6 +161,20 @@ def test_damaged_graphs_and_graphs_of_other_weights_are_refused(
     manifest.write_text(manifest.read_text().replace(load_bundle(folder)[0].weights_sha256, "0" * 64))
     with pytest.raises(BundleError, match="other weights"):
         load_detector(folder, "cpu", "onnx")
+
+
+def test_a_check_looks_at_exported_graphs(
+    exported: Callable[[str, GraphRuntime], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It called a bundle whole of which every replica with these graphs was to be refused."""
+    folder = Path(shutil.copytree(exported("radar in features", "onnx"), tmp_path / "copy"))
+    for place in (folder, tmp_path):
+        check(place)
+        assert capsys.readouterr().out.endswith(f"model_hash {read_info(folder).model_hash}, graphs for onnx\n")
+    (folder / "onnx" / "noise.onnx").write_bytes(b"half of it")
+    for place in (folder, tmp_path):
+        with pytest.raises(BundleError, match=r"noise\.onnx is damaged or missing: export the bundle again"):
+            check(place)
 
 
 @pytest.mark.parametrize("named", [[], ["noise.onnx", "../../other"], ["/dev/zero"]])

@@ -10,11 +10,16 @@ bundle = typer.Typer(name="bundle", help="Deliver and check model bundles.", no_
 
 @bundle.command()
 def check(folder: Annotated[Path, typer.Argument(help="A bundle, or a folder of bundles.")]) -> None:
-    """Check the hashes of weights and manifest, and print the model hash that a recipe may insist on."""
+    """Check the hashes of weights, manifest and exported graphs, and print the model hash that a recipe may insist
+    on."""
     from pipeline.delivery import check_bundles
+    from pipeline.detectors.bundle import MANIFEST
+    from pipeline.detectors.runtimes import check_graphs
 
     for name, info in check_bundles(folder).items():
-        typer.echo(f"{name}: {info.method}, {info.input.describe()}, model_hash {info.model_hash}")
+        runtimes = check_graphs(folder if (folder / MANIFEST).is_file() else folder / name, info)
+        graphs = f", graphs for {' and '.join(runtimes)}" if runtimes else ""
+        typer.echo(f"{name}: {info.method}, {info.input.describe()}, model_hash {info.model_hash}{graphs}")
 
 
 @bundle.command()
