@@ -8,7 +8,7 @@ shadow rests. Whatever it did not look at says why.
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
@@ -51,9 +51,10 @@ class Shadows:
         self.within_s = within_s
         self._behind = behind
         self._clock_s = clock_s
-        self._running: Future[list[ShadowScore]] | None = None
+        self._running: Future[_Passed] | None = None
         self._rest_until_s = 0.0
-        self._failing = False
+        self._failing: set[str] = set()
+        """Bundles."""
 
     def judge(self, looks: Sequence[Look]) -> list[ShadowScore]:
         """In the same order. Returns within `within_s`, and raises nothing."""
@@ -76,29 +77,24 @@ class Shadows:
         try:
             self._running = self._begin(looks)
         except RuntimeError as error:  # no thread to be had
-            return self._failed(error)
+            self._tell(looks, dict.fromkeys((look.shadow.bundle for look in looks), error))
+            return ShadowSkip.FAILED
         wait([self._running], self.within_s)
         if not self._running.done():
             return ShadowSkip.SLOW
-        if fault := self._running.exception():
-            return self._failed(fault)
-        self._failing = False
-        return self._running.result()
+        passed = self._running.result()
+        self._tell(looks, passed.faults)
+        return passed.scores
 
-    def _begin(self, looks: Sequence[Look]) -> "Future[list[ShadowScore]]":
+    def _begin(self, looks: Sequence[Look]) -> "Future[_Passed]":
         """A daemon thread for each pass: one that hangs for ever must not keep the replica from ending."""
-        future: Future[list[ShadowScore]] = Future()
+        future: Future[_Passed] = Future()
 
         def work() -> None:
             began_s = self._clock_s()
-            try:
-                result = _judge_all(looks)
-            except BaseException as error:
-                self._rest_after(began_s)
-                future.set_exception(error)
-            else:
-                self._rest_after(began_s)
-                future.set_result(result)
+            passed = _judge_all(looks)
+            self._rest_after(began_s)
+            future.set_result(passed)
 
         threading.Thread(target=work, name="shadow", daemon=True).start()
         return future
@@ -108,28 +104,47 @@ class Shadows:
         if took_s > self.within_s:
             self._rest_until_s = self._clock_s() + REST * took_s
 
-    def _failed(self, error: BaseException) -> ShadowSkip:
-        if not self._failing:  # told once, counted always
-            log.error("the shadow raised: %s: %s", type(error).__name__, error)
-        self._failing = True
-        return ShadowSkip.FAILED
+    def _tell(self, looks: Sequence[Look], faults: Mapping[str, BaseException]) -> None:
+        """Once, while a bundle goes on to raise; it is counted always."""
+        for bundle in sorted(faults.keys() - self._failing):
+            log.error("shadow bundle %r raised: %s: %s", bundle, type(faults[bundle]).__name__, faults[bundle])
+        self._failing = self._failing - {look.shadow.bundle for look in looks} | faults.keys()
 
 
-def _judge_all(looks: Sequence[Look]) -> list[ShadowScore]:
-    """One network pass for all frames of one bundle and size."""
+@dataclass(frozen=True)
+class _Passed:
+    scores: list[ShadowScore]
+    faults: Mapping[str, BaseException]
+    """By bundle. What one raised says nothing of the others."""
+
+
+def _judge_all(looks: Sequence[Look]) -> _Passed:
+    """One network pass for all frames of one bundle and size. Raises nothing."""
     groups: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for i, look in enumerate(looks):
         groups.setdefault((id(look.shadow), look.pixels.shape), []).append(i)
     found: dict[int, ShadowScore] = {}
+    faults: dict[str, BaseException] = {}
     for group in groups.values():
         shadow = looks[group[0]].shadow
-        detector = shadow.detector
-        assert detector is not None
-        fits = detector.info.input.accepts(*looks[group[0]].pixels.shape[:2])
-        scores = detector.predict(np.stack([looks[i].pixels for i in group])).scores if fits else [None] * len(group)
-        for i, score in zip(group, scores, strict=True):
-            found[i] = _judge(looks[i], detector, None if score is None else float(score))
-    return [found[i] for i in range(len(looks))]
+        try:
+            found |= _judge_alike({i: looks[i] for i in group}, shadow)
+        except BaseException as error:
+            faults[shadow.bundle] = error
+            found |= {i: _skipped(shadow, ShadowSkip.FAILED) for i in group}
+    return _Passed([found[i] for i in range(len(looks))], faults)
+
+
+def _judge_alike(looks: Mapping[int, Look], shadow: LoadedShadow) -> dict[int, ShadowScore]:
+    detector = shadow.detector
+    assert detector is not None
+    pixels = [look.pixels for look in looks.values()]
+    fits = detector.info.input.accepts(*pixels[0].shape[:2])
+    scores = detector.predict(np.stack(pixels)).scores if fits else [None] * len(looks)
+    return {
+        i: _judge(look, detector, None if score is None else float(score))
+        for (i, look), score in zip(looks.items(), scores, strict=True)
+    }
 
 
 def _judge(look: Look, detector: Detector, score: float | None) -> ShadowScore:

@@ -1,9 +1,11 @@
 """A shadow bundle sees what the live one sees, and can neither delay it past its limit, nor fail or change it."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,23 @@ def test_a_shadow_that_fails_is_counted_and_asked_again(scorer: Scorer, catalog:
         assert skips(scored(scorer, failing, batch * 3)) == {ShadowSkip.FAILED}
     assert detector.passes == 3
     assert skips(scored(scorer, catalog, 9)) == {None}
+
+
+def test_a_shadow_that_fails_takes_no_other_along_and_is_named_once(
+    scorer: Scorer, catalog: Catalog, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frames of a well one in the same batch counted as failed, too, and the log did not say which one raised."""
+    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
+    failing, _ = acting(catalog, fail)
+    both = Catalog({"null": failing.recipes["null"], "well": replace(catalog.recipes["null"], name="well")})
+    for first in range(0, 6, 2):
+        recipes = {first: "null", first + 1: "well"} if first != 2 else {first: "well"}
+        batch = [incoming(frame(i, recipe=recipe), picture(seed=i), i) for i, recipe in recipes.items()]
+        skipped = {s.recipe: s.shadow.skipped for s in scorer.score(batch, both).scores if s.shadow}
+        assert skipped == {"null": ShadowSkip.FAILED, "well": None} if first != 2 else {"well": None}
+    assert [r.message for r in caplog.records if "raised" in r.message] == [
+        "shadow bundle 'next' raised: RuntimeError: out of memory"
+    ]
 
 
 def test_a_shadow_that_hangs_holds_up_one_batch_for_its_limit_and_no_other(scorer: Scorer, catalog: Catalog) -> None:
