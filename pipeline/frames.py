@@ -78,7 +78,7 @@ def decode_frame(value: bytes | None, mode: Mode) -> Decoded:
     """Decodes a PNG or JPEG.
 
     16-bit gray is scaled to 8 bits over its full range, an alpha channel is dropped, a palette is looked up.
-    Raises FrameError.
+    Raises FrameError; MemoryError where this machine is short of it, which says nothing of the frame.
     """
     if not value:
         raise FrameError(DeadReason.EMPTY, "the record holds no bytes")
@@ -107,7 +107,7 @@ def decode_frame(value: bytes | None, mode: Mode) -> Decoded:
             kind = "PNG" if image.format == "PNG" else "JPEG"
             raise FrameError(DeadReason.UNDECODABLE, f"not a whole {kind}: a part of its data is missing")
         return Decoded(pixels, stored)
-    except FrameError:
+    except (FrameError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         detail = f"the header says far more than the {MAX_FRAME_PIXELS} pixels that are allowed"

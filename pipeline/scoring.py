@@ -113,7 +113,10 @@ class Scorer:
         started, started_ms = time.perf_counter(), time.time() * 1000
         opened: list[_Opened] = []
         dead: list[Dead] = []
-        for outcome in self.pool.map(lambda record: _open(record, catalog), records):
+        for outcome in list(self.pool.map(lambda record: _open(record, catalog), records)):
+            if isinstance(outcome, Dead) and outcome.reason is DeadReason.SCORING_FAILED:
+                # Alone, now that all others are done: many at once may have been short of memory.
+                outcome = _open(outcome.record, catalog)
             if isinstance(outcome, Dead):
                 dead.append(outcome)
             elif self.sightings.contradicts(outcome.frame.frame_id, outcome.digest):

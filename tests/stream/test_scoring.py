@@ -98,6 +98,26 @@ def test_what_raises_at_one_picture_ends_no_replica(
     assert [s.sequence for s in scored.scores] == [1]
 
 
+@pytest.mark.parametrize("short", [2, 100], ids=["for a moment", "for good"])
+def test_a_frame_that_is_opened_where_memory_is_short_is_no_broken_one(
+    short: int, scorer: Scorer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was dead at once, as `undecodable` and 'not a whole PNG or JPEG', which no replica stops for. A test that
+    takes all memory would take it from the others, so Pillow is made to ask for too much."""
+    refusals = iter(range(short))
+    convert = Image.Image.convert
+
+    def convert_if_there_is_room(self: Image.Image, *given: Any) -> Image.Image:
+        if next(refusals, None) is not None:
+            raise MemoryError
+        return convert(self, *given)
+
+    monkeypatch.setattr(Image.Image, "convert", convert_if_there_is_room)
+    scored = scorer.score([incoming(frame(i), picture(seed=i), i) for i in range(3)], catalog)
+    assert len(scored.scores) == (3 if short == 2 else 0)
+    assert {dead.reason for dead in scored.dead} == (set() if short == 2 else {DeadReason.SCORING_FAILED})
+
+
 def test_a_frame_of_another_size_is_not_decidable_and_has_no_score(scorer: Scorer, catalog: Catalog) -> None:
     (score,) = scorer.score([incoming(frame(0), picture(size=(48, 32), seed=0))], catalog).scores
     assert (score.verdict, score.doubts, score.score) == (Verdict.NOT_DECIDABLE, (Doubt.WRONG_SIZE,), None)
