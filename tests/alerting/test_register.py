@@ -198,6 +198,20 @@ def test_a_flood_is_one_alarm_and_hides_the_rest_until_it_has_run_off() -> None:
     assert acts == [Act.CLEAR, *[Act.UNSUPPRESS] * (FLOOD_ALARMS + 3)]
 
 
+def test_an_alarm_that_ends_while_it_is_hidden_is_told_as_over() -> None:
+    """It was told as SUPPRESSED with its last word, and stood on the page for as long as Kafka told of it."""
+    state, _ = silent_cameras(FLOOD_ALARMS + 3)
+    line = Line(state=state)
+    line.see(operation(Act.ACKNOWLEDGE), age_s=61)
+    hidden = line.state.standing(AlarmKind.CAMERA_SILENT)
+    assert hidden
+    assert (hidden.alarm.state, hidden.alarm.beneath) == (AlarmState.SUPPRESSED, AlarmState.ACK_ACTIVE)
+    state, (told,) = register.clear(line.state, hidden, "it is back", NOON + 62 * S)
+    assert isinstance(told, Alarm)
+    assert (told.state, told.beneath) == (AlarmState.NORMAL, None)
+    assert told.alarm_id not in {entry.alarm.alarm_id for entry in state.alarms}
+
+
 def test_a_flood_of_a_clock_that_was_ahead_hides_nothing_once_it_is_set_right() -> None:
     state, _ = silent_cameras(FLOOD_ALARMS + 3)
     state, _ = register.tick(state, NOON - timedelta(hours=1))

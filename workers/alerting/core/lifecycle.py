@@ -64,7 +64,7 @@ class Life:
     def shown(self) -> AlarmState:
         if self.shelved_until is not None:
             return AlarmState.SHELVED
-        return AlarmState.SUPPRESSED if self.suppressed else self.state
+        return AlarmState.SUPPRESSED if self.suppressed and not self.over else self.state
 
     @property
     def unacknowledged(self) -> bool:
