@@ -10,7 +10,7 @@ from workers.alerting.core import register, silence
 from workers.alerting.core.register import FLOOD_ALARMS
 from workers.alerting.core.silence import Pulse
 from workers.alerting.core.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, MAX_CROWDED_OUT, LineState
-from workers.alerting.policy import CommonCause, LinePolicy, Response
+from workers.alerting.policy import CommonCause, LinePolicy, NotDecidableLimit, Response
 
 pytestmark = pytest.mark.unit
 
@@ -210,6 +210,19 @@ def test_an_alarm_that_ends_while_it_is_hidden_is_told_as_over() -> None:
     assert isinstance(told, Alarm)
     assert (told.state, told.beneath) == (AlarmState.NORMAL, None)
     assert told.alarm_id not in {entry.alarm.alarm_id for entry in state.alarms}
+
+
+def test_an_alarm_that_holds_its_line_by_a_new_policy_is_hidden_by_none() -> None:
+    """Blindness that only alarmed was SUPPRESSED by the common cause, and stayed so once the line stood for it."""
+    line = Line(policy(k=5, not_decidable=NotDecidableLimit(limit=3, of_last=4, action=Response.ALARM_ONLY)))
+    for camera in ("a", "b", "c"):
+        for n, verdict in enumerate(verdicts("???")):
+            line.see(score(n, verdict, camera=camera))
+    assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.SUPPRESSED
+    line.policy = policy(k=5, not_decidable=NotDecidableLimit(limit=3, of_last=4, action=Response.HOLD))
+    line.see(score(3, Verdict.NOT_DECIDABLE, camera="a"))
+    assert line.actions == [Action.HOLD]
+    assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.UNACK_ACTIVE
 
 
 def test_a_flood_of_a_clock_that_was_ahead_hides_nothing_once_it_is_set_right() -> None:

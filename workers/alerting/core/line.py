@@ -184,12 +184,18 @@ def _see_again(state: LineState, standing: Standing, trigger: Trigger, decision:
 
 
 def _show(state: LineState, kind: AlarmKind, decision: Decision, now: datetime) -> Changed:
-    """Shelved while the line ran: who sees it stand has to see why."""
+    """Covered while the line ran: who sees it stand has to see why."""
     entry, command = state.standing(kind), decision.command
+    events: tuple[Effect, ...] = ()
+    if entry and entry.suppressed and entry.alarm.latching:  # it was not when it was hidden
+        reason = "a person has to reset it by the policy as it is now, so nothing hides it"
+        state, events = register.act(state, entry, Deed(Act.UNSUPPRESS, ANDON, now, reason))
+        entry = state.standing(kind)
     if entry is None or entry.alarm.shelved_until is None or command is None or command.simulated:
-        return state, ()
+        return state, events
     reason = f"{command.action} is asked for behind it, so it is shown again"
-    return register.act(state, entry, Deed(Act.UNSHELVE, ANDON, now, reason))
+    state, more = register.act(state, entry, Deed(Act.UNSHELVE, ANDON, now, reason))
+    return state, (*events, *more)
 
 
 def _common_cause(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
