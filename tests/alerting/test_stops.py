@@ -224,6 +224,18 @@ def test_a_stop_that_is_asked_for_again_since_none_was_confirmed_asks_nobody_aga
     assert standing.alarm.state is AlarmState.ACK_ACTIVE
 
 
+def test_that_a_reject_was_not_confirmed_keeps_no_later_hold_from_asking_for_a_person() -> None:
+    line = Line(policy(action=Response.REJECT, actuator=WITH_PLC.actuator)).burst()
+    line.see(score(3, captured_at=NOON + timedelta(seconds=12)), age_s=13)
+    line.see(operation(Act.ACKNOWLEDGE), age_s=14)
+    line.policy = WITH_PLC
+    line.see(score(4, captured_at=NOON + timedelta(seconds=15)), age_s=16)
+    assert line.actions == [Action.REJECT, Action.REJECT, Action.HOLD]
+    standing = line.state.standing(AlarmKind.DEFECTS)
+    assert standing
+    assert standing.alarm.state is AlarmState.UNACK_ACTIVE
+
+
 def test_a_new_shift_has_a_new_budget() -> None:
     limited = policy(stop_budget=StopBudget(stops=1))
     line = Line(limited)

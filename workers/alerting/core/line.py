@@ -173,7 +173,8 @@ def _see_again(state: LineState, standing: Standing, trigger: Trigger, decision:
     if not standing.life.active:
         return register.again(state, standing, trigger.reason, now)
     command = decision.command
-    asked_again = state.episode is not None and state.episode.given_up > 0
+    void = state.episode and state.episode.void
+    asked_again = command and void and void.action is command.action
     if command and not command.simulated and not asked_again and not standing.life.unacknowledged:
         # Who acknowledged it saw a line that ran. That a stop is asked for again, since none was confirmed, is no news.
         reason = f"{trigger.reason}; {command.action} is asked for behind it, so it has to be acknowledged again"
