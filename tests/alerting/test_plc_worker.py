@@ -14,7 +14,7 @@ from alerting.plc_peers import wait_for
 from alerting.running import alarms, burst, commands, publish, read_states, wait_for_commands, worker
 from support.stream import make_anew, wait_until
 
-from pipeline.events import Act, Action, AlarmKind, CommandReply, Outcome, Verdict, now
+from pipeline.events import Act, Action, AlarmKind, AlarmState, CommandReply, Outcome, Verdict, now
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
@@ -181,13 +181,20 @@ def test_a_line_of_which_no_state_can_be_read_any_more_is_held_until_its_reset(
 def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of(
     settings: Settings, plc: tuple[Ladder, int]
 ) -> None:
-    _, port = plc
+    ladder, port = plc
     hold(settings, port)
     without = Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "HOLD", "silent_after_s": 600}})
     with worker(settings, without):
         wait_until(lambda: alarms(settings)[-1].kind is AlarmKind.PLC)
         assert "a reset will not take it back" in alarms(settings)[-1].reason
         acknowledge_and_reset(settings)
+        # Once more, for who was not told: the next shift saw no alarm, and a line that its PLC held.
+        wait_until(lambda: alarms(settings)[-1].act is Act.CLEAR)
+        *_, again, cleared = alarms(settings)
+        assert f"took nothing back at modbus://127.0.0.1:{port}/1" in again.reason
+        assert (again.act, cleared.state) == (Act.RAISE, AlarmState.UNACK_RTN)
+        assert ladder.stop
+        assert not ask(settings, "line-1", Act.ACKNOWLEDGE, actor="bob", reason="").refused
         wait_until(lambda: not any(line.state.alarms for line in read_states(settings).values()))
 
 

@@ -13,6 +13,8 @@ from workers.alerting.core.outbox import adopt, withdraw
 from workers.alerting.core.register import Changed
 from workers.alerting.core.state import Episode, LineState
 
+_TOLD_ONCE = "told once; it waits for who sees it"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -71,7 +73,19 @@ def without_plc(state: LineState, now: datetime) -> Changed:
             "reset will not take it back there: name the PLC again before you reset, or free the line at the PLC itself"
         )
         return _tell_of_plc(state, reason, now)
-    return register.clear(state, entry, "the policy names no PLC", now) if entry else (state, ())
+    if entry is None or not entry.life.active:
+        return state, ()
+    events: tuple[Effect, ...] = ()
+    if state.stands_at is not None:  # its reset went nowhere; nothing shows when somebody has freed the line by hand
+        reason = (
+            f"the reset took nothing back at {state.stands_at}, a PLC that the policy does not name any more: where "
+            "the line still stands, free it at the PLC itself"
+        )
+        state, events = register.again(state, entry, reason, now)
+        entry = state.standing(AlarmKind.PLC) or entry
+        state, more = register.clear(state, entry, _TOLD_ONCE, now)
+        return state, (*events, *more)
+    return register.clear(state, entry, "the policy names no PLC", now)
 
 
 def named(state: LineState, address: str | None, orders: tuple[str, ...], now: datetime) -> Changed:
@@ -90,7 +104,7 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
     entry = state.standing(AlarmKind.PLC)
     if entry and not (before and before.life.active):
         # Over at once, so that what the new PLC has to tell is an alarm, too.
-        state, more = register.clear(state, entry, "told once; it waits for who sees it", now)
+        state, more = register.clear(state, entry, _TOLD_ONCE, now)
         events = (*events, *more)
     return state, events
 
