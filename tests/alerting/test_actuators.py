@@ -230,9 +230,9 @@ def test_a_broker_is_believed_by_its_authority_alone(tmp_path: Path) -> None:
         ends.callback(start_broker(tmp_path, plain, listener=listener).stop, 5)
         ends.callback(MqttGateway({LINE: Ladder(LINE)}, "127.0.0.1", plain).stop)
 
-        def believing(whom: Signed) -> Actuator:
-            file, _ = written(tmp_path, "authority", whom)
-            asked = config("mqtt", tls, tmp_path, timeout_s=5).model_copy(update={"ca_file": file})
+        def believing(whom: Signed | None, port: int = tls) -> Actuator:
+            file = whom and written(tmp_path, "authority", whom)[0]
+            asked = config("mqtt", port, tmp_path, timeout_s=5).model_copy(update={"ca_file": file})
             actuator = open_actuator(LINE, asked)
             ends.callback(actuator.close)
             return actuator
@@ -240,6 +240,10 @@ def test_a_broker_is_believed_by_its_authority_alone(tmp_path: Path) -> None:
         until_good(believing(authority), HOLD)
         with pytest.raises(ActuatorError, match="certificate verify failed"):
             write(believing(signed()), RUN)
+        with pytest.raises(ActuatorError, match=f"no TLS with the broker at 127.0.0.1:{plain} .* 8883"):
+            write(believing(authority, plain), RUN)
+        with pytest.raises(ActuatorError, match=f"127.0.0.1:{tls} does not answer as a broker.* `ca_file`"):
+            write(believing(None), RUN)
 
 
 @pytest.mark.parametrize(("protocol", "missing"), [("modbus", "0 registers of 5"), ("coils", "without the coil 0")])

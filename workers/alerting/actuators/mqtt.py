@@ -53,6 +53,7 @@ class MqttActuator:
         self._online_at_s = 0.0
         self._answered = threading.Event()
         """By the broker: it took the subscription, or `_refusal` says why not."""
+        self._greeted = False
         self._answer = threading.Condition()
         self._waiting_for: str | None = None
         self._value: bytes | None = None
@@ -127,12 +128,23 @@ class MqttActuator:
             client.on_subscribe = self._on_subscribe
             client.on_message = self._on_message
             self._answered.clear()
-            self._refusal = ""
+            self._refusal, self._greeted = "", False
             self._client = client
-            client.connect(config.host, config.port, KEEPALIVE_S)
+            try:
+                client.connect(config.host, config.port, KEEPALIVE_S)
+            except (ssl.SSLError, TimeoutError, ConnectionResetError) as error:
+                if _is_no_tls(error):
+                    raise ActuatorError(
+                        f"no TLS with the broker at {config.host}:{config.port} ({error}): `ca_file` asks for it. Does "
+                        "it speak TLS at this port? As a rule 8883 does, and 1883 does not"
+                    ) from error
+                raise
             client.loop_start()
             if not self._answered.wait(CONNECT_S):
-                raise ActuatorError("the broker did not take the subscription")
+                if self._greeted:
+                    raise ActuatorError("the broker did not take the subscription")
+                tls = "" if config.ca_file else ". Where it speaks TLS there, name its authority as `ca_file`"
+                raise ActuatorError(f"what listens at {config.host}:{config.port} does not answer as a broker{tls}")
             if self._refusal:
                 raise ActuatorError(self._refusal)
         return self._client
@@ -150,6 +162,7 @@ class MqttActuator:
             self._refusal = f"the broker refused: {reason}"
             self._answered.set()
             return
+        self._greeted = True
         client.subscribe(f"{self._config.topic}/state", QOS)
 
     def _on_subscribe(self, client: paho.Client, data: Any, mid: int, reasons: Any, properties: Any) -> None:
@@ -169,6 +182,13 @@ class MqttActuator:
             if asked(value) == self._waiting_for:
                 self._value = value
                 self._answer.notify()
+
+
+def _is_no_tls(error: OSError) -> bool:
+    """Whether it was no other certificate, nor a broker that is away: then the peer was reached, and did not greet."""
+    if isinstance(error, TimeoutError):
+        return "handshake" in str(error)
+    return not isinstance(error, ssl.SSLCertVerificationError)
 
 
 def _believing(ca_file: Path) -> ssl.SSLContext:
