@@ -323,10 +323,12 @@ def test_a_person_is_heard_after_operations_were_made_anew(settings: Settings) -
     assert (freed.returncode, commands(settings)[-1].action) == (0, Action.UNHOLD_PERMITTED), freed.stderr
 
 
-def test_buttons_at_the_line_are_pressed_by_a_person() -> None:
+@pytest.mark.parametrize("inverted", [(), ("held", "stop")])
+def test_buttons_at_the_line_are_pressed_by_a_person(inverted: Sequence[str]) -> None:
+    """However its signals are wired: who pressed was told that a held line is free."""
     (port,) = free_ports(1)
     clock = [0.0]
-    ladder = Ladder("line-1", clock=lambda: clock[0])
+    ladder = Ladder("line-1", clock=lambda: clock[0], inverted=frozenset(inverted))
     with Station([ladder], modbus_port=port):
         ladder.write(Inputs(1, 1, HOLD))
         still = CliRunner().invoke(app, ["plc", "press", "reset", "--modbus-port", str(port)])

@@ -110,20 +110,20 @@ def press(
     from pymodbus.client import ModbusTcpClient
 
     from pipeline.errors import AndonError
-    from workers.plc.modbus_side import RESET_BUTTON, START_BUTTON
+    from workers.plc.modbus_side import COILS, HELD_LAMP, RESET_BUTTON, RUNNING, START_BUTTON, WATCHDOG_LOST
 
     client = ModbusTcpClient(host, port=modbus_port, timeout=3, retries=0)
     try:
         if not client.connect():
             raise AndonError(f"no Modbus server answers at {host}:{modbus_port}")
         pressed = client.write_coil(RESET_BUTTON if button == "reset" else START_BUTTON, True, device_id=unit)
-        coils = client.read_coils(8, count=3, device_id=unit)
+        coils = client.read_coils(0, count=COILS, device_id=unit)
     except ModbusException as error:
         raise AndonError(f"the PLC at {host}:{modbus_port} did not answer: {error}") from error
     finally:
         client.close()
     if pressed.isError() or coils.isError():
         raise AndonError(f"the PLC at {host}:{modbus_port} has no unit {unit}: units go by its --line options, from 1")
-    held, running, lost = coils.bits[:3]
+    held, running, lost = (coils.bits[place] for place in (HELD_LAMP, RUNNING, WATCHDOG_LOST))
     why = "; watchdog lost: nobody watches this line" if lost else ""
     typer.echo(f"unit {unit}: {'held' if held else 'free'}, {'running' if running else 'standing'}{why}")

@@ -2,7 +2,8 @@
 
 Holding registers 0-4, written at once: epoch high, epoch low, heartbeat, command word, run permit. Coils: 0 stop,
 1 run permit, 2 reject (written directly where the master uses no block), 8 held, 9 running, 10 watchdog lost;
-16 reset button, 17 start button. Coils 0, 1, 2 and 8 follow the polarity of the ladder; the registers never do.
+16 reset button, 17 start button, 18 the lamp beside them, which burns while the line is held. Coils 0, 1, 2 and 8
+follow the polarity of the ladder; the registers and the lamp never do.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from workers.plc.ladder import HOLD, REJECT, RUN, Inputs, Ladder
 
 COILS = 32
 _WRITTEN = ("stop", "run_permit", "reject")
-RESET_BUTTON, START_BUTTON = 16, 17
+RUNNING, WATCHDOG_LOST = 9, 10
+RESET_BUTTON, START_BUTTON, HELD_LAMP = 16, 17, 18
 _READ_COILS, _READ_REGISTERS, _WRITE_COIL, _WRITE_REGISTER, _WRITE_COILS, _WRITE_REGISTERS = 1, 3, 5, 6, 15, 16
 
 
@@ -88,5 +90,6 @@ def _coils(ladder: Ladder) -> list[bool]:
     coils = [False] * COILS
     written = zip(_WRITTEN, (ladder.stop, ladder.permit, ladder.reject), strict=True)
     coils[:3] = [ladder.wire(name, value) for name, value in written]
-    coils[8:11] = [ladder.wire("held", ladder.held), ladder.running, ladder.watchdog_lost]
+    coils[8] = ladder.wire("held", ladder.held)
+    coils[RUNNING], coils[WATCHDOG_LOST], coils[HELD_LAMP] = ladder.running, ladder.watchdog_lost, ladder.held
     return coils
