@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from workers.commands.ending import Printer
     from workers.plc.ladder import Ladder
 
 plc = typer.Typer(name="plc", help="A simulated PLC, to try policies on.", no_args_is_help=True)
@@ -54,7 +55,7 @@ def run(
 
     from pipeline.errors import AndonError
     from pipeline.events import NAME
-    from workers.commands.ending import ends_by_signal
+    from workers.commands.ending import Printer
     from workers.plc.ladder import Ladder
     from workers.plc.sides import Sides
 
@@ -64,28 +65,30 @@ def run(
         raise AndonError(f"--line {', '.join(twice)} is there twice: the lines of a PLC are known by their names")
     if odd := [name for name in line if not re.fullmatch(NAME, name)]:
         raise AndonError(f"--line {odd[0]!r}: no line has such a name; letters, digits, '_', '.' and '-'")
-    ended = ends_by_signal()
+    printer = Printer()
     turned = frozenset(one.value for one in inverted or ())
     ladders = [Ladder(name, watchdog_s, on_loss == "hold-on-loss", stuck=stuck, inverted=turned) for name in line]
     sides = Sides(ladders, host, modbus_port, opcua_port, mqtt, webhook_port, webhook_secret)
     console = Console()
-    with sides:
+    with printer, sides:
         if plain or not console.is_terminal:
-            print("ready: " + "  ".join(sides.served), flush=True)
-            _print_events(ladders, ended)
+            with printer.printing():
+                print("ready: " + "  ".join(sides.served), flush=True)
+            _print_events(ladders, printer)
         else:
-            _show(ladders, sides.served, ended, console)
+            _show(ladders, sides.served, printer.stop, console)
 
 
-def _print_events(ladders: Sequence[Ladder], ended: Event) -> None:
+def _print_events(ladders: Sequence[Ladder], printer: Printer) -> None:
     from workers.plc.view import plain
 
     seen = {ladder.line_id: 0 for ladder in ladders}
-    while not ended.wait(0.1):
+    while not printer.stop.wait(0.1):
         for ladder in ladders:
             new, seen[ladder.line_id] = plain(ladder, seen[ladder.line_id])
             for text in new:
-                print(text, flush=True)
+                with printer.printing():
+                    print(text, flush=True)
 
 
 def _show(ladders: Sequence[Ladder], served: Sequence[str], ended: Event, console: Console) -> None:
