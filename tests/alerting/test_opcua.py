@@ -316,6 +316,8 @@ def test_a_line_with_a_pinned_certificate_believes_no_other_server(port: int, tm
     with pytest.raises(ActuatorError) as refused:
         read(pinned)
     assert "certificate" not in str(refused.value)  # nobody listens there
+    nobody = CliRunner().invoke(alerting, ["pin", url, "--out", str(pinned)])
+    assert f"{url}: no OPC UA server answers there (Connection refused)." in str(nobody.exception)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Coroutine
@@ -260,6 +261,13 @@ def certificate_of(url: str, timeout_s: float) -> bytes:
 
     try:
         shown = [bytes(endpoint.ServerCertificate) for endpoint in asyncio.run(ask()) if endpoint.ServerCertificate]
+    except OSError as error:
+        known = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        why = known or str(error) or "no answer in time"
+        raise ActuatorError(
+            f"{url}: no OPC UA server answers there ({why}). Is the address right, with its port, as a rule 4840, and "
+            "is the server turned on?"
+        ) from error
     except Exception as error:  # the library raises what it likes on what a server answers
         raise ActuatorError(f"{url}: {str(error) or type(error).__name__}") from error
     if not shown:
