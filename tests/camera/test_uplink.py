@@ -481,6 +481,35 @@ def test_another_spool_that_comes_into_its_place_is_let_be(
     assert rig.log == ids(owner, *range(4))
 
 
+def test_who_is_beaten_to_a_deleted_spool_goes_on_and_tells_its_counts(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the thread of the checkpoints: heartbeats told the past for good, and that the disk does not answer."""
+    rig = Rig(tmp_path / "spool", buffer_bytes=1 << 30)
+    capture(rig, parcel, owner, 1)
+    rig.settle()
+    shutil.rmtree(tmp_path / "spool")
+    lock, others = store._lock, list[Rig]()
+
+    def too_late(folder: Path) -> int:
+        monkeypatch.setattr(store, "_lock", lock)
+        others.append(Rig(folder))
+        return lock(folder)
+
+    monkeypatch.setattr(store, "_lock", too_late)
+    rig.uplink.tick()
+    assert "another spool has come into the place" in caplog.text
+    capture(rig, parcel, owner, 2)
+    rig.settle()
+    rig.uplink.tick()
+    assert rig.uplink.report()[1] == {owner: Tally(captured=3, spooled=1, buffered=2)}
+    rig.connect()
+    rig.settle()
+    rig.end()
+    assert rig.log == ids(owner, *range(3))
+    assert rig.uplink.report()[1] == {owner: Tally(captured=3, published=3)}
+
+
 def test_a_process_with_too_many_files_open_gives_up_no_frame(
     tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,13 +166,15 @@ class Depot:
 
         def work() -> None:
             try:
-                write()
-                self._checkpoints.over()
-            except OSError as error:
-                what = "the spool's state cannot be written; a crash now would cost its exact counts"
-                self._checkpoints.tell(what, error)
-            self.report = report
-            self._written = True
+                try:
+                    write()
+                    self._checkpoints.over()
+                except OSError as error:
+                    what = "the spool's state cannot be written; a crash now would cost its exact counts"
+                    self._checkpoints.tell(what, error)
+                self.report = report
+            finally:  # whatever befell this one, the next is begun
+                self._written = True
 
         self._written, self._begun_at_s = False, time.monotonic()
         self._wait = self._apart(work)

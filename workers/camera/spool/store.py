@@ -190,7 +190,11 @@ class Spool:
             self._astray = not os.path.samestat((self._folder / _LOCK).stat(), os.fstat(self._lock))
         except FileNotFoundError:
             self._folder.mkdir(parents=True, exist_ok=True)
-            former, self._lock = self._lock, _lock(self._folder)
+            try:
+                former, self._lock = self._lock, _lock(self._folder)
+            except SpoolInUseError as error:  # who took it was faster
+                self._astray = True
+                raise self._another() from error
             os.close(former)
             whole = self._astray = False
         if self._astray:
