@@ -48,7 +48,10 @@ def test_evaluate_writes_figures_and_card(
     write_images(tmp_path / "test" / "hole", normal_frames(3, seed=2) // 2)
     figures = tmp_path / "figures.json"
     assert andon(monkeypatch, "evaluate", bundles["null"], "--data", tmp_path, "--json", figures, "--card") == 0
-    assert json.loads(figures.read_text())["defective"] == 3
+    found = json.loads(figures.read_text())
+    assert found["defective"] == 3
+    docs = (Path(__file__).parents[2] / "docs" / "detectors.md").read_text()
+    assert [key for key in found if f"`{key}`" not in docs] == []
     assert (bundles["null"] / "README.md").read_text().startswith("# null")
 
 
