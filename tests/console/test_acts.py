@@ -162,6 +162,28 @@ def test_what_became_of_an_act_is_dated_and_no_news_later(plant: Plant, login: C
     outcome.wait_for(state="hidden")
 
 
+def test_who_presses_again_while_a_form_is_on_its_way_loses_nothing_that_was_typed(
+    plant: Plant, login: Callable[..., Any], line: str
+) -> None:
+    """Over a slow link: the second form took the place of the first, in which a reason was being typed."""
+    page = login()
+    button = stopped(plant, page, line).get_by_role("button", name="Acknowledge")
+    on_their_way: list[Any] = []
+    page.route("**/acts/acknowledge?*", lambda route: on_their_way.append(route))
+    for _ in range(2):
+        with page.expect_request("**/acts/acknowledge?*"):
+            button.click()
+    first, second = on_their_way
+    first.continue_()
+    why = page.get_by_role("dialog").get_by_label("Why")
+    why.fill("nozzle two")
+    with page.expect_response("**/acts/acknowledge?*") as late:
+        second.continue_()
+    late.value.finished()
+    page.evaluate("fetch('/healthz').then((answer) => answer.text())")  # what came before it is dealt with
+    assert why.input_value() == "nozzle two"
+
+
 def test_the_form_of_an_alarm_that_is_over_does_not_say_that_nothing_stands(
     plant: Plant, login: Callable[..., Any], line: str
 ) -> None:

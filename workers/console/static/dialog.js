@@ -5,6 +5,7 @@ const dialog = document.getElementById("act");
 const AWAY_MS = 5000;
 const KEPT = "andon.words";
 let opener = "";
+let asked = 0, answered = 0, wanted = ""; // forms that were asked for, how many of them are dealt with, and the newest
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-act]");
@@ -19,10 +20,16 @@ async function open(link) {
   const target = new URL(link.href);
   target.searchParams.set("next", here.pathname + here.search);
   target.searchParams.set("fragment", "true");
+  if (wanted !== link.href) answered = asked; // of another link none is wanted any more
+  wanted = link.href;
+  const mine = ++asked;
+  link.setAttribute("aria-busy", "true");
   document.body.dataset.asking = "yes"; // nobody may load the page anew now: the click would be lost
   try {
     const answer = await heard(target, { headers: { accept: "text/html" } });
     const form = await answer.text();
+    if (mine <= answered) return; // pressed again, as over a slow link: by now something may be typed
+    answered = asked;
     if (!answer.ok) { location.href = link.href; return; }
     dialog.innerHTML = form;
     dialog.showModal();
@@ -31,6 +38,7 @@ async function open(link) {
   } catch {
     tellAway(document.getElementById("lines"), "beforebegin");
   } finally {
+    link.removeAttribute("aria-busy");
     delete document.body.dataset.asking;
   }
 }
