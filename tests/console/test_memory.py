@@ -411,6 +411,9 @@ def test_a_shelved_stop_stays_loud_and_a_shelved_alarm_does_not() -> None:
     assert banner(only).mood is Mood.ALARM
     only.see(operation(Act.SHELVE))
     assert banner(only).mood is Mood.CALM
+    assert banner(only).headline == "no alarm but what is shelved: Defects"  # the next shift has to know
+    only.see(operation(Act.UNSHELVE))
+    assert "shelved" not in banner(only).headline
 
 
 @pytest.mark.parametrize(

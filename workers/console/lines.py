@@ -127,6 +127,7 @@ def look(
 ) -> LineView:  # fmt: skip
     alarms = tuple(sorted(standing, key=lambda alarm: (alarm.state in _HIDDEN, _RANK.index(alarm.kind))))
     open_ = [alarm for alarm in alarms if alarm.state not in _HIDDEN]
+    shelved = [alarm for alarm in alarms if alarm.state is AlarmState.SHELVED]
     fresh = [alarm for alarm in open_ if alarm.state in (AlarmState.UNACK_ACTIVE, AlarmState.UNACK_LATCHED)]
     latched = [alarm for alarm in alarms if alarm.latching]
     lights = _lights(line, alarms, tiles, policy, gauges, now, reading_fault, causes or {})
@@ -135,7 +136,7 @@ def look(
     return LineView(
         line_id=line.line_id,
         mood=Mood.STOPPED if line.level else Mood.ALARM if fresh else Mood.SEEN if open_ else calm,
-        headline=_headline(line, open_, causes or {}, unwatched),
+        headline=_headline(line, open_, shelved, causes or {}, unwatched),
         detail=_proof(line, policy, alarms, now),
         value=(line.reply.value_read_back or "") if line.reply else "",
         command=line.command if line.level else None,
@@ -160,7 +161,9 @@ def _why_unwatched(alarms: Sequence[Alarm], tiles: Sequence[Tile], lights: Seque
     return bad.get("Judging") or bad.get("Heartbeat", "")
 
 
-def _headline(line: LineMemory, open_: Sequence[Alarm], causes: Mapping[UUID, str], unwatched: str) -> str:
+def _headline(
+    line: LineMemory, open_: Sequence[Alarm], shelved: Sequence[Alarm], causes: Mapping[UUID, str], unwatched: str
+) -> str:
     if line.level and line.command:
         proof = line.command.evidence
         asked = {"HOLD": "HOLD", "STOP": "STOP", "REJECT": "REJECT (parts go to the rejects)"}[line.level.value]
@@ -173,10 +176,14 @@ def _headline(line: LineMemory, open_: Sequence[Alarm], causes: Mapping[UUID, st
         more = f", and {len(active) - 1} more" if len(active) > 1 else ""
         return f"{words(first.kind)}{of}: {causes.get(first.alarm_id, first.reason)}{more}"
     if open_:
-        kinds = ", ".join(dict.fromkeys(words(alarm.kind) for alarm in open_))
-        return f"back to normal, and not acknowledged: {kinds}"
-    calm = "no alarm" if line.command is None else "no alarm; Andon asks for nothing"
+        return f"back to normal, and not acknowledged: {_kinds(open_)}"
+    calm = f"no alarm but what is shelved: {_kinds(shelved)}" if shelved else "no alarm"
+    calm += "" if line.command is None else "; Andon asks for nothing"
     return f"NOT WATCHED: {unwatched}; {calm}" if unwatched else calm
+
+
+def _kinds(alarms: Sequence[Alarm]) -> str:
+    return ", ".join(dict.fromkeys(words(alarm.kind) for alarm in alarms))
 
 
 def _grouped(alarms: Sequence[Alarm]) -> tuple[Group, ...]:
