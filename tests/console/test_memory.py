@@ -361,12 +361,23 @@ def test_a_stop_is_loud_until_reset_and_what_is_offered_follows_the_life_of_its_
     assert (first.mood, first.acknowledge, first.reset) == (Mood.STOPPED, True, False)
     assert first.headline == "HOLD: 3 of 5 parts bad, camera cam-1"
     assert first.evidence
-    assert len(first.evidence.evidence.frame_ids) == 3
+    assert len(first.evidence.frame_ids) == 3
     line.see(operation(Act.ACKNOWLEDGE))
     assert (banner(line).acknowledge, banner(line).reset) == (False, True)
     line.see(operation(Act.RESET))
     after = banner(line)
     assert (after.mood, after.acknowledge, after.reset) == (Mood.CALM, False, False)
+
+
+def test_the_evidence_beside_a_stop_is_of_the_parts_that_it_is_asked_for() -> None:
+    """Where its alarm had been raised before, as while the plant only alarmed, the parts of then were shown."""
+    line = Line(HOLDS.model_copy(update={"action": Response.ALARM_ONLY})).burst()
+    assert banner(line).evidence == line.alarms[0].evidence
+    line.policy = HOLDS
+    line.burst(first=10)
+    (command,) = line.commands
+    assert command.evidence != line.alarms[-1].evidence
+    assert banner(line).evidence == command.evidence
 
 
 def test_a_stop_for_frames_that_nobody_judged_does_not_say_that_parts_were_bad() -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from pipeline.events import Action, Alarm, AlarmKind, AlarmState, CommandReply, LineCommand, Outcome, to_ms
+from pipeline.events import Action, Alarm, AlarmKind, AlarmState, CommandReply, Evidence, LineCommand, Outcome, to_ms
 from workers.alerting.policy import LinePolicy, Response
 from workers.console.gauges import Gauges
 from workers.console.memory import LineMemory, by_number
@@ -111,9 +111,10 @@ class LineView:
         return self.causes.get(alarm.alarm_id, alarm.reason)
 
     @property
-    def evidence(self) -> Alarm | None:
-        """What to show first of why."""
-        return next((alarm for alarm in self.alarms if alarm.evidence.frame_ids), None)
+    def evidence(self) -> Evidence | None:
+        """What to show first of why. A stop has its own: its alarm may have been raised by other parts, long before."""
+        told = [*((self.command,) if self.command else ()), *self.alarms]
+        return next((one.evidence for one in told if one.evidence.frame_ids), None)
 
     @property
     def announcement(self) -> str:
