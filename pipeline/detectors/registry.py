@@ -86,7 +86,10 @@ def load_detector(folder: Path, device: str = "auto", runtime: Runtime = "torch"
 
 
 def _is_of_the_device(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "CUDA" in str(error)
+    """torch says of a processor's memory in words alone that there is none left."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(words in str(error) for words in ("CUDA", "can't allocate memory"))
 
 
 def _replay_on_a_gpu(detector: Detector, device: str) -> None:

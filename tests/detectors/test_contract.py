@@ -317,15 +317,25 @@ def test_what_is_wrong_with_a_manifest_is_said_in_a_line(bundle: Path, tmp_path:
     assert "http" not in str(caught.value)
 
 
-def test_a_gpu_without_room_is_no_damaged_bundle(bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Played, as no GPU is at hand. Whoever read that would have trained for hours."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
+    ],
+    ids=["GPU", "CPU"],
+)
+def test_a_device_without_room_is_no_damaged_bundle(
+    error: Exception, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Played, as no GPU is at hand and other tests need the memory. Whoever read that would have trained for hours."""
 
     def full(*_: object) -> Detector:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(registry, "_BUILDERS", {"cflow": full})
     with pytest.raises(
-        BundleError, match=r"can't be loaded on cpu .*CUDA out of memory.*look who else fills it"
+        BundleError, match=r"can't be loaded on cpu .*(CUDA out of|can't allocate) memory.*look who else fills it"
     ) as told:
         load_detector(bundles["cflow"], "cpu")
     assert "train" not in str(told.value)
