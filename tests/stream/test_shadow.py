@@ -1,6 +1,5 @@
 """A shadow bundle sees what the live one sees, and can neither delay it past its limit, nor fail or change it."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pipeline.detectors.base import Prediction
 from pipeline.detectors.bundle import save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import Doubt, Score, ShadowSkip, Verdict, now
+from pipeline.replica import shadow
 from pipeline.replica.recipes import Catalog, LoadedRecipe, LoadedShadow, Recipe, Shadow, load_catalog
 from pipeline.replica.shadow import REST, Shadows
 from pipeline.scoring import Scorer
@@ -129,10 +129,11 @@ def test_a_shadow_that_fails_is_counted_and_asked_again(scorer: Scorer, catalog:
 
 
 def test_a_shadow_that_fails_takes_no_other_along_and_is_named_once(
-    scorer: Scorer, catalog: Catalog, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    scorer: Scorer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The frames of a well one in the same batch counted as failed, too, and the log did not say which one raised."""
-    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
+    told: list[str] = []
+    monkeypatch.setattr(shadow.log, "error", lambda words, *given: told.append(words % given))
     failing, _ = acting(catalog, fail)
     both = Catalog({"null": failing.recipes["null"], "well": replace(catalog.recipes["null"], name="well")})
     for first in range(0, 6, 2):
@@ -140,9 +141,7 @@ def test_a_shadow_that_fails_takes_no_other_along_and_is_named_once(
         batch = [incoming(frame(i, recipe=recipe), picture(seed=i), i) for i, recipe in recipes.items()]
         skipped = {s.recipe: s.shadow.skipped for s in scorer.score(batch, both).scores if s.shadow}
         assert skipped == {"null": ShadowSkip.FAILED, "well": None} if first != 2 else {"well": None}
-    assert [r.message for r in caplog.records if "raised" in r.message] == [
-        "shadow bundle 'next' raised: RuntimeError: out of memory"
-    ]
+    assert told == ["shadow bundle 'next' raised: RuntimeError: out of memory"]
 
 
 def test_a_shadow_that_hangs_holds_up_one_batch_for_its_limit_and_no_other(scorer: Scorer, catalog: Catalog) -> None:
