@@ -265,6 +265,34 @@ def test_what_was_given_up_does_not_come_back(
     again.close()
 
 
+@pytest.mark.parametrize("amid_a_checkpoint", [True, False])
+def test_what_was_given_up_is_not_deleted_in_another_spool(
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch, amid_a_checkpoint: bool
+) -> None:
+    folder, away, save = tmp_path / "spool", tmp_path / "away", store.save_state
+    spool = Spool(folder, ROOMY)
+    spool.append(parcel(0))
+    spool.evict()
+
+    def another(*state: object) -> None:
+        if state:
+            save(*state)  # type: ignore[arg-type]
+        folder.rename(away)
+        Spool(folder, ROOMY).append(parcel(1))
+
+    if amid_a_checkpoint:
+        monkeypatch.setattr(store, "save_state", another)
+    else:
+        another()
+    with pytest.raises(OSError, match="another spool has come into the place"):
+        spool.checkpoint({}) if amid_a_checkpoint else spool.free_disk()
+    assert segments(folder)
+    folder.rename(tmp_path / "other")
+    away.rename(folder)
+    spool.free_disk()
+    assert not segments(folder)
+
+
 def test_what_a_failed_checkpoint_owes_the_next_one_does(
     tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

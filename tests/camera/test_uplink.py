@@ -510,6 +510,41 @@ def test_who_is_beaten_to_a_deleted_spool_goes_on_and_tells_its_counts(
     assert rig.uplink.report()[1] == {owner: Tally(captured=3, published=3)}
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_another_spool_in_its_place_is_let_be_from_its_first_moment(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, full: bool
+) -> None:
+    """Until the next checkpoint, up to a second, a full spool deleted the other's oldest segment, another one began its
+    next in the other's folder, and the other's frames were sent as those that a former process had left."""
+    folder, away, newer = tmp_path / "spool", tmp_path / "away", owner._replace(boot_id="newer")
+    former = Rig(folder)
+    capture(former, parcel, owner, 1)
+    former.settle()
+    former.crash()
+    rig = Rig(folder, spool_bytes=6400)  # a segment for each frame
+    assert rig.spool
+    capture(rig, parcel, newer, 1)
+    rig.settle()
+    if full:
+        rig.spool.max_bytes = rig.spool.file_bytes
+    folder.rename(away)
+    other = Rig(folder)
+    capture(other, parcel, owner._replace(boot_id="other"), 1)
+    other.settle()
+    held = {path: path.read_bytes() for path in folder.iterdir()}
+    capture(rig, parcel, newer, 3)
+    rig.settle()
+    rig.connect()
+    rig.settle()
+    assert {path: path.read_bytes() for path in folder.iterdir()} == held
+    assert rig.log == []
+    folder.rename(tmp_path / "other")
+    away.rename(folder)
+    rig.uplink.tick()
+    rig.settle()
+    assert rig.log == [*ids(owner, 0), *ids(newer, *range(4))]
+
+
 def test_a_process_with_too_many_files_open_gives_up_no_frame(
     tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

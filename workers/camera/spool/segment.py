@@ -53,6 +53,10 @@ class Segment:
         found = [(cls.at(folder, int(path.stem)), path) for path in paths]
         return sorted((segment for segment, path in found if segment.path == path), key=lambda one: one.number)
 
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
     def append(self, parcel: Parcel) -> None:
         """Whole or not at all. Raises SpoolFullError, or OSError for a disk that fails otherwise."""
         head = encode(parcel)

@@ -50,6 +50,7 @@ class Spool:
         """Raises SpoolInUseError, NewerSpoolError, or OSError when the folder can't be used."""
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
+        self._own = os.fstat(self._lock)
         self._folder = folder
         self._astray = False
         """Another's spool stands in its place, as where a disk was mounted over it."""
@@ -108,6 +109,8 @@ class Spool:
         if segment is None:
             return None
         owners = Counter(segment.unread)
+        if not segment.is_open:
+            self._stands()
         try:
             parcel = segment.read()
         except TornRecordError as error:
@@ -135,7 +138,9 @@ class Spool:
 
     def evict(self) -> tuple[Counter[Owner], int]:
         """Gives up the oldest segment. Returns whose unread frames were lost, and the segment's number: frames that
-        were read from it are from now on in memory only, and are not to be released."""
+        were read from it are from now on in memory only, and are not to be released. Raises OSError where another's
+        spool stands now: what this one has is of use still, and gives no room there."""
+        self._stands()
         segment = self._segments.popleft()
         self._discard(segment)
         while self._handed_out and self._handed_out[0].segment <= segment.number:
@@ -162,6 +167,7 @@ class Spool:
                 self._stand_by(written)
                 to_disk(*(segment.path for segment in written if segment.path.exists()))
                 save_state(self._folder, position, tallies)
+                self._stands()  # all that takes its time
             except OSError:
                 self._unsynced.extend(unsynced)
                 self._garbage.extend(garbage)
@@ -173,7 +179,8 @@ class Spool:
 
     def free_disk(self) -> None:
         """Deletes what is no longer needed. Before a checkpoint, only in need: to a later process, what the state on
-        disk still counts on would look lost."""
+        disk still counts on would look lost. Raises OSError."""
+        self._stands()
         while self._garbage:
             self._garbage.pop().delete()
 
@@ -186,19 +193,16 @@ class Spool:
         """Makes anew what somebody deleted: what is written to a deleted file dies with the process. Raises OSError
         where another's spool stands now."""
         whole = all(one.path.exists() for one in written if one.number >= self._first_own)
-        try:
-            self._astray = not os.path.samestat((self._folder / _LOCK).stat(), os.fstat(self._lock))
-        except FileNotFoundError:
+        if not self._stands():
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
                 former, self._lock = self._lock, _lock(self._folder)
             except SpoolInUseError as error:  # who took it was faster
                 self._astray = True
                 raise self._another() from error
+            self._own = os.fstat(self._lock)
             os.close(former)
-            whole = self._astray = False
-        if self._astray:
-            raise self._another()
+            whole = False
         if not whole:
             log.error(
                 "%s, or files in it, were deleted while in use, and are made anew. Frames in deleted files are lost "
@@ -206,6 +210,18 @@ class Spool:
                 self._folder,
             )
             self._first_own = self._next_number
+
+    def _stands(self) -> bool:
+        """False where somebody deleted it. Raises OSError where its paths lead to another's spool by now, so it is
+        asked before a file is opened or deleted by its name."""
+        try:
+            self._astray = not os.path.samestat((self._folder / _LOCK).stat(), self._own)
+        except FileNotFoundError:
+            self._astray = False
+            return False
+        if self._astray:
+            raise self._another()
+        return True
 
     def _another(self) -> OSError:
         what = "another spool has come into the place of this worker's; start the worker anew"
@@ -229,6 +245,7 @@ class Spool:
         tail = self._segments[-1] if self._segments else None
         # Never into a former process's segment: its end may be torn.
         if tail is None or tail.number < self._first_own or tail.end >= self._segment_bytes:
+            self._stands()
             tail = Segment.at(self._folder, self._next_number)
             self._next_number += 1
             self._segments.append(tail)
