@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -543,6 +544,38 @@ def test_another_spool_in_its_place_is_let_be_from_its_first_moment(
     rig.uplink.tick()
     rig.settle()
     assert rig.log == [*ids(owner, 0), *ids(newer, *range(4))]
+
+
+@pytest.mark.parametrize("below", ["spool", "."])
+def test_a_disk_that_is_unmounted_is_not_taken_for_a_folder_that_was_deleted(
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, caplog: pytest.LogCaptureFixture, below: str
+) -> None:
+    """The worker filled the disk beneath instead, and when its own was back it spooled nothing more."""
+    mount, folder = tmp_path / "disk", tmp_path / "disk" / below
+    with TemporaryDirectory(dir="/dev/shm") as disk:
+        mount.symlink_to(disk)  # another device, and to mount one takes rights
+        rig = Rig(folder)
+        capture(rig, parcel, owner, 1)
+        rig.settle()
+        mount.unlink()
+        mount.mkdir()
+        rig.uplink.tick()
+        capture(rig, parcel, owner, 3)
+        rig.settle()
+        rig.uplink.tick()
+        assert not list(mount.iterdir())
+        assert rig.tally(owner) == Tally(captured=4, spooled=1, buffered=3)
+        assert caplog.text.count("the disk that it was on is not mounted any more") == 2  # of the state, and of frames
+        mount.rmdir()
+        mount.symlink_to(disk)
+        rig.uplink.tick()
+        rig.settle()
+        assert rig.tally(owner) == Tally(captured=4, spooled=4)
+        rig.crash()
+        rig = Rig(folder)
+        rig.connect()
+        rig.settle()
+        assert rig.log == ids(owner, *range(4))
 
 
 def test_a_process_with_too_many_files_open_gives_up_no_frame(

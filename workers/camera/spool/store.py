@@ -28,6 +28,8 @@ _SEGMENTS = 32
 """The spool gives up its oldest frames a segment at a time, so about this share of it."""
 _HEAD_BYTES = PREFIX.size + 1024
 """What a record takes beside its image."""
+_ANOTHER = errno.EBUSY, "another spool has come into the place of this worker's; start the worker anew"
+_UNMOUNTED = errno.ENODEV, "the disk that it was on is not mounted any more"
 
 
 class SpoolInUseError(AndonError):
@@ -52,8 +54,9 @@ class Spool:
         self._lock = _lock(folder)
         self._own = os.fstat(self._lock)
         self._folder = folder
-        self._astray = False
-        """Another's spool stands in its place, as where a disk was mounted over it."""
+        self._device = _device(folder)
+        self._astray: tuple[int, str] | None = None
+        """Why its paths do not lead to it now, as where a disk was mounted over it."""
         self.max_bytes = max_bytes
         self._segment_bytes = max_bytes // _SEGMENTS
         # Both are filled again by a checkpoint that failed, on its own thread.
@@ -86,8 +89,8 @@ class Spool:
 
         Raises SpoolFullError, or OSError for a disk that fails otherwise; the spool is then as it was.
         """
-        if self._astray:
-            raise self._another()
+        if why := self._astray:
+            raise self._elsewhere(why)
         if self._file_bytes + len(parcel.image) + _HEAD_BYTES > self.max_bytes:
             raise SpoolFullError(f"the spool {self._folder} has reached its limit of {self.max_bytes} bytes")
         segment = self._tail()
@@ -191,15 +194,15 @@ class Spool:
 
     def _stand_by(self, written: list[Segment]) -> None:
         """Makes anew what somebody deleted: what is written to a deleted file dies with the process. Raises OSError
-        where another's spool stands now."""
+        where another's spool stands now, or its disk is away."""
         whole = all(one.path.exists() for one in written if one.number >= self._first_own)
         if not self._stands():
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
                 former, self._lock = self._lock, _lock(self._folder)
             except SpoolInUseError as error:  # who took it was faster
-                self._astray = True
-                raise self._another() from error
+                self._astray = _ANOTHER
+                raise self._elsewhere(_ANOTHER) from error
             self._own = os.fstat(self._lock)
             os.close(former)
             whole = False
@@ -212,20 +215,21 @@ class Spool:
             self._first_own = self._next_number
 
     def _stands(self) -> bool:
-        """False where somebody deleted it. Raises OSError where its paths lead to another's spool by now, so it is
-        asked before a file is opened or deleted by its name."""
+        """False where somebody deleted it. Raises OSError where its paths lead to another's spool by now, or to another
+        disk, so it is asked before a file is opened or deleted by its name."""
         try:
-            self._astray = not os.path.samestat((self._folder / _LOCK).stat(), self._own)
+            found = True
+            why = None if os.path.samestat((self._folder / _LOCK).stat(), self._own) else _ANOTHER
         except FileNotFoundError:
-            self._astray = False
-            return False
-        if self._astray:
-            raise self._another()
-        return True
+            found = False
+            why = None if _device(self._folder) == self._device else _UNMOUNTED
+        self._astray = why
+        if why:
+            raise self._elsewhere(why)
+        return found
 
-    def _another(self) -> OSError:
-        what = "another spool has come into the place of this worker's; start the worker anew"
-        return OSError(errno.EBUSY, what, str(self._folder))
+    def _elsewhere(self, why: tuple[int, str]) -> OSError:
+        return OSError(*why, str(self._folder))
 
     def _find_segments(self) -> None:
         for segment in Segment.all_in(self._folder):
@@ -269,6 +273,11 @@ class Spool:
 def _emptied(segments: deque[Segment]) -> list[Segment]:
     """All of them, taken out."""
     return [segments.popleft() for _ in range(len(segments))]
+
+
+def _device(folder: Path) -> int:
+    """What it is on; of a deleted one, what it would be on."""
+    return next(one for one in (folder, *folder.parents) if one.exists()).stat().st_dev
 
 
 def _lock(folder: Path) -> int:
