@@ -331,6 +331,17 @@ def test_a_name_that_no_dns_knows_is_told_of_as_one() -> None:
         next(source.images(threading.Event()))
 
 
+def test_a_dns_that_does_not_answer_keeps_no_source_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For words of what had failed it was asked again, tens of seconds, and nobody could stop the worker meanwhile."""
+    pytest.importorskip("av")
+    answer = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: answer.wait(30))
+    source = open_source(VideoSource(type="video", url="rtsp://nobody.invalid/line"))
+    with pytest.raises(SourceError, match="its name is unknown here; is it right, and does the DNS answer"):
+        next(source.images(threading.Event()))
+    answer.set()
+
+
 def test_pictures_in_a_codec_that_nobody_knows_are_a_fault_of_the_source(tmp_path: Path) -> None:
     """It ended in a trace at each attempt."""
     av, path = pytest.importorskip("av"), tmp_path / "line.avi"

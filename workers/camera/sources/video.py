@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +29,7 @@ _GATHERED = re.compile(r"^(rtsp|rtsps|rtmp|udp|srt)://", re.IGNORECASE)
 PASSWORD_GOES = "{password}"
 """For cameras that want it in the query."""
 _NEVER = float("inf")
+_DNS_S = 2.0
 _KEY_FRAME_S = 20.0
 """Longer than cameras are from one to the next; some send none but the first, and refresh the picture bit by bit."""
 
@@ -161,13 +163,19 @@ def options_for(url: str) -> dict[str, str]:
 
 
 def _has_address(url: str) -> bool:
-    try:
-        socket.getaddrinfo(urlsplit(url).hostname, None)
-    except OSError:
-        return False
-    except ValueError:  # what is no URL
-        return True
-    return True
+    """By then: a DNS that does not answer takes tens of seconds to be given up."""
+    found = threading.Event()
+
+    def ask() -> None:
+        with suppress(OSError):
+            with suppress(ValueError):  # what is no URL
+                socket.getaddrinfo(urlsplit(url).hostname, None)
+            found.set()
+
+    asked = threading.Thread(target=ask, name="look-up", daemon=True)
+    asked.start()
+    asked.join(_DNS_S)
+    return found.is_set()
 
 
 def address(url: str, login: Sequence[SecretFile]) -> str:
