@@ -29,6 +29,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         pass
     if scope["path"] == "/known":
         scope["state"]["identity"] = "somebody"  # as the guard does
+    if scope["path"] == "/hold":
+        time.sleep(0.5)  # holds everybody up: who comes meanwhile comes in one turn
     pieces = int(scope["query_string"] or 1)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for left in reversed(range(pieces)):
@@ -133,12 +135,23 @@ def test_an_answer_that_nobody_takes_is_given_up(port: int) -> None:
 def test_strangers_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """500 connections without a login, and who was logged in got no page."""
     monkeypatch.setattr(patience, "MOST_STRANGERS", 4)
+    monkeypatch.setattr(patience, "REQUEST_S", 600)
     config = uvicorn.Config(
-        app, port=0, http=Patience, log_level="error", ws="none", lifespan="off", limit_concurrency=10,
-    )  # fmt: skip
+        app,
+        port=0,
+        http=Patience,
+        log_level="error",
+        ws="none",
+        lifespan="off",
+        limit_concurrency=10,
+        timeout_keep_alive=600,
+    )
 
     def answered(peer: socket.socket, path: str) -> bool:
         peer.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        return read(peer)
+
+    def read(peer: socket.socket) -> bool:
         found = b""
         while not found.endswith(b"\r\n0\r\n\r\n") and (piece := peer.recv(1 << 20)):
             found += piece
@@ -151,9 +164,12 @@ def test_strangers_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
         within = [newcomer() for _ in range(3)]
         assert all(answered(peer, "/known") for peer in within)
+        within[0].sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
         strangers = [newcomer() for _ in range(12)]
-        assert strangers[0].recv(1) == b""  # has gone for a later one
+        assert read(within[0])
+        assert [peer.recv(1) for peer in strangers[:8]] == [b""] * 8  # gone for those who came later
         assert answered(newcomer(), "/")
+        assert all(answered(peer, "/") for peer in strangers[9:])
         assert all(answered(peer, "/known") for peer in within)
 
 

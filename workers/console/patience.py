@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from itertools import count
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -22,6 +23,8 @@ MOST_STRANGERS = 250
 """Connections by which nobody has asked who is logged in. Half of all: nobody outside keeps those within out."""
 
 _Http: Any = AutoHTTPProtocol
+_arrivals = count()
+"""A number for each peer, since the loop's clock stands still while it turns."""
 
 
 class Patience(_Http):  # type: ignore[misc]
@@ -32,7 +35,7 @@ class Patience(_Http):  # type: ignore[misc]
     _left = 0
     _header_bytes = 0
     """That came since the last header was whole, and are of no body."""
-    _began_s = 0.0
+    _arrival = 0
     _known = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -41,7 +44,7 @@ class Patience(_Http):  # type: ignore[misc]
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         transport.set_write_buffer_limits(high=1)  # TLS takes 0 for full when it is empty
         self._expect(True)
-        self._began_s = self.loop.time()
+        self._arrival = next(_arrivals)
         self._make_room()
 
     def data_received(self, data: bytes) -> None:
@@ -78,7 +81,7 @@ class Patience(_Http):  # type: ignore[misc]
         """For a newcomer goes the stranger who was here first, of those who are answered only where all are."""
         others = [one for one in self.connections if one is not self and one._is_stranger()]
         if len(others) >= MOST_STRANGERS:
-            min(others, key=lambda one: (one._owing is None, one._began_s)).transport.abort()
+            min(others, key=lambda one: (one._owing is None, one._arrival)).transport.abort()
 
     def _expect(self, something: bool) -> None:
         if something and self._owing is None:
