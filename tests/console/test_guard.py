@@ -192,6 +192,16 @@ def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(client: T
         assert "; Secure" in by_tls.get("/login").headers["set-cookie"]
 
 
+def test_a_users_file_that_is_damaged_is_not_called_a_logout(client: TestClient, desk: Desk) -> None:
+    """Every screen left its stops for the words about the file, and a wall display stayed there once it was mended."""
+    log_in(client, "viewer")
+    desk.users.path.write_text("{")
+    for path in ("/healthz", "/events", "/"):
+        answer = client.get(path, headers={"accept": "text/html"})
+        assert (answer.status_code, answer.headers["andon-answer"]) == (503, "console"), path
+        assert int(answer.headers["refresh"]) > 0, path
+
+
 def test_a_login_changes_the_session_and_a_logout_ends_it(client: TestClient, desk: Desk) -> None:
     client.get("/login")
     before = client.cookies[COOKIE]

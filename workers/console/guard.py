@@ -21,6 +21,7 @@ _SAFE = frozenset({"GET", "HEAD"})
 ANSWER = "andon-answer"
 """Whose answer it is: the page tells by it our 503 from that of a proxy which can not reach us, and that nobody is
 logged in any more."""
+_AGAIN = {"refresh": "10"}
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -74,7 +75,7 @@ class Guard:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
-                out.setdefault(ANSWER, "console" if identity else "nobody")
+                out.setdefault(ANSWER, "console" if identity or fault else "nobody")
                 for name, value in HEADERS.items():
                     out.setdefault(name, value)
                 out.setdefault("cache-control", "no-store")
@@ -83,7 +84,8 @@ class Guard:
                     out.append("set-cookie", self._cookie_for(opened))
             await send(message)
 
-        refusal = PlainTextResponse(fault, 503) if fault else self._refusal(scope, headers, identity)
+        # A screen that nobody touches must not stay at these words.
+        refusal = PlainTextResponse(fault, 503, _AGAIN) if fault else self._refusal(scope, headers, identity)
         if refusal is not None:
             await refusal(scope, receive, send_guarded)
             return
