@@ -3,6 +3,7 @@
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alerting.running import ANDON, POLICY_YAML, process
@@ -33,6 +34,27 @@ def test_a_closed_terminal_ends_the_page_in_good_order(settings: Settings, tmp_p
         running.send_signal(signal.SIGHUP)
         running.communicate(timeout=60)
     assert running.returncode == 0
+
+
+@pytest.mark.unit
+def test_ctrl_c_ends_a_page_that_takes_long_to_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It did nothing any more. What a supervisor, or a terminal that closes, says twice still makes no kill of it."""
+    import uvicorn
+
+    from workers.console.serve import _Server
+
+    server, before = _Server(uvicorn.Config(""), lambda: None), signal.default_int_handler
+    handlers: dict[int, Any] = {}
+
+    def set_handler(number: int, handler: Any) -> Any:
+        handlers[number] = handler
+        return before
+
+    monkeypatch.setattr(signal, "signal", set_handler)
+    with server.capture_signals():
+        assert set(handlers.values()) == {server.handle_exit}
+    assert handlers.pop(signal.SIGINT) is before
+    assert set(handlers.values()) == {server.handle_exit}
 
 
 @pytest.mark.services

@@ -41,10 +41,15 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """uvicorn's own knows no SIGHUP, and once it has served it raises what it caught again: the process died of
-        that before anything else was closed."""
-        for number in (signal.SIGINT, *polite_signals()):
+        that before anything else was closed. What closes then may hang, and a second Ctrl-C ends it; a polite signal
+        that is sent twice makes no kill of it."""
+        before = signal.signal(signal.SIGINT, self.handle_exit)
+        for number in polite_signals():
             signal.signal(number, self.handle_exit)
-        yield
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     async def on_tick(self, counter: int) -> bool:
         if self._own and counter % _LOOK_TICKS == 0:
