@@ -1,6 +1,6 @@
 """kafka-python's clients, with what they lack: they leave nothing behind where no broker answers, pass over one that
-hangs, take their time with one that hangs up or holds them off, hear what it said before, and find those that have
-moved."""
+hangs, take their time with one that hangs up or holds them off, and where none leads, hear what it said before, and
+find those that have moved."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from pipeline.kafka.mends.backing_off import back_off
 from pipeline.kafka.mends.bootstrapping import one_after_another
 from pipeline.kafka.mends.held_off import rest_while_held_off
 from pipeline.kafka.mends.last_words import hear_last_words, keep_refusals
+from pipeline.kafka.mends.leaderless import rest_while_leaderless
 from pipeline.kafka.mends.moved import ask_those_named
 from pipeline.kafka.mends.unpacking import bound_unpacking
 
@@ -29,6 +30,7 @@ def open_producer(**arguments: Any) -> KafkaProducer:
     """Connects. Raises KafkaError, or OSError, when no broker answers."""
     producer = _open(KafkaProducer, arguments)
     rest_while_held_off(producer)
+    rest_while_leaderless(producer)
     return producer
 
 

@@ -1,16 +1,20 @@
-"""Who is held off by a quota waits, and does not look a thousand times a second whether it is over."""
+"""Who is held off by a quota, or by a partition that nobody leads, waits, and does not look a thousand times a second
+whether it is over."""
 
 import threading
 import time
 from collections.abc import Collection
+from contextlib import closing
 
 import pytest
 from kafka import KafkaAdminClient
+from kafka.producer.sender import Sender
 from kafka.protocol.admin.client_quotas import AlterClientQuotasRequest
-from support.stream import Collect, running, settings_for, wait_until
+from support.stream import Collect, make_anew, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
 
@@ -52,6 +56,34 @@ def test_a_producer_that_is_held_off_rests(kafka_bootstrap: str, unique: str) ->
     assert spent_s(ours) - before_s < 0.4
     wait_until(lambda: answers == [None])
     publisher.close()
+
+
+def test_a_producer_rests_while_nobody_leads_a_partition(
+    kafka_bootstrap: str, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And sends what waited once somebody does. It asked thousands of times a second who leads it."""
+    many, one = (settings_for(kafka_bootstrap, unique, frame_partitions=count) for count in (4, 1))
+    topic, looks, look = many.topics.frames, [0], Sender.run_once
+
+    def counted(sender: Sender) -> None:
+        looks[0] += 1
+        look(sender)
+
+    monkeypatch.setattr(Sender, "run_once", counted)
+    keys = {partition_of(key, 4): key for key in (b"k%d" % number for number in range(50))}.values()
+    ensure_topics(many, [topic])
+    answers: list[BaseException | None] = []
+    with closing(Publisher(many, unique, delivery_timeout_s=600)) as publisher:
+        publisher.publish([Outgoing(topic.name, key, b"x") for key in keys])
+        make_anew(one, one.topics.frames)
+        for key in keys:  # to where they were: the client learns of it by this
+            publisher.send(Outgoing(topic.name, key, b"y"), answers.append)
+        wait_until(lambda: answers == [None])
+        looks[0] = 0
+        time.sleep(2)
+        assert 0 < looks[0] < 500
+        make_anew(many, topic)
+        wait_until(lambda: answers == [None] * 4)
 
 
 def test_a_consumer_whose_quota_holds_no_batch_says_so(kafka_bootstrap: str, unique: str) -> None:
