@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from alerting.factory import heartbeat
+from alerting.factory import Line, heartbeat
 from alerting.heavy import heavy_state
 from alerting.running import (
     POLICIES,
@@ -275,6 +275,16 @@ def test_lines_that_only_heartbeats_tell_of_are_bounded(
     publish(settings, burst("line-3"))
     do(step, list(read_to_end(settings, [settings.topics.scores.name])))
     assert [command.line_id for command in commands(settings)] == ["line-3"]
+
+
+def test_a_stop_at_a_plc_that_left_the_policy_is_told_before_a_reset_that_waits_is_done(
+    settings: Settings, publisher: FaultyPublisher
+) -> None:
+    """Once it is done nothing is asked of the line any more, and nobody could know."""
+    held = Line().burst().state.model_copy(update={"proved": True, "stands_at": "modbus://plc"})
+    publisher.publish([state_record(settings, held)])
+    new_step(settings, publisher)
+    assert "HOLD stands at modbus://plc, a PLC that the policy does not name" in alarms(settings)[-1].reason
 
 
 def test_lines_that_only_heartbeats_tell_of_are_bounded_where_a_record_cannot_be_read(

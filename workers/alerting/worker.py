@@ -416,6 +416,9 @@ class AlertingStep:
         actuator, at = self._policies.of(state.line_id).actuator, self._clock()
         address, orders = (actuator.address, actuator.orders) if actuator else (None, ())
         state, told = reports.named(state, address, orders, at)
+        if actuator is None:  # before a reset that waits already: with it, nothing is asked of the line any more
+            state, more = reports.without_plc(state, at)
+            told = (*told, *more)
         events = [Takeover(state.line_id, state.epoch, at), *told]
         self._metrics.decided(events)
         return replace(line, state=outbox.add(state, events))
