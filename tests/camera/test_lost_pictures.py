@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ BLOCK = 16
 SHORT = {"g": "10", "bf": "0", "sc_threshold": "0", "x265-params": "keyint=10:bframes=0:scenecut=0:log-level=none"}
 
 
+@cache
 def drawn(number: int) -> np.ndarray:
     """A part that moves, before a rough background."""
     picture = np.random.default_rng(1).integers(0, 64, (HEIGHT, WIDTH), dtype=np.uint8)
@@ -57,6 +59,11 @@ def encoded(
             if place not in lost:
                 file.mux(packet)
     return out.getvalue()
+
+
+@cache
+def whole_ts(codec: str) -> bytes:
+    return encoded(codec, "mpegts", 40, SHORT)
 
 
 def _without_a_datagram(packet: Any, stream: Any) -> Any:
@@ -127,7 +134,7 @@ def test_a_torn_picture_of_a_live_stream_is_none_nor_are_those_that_are_drawn_up
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_what_an_mpeg_ts_tells_of_lost_datagrams_is_heard(codec: str, first: int) -> None:
     """UDP and SRT carry it. A decoder makes a picture of most of what is left."""
-    content = encoded(codec, "mpegts", 40, SHORT)
+    content = whole_ts(codec)
     torn = content[: first * DATAGRAM] + content[(first + 1) * DATAGRAM :]
     with live(torn) as url:
         found = all_of(url)
@@ -170,9 +177,8 @@ def test_a_live_stream_that_goes_on_in_another_codec_is_opened_anew(
     unreadable for as long as the stream went on; or counted nowhere, and the camera called connected, where its decoder
     says nothing."""
     rough = {"g": "10", "bf": "0"}
-    content = encoded(before, "mpegts", 40, SHORT if before == "libx264" else rough) + encoded(
-        after, "mpegts", 40, SHORT
-    )
+    first = whole_ts(before) if before == "libx264" else encoded(before, "mpegts", 40, rough)
+    content = first + whole_ts(after)
     with live(content) as url:
         images = open_source(VideoSource(type="video", url=url, open_timeout_s=30)).images(threading.Event())
         came = []
