@@ -7,9 +7,10 @@ frames of five megapixels are a minute of a CPU's work, and every worker that to
 from collections.abc import Sequence
 
 _LEAST_S = 1e-6
-_LONG_S = 10.0
-"""A batch that is foretold to take longer is cut. Far below what counts as hung, since it is foretold roughly; and far
-above what a batch is made to take, since what is put back is read again."""
+_LONG_S = 2.5
+"""A batch that is foretold to take longer is cut. Far below what counts as hung, and below the `max_age_s` of a line,
+beyond which no frame stops it: a batch is delivered whole, and foretold roughly. Above what a batch is made to take,
+since what is put back is read again."""
 
 
 class BatchSize:

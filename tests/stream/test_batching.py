@@ -43,7 +43,7 @@ def test_only_a_batch_that_would_take_long_is_cut() -> None:
     """What is put back is read again: a mix of small and large pictures was, most of it."""
     size = BatchSize(16, within_s=0.25)
     assert size.cut([1.0] * 16) == 16
-    size.took(16, 0.32)
-    assert size.cut([16.0] * 16) == 16
-    assert size.cut([200.0] * 16) == 2
+    size.took(16, 0.16)
+    assert size.cut([15.0] * 16) == 16
+    assert size.cut([100.0] * 16) == 2
     assert size.cut([9000.0, 1.0]) == 1
