@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -22,6 +23,7 @@ from ray import serve
 from ray.serve import metrics
 from starlette.concurrency import run_in_threadpool
 
+from pipeline import apart
 from pipeline.autoscaling import Activity, Timed
 from pipeline.errors import AndonError
 from pipeline.events.contract import sentence
@@ -202,7 +204,8 @@ class Inspector:
             config = ServingConfig.model_validate(user_config)
             # Loading takes seconds; meanwhile the poll thread goes on with the old models.
             before = self._catalog if self._config and self._config.device == config.device else None
-            catalog = await asyncio.to_thread(load_catalog, config.recipes, config.device, before)
+            load = partial(load_catalog, config.recipes, config.device, before)
+            catalog = await asyncio.wrap_future(apart.begin(load, "bundles"))
         except Exception as error:  # torch, an engine or a file system may raise anything
             told = sentence(error) if isinstance(error, ValidationError) else str(error)
             if self._thread is None:

@@ -6,7 +6,6 @@ shadow rests. Whatever it did not look at says why.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import apart
 from pipeline.detectors.base import Detector
 from pipeline.events import Doubt, ShadowScore, ShadowSkip
 from pipeline.frames import doubts_of_picture
@@ -75,29 +75,23 @@ class Shadows:
         if resting or (self._running is not None and not self._running.done()):
             return ShadowSkip.SLOW
         try:
-            self._running = self._begin(looks)
-        except RuntimeError as error:  # no thread to be had
+            self._running = apart.begin(lambda: self._timed(looks), "shadow")
+            wait([self._running], self.within_s)
+            if not self._running.done():
+                return ShadowSkip.SLOW
+            passed = self._running.result()
+        except BaseException as error:  # no thread to be had, or no memory
             self._tell(looks, dict.fromkeys((look.shadow.bundle for look in looks), error))
             return ShadowSkip.FAILED
-        wait([self._running], self.within_s)
-        if not self._running.done():
-            return ShadowSkip.SLOW
-        passed = self._running.result()
         self._tell(looks, passed.faults)
         return passed.scores
 
-    def _begin(self, looks: Sequence[Look]) -> "Future[_Passed]":
-        """A daemon thread for each pass: one that hangs for ever must not keep the replica from ending."""
-        future: Future[_Passed] = Future()
-
-        def work() -> None:
-            began_s = self._clock_s()
-            passed = _judge_all(looks)
+    def _timed(self, looks: Sequence[Look]) -> "_Passed":
+        began_s = self._clock_s()
+        try:
+            return _judge_all(looks)
+        finally:
             self._rest_after(began_s)
-            future.set_result(passed)
-
-        threading.Thread(target=work, name="shadow", daemon=True).start()
-        return future
 
     def _rest_after(self, began_s: float) -> None:
         took_s = self._clock_s() - began_s
@@ -119,7 +113,7 @@ class _Passed:
 
 
 def _judge_all(looks: Sequence[Look]) -> _Passed:
-    """One network pass for all frames of one bundle and size. Raises nothing."""
+    """One network pass for all frames of one bundle and size."""
     groups: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for i, look in enumerate(looks):
         groups.setdefault((id(look.shadow), look.pixels.shape), []).append(i)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -142,6 +143,17 @@ def test_a_shadow_that_fails_takes_no_other_along_and_is_named_once(
         skipped = {s.recipe: s.shadow.skipped for s in scorer.score(batch, both).scores if s.shadow}
         assert skipped == {"null": ShadowSkip.FAILED, "well": None} if first != 2 else {"well": None}
     assert told == ["shadow bundle 'next' raised: RuntimeError: out of memory"]
+
+
+def test_a_machine_without_memory_for_a_pass_is_no_slow_one(
+    scorer: Scorer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each later batch was called slow, and nobody told why."""
+    hopeful, _ = acting(catalog, lambda: None)
+    with monkeypatch.context() as short:
+        short.setattr(shadow, "_judge_all", Mock(side_effect=MemoryError))
+        assert skips(scored(scorer, hopeful)) == {ShadowSkip.FAILED}
+    assert skips(scored(scorer, hopeful, 3)) == {None}
 
 
 def test_a_shadow_that_hangs_holds_up_one_batch_for_its_limit_and_no_other(scorer: Scorer, catalog: Catalog) -> None:
