@@ -59,6 +59,33 @@ def test_a_picture_that_can_not_be_read_is_not_called_not_kept_and_is_asked_for_
     tile.and_(tile.page.locator(".ok:not(.unread)")).wait_for()
 
 
+def test_while_no_picture_can_be_read_one_tile_asks_why(plant: Plant, tile: Any, camera: str) -> None:
+    """Each asked for its picture a second time, which doubled what waited for Redis."""
+    held: list[Any] = []
+    page = tile.page
+    page.route(f"**/pictures/{camera}*/**/thumbnail", lambda route: held.append(route))
+    page.route(f"**/pictures/{camera}*/**/heat", lambda route: route.fulfill(status=503))
+    cameras = (camera, f"{camera}-b")
+    for each in cameras:
+        plant.shoot(camera, each, ".")
+    wait_in(page, lambda: len(held) == 2)
+    for route in held[:2]:
+        route.fulfill(status=503)
+    wait_in(page, lambda: len(held) == 3)
+    held[2].fulfill(status=503)
+    for each in cameras:
+        page.locator(f'.tile.unread[data-camera="{each}"]').wait_for()
+    assert [route.request.resource_type for route in held].count("fetch") == 1
+
+
+def wait_in(page: Any, done: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if done():
+            return
+        page.wait_for_timeout(50)
+    pytest.fail("it never came to that")
+
+
 def test_a_picture_that_never_comes_keeps_no_later_one_away(plant: Plant, tile: Any, camera: str) -> None:
     """As where a connection died without a word: the crack stood for good above all that was told of later parts."""
     silent: list[Any] = []

@@ -9,6 +9,7 @@ const seen = new Set();
 const LATE = "late", UNREAD = "unread";
 const PICTURE_MS = 10000, PATIENCE_MS = 40000; // at first, and at most
 const LET_GO_MS = 1000;
+const SAME_MS = 5000; // so long the other tiles take it for unread, too
 
 const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -133,8 +134,17 @@ async function fetched(address, kind, patience) {
   return found;
 }
 
-/** An image that did not come keeps to itself what the server said. */
+let asked = null;
+/** An image that did not come keeps to itself what the server said. While Redis is away that is the same of all, and to
+ * ask for each a second time would double what waits there. */
 async function why(address, patience) {
+  if (await asked === UNREAD) return UNREAD;
+  const mine = asked = status(address, patience);
+  setTimeout(() => { if (asked === mine) asked = null; }, SAME_MS);
+  return mine;
+}
+
+async function status(address, patience) {
   try { return (await fetch(address, { signal: AbortSignal.timeout(patience) })).status === 404 ? null : UNREAD; } catch { return UNREAD; }
 }
 
