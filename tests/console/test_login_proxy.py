@@ -139,3 +139,23 @@ def test_a_server_that_only_a_restart_mends_is_asked(plant: Plant, stopped: Any)
     stopped.get_by_role("button", name="Acknowledge").click()
     with page.expect_request(lambda request: request.method == "POST"):
         page.get_by_role("dialog").get_by_role("button", name="Acknowledge", exact=True).click()
+
+
+def test_what_was_typed_is_not_shown_to_another_who_logs_in(stopped: Any, way: Way, login: Callable[..., Any]) -> None:
+    """They could send it in their own name."""
+    page = stopped.page
+    stopped.get_by_role("button", name="Shelve").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Why").fill("nozzle two is clogged")
+    way.own_answer = said("403 Forbidden")
+    form.get_by_role("button", name="Shelve", exact=True).click()
+    page.get_by_text(LOGIN).wait_for()
+    way.own_answer = b""
+    page.context.clear_cookies()
+    page.context.add_cookies(login("operator-2").context.cookies())
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(way.url)
+    page.locator("#lines-head").wait_for(state="attached")
+    page.wait_for_function("() => !sessionStorage.length")
+    assert not [url for url in asked if "fragment=true" in url]

@@ -82,13 +82,14 @@ document.addEventListener("submit", async (event) => {
 function keepWords(form) {
   const fields = [...form.elements].filter(({ name, type }) => name && !["hidden", "password"].includes(type));
   const words = fields.map(({ name, value, checked }) => ({ name, value, checked }));
-  sessionStorage.setItem(KEPT, JSON.stringify({ action: form.action, opener: dialog.contains(form) ? opener : "", words }));
+  sessionStorage.setItem(KEPT, JSON.stringify({ who: document.body.dataset.who, action: form.action, opener: dialog.contains(form) ? opener : "", words }));
 }
 
 async function showKept() {
   const kept = JSON.parse(sessionStorage.getItem(KEPT));
   sessionStorage.removeItem(KEPT);
   const link = kept?.opener && document.querySelector(`[data-key="${CSS.escape(kept.opener)}"]`);
+  if (kept?.who !== document.body.dataset.who) return; // nobody says another's words by mistake
   if (link) await open(link);
   const form = kept && [...document.forms].find(({ action }) => action === kept.action);
   for (const field of form?.elements ?? []) {
