@@ -131,14 +131,32 @@ def test_an_act_that_a_proxy_can_not_hand_on_leaves_what_was_typed(stopped: Any,
     assert form.get_by_label("Why").input_value() == "nozzle two is clogged"
 
 
-def test_a_server_that_only_a_restart_mends_is_asked(plant: Plant, stopped: Any) -> None:
-    """Its reading thread can't be killed from outside: it is the page's answer that is put in its place."""
-    page = stopped.page
-    ours = page.request.get("/healthz").headers
-    page.route("**/healthz", lambda route: route.fulfill(status=503, headers=ours, body="the reading thread is dead"))
+def test_an_act_while_the_users_file_is_damaged_leaves_the_stops_and_what_was_typed(
+    console: ConsoleProcess, stopped: Any
+) -> None:
     stopped.get_by_role("button", name="Acknowledge").click()
-    with page.expect_request(lambda request: request.method == "POST"):
-        page.get_by_role("dialog").get_by_role("button", name="Acknowledge", exact=True).click()
+    form = stopped.page.get_by_role("dialog")
+    form.get_by_label("Why").fill("nozzle two is clogged")
+    users = console.folder / "users.json"
+    whole = users.read_bytes()
+    try:
+        users.write_bytes(b"{")
+        form.get_by_role("button", name="Acknowledge", exact=True).click()
+        form.get_by_role("alert").filter(has_text="NOT asked for").wait_for()
+    finally:
+        users.write_bytes(whole)
+    assert form.get_by_label("Why").input_value() == "nozzle two is clogged"
+
+
+def test_a_proxy_that_keeps_healthz_to_itself_keeps_no_act_away(stopped: Any) -> None:
+    """It looked like one that wants a login: the page was loaded anew, again and again."""
+    page = stopped.page
+    page.route("**/healthz", lambda route: route.fulfill(status=403, body="not from outside"))
+    stopped.get_by_role("button", name="Acknowledge").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Why").fill("nozzle two is clogged")
+    form.get_by_role("button", name="Acknowledge", exact=True).click()
+    page.locator("#outcome").filter(has_text="done").wait_for()
 
 
 def test_what_was_typed_is_not_shown_to_another_who_logs_in(stopped: Any, way: Way, login: Callable[..., Any]) -> None:

@@ -63,10 +63,10 @@ def test_an_act_that_is_cancelled_before_the_server_answers_is_not_asked(plant: 
     form = page.get_by_role("dialog")
     asked: list[Any] = []
     sent: list[str] = []
-    page.route("**/healthz", lambda route: asked.append(route))
+    page.route("**/here", lambda route: asked.append(route))
     page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
     page.evaluate("AbortSignal.timeout = () => new AbortController().signal")  # its patience is not what is meant here
-    with page.expect_request("**/healthz"):
+    with page.expect_request("**/here"):
         form.get_by_role("button", name="Acknowledge", exact=True).click()
     page.keyboard.press("Escape")
     form.wait_for(state="hidden")
@@ -112,7 +112,7 @@ def test_a_page_is_not_loaded_anew_under_who_writes_in_it(plant: Plant, login: C
     page = part_without_stream(plant, login, line)
     page.get_by_label("Note").fill("a scratch of the belt, and not of the part")
     for _ in range(2):
-        with page.expect_response("**/healthz", timeout=20_000):
+        with page.expect_response("**/here", timeout=20_000):
             pass
     page.wait_for_timeout(500)
     assert page.get_by_label("Note").input_value() == "a scratch of the belt, and not of the part"

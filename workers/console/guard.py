@@ -80,7 +80,7 @@ class Guard:
                     out.setdefault(name, value)
                 out.setdefault("cache-control", "no-store")
                 opened = scope["state"]["session"]
-                if (fresh or opened is not session) and not scope["path"].startswith(("/static/", "/healthz")):
+                if (fresh or opened is not session) and not scope["path"].startswith(("/static/", "/healthz", "/here")):
                     out.append("set-cookie", self._cookie_for(opened))
             await send(message)
 

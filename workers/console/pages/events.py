@@ -45,6 +45,13 @@ async def events(request: Request, who: Someone, tiles: bool = False, drawn: str
     )
 
 
+@router.get("/here")
+async def here(who: Someone) -> Response:
+    """What a page asks to learn whether it has its server, and a login. Not `/healthz`: many a proxy refuses that one,
+    and would look like one that wants a login."""
+    return PlainTextResponse("here\n")
+
+
 async def _stream(request: Request, browser: Browser) -> AsyncIterator[str]:
     global _listeners
     _listeners += 1

@@ -64,9 +64,10 @@ document.addEventListener("submit", async (event) => {
   button.disabled = true;
   document.body.dataset.asking = "yes";
   try {
-    const answer = await heard("/healthz", { cache: "no-store", signal: AbortSignal.timeout(AWAY_MS) });
+    const answer = await heard("/here", { cache: "no-store", signal: AbortSignal.timeout(AWAY_MS) });
     if (dialog.contains(form) && !dialog.open) return; // it was taken back meanwhile
     const wanted = loginWanted(answer);
+    if (answer.status === 503 && !wanted) throw new Error("503"); // it can't tell who is logged in
     if (wanted) keepWords(form);
     // Our policy lets no form be led on to a login of another origin; a page that is asked for may be.
     if (wanted && !whose(answer)) loadAnew(); else form.submit();
@@ -88,8 +89,8 @@ function keepWords(form) {
 async function showKept() {
   const kept = JSON.parse(sessionStorage.getItem(KEPT));
   sessionStorage.removeItem(KEPT);
-  const link = kept?.opener && document.querySelector(`[data-key="${CSS.escape(kept.opener)}"]`);
   if (kept?.who !== document.body.dataset.who) return; // nobody says another's words by mistake
+  const link = kept?.opener && document.querySelector(`[data-key="${CSS.escape(kept.opener)}"]`);
   if (link) await open(link);
   const form = kept && [...document.forms].find(({ action }) => action === kept.action);
   for (const field of form?.elements ?? []) {

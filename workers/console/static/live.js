@@ -134,7 +134,7 @@ async function connectAnew() {
   if (trying) return;
   trying = true;
   try {
-    const ask = () => heard("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+    const ask = () => heard("/here", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
     const answer = await Promise.any(Array.from({ length: AT_ONCE }, ask));
     if (loginWanted(answer)) { comingBack = true; comeBack(0); }
     else if (answer.ok) {
@@ -171,7 +171,7 @@ export function loadAnew() {
 function comeBack(after = 5000) {
   setTimeout(async () => {
     try {
-      const answer = await heard("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+      const answer = await heard("/here", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
       loggedOut = loginWanted(answer);
       if (answer.ok || loggedOut) {
         if (!document.querySelector("dialog[open]") && !body.dataset.asking && !isWrittenIn()) loadAnew();
