@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alerting.factory import NOON, POLICY, Line, operation, score
 
-from pipeline.events import Act, Action, AlarmKind, AlarmState, Outcome, Verdict
+from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Outcome, Verdict
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.core import drift, outbox, reports, stops
 from workers.alerting.core.reports import Answer
@@ -75,6 +75,42 @@ def test_that_a_hold_was_not_confirmed_is_not_over_with_the_reject_beneath_it() 
     assert not_stopped.life.active
     give_free(line)
     assert line.state.standing(AlarmKind.NOT_STOPPED) is None
+
+
+@pytest.mark.parametrize("blind", ["after", "before", "never"])
+def test_a_reject_that_stands_at_a_plc_which_left_the_policy_is_told_although_a_hold_is_asked_for(blind: str) -> None:
+    """Nobody confirms the HOLD, and what goes by the last command took the REJECT for gone."""
+
+    def tick() -> list[tuple[Act, str]]:
+        line.state, events = reports.without_plc(line.state, NOON)
+        return [(alarm.act, alarm.reason) for alarm in events if isinstance(alarm, Alarm)]
+
+    def go_blind() -> None:
+        for sequence in range(3, 9):
+            line.see(score(sequence, Verdict.NOT_DECIDABLE))
+        assert (line.state.level, line.state.proved) == (Action.HOLD, False)
+
+    line = Line(
+        policy(action=Response.REJECT, not_decidable=NotDecidableLimit(limit=3, of_last=4, action=Response.HOLD))
+    )
+    line.burst()
+    answer = Answer("line-1", 0, line.commands[0].command_id, Outcome.ACCEPTED, "modbus://plc", "v", 1, NOON)
+    line.state, _ = reports.apply(line.state, answer, NOON)
+    if blind == "before":
+        go_blind()
+    if blind != "never":
+        line.state, _ = reports.named(line.state, None, (), NOON)
+        ((act, reason),) = tick()
+        assert (act, "stands at modbus://plc, a PLC that the policy does not name" in reason) == (Act.RAISE, True)
+    if blind == "after":
+        go_blind()
+    assert blind == "never" or tick() == []
+    give_free(line)  # where never: nothing was told yet, as the policy lost its PLC before this was confirmed
+    (again, reason), (over, _) = tick()
+    assert (again, over) == (Act.RAISE, Act.CLEAR)
+    assert "the reset took nothing back at modbus://plc" in reason
+    line.burst(first=20)  # nothing shows whether somebody has freed the old PLC meanwhile
+    assert tick() == []
 
 
 def test_a_reject_and_the_hold_after_it_that_both_expired_unsent_keep_no_later_one_from_being_asked_for() -> None:

@@ -11,7 +11,7 @@ from workers.alerting.core import effects, register
 from workers.alerting.core.effects import Effect
 from workers.alerting.core.outbox import adopt, withdraw
 from workers.alerting.core.register import Changed
-from workers.alerting.core.state import Episode, LineState
+from workers.alerting.core.state import Episode, LineState, Standing
 
 _TOLD_ONCE = "told once; it waits for who sees it"
 
@@ -63,29 +63,39 @@ def apply(
 
 def without_plc(state: LineState, now: datetime) -> Changed:
     """For a line whose policy names no PLC. Where one was taken out while it holds the line, nobody would know why the
-    reset does not free it."""
+    reset does not free it. By what was confirmed there last: what was asked since may have reached nobody."""
     entry = state.standing(AlarmKind.PLC)
-    if state.proved and state.level is not None:
-        if entry and entry.life.active:
+    active = entry is not None and entry.life.active
+    if state.level is not None and (state.proved or state.stands_at is not None):
+        if active:
             return state, ()
         reason = (
-            f"{state.level} stands at {state.stands_at or 'a PLC'}, a PLC that the policy does not name any more, so a "
-            "reset will not take it back there: name the PLC again before you reset, or free the line at the PLC itself"
+            f"{state.level if state.proved else 'what was asked of this line'} stands at {state.stands_at or 'a PLC'}, "
+            "a PLC that the policy does not name any more, so a reset will not take it back there: name the PLC again "
+            "before you reset, or free the line at the PLC itself"
         )
         return _tell_of_plc(state, reason, now)
-    if entry is None or not entry.life.active:
-        return state, ()
-    events: tuple[Effect, ...] = ()
-    if state.stands_at is not None:  # its reset went nowhere; nothing shows when somebody has freed the line by hand
+    if state.level is None and state.stands_at is not None:
+        # Its reset went nowhere. Nothing shows when somebody has freed the line by hand, so a later stop, which this
+        # PLC never hears of, is not told of as standing there.
         reason = (
             f"the reset took nothing back at {state.stands_at}, a PLC that the policy does not name any more: where "
             "the line still stands, free it at the PLC itself"
         )
+        state = state.model_copy(update={"stands_at": None, "stands_on": ()})
+        return _tell_once(state, entry, reason, now)
+    return register.clear(state, entry, "the policy names no PLC", now) if entry else (state, ())
+
+
+def _tell_once(state: LineState, entry: Standing | None, reason: str, now: datetime) -> Changed:
+    """Anew, although it was told before, and over at once."""
+    if entry:
         state, events = register.again(state, entry, reason, now)
-        entry = state.standing(AlarmKind.PLC) or entry
-        state, more = register.clear(state, entry, _TOLD_ONCE, now)
-        return state, (*events, *more)
-    return register.clear(state, entry, "the policy names no PLC", now)
+    else:
+        state, events = register.add(state, effects.condition(state, AlarmKind.PLC, "plc", reason, now))
+    told = state.standing(AlarmKind.PLC)
+    state, more = register.clear(state, told, _TOLD_ONCE, now) if told else (state, ())
+    return state, (*events, *more)
 
 
 def named(state: LineState, address: str | None, orders: tuple[str, ...], now: datetime) -> Changed:

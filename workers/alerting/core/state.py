@@ -221,7 +221,7 @@ class LineState(_Stored):
     proved: bool = False
     """Whether the last command was read back from the line."""
     stands_at: str | None = None
-    """The PLC that confirmed a stop and has confirmed no release since."""
+    """The PLC that confirmed a stop and has confirmed no release since; forgotten by a reset without it, once told."""
     stands_on: tuple[str, ...] = ()
     """Where in it the stop was written, as far as its address does not say so."""
     named: str | None = None
