@@ -1,7 +1,9 @@
 """What every actuator owes, against each protocol's own real server."""
 
 import json
+import socket
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -244,6 +246,49 @@ def test_a_broker_is_believed_by_its_authority_alone(tmp_path: Path) -> None:
             write(believing(authority, plain), RUN)
         with pytest.raises(ActuatorError, match=f"127.0.0.1:{tls} does not answer as a broker.* `ca_file`"):
             write(believing(None), RUN)
+
+
+def test_a_broker_that_speaks_tls_and_refuses_andons_is_not_told_as_one_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads 'does it speak TLS?' looks at the port, where a certificate of Andon's is what is missing."""
+    monkeypatch.setattr(mqtt, "CONNECT_S", 10)  # bounds the handshake: a busy machine may take longer
+    authority = signed()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*written(tmp_path, "broker", signed(authority)))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # by 1.3 a client hears of it after its handshake
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as ends:
+
+        def greet() -> None:
+            one = context.wrap_socket(listening.accept()[0], server_side=True, do_handshake_on_connect=False)
+            ends.callback(one.close)  # not before it was heard
+            with suppress(OSError):
+                one.do_handshake()
+
+        greeting = threading.Thread(target=greet, daemon=True)
+        greeting.start()
+        asked = config("mqtt", listening.getsockname()[1], tmp_path, timeout_s=10)
+        file = written(tmp_path, "authority", authority)[0]
+        actuator = open_actuator(LINE, asked.model_copy(update={"ca_file": file}))
+        ends.callback(actuator.close)
+        with pytest.raises(ActuatorError) as told:
+            write(actuator, RUN)
+        greeting.join()
+    assert "handshake failure" in str(told.value)
+    assert "no TLS" not in str(told.value)
+
+
+def test_a_broker_without_tls_that_resets_is_not_told_of_a_file_that_nobody_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(_: object) -> socket.socket:  # no peer can be made to do this as it is connected to
+        raise ConnectionResetError("reset by peer")
+
+    monkeypatch.setattr(mqtt._Client, "_create_socket_connection", reset)
+    actuator = open_actuator(LINE, config("mqtt", 1, tmp_path))
+    with pytest.raises(ActuatorError, match=r"^reset by peer$"):
+        write(actuator, RUN)
 
 
 @pytest.mark.parametrize(("protocol", "missing"), [("modbus", "0 registers of 5"), ("coils", "without the coil 0")])

@@ -133,7 +133,7 @@ class MqttActuator:
             try:
                 client.connect(config.host, config.port, KEEPALIVE_S)
             except (ssl.SSLError, TimeoutError, ConnectionResetError) as error:
-                if _is_no_tls(error):
+                if config.ca_file and _is_no_tls(error):
                     raise ActuatorError(
                         f"no TLS with the broker at {config.host}:{config.port} ({error}): `ca_file` asks for it. Does "
                         "it speak TLS at this port? As a rule 8883 does, and 1883 does not"
@@ -185,10 +185,13 @@ class MqttActuator:
 
 
 def _is_no_tls(error: OSError) -> bool:
-    """Whether it was no other certificate, nor a broker that is away: then the peer was reached, and did not greet."""
+    """Whether the peer was reached, and did not greet. One that wants another certificate, version or cipher does speak
+    TLS, and says so itself."""
     if isinstance(error, TimeoutError):
         return "handshake" in str(error)
-    return not isinstance(error, ssl.SSLCertVerificationError)
+    if isinstance(error, ssl.SSLError):
+        return isinstance(error, ssl.SSLEOFError) or error.reason == "WRONG_VERSION_NUMBER"
+    return isinstance(error, ConnectionResetError)
 
 
 def _believing(ca_file: Path) -> ssl.SSLContext:
