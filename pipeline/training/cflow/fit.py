@@ -72,7 +72,8 @@ def train_cflow(
     told.say(str(normals))
     every = [shape for part in parts.values() for shape in part.shapes]
     # Of other encoders nobody knows.
-    on_pixels = on_memory(every, 260, kept=0) if plan.config.encoder == lite0.NAME else ()
+    a_pixel = 260 if device.type == "cpu" else 0
+    on_pixels = on_memory(every, a_pixel, kept=0) if plan.config.encoder == lite0.NAME else ()
     for note in (*normals.notes, *on_pixels):
         told.say(f"note: {note}")
 

@@ -78,7 +78,7 @@ def train_radar(
         raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
     told.say(str(normals))
     channels = 3 if normals.mode == "rgb" else 1
-    for note in (*normals.notes, *_on_memory(parts, plan.config, channels)):
+    for note in (*normals.notes, *_on_memory(parts, plan.config, channels, device)):
         told.say(f"note: {note}")
 
     config, front, images = fit_front(parts["fit"], plan, channels, device, told.track)
@@ -141,15 +141,16 @@ def train_radar(
     return save_bundle(out, info, {**stored, USUAL: extractor.usual.numpy(), **front.tensors(), **judgement.tensors()})
 
 
-def _on_memory(parts: Mapping[str, Frames], config: RadarConfig, channels: int) -> Iterator[str]:
+def _on_memory(parts: Mapping[str, Frames], config: RadarConfig, channels: int, device: torch.device) -> Iterator[str]:
     fit, held_out = parts["fit"].shapes, parts["forest"].shapes
     every = [shape for part in parts.values() for shape in part.shapes]
+    here = device.type == "cpu"
     if config.space == "pixels":
         taught, placed = (_pixels_kept(fit, 1, _MOST_VALUES // channels), _pixels_kept(held_out, 1, _MOST_PLACES))
-        yield from on_memory(every, 360, max(4 * channels * taught, 16 * placed))
+        yield from on_memory(every, 360 if here else 0, max(4 * channels * taught, 16 * placed))
     else:
         a_pixel = 3 if config.encoder == wavelets.NAME else 16  # features, and what the projection makes of them
-        yield from on_memory(every, 260, a_pixel * _pixels_kept(fit, STRIDE_PX, MOST_FIBRES))
+        yield from on_memory(every, 260 if here else 0, a_pixel * _pixels_kept(fit, STRIDE_PX, MOST_FIBRES))
 
 
 def _pixels_kept(shapes: Sequence[tuple[int, ...]], side_px: int, most: int) -> float:
