@@ -97,11 +97,16 @@ def _held(folder: Path) -> Iterator[bool]:
 
 
 def check_bundles(root: Path) -> dict[str, BundleInfo]:
-    """Bundle name → info, of the folder itself or of every bundle in it, weights and all. Raises BundleError."""
+    """Bundle name → info, weights and all, of `bundle_folders`. Raises BundleError."""
+    return {folder.name: load_bundle(folder)[0] for folder in bundle_folders(root)}
+
+
+def bundle_folders(root: Path) -> list[Path]:
+    """The folder itself, or every bundle in it. Raises BundleError where there is none."""
     folders = [root] if (root / MANIFEST).is_file() else sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
     if not folders:
         raise BundleError(f"{root} holds no bundle: expected one folder a bundle, each with a {MANIFEST}")
-    return {folder.name: load_bundle(folder)[0] for folder in folders}
+    return folders
 
 
 def _download(url: str, into: Path, timeout_s: float) -> str:

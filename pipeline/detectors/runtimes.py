@@ -149,27 +149,26 @@ def use_runtime(detector: Detector, folder: Path, runtime: GraphRuntime) -> None
     Raises RuntimeMissingError when the bundle was not exported or the package is missing, BundleError when the export
     is damaged or of other weights.
     """
-    place = folder / runtime
     slots = detector.networks()
     if not slots:
         return
-    export = read_export(place, detector.info, runtime, folder)
+    graphs = check_graphs(detector, folder, runtime)
     for name, (owner, attribute) in slots.items():
-        graph = export.graphs.get(name)
-        if graph is None:
+        path = folder / runtime / (name + SUFFIXES[runtime][0])
+        setattr(owner, attribute, open_graph(path, runtime, graphs[name].single))
+
+
+def check_graphs(detector: Detector, folder: Path, runtime: GraphRuntime) -> Mapping[str, Graph]:
+    """Network → graph, of all that the detector has. Opens none: no engine has to be installed. Raises
+    RuntimeMissingError where the bundle was not exported for the runtime, BundleError for graphs that are missing,
+    damaged or of other weights."""
+    place = folder / runtime
+    export = read_export(place, detector.info, runtime, folder)
+    for name in detector.networks():
+        if name not in export.graphs:
             raise BundleError(f"{place} holds no graph of network {name!r}: export the bundle again")
-        _check_graph(name, graph, place, runtime)
-        setattr(owner, attribute, open_graph(place / (name + SUFFIXES[runtime][0]), runtime, graph.single))
-
-
-def check_graphs(folder: Path, info: BundleInfo) -> list[GraphRuntime]:
-    """For which runtimes the bundle was exported. Raises BundleError for graphs that are damaged or of other weights,
-    without opening any: no engine has to be installed."""
-    found = [runtime for runtime in SUFFIXES if (folder / runtime).is_dir()]
-    for runtime in found:
-        for name, graph in read_export(folder / runtime, info, runtime, folder).graphs.items():
-            _check_graph(name, graph, folder / runtime, runtime)
-    return found
+        _check_graph(name, export.graphs[name], place, runtime)
+    return export.graphs
 
 
 def _check_graph(name: str, graph: Graph, place: Path, runtime: GraphRuntime) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 from detectors.conftest import assert_each_thread_gets_its_own, normal_frames
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor, nn
+from typer import Exit
 
 from pipeline.detectors.bundle import BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector
@@ -181,10 +183,26 @@ def test_a_check_looks_at_exported_graphs(
     for place in (folder, tmp_path):
         check(place)
         assert capsys.readouterr().out.endswith(f"model_hash {read_info(folder).model_hash}, graphs for onnx\n")
-    (folder / "onnx" / "noise.onnx").write_bytes(b"half of it")
-    for place in (folder, tmp_path):
-        with pytest.raises(BundleError, match=r"noise\.onnx is damaged or missing: export the bundle again"):
-            check(place)
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "bundle.json").write_text("{}")
+    manifest, network = folder / "onnx" / EXPORT, folder / "onnx" / "noise.onnx"
+    said = json.loads(manifest.read_text())
+    said["graphs"].pop("encoder")
+    for spoil, fault in (
+        (lambda: manifest.write_text(json.dumps(said)), "holds no graph of network 'encoder'"),
+        (lambda: network.write_bytes(b"half of it"), r"noise\.onnx is damaged or missing: export the bundle again"),
+        (manifest.unlink, "was not exported for runtime 'onnx'"),
+    ):
+        spoil()
+        with pytest.raises(Exit):
+            check(tmp_path)
+        broken, half, whole = capsys.readouterr().out.splitlines()
+        assert broken.startswith("broken: cannot be used: ")
+        model_hash = re.escape(read_info(folder).model_hash)
+        assert re.search(rf"^copy: .*model_hash {model_hash}, no whole graphs for onnx: .*{fault}", half)
+        assert whole.startswith(f"{other.name}: ")
+        assert whole.endswith("graphs for onnx")
 
 
 @pytest.mark.parametrize("named", [[], ["noise.onnx", "../../other"], ["/dev/zero"]])

@@ -11,15 +11,34 @@ bundle = typer.Typer(name="bundle", help="Deliver and check model bundles.", no_
 @bundle.command()
 def check(folder: Annotated[Path, typer.Argument(help="A bundle, or a folder of bundles.")]) -> None:
     """Check the hashes of weights, manifest and exported graphs, and print the model hash that a recipe may insist
-    on."""
-    from pipeline.delivery import check_bundles
-    from pipeline.detectors.bundle import MANIFEST
-    from pipeline.detectors.runtimes import check_graphs
+    on. A line a bundle; exit code 1 where any has a fault."""
+    from pipeline.delivery import bundle_folders
+    from pipeline.detectors.bundle import load_bundle
+    from pipeline.detectors.registry import load_detector
+    from pipeline.detectors.runtimes import SUFFIXES, check_graphs
+    from pipeline.errors import AndonError
 
-    for name, info in check_bundles(folder).items():
-        runtimes = check_graphs(folder if (folder / MANIFEST).is_file() else folder / name, info)
-        graphs = f", graphs for {' and '.join(runtimes)}" if runtimes else ""
-        typer.echo(f"{name}: {info.method}, {info.input.describe()}, model_hash {info.model_hash}{graphs}")
+    whole = True
+    for place in bundle_folders(folder):
+        try:
+            info = load_bundle(place)[0]
+        except AndonError as error:
+            whole = False
+            typer.echo(f"{place.name}: cannot be used: {error}")
+            continue
+        line = f"{place.name}: {info.method}, {info.input.describe()}, model_hash {info.model_hash}"
+        for runtime in SUFFIXES:
+            if not (place / runtime).is_dir():
+                continue
+            try:
+                check_graphs(load_detector(place, "cpu"), place, runtime)
+                line += f", graphs for {runtime}"
+            except AndonError as error:  # torch alone, which asks for no graphs, runs it all the same
+                whole = False
+                line += f", no whole graphs for {runtime}: {error}"
+        typer.echo(line)
+    if not whole:
+        raise typer.Exit(1)
 
 
 @bundle.command()
