@@ -166,6 +166,13 @@ def test_a_judgement_is_taken_back_also_once_kafka_has_forgotten_the_frame(
         page.get_by_text(answer).wait_for()
         page.goto("/")
     assert [said.judgement for said in store.of(before.frame_id)] == [Judgement.CORRECT, Judgement.MISSED]
+    plant.tell([score(number, camera=judged, line_id=line) for number in range(1, 81)])
+    wait_until(lambda: page.goto(f"/parts/{judged}:{BOOT}:80").ok)  # the page's own memory has let go of the first
+    page.goto(f"/parts/{before.frame_id}")
+    page.get_by_label("Unsure").check()
+    page.get_by_role("button", name="Keep for retraining").click()
+    page.get_by_text("Kept, with the image").wait_for()
+    assert store.of(before.frame_id)[0].judgement is Judgement.UNSURE
 
 
 def test_no_picture_stays_for_who_sits_down_after_a_logout(plant: Plant, login: Callable[..., Any], line: str) -> None:

@@ -112,6 +112,14 @@ class FeedbackStore:
             Said(frame, Judgement(said), who, note, datetime.fromisoformat(at)) for frame, said, who, note, at in rows
         ]
 
+    def captured(self, frame_id: str) -> tuple[str, datetime] | None:
+        """Line and moment of a frame that something was said of."""
+        with self._open() as database:
+            row = database.execute(
+                "SELECT line_id, captured_at FROM feedback WHERE frame_id = ? LIMIT 1", (frame_id,)
+            ).fetchone()
+        return (row[0], datetime.fromisoformat(row[1])) if row else None
+
     def counts(self) -> dict[str, int]:
         """Judgement → frames, by the newest word on each."""
         with self._open() as database:

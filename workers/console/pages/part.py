@@ -65,6 +65,8 @@ def find(desk: Desk, frame_id: str) -> Score:
     if at and (record := read_frame(desk.settings, at, frame_id)):
         line_id = Frame.from_headers(record.headers).line_id
         score = desk.histories.find(frame_id, line_id, from_ms(record.timestamp_ms))
+    if score is None and (judged := desk.feedback.captured(frame_id)):  # scores outlive frames and maps
+        score = desk.histories.find(frame_id, *judged)
     if score is None:
         raise Refused(
             "This part is not kept any more",
