@@ -8,7 +8,7 @@ from alerting.factory import NOON, POLICY, Line, operation, score
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Outcome, Verdict
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.core import drift, outbox, reports, stops
-from workers.alerting.core.reports import Answer
+from workers.alerting.core.reports import Answer, Link
 from workers.alerting.core.state import Spread
 from workers.alerting.policy import Candidate, Drift, LinePolicy, NotDecidableLimit, Response, StopBudget
 
@@ -111,6 +111,20 @@ def test_a_reject_that_stands_at_a_plc_which_left_the_policy_is_told_although_a_
     assert "the reset took nothing back at modbus://plc" in reason
     line.burst(first=20)  # nothing shows whether somebody has freed the old PLC meanwhile
     assert tick() == []
+
+
+def test_a_stop_at_a_plc_that_left_the_policy_is_told_on_the_alarm_that_it_does_not_answer() -> None:
+    """A broken PLC is what one takes out."""
+    line = Line().burst()
+    answer = Answer("line-1", 0, line.commands[0].command_id, Outcome.ACCEPTED, "modbus://plc", "v", 1, NOON)
+    for report in (answer, Link("line-1", 0, False, NOON, "nothing answers")):
+        line.state, _ = reports.apply(line.state, report, NOON)
+    line.state, _ = reports.named(line.state, "modbus://plc", (), NOON)
+    line.state, (told,) = reports.named(line.state, None, (), NOON)
+    assert isinstance(told, Alarm)
+    assert (told.kind, told.act) == (AlarmKind.PLC, Act.NOTE)
+    assert "HOLD stands at modbus://plc, a PLC that the policy does not name" in told.reason
+    assert reports.named(line.state, None, (), NOON)[1] == reports.without_plc(line.state, NOON)[1] == ()
 
 
 def test_a_reject_and_the_hold_after_it_that_both_expired_unsent_keep_no_later_one_from_being_asked_for() -> None:

@@ -67,14 +67,7 @@ def without_plc(state: LineState, now: datetime) -> Changed:
     entry = state.standing(AlarmKind.PLC)
     active = entry is not None and entry.life.active
     if state.level is not None and (state.proved or state.stands_at is not None):
-        if active:
-            return state, ()
-        reason = (
-            f"{state.level if state.proved else 'what was asked of this line'} stands at {state.stands_at or 'a PLC'}, "
-            "a PLC that the policy does not name any more, so a reset will not take it back there: name the PLC again "
-            "before you reset, or free the line at the PLC itself"
-        )
-        return _tell_of_plc(state, reason, now)
+        return (state, ()) if active else _tell_of_plc(state, _no_reset_reaches(state), now)
     if state.level is None and state.stands_at is not None:
         # Its reset went nowhere. Nothing shows when somebody has freed the line by hand, so a later stop, which this
         # PLC never hears of, is not told of as standing there.
@@ -85,6 +78,14 @@ def without_plc(state: LineState, now: datetime) -> Changed:
         state = state.model_copy(update={"stands_at": None, "stands_on": ()})
         return _tell_once(state, entry, reason, now)
     return register.clear(state, entry, "the policy names no PLC", now) if entry else (state, ())
+
+
+def _no_reset_reaches(state: LineState) -> str:
+    return (
+        f"{state.level if state.proved else 'what was asked of this line'} stands at {state.stands_at or 'a PLC'}, "
+        "a PLC that the policy does not name any more, so a reset will not take it back there: name the PLC again "
+        "before you reset, or free the line at the PLC itself"
+    )
 
 
 def _tell_once(state: LineState, entry: Standing | None, reason: str, now: datetime) -> Changed:
@@ -103,8 +104,12 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
     `_moved`); but a line that was free has left its run permit there, and plain coils keep it."""
     place = address and _place(address, orders)
     was, state = state.named, state.model_copy(update={"named": place})
-    if was in (None, place) or state.stands_at is not None:
+    if was in (None, place):
         return state, ()
+    if state.stands_at is not None:
+        # `without_plc` adds nothing where the PLC has an alarm, and one that does not answer is what one takes out.
+        is_lost = place is None and state.level is not None
+        return _tell_of_plc(state, _no_reset_reaches(state), now) if is_lost else (state, ())
     reason = (
         f"the policy names {place or 'no PLC'} for this line, where it named {was}: what was written there last stands "
         "there, a run permit among it. If a machine still listens to it, take the permit back by hand"
