@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.stopwatch import Stopwatch
 from pipeline.groups import INSPECTION
-from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, Step
+from pipeline.kafka.consumer import ConsumerLoop
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming
+from pipeline.kafka.step import ConsumerOptions, Step
 from pipeline.maps import MapStore
 from pipeline.replica.inspection import BATCH_S, Inspection
 from pipeline.replica.recipes import Catalog

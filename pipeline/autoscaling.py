@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from pipeline.kafka.consumer import Step
     from pipeline.kafka.records import Incoming
+    from pipeline.kafka.step import Step
 
 Result = TypeVar("Result")
 

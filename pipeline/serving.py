@@ -29,8 +29,9 @@ from pipeline.errors import AndonError
 from pipeline.events.contract import sentence
 from pipeline.frames import FrameError, pixels_of
 from pipeline.groups import INSPECTION
-from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions, LoopState
+from pipeline.kafka.consumer import ConsumerLoop
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.step import ConsumerOptions, LoopState
 from pipeline.kafka.waiting import await_topics
 from pipeline.maps import MapStore
 from pipeline.replica.deaths import Deaths

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from pipeline.errors import AndonError
 from pipeline.events import DeadReason
-from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.dead_letters import dead_letter
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.kafka.step import Backpressure
 from pipeline.maps import MapStore, MapStoreError
 from pipeline.replica.recipes import Catalog
 from pipeline.scoring import Dead, Scored, Scorer

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.events import Action, AlarmKind, Outcome, Verdict
-from pipeline.kafka.consumer import LoopState
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.step import LoopState
 from pipeline.settings import Settings
 from workers.alerting.core.silence import Watch
 from workers.alerting.metrics import KEPT_S, Metrics

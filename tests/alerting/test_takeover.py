@@ -28,12 +28,12 @@ from support.stream import NotText, send_unreadable, settings_for, wait_until
 from pipeline.events import Act, Action, AlarmKind, Verdict, now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
-from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.lease import Lease, boot_time_s
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.kafka.step import Backpressure
 from pipeline.settings import Settings
 from workers.alerting import worker as worker_module
 from workers.alerting.core.silence import Pulse

@@ -16,10 +16,10 @@ from support.stream import picture, running, settings_for
 from pipeline import tracing
 from pipeline.detectors.null import make_null_bundle
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming
+from pipeline.kafka.step import ConsumerOptions
 from pipeline.maps import MapStore
 from pipeline.replica.inspection import Inspection
 from pipeline.replica.recipes import Recipe, load_catalog

@@ -15,9 +15,9 @@ from support.stream import running, wait_until
 from pipeline.audit.accounting import CameraAccount
 from pipeline.events import Score
 from pipeline.groups import INSPECTION
-from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.step import ConsumerOptions
 from pipeline.maps import MapStore
 from pipeline.replica.inspection import Inspection
 from pipeline.replica.recipes import Recipe, load_catalog

@@ -39,7 +39,7 @@ def exported() -> dict[str, tuple[str, ...]]:
 
 def _ours() -> Exported:
     """From the collectors themselves."""
-    from pipeline.kafka.consumer import LoopState
+    from pipeline.kafka.step import LoopState
 
     alerting = Metrics()
     alerting.watch(LoopState())

@@ -41,10 +41,11 @@ from pipeline.errors import AndonError
 from pipeline.events import Act, Action, LineCommand
 from pipeline.groups import INSPECTION
 from pipeline.kafka.admin import check_topics, ensure_topics
-from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
+from pipeline.kafka.consumer import ConsumerLoop
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
+from pipeline.kafka.step import ConsumerOptions
 from pipeline.maps import MapStore
 from pipeline.replica.inspection import Inspection
 from pipeline.replica.recipes import Recipe, load_catalog

@@ -14,13 +14,13 @@ from support.stream import Collect, running, wait_until
 
 from pipeline.kafka import consumer, lag
 from pipeline.kafka.connection import KafkaUnavailableError
-from pipeline.kafka.consumer import Backpressure, ConsumerOptions
 from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.mends import bounds
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.kafka.step import Backpressure, ConsumerOptions
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.services

@@ -27,12 +27,12 @@ from pipeline.detectors.null import make_null_bundle
 from pipeline.events import DeadReason, now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import connection
-from pipeline.kafka.consumer import Backpressure, ConsumerOptions
 from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.dead_letters import cause_of_death, dead_letter
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
+from pipeline.kafka.step import Backpressure, ConsumerOptions
 from pipeline.replica.inspection import Inspection, TooManyDeadError
 from pipeline.replica.recipes import Catalog, Recipe, load_catalog
 from pipeline.scoring import Scorer

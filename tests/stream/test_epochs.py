@@ -10,10 +10,10 @@ from kafka import KafkaAdminClient
 from support.stream import Collect, lose_the_end, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
+from pipeline.kafka.step import ConsumerOptions
 from pipeline.settings import Settings
 from workers.local.kafka_broker import KafkaBroker
 

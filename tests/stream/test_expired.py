@@ -5,9 +5,9 @@ from kafka import KafkaAdminClient, TopicPartition
 from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
+from pipeline.kafka.step import ConsumerOptions
 
 pytestmark = pytest.mark.services
 

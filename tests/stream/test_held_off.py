@@ -13,10 +13,10 @@ from kafka.protocol.admin.client_quotas import AlterClientQuotasRequest
 from support.stream import Collect, make_anew, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
+from pipeline.kafka.step import ConsumerOptions
 
 pytestmark = pytest.mark.services
 

@@ -11,7 +11,7 @@ from support.stream import Collect, running, settings_for, wait_until
 
 import pipeline.kafka.connection  # noqa: F401  (as every client of ours does)
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import ConsumerOptions
+from pipeline.kafka.step import ConsumerOptions
 from workers.local.kafka_broker import KafkaBroker
 from workers.printable import OF_CONNECTIONS, begin_logging
 

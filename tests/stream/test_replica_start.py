@@ -20,7 +20,7 @@ from support.stream import Collect, running, settings_for, wait_until
 from pipeline.detectors.null import make_null_bundle
 from pipeline.errors import AndonError
 from pipeline.kafka.admin import ensure_topics
-from pipeline.kafka.consumer import ConsumerOptions, LoopState
+from pipeline.kafka.step import ConsumerOptions, LoopState
 from pipeline.replica.recipes import Catalog, Recipe
 from pipeline.serving import Inspector, ServingConfig
 from workers.local.kafka_broker import KafkaBroker

@@ -21,11 +21,11 @@ from pipeline.detectors.null import make_null_bundle
 from pipeline.events import now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import connection
-from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.mends.unpacking import MAX_UNPACKED_BYTES, bound_unpacking
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
+from pipeline.kafka.step import ConsumerOptions
 from pipeline.replica.inspection import Inspection
 from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.scoring import Scorer

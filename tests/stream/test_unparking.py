@@ -10,13 +10,13 @@ from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import connection
-from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.mends.joining import resume_joining
 from pipeline.kafka.mends.unparking import unpark
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Outgoing
+from pipeline.kafka.step import ConsumerOptions
 
 pytestmark = pytest.mark.services
 

@@ -22,13 +22,13 @@ from pipeline.detectors.null import make_null_bundle
 from pipeline.events import now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import connection
-from pipeline.kafka.consumer import ConsumerOptions
 from pipeline.kafka.consumer_groups import committed_offsets
 from pipeline.kafka.dead_letters import cause_of_death
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming
+from pipeline.kafka.step import ConsumerOptions
 from pipeline.replica.inspection import Inspection
 from pipeline.replica.recipes import Recipe, load_catalog
 from pipeline.scoring import Scorer

@@ -13,10 +13,11 @@ from support.waiting import wait_until as wait_until
 
 from pipeline.events import Frame, Score, now
 from pipeline.kafka.admin import MissingTopicsError, check_topics, delete_topics, ensure_topics
-from pipeline.kafka.consumer import Backpressure, ConsumerLoop, ConsumerOptions, Step
+from pipeline.kafka.consumer import ConsumerLoop
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.kafka.step import Backpressure, ConsumerOptions, Step
 from pipeline.maps import MapEntry
 from pipeline.scoring import Scored
 from pipeline.settings import Settings

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome, Verdict
-from pipeline.kafka.consumer import LoopState
+from pipeline.kafka.step import LoopState
 from workers.alerting.actuators.certificates import validities
 from workers.alerting.actuators.config import OpcUaConfig
 from workers.alerting.core.effects import Effect, Refusal, Takeover

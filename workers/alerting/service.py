@@ -6,9 +6,10 @@ from contextlib import ExitStack
 
 from pipeline import groups
 from pipeline.kafka.admin import check_topics
-from pipeline.kafka.consumer import ConsumerLoop, ConsumerOptions
+from pipeline.kafka.consumer import ConsumerLoop
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher
+from pipeline.kafka.step import ConsumerOptions
 from pipeline.kafka.waiting import await_kafka
 from pipeline.settings import Settings
 from pipeline.tracing import open_tracer

@@ -21,11 +21,11 @@ from pipeline.events import (
     now,
 )
 from pipeline.kafka.connection import KafkaUnavailableError
-from pipeline.kafka.consumer import Backpressure
 from pipeline.kafka.lease import Lease
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import Place
 from pipeline.kafka.records import Incoming, Outgoing
+from pipeline.kafka.step import Backpressure
 from pipeline.settings import Settings
 from pipeline.topics import Topic
 from pipeline.tracing import Tracer
