@@ -4,11 +4,12 @@ and in a pod for each of the domains that it tries."""
 from __future__ import annotations
 
 import socket
-import threading
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 
+from pipeline import apart
 from workers.alerting.actuators.base import ActuatorError
 
 
@@ -24,7 +25,7 @@ class Name:
         """Raises ActuatorError where the name is unknown, or not found by then."""
         if _is_address(self._host):
             return [self._host]
-        asked = self._asked = self._asked or _ask(self._host)
+        asked = self._asked = self._asked or apart.begin(partial(_look_up, self._host), f"look-up-{self._host}")
         if not wait([asked], timeout_s).done:
             why = f"the name {self._host} was not found in {timeout_s:g} s"
             raise ActuatorError(f"{why}: does the name server (DNS) answer? An address in the policy needs none")
@@ -44,19 +45,6 @@ class Name:
             with suppress(OSError):
                 return socket.create_connection((address, port), timeout_s)
         return socket.create_connection((last, port), timeout_s)
-
-
-def _ask(host: str) -> Future[list[str]]:
-    asked: Future[list[str]] = Future()
-
-    def look_up() -> None:
-        try:
-            asked.set_result(_look_up(host))
-        except Exception as error:
-            asked.set_exception(error)
-
-    threading.Thread(target=look_up, name=f"look-up-{host}", daemon=True).start()
-    return asked
 
 
 def _look_up(host: str) -> list[str]:

@@ -6,13 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import av
 from av.error import ExitError, FFmpegError, HTTPUnauthorizedError
 
+from pipeline import apart
 from pipeline.addresses import without_password
 from pipeline.events import now
 from pipeline.files.secret_file import SecretFile
@@ -164,18 +164,14 @@ def options_for(url: str) -> dict[str, str]:
 
 def _has_address(url: str) -> bool:
     """By then: a DNS that does not answer takes tens of seconds to be given up."""
-    found = threading.Event()
-
-    def ask() -> None:
-        with suppress(OSError):
-            with suppress(ValueError):  # what is no URL
-                socket.getaddrinfo(urlsplit(url).hostname, None)
-            found.set()
-
-    asked = threading.Thread(target=ask, name="look-up", daemon=True)
-    asked.start()
-    asked.join(_DNS_S)
-    return found.is_set()
+    look_up = apart.begin(lambda: socket.getaddrinfo(urlsplit(url).hostname, None), "look-up")
+    try:
+        look_up.result(_DNS_S)
+    except OSError:  # a TimeoutError is one
+        return False
+    except ValueError:  # what is no URL
+        return True
+    return True
 
 
 def address(url: str, login: Sequence[SecretFile]) -> str:
