@@ -64,7 +64,7 @@ def pixels_of(value: bytes | None) -> int:
     """By the header; 0 where `decode_frame` would refuse it before it decodes anything."""
     try:
         width, height = _open(value or b"").size
-    except Exception:
+    except Exception:  # as there: Pillow raises anything on hostile bytes
         return 0
     return width * height if width * height <= MAX_FRAME_PIXELS else 0
 

@@ -37,11 +37,15 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})
 
 
+def config(**more: Any) -> uvicorn.Config:
+    return uvicorn.Config(app, port=0, http=Patience, log_level="error", ws="none", lifespan="off", **more)
+
+
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(patience, "REQUEST_S", 0.6)
     monkeypatch.setattr(patience, "STANDSTILL_S", 0.6)
-    with served(uvicorn.Config(app, port=0, http=Patience, log_level="error", ws="none", lifespan="off")) as port:
+    with served(config()) as port:
         yield port
 
 
@@ -49,17 +53,8 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_the_page_answers_by_its_own_tls_too(tmp_path: Path) -> None:
     """Its buffer was taken for full when it was empty, so that nothing ever left it."""
     certificate, key = written(tmp_path, "page", signed())
-    config = uvicorn.Config(
-        app,
-        port=0,
-        http=Patience,
-        log_level="error",
-        ws="none",
-        lifespan="off",
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-    )
-    with served(config) as port:
+    patient = config(ssl_certfile=certificate, ssl_keyfile=key)
+    with served(patient) as port:
         trust = ssl.create_default_context(cafile=str(certificate))
         with urllib.request.urlopen(f"https://127.0.0.1:{port}/?3", timeout=30, context=trust) as answer:
             assert answer.read() == 3 * PIECE
@@ -136,16 +131,7 @@ def test_strangers_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """500 connections without a login, and who was logged in got no page."""
     monkeypatch.setattr(patience, "MOST_STRANGERS", 4)
     monkeypatch.setattr(patience, "REQUEST_S", 600)
-    config = uvicorn.Config(
-        app,
-        port=0,
-        http=Patience,
-        log_level="error",
-        ws="none",
-        lifespan="off",
-        limit_concurrency=10,
-        timeout_keep_alive=600,
-    )
+    patient = config(limit_concurrency=10, timeout_keep_alive=600)
 
     def answered(peer: socket.socket, path: str) -> bool:
         peer.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -157,7 +143,7 @@ def test_strangers_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
             found += piece
         return found.startswith(b"HTTP/1.1 200")
 
-    with served(config) as port, ExitStack() as open_:
+    with served(patient) as port, ExitStack() as open_:
 
         def newcomer() -> socket.socket:
             return open_.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
