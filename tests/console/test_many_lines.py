@@ -346,7 +346,7 @@ def test_a_page_that_was_changed_line_by_line_is_the_same_as_one_drawn_anew(
     factory.stop("line-new")
     line(page, "line-400").filter(has_text="HOLD").wait_for()
     factory.acknowledge("line-400")
-    line(page, "line-400").filter(has_text="acknowledged").wait_for()
+    line(page, "line-400").filter(has_text="latched, acknowledged").wait_for()
     line(page, "line-new").wait_for()
     anew = wall(chromium, factory, port)
     assert page.evaluate(DRAWN) == anew.evaluate(DRAWN)
@@ -391,7 +391,7 @@ def test_a_page_whose_stream_was_away_shows_what_it_has_missed(
         factory.restart()
     wait_until(lambda: second.id in had)
     factory.acknowledge("line-3")
-    line(page, "line-3").filter(has_text="acknowledged").wait_for()
+    line(page, "line-3").filter(has_text="latched, acknowledged").wait_for()
     assert had[0] == first.id
     anew = wall(chromium, factory, port)
     assert page.evaluate(DRAWN) == anew.evaluate(DRAWN)
