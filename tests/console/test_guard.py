@@ -167,6 +167,16 @@ def test_every_answer_tells_the_browser_what_it_may_not_do(client: TestClient) -
     assert client.get("/", headers={"accept": "text/html"}).headers["cache-control"] == "no-store"
 
 
+def test_the_head_of_a_page_is_that_of_the_whole(client: TestClient) -> None:
+    """What watches over pages asks for no more, and was told 405 also by `/healthz`."""
+    log_in(client, "viewer")
+    for path in ("/", "/alarms", "/healthz", "/nowhere", "/static/console.css"):
+        head, whole = client.head(path), client.get(path)
+        assert (head.status_code, head.headers["content-type"]) == (whole.status_code, whole.headers["content-type"])
+        assert head.content == b""
+    assert client.head("/events").status_code == 405
+
+
 def test_a_page_is_compressed(client: TestClient) -> None:
     """500 lines came as a megabyte, of which a fortieth is no repetition."""
     log_in(client, "viewer")

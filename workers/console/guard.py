@@ -89,6 +89,8 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send_guarded)
             return
+        if scope["method"] == "HEAD" and scope["path"] != "/events":  # which has no end that anybody could wait for
+            scope = {**scope, "method": "GET"}  # the server sends the head of the answer alone
         await self._app(scope, _bounded(receive), send_guarded)
 
     def _identify(self, scope: Scope, headers: Headers, session: Session) -> Identity | None:
