@@ -2,14 +2,17 @@
 
 import logging
 import os
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline import apart
 from pipeline.detectors.base import Detector, Runtime
 from pipeline.detectors.bundle import BundleError, read_info
 from pipeline.detectors.registry import load_detector
@@ -19,6 +22,9 @@ from pipeline.frames import TimingLimits
 log = logging.getLogger(__name__)
 
 SHIPPED_BUNDLES = Path(__file__).parents[1] / "bundles"
+_SHADOWS_S = 60.0
+"""Once the live bundles are in memory, their shadows are waited for so long: a file server that is away may never
+answer."""
 
 
 class _WithBundle(BaseModel):
@@ -111,9 +117,13 @@ def load_catalog(recipes: Mapping[str, Recipe], device: str = "auto", before: Ca
     """
     shelf = _Shelf(device, before)
     live = {name: shelf.take(recipe, f"recipe {name!r}") for name, recipe in recipes.items()}
+    for recipe in recipes.values():
+        if recipe.shadow:  # all at once: one that hangs must not take the others' time
+            shelf.load(recipe.shadow)
+    by_s = time.monotonic() + _SHADOWS_S
     return Catalog(
         {
-            name: LoadedRecipe(name, recipe, live[name], _load_shadow(name, recipe, live[name], shelf))
+            name: LoadedRecipe(name, recipe, live[name], _load_shadow(name, recipe, live[name], shelf, by_s))
             for name, recipe in recipes.items()
         }
     )
@@ -124,7 +134,7 @@ class _Shelf:
 
     def __init__(self, device: str, before: Catalog | None) -> None:
         self._device = device
-        self._taken: dict[tuple[str, Runtime], Detector] = {}
+        self._loads: dict[tuple[str, Runtime], Future[Detector]] = {}
         self._held: dict[tuple[str, Runtime, str], Detector] = {}
         """By place, too: a copy elsewhere, perhaps a half one, is what the next start of this replica must load."""
         for one in before.recipes.values() if before else ():
@@ -132,31 +142,45 @@ class _Shelf:
             if one.shadow and one.shadow.detector:
                 self._hold(one.shadow, one.shadow.detector)
 
-    def take(self, wanted: Recipe | Shadow, who: str) -> Detector:
-        """Raises BundleError."""
+    def load(self, wanted: Recipe | Shadow) -> "Future[Detector]":
+        """Begins to, where nobody has."""
         key = wanted.bundle, wanted.runtime
-        if key not in self._taken:
-            folder = bundle_folder(wanted.bundle)
-            unchanged = self._held.get((*key, read_info(folder).model_hash))
-            self._taken[key] = unchanged or load_detector(folder, self._device, wanted.runtime)
-        found = self._taken[key].info.model_hash
+        if key not in self._loads:
+            self._loads[key] = apart.begin(partial(self._load, *key), "bundle")
+        return self._loads[key]
+
+    def take(self, wanted: Recipe | Shadow, who: str, by_s: float | None = None) -> Detector:
+        """by_s: given up then, by the monotonic clock. Raises BundleError."""
+        loading = self.load(wanted)
+        if not wait([loading], None if by_s is None else max(0.0, by_s - time.monotonic())).done:
+            raise BundleError(
+                f"bundle {wanted.bundle!r} has been loading for over {_SHADOWS_S:g} s: once its storage answers, "
+                "deploy the recipes again"
+            )
+        detector = loading.result()
+        found = detector.info.model_hash
         if wanted.model_hash not in (None, found):
             raise BundleError(
                 f"{who} accepts only model {wanted.model_hash} of bundle {wanted.bundle!r}, but the one that is there "
                 f"is {found}: deliver the right bundle, or accept this one in the recipe"
             )
-        return self._taken[key]
+        return detector
+
+    def _load(self, bundle: str, runtime: Runtime) -> Detector:
+        folder = bundle_folder(bundle)
+        unchanged = self._held.get((bundle, runtime, read_info(folder).model_hash))
+        return unchanged or load_detector(folder, self._device, runtime)
 
     def _hold(self, of: Recipe | LoadedShadow, detector: Detector) -> None:
         self._held[of.bundle, of.runtime, detector.info.model_hash] = detector
 
 
-def _load_shadow(name: str, recipe: Recipe, live: Detector, shelf: _Shelf) -> LoadedShadow | None:
+def _load_shadow(name: str, recipe: Recipe, live: Detector, shelf: _Shelf, by_s: float) -> LoadedShadow | None:
     shadow = recipe.shadow
     if shadow is None:
         return None
     try:
-        detector = shelf.take(shadow, f"the shadow of recipe {name!r}")
+        detector = shelf.take(shadow, f"the shadow of recipe {name!r}", by_s)
     except Exception as error:  # torch, an engine or a file system may raise anything
         fault = str(error) or type(error).__name__
     else:

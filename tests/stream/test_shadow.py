@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from support.stream import frame, incoming, picture
 
+from pipeline import apart
 from pipeline.detectors.base import Prediction
 from pipeline.detectors.bundle import save_bundle
 from pipeline.detectors.null import make_null_bundle
 from pipeline.events import Doubt, Score, ShadowSkip, Verdict, now
-from pipeline.replica import shadow
+from pipeline.replica import recipes, shadow
 from pipeline.replica.recipes import Catalog, LoadedRecipe, LoadedShadow, Recipe, Shadow, load_catalog
 from pipeline.replica.shadow import REST, Shadows
 from pipeline.scoring import Scorer
@@ -256,6 +258,33 @@ def test_a_shadow_that_cannot_be_loaded_leaves_the_live_bundle_at_work(
     scores = scored(scorer, troubled)
     assert live_part(scores) == live_part(scored(scorer, catalog, 0))
     assert skips(scores) == {ShadowSkip.NOT_LOADED}
+
+
+def test_a_shadow_whose_storage_does_not_answer_keeps_no_replica_from_its_start(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was only tried blinded every line of a replica that started anew. A file server that is away can't be had
+    in a test, so what reads from it is held."""
+    recipe, answers, load = catalog.recipes["null"].recipe, threading.Event(), recipes.load_detector
+    away = recipe.model_copy(update={"shadow": Shadow(bundle=str(tmp_path / "away"))})
+    make_null_bundle(tmp_path / "away", 32, 32)
+
+    def load_once_it_answers(folder: Path, *others: Any) -> Any:
+        if folder.name == "away":
+            answers.wait()
+        return load(folder, *others)
+
+    monkeypatch.setattr(recipes, "load_detector", load_once_it_answers)
+    monkeypatch.setattr(recipes, "_SHADOWS_S", 5)
+    try:
+        loading = apart.begin(lambda: load_catalog({"away": away, "null": recipe}), "bundles")
+        loaded = loading.result(60).recipes
+    finally:
+        answers.set()
+    assert loaded["away"].shadow
+    assert "once its storage answers" in loaded["away"].shadow.fault
+    assert loaded["null"].shadow
+    assert loaded["null"].shadow.detector, "that of another recipe is well"
 
 
 def test_a_swap_of_recipes_keeps_what_is_in_memory(catalog: Catalog) -> None:
