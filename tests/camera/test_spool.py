@@ -293,6 +293,30 @@ def test_what_was_given_up_is_not_deleted_in_another_spool(
     assert not segments(folder)
 
 
+def test_a_checkpoint_under_way_leaves_the_state_of_another_spool_alone(
+    tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames before this one's position would have been deleted, and sent by nobody."""
+    folder, other = tmp_path / "spool", tmp_path / "other"
+    spool, theirs = Spool(folder, ROOMY), Spool(other, ROOMY)
+    theirs.checkpoint({})
+    before = (other / "state.json").read_bytes()
+    spool.append(parcel(0))
+    spool.evict()  # the position moves
+    spool.append(parcel(1))
+
+    def take_long(*files: Path) -> None:
+        folder.rename(tmp_path / "away")
+        other.rename(folder)
+
+    monkeypatch.setattr(store, "to_disk", take_long)
+    with pytest.raises(OSError, match="another spool has come into the place"):
+        spool.checkpoint({})
+    assert (folder / "state.json").read_bytes() == before
+    spool.close()
+    theirs.close()
+
+
 def test_what_a_failed_checkpoint_owes_the_next_one_does(
     tmp_path: Path, parcel: MakeParcel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

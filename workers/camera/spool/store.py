@@ -169,8 +169,9 @@ class Spool:
                 written = [segment for segment in unsynced if segment.number in kept]
                 self._stand_by(written)
                 to_disk(*(segment.path for segment in written if segment.path.exists()))
+                self._stands()  # the disk may have taken long, and may again
                 save_state(self._folder, position, tallies)
-                self._stands()  # all that takes its time
+                self._stands()
             except OSError:
                 self._unsynced.extend(unsynced)
                 self._garbage.extend(garbage)
