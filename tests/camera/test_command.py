@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from workers.cli import main; main()", "camera"]
 
 
-def write_config(folder: Path, images: Path) -> Path:
+def write_config(folder: Path, images: Path, head: str = "") -> Path:
     path = folder / "cameras.yaml"
     path.write_text(
-        "cameras:\n  - {camera_id: cam-1, line_id: l, station_id: s, recipe: r,"
+        f"{head}cameras:\n  - {{camera_id: cam-1, line_id: l, station_id: s, recipe: r,"
         f" source: {{type: folder, path: {images}, fps: 50, loop: true}}}}\n"
     )
     return path
@@ -68,6 +68,9 @@ def test_check_says_where_no_frame_could_be_spooled(tmp_path: Path, images: Path
     bad = andon_camera("check", "--config", config)
     assert bad.returncode == 1
     assert f"frames can't be spooled: {tmp_path}/disk: Not a directory" in bad.stderr
+    empty = andon_camera("check", "--config", write_config(tmp_path, images, "spool:\n"))
+    assert empty.returncode == 1
+    assert "spool: has nothing below it, so there is none" in empty.stderr
 
 
 @pytest.mark.unit
@@ -103,10 +106,9 @@ def test_a_worker_told_to_stop_ends_in_good_order(
         "ANDON_FRAME_PARTITIONS": "2",
         "ANDON_LINE_PARTITIONS": "2",
     }
-    arguments = ["run", "--config", str(write_config(tmp_path, images)), "--metrics-port", str(port)]
-    worker = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=ROOT, env=os.environ | places, stdout=subprocess.PIPE, text=True
-    )
+    arguments = ["run", "--config", str(write_config(tmp_path, images, "spool:\n")), "--metrics-port", str(port)]
+    command, pipe = [*COMMAND, *arguments], subprocess.PIPE
+    worker = subprocess.Popen(command, cwd=ROOT, env=os.environ | places, stdout=pipe, stderr=pipe, text=True)
     try:
         wait_until(lambda: metric(port, "andon_camera_published_total") >= 20)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
@@ -114,8 +116,9 @@ def test_a_worker_told_to_stop_ends_in_good_order(
         assert 0 < metric(port, "andon_camera_heartbeat_age_seconds", labels="") < 10
     finally:
         worker.send_signal(signal.SIGTERM)
-        out, _ = worker.communicate(timeout=90)
+        out, told = worker.communicate(timeout=90)
     assert worker.returncode == 0
+    assert "spool: has nothing below it, so there is none" in told
     assert "cam-1" in out
     assert "clean" in out
     *_, last = (Heartbeat.from_json(r.value) for r in read_to_end(settings, [settings.topics.heartbeats.name]))

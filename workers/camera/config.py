@@ -140,6 +140,16 @@ class CameraConfig(_Part):
     spool: SpoolConfig | None = None
     cameras: tuple[Camera, ...] = Field(min_length=1)
 
+    @property
+    def empty_spool(self) -> str | None:
+        """What to say of a `spool:` with nothing below it, as where its lines are commented out."""
+        if self.spool or "spool" not in self.model_fields_set:
+            return None
+        return (
+            "spool: has nothing below it, so there is none, and what does not fit into memory while Kafka is away is "
+            "lost: name its folder, or take the line out"
+        )
+
     @model_validator(mode="after")
     def _every_camera_once(self) -> Self:
         ids = [camera.camera_id for camera in self.cameras]

@@ -13,7 +13,7 @@ from pipeline.kafka.publisher import PublishError
 from pipeline.settings import Settings
 from pipeline.tracing import open_tracer
 from workers.camera.buffer import Buffer
-from workers.camera.config import MIB, CameraConfig, SpoolConfig
+from workers.camera.config import MIB, CameraConfig
 from workers.camera.depot import Depot, adopt_former_boots
 from workers.camera.feeder import Feeder
 from workers.camera.heartbeats import Heartbeats
@@ -81,7 +81,7 @@ class _Worker:
         self._broken = threading.Event()
         self._link = Link()
         sources = [open_source(camera.source) for camera in config.cameras]
-        self.spool = self._open_spool(config.spool)
+        self.spool = self._open_spool(config)
         self.feeders = [
             Feeder(camera, boot_id, source, self.buffer, self.ledger, frames)
             for camera, source in zip(config.cameras, sources, strict=True)
@@ -190,9 +190,11 @@ class _Worker:
             told = "the next start with this spool tells it" if self.spool else "without a spool it stays unsaid"
             log.warning("the last heartbeat was not sent (%s); %s", error, told)
 
-    def _open_spool(self, config: SpoolConfig | None) -> Spool | None:
-        if config is None:
+    def _open_spool(self, config: CameraConfig) -> Spool | None:
+        if config.spool is None:
+            if config.empty_spool:
+                log.warning("%s", config.empty_spool)
             return None
-        spool = Spool(config.folder, config.max_mib * MIB)
+        spool = Spool(config.spool.folder, config.spool.max_mib * MIB)
         adopt_former_boots(spool, self.ledger)
         return spool

@@ -68,6 +68,8 @@ def check(config: ConfigFile) -> None:
         table.add_row(each.camera_id, each.line_id, each.station_id, each.recipe, each.source.type, first)
     if found.spool and (fault := spool_fault(found.spool.folder)):
         faults.append(f"frames can't be spooled: {fault}")
+    if found.empty_spool:
+        faults.append(found.empty_spool)
     Console().print(table)
     for fault in faults:
         typer.echo(f"andon camera: {fault}", err=True)
