@@ -1,5 +1,6 @@
 """Data sets as they lie on disk, and what is said of broken ones."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,11 @@ def test_visa_as_it_is_downloaded(tmp_path: Path) -> None:
     assert (layout.name, [path.name for path in layout.normals]) == ("visa", ["part0000.png", "part0001.png"])
     assert [image.kind for image in layout.test] == ["good", "several", "wax melded out"]
     assert all(image.mask and read_mask(image.mask).sum() == 20 for image in layout.test[1:])
+    for table in (tmp_path / "split_csv" / "1cls.csv", tmp_path / "candle" / "image_anno.csv"):
+        rows = list(csv.reader(table.read_text().splitlines()))
+        with table.open("w", newline="") as written:  # as Excel writes it where decimals have a comma
+            csv.writer(written, delimiter=";").writerows(rows)
+    assert find_layout(tmp_path / "candle") == layout
     with pytest.raises(DataError, match="candle, pcb1"):
         find_layout(tmp_path)
     (tmp_path / "pcb1").mkdir()

@@ -226,9 +226,11 @@ def _visa_kinds(root: Path, annotations: Path) -> Mapping[str, str]:
 
 def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not in UTF-8 ({error}): save it so") from error
+    separator = ";" if ";" in text.partition("\n")[0] else ","  # Excel's, where decimals have a comma
+    reader = csv.DictReader(io.StringIO(text), delimiter=separator)
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing:
         raise DataError(f"{path} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ['none'])}")
