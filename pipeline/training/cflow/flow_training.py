@@ -3,9 +3,9 @@
 import hashlib
 import json
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,9 @@ from pipeline.detectors.cflow.flow import ConditionalFlow
 from pipeline.detectors.cflow.likelihood import Reference
 from pipeline.detectors.cflow.position import bins, encode, places
 from pipeline.detectors.encoder import Encoder
-from pipeline.training.checkpoint import (
-    Progress,
-    load_checkpoint,
-    optimiser_tensors,
-    restore_optimiser,
-    save_checkpoint,
-)
+from pipeline.training.checkpoint import Progress
 from pipeline.training.images.data import Frame
+from pipeline.training.loop import descend, half_cosine
 from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
 
@@ -125,15 +120,14 @@ def train_flow(
 ) -> tuple[ConditionalFlow, Progress]:
     """One level's flow. held_out: normals that decide when to stop and which weights stay; None keeps the last.
 
-    Everything random in epoch k is drawn from a generator seeded by (seed, k). A resumed run therefore draws what the
-    uninterrupted run would have drawn, and on a CPU ends in the same weights to the bit.
+    Everything random in epoch k is drawn from a generator seeded by (seed, k).
     """
     device = device or torch.device("cpu")
     torch.manual_seed(plan.seed)
     flow = ConditionalFlow(whitening.matrix.shape[1], config.condition, config.blocks, config.clamp, plan.seed)
     flow = flow.to(device).train()
     optimiser = torch.optim.Adam(flow.parameters(), lr=plan.learning_rate)
-    progress = Progress(_fingerprint(fibres, held_out, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
+    run = _fingerprint(fibres, held_out, config, plan)
     white = whitening.to(device)
     fibres, held_out = fibres.to(device), held_out.to(device) if held_out is not None and len(held_out) else None
     best = {name: value.detach().clone() for name, value in flow.state_dict().items()}
@@ -142,52 +136,32 @@ def train_flow(
     steps_an_epoch = max(1, len(fibres) // plan.batch)
     total = steps_an_epoch * plan.epochs
 
-    def save() -> None:
-        if checkpoint:
-            groups = {
-                "flow": flow.state_dict(),
-                "best": best,
-                "best_at": {"value": best_at},
-                "optimiser": optimiser_tensors(optimiser),
-            }
-            save_checkpoint(checkpoint, progress, groups)
+    @lru_cache(maxsize=1)
+    def order_of(epoch: int) -> Tensor:
+        return torch.randperm(len(fibres), generator=torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch))
 
-    found = load_checkpoint(checkpoint, progress.fingerprint, told.say) if checkpoint else None
-    if found:
-        progress, groups = found
-        flow.load_state_dict(groups["flow"])
-        best, best_at = groups["best"], groups["best_at"]["value"]
-        restore_optimiser(optimiser, groups["optimiser"])
-
-    started = time.monotonic() - progress.elapsed_s
-    saved_at = time.monotonic()
-    order = torch.empty(0)
-    while progress.step < total and (plan.max_seconds is None or progress.elapsed_s < plan.max_seconds):
-        epoch, place = divmod(progress.step, steps_an_epoch)
+    def loss_of(step: int) -> Tensor | None:
+        epoch, place = divmod(step, steps_an_epoch)
         if epoch - best_at[0] > plan.patience and held_out is not None:
-            break
-        if place == 0 or not len(order):
-            order = torch.randperm(len(fibres), generator=torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch))
-        picks = order[place * plan.batch : (place + 1) * plan.batch].to(device)
-        for group in optimiser.param_groups:
-            group["lr"] = plan.learning_rate * _rate_factor(progress.step / total, plan.warmup)
-        loss = _loss(flow, fibres, picks, white, config)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
-        optimiser.step()
-        smooth = loss.item() if math.isnan(progress.loss) else 0.98 * progress.loss + 0.02 * loss.item()
-        progress = Progress(progress.fingerprint, progress.step + 1, time.monotonic() - started, smooth)
-        if place == steps_an_epoch - 1 and held_out is not None:
-            now = _held_out_loss(flow, held_out, white, config)
-            if now < best_at[1]:
-                best = {name: value.detach().clone() for name, value in flow.state_dict().items()}
-                best_at = torch.tensor([epoch + 1.0, now], dtype=torch.float64)
-        told.reached(progress)
-        if time.monotonic() - saved_at > plan.checkpoint_every_s:
-            save()
-            saved_at = time.monotonic()
-    save()
+            return None
+        picks = order_of(epoch)[place * plan.batch : (place + 1) * plan.batch].to(device)
+        return _loss(flow, fibres, picks, white, config)
+
+    def rate_of(step: int, _: float) -> float:
+        rise = min(1.0, (step / total + 1e-3) / plan.warmup) if plan.warmup else 1.0
+        return rise * half_cosine(step / total)
+
+    def after(step: int) -> None:
+        if held_out is None or (step + 1) % steps_an_epoch:
+            return
+        now = _held_out_loss(flow, held_out, white, config)
+        if now < best_at[1]:
+            best_at[0], best_at[1] = (step + 1) // steps_an_epoch, now
+            for name, value in flow.state_dict().items():
+                best[name].copy_(value)
+
+    state = {"flow": flow.state_dict(), "best": best, "best_at": {"value": best_at}}
+    progress = descend(optimiser, state, plan, total, loss_of, rate_of, after, run, checkpoint, told)
     if held_out is not None:
         flow.load_state_dict(best)
     return flow.requires_grad_(False).eval(), progress
@@ -265,12 +239,6 @@ def _rotated(frame: Frame, degrees: float) -> Frame:
     wide = np.pad(frame, ((reach, reach), (reach, reach), *(((0, 0),) * (frame.ndim - 2))), mode="reflect")
     turned = np.asarray(Image.fromarray(wide).rotate(degrees, Image.Resampling.BILINEAR))
     return turned[reach:-reach, reach:-reach].copy()
-
-
-def _rate_factor(done: float, warmup: float) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    rise = min(1.0, (done + 1e-3) / warmup) if warmup else 1.0
-    return rise * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _fingerprint(fibres: Fibres, held_out: Fibres | None, config: CflowConfig, plan: FlowPlan) -> str:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +13,8 @@ from torch.nn import functional
 from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import METHOD_VERSION, SCORING_ONLY, RadarConfig
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas
-from pipeline.training.checkpoint import (
-    Progress,
-    load_checkpoint,
-    optimiser_tensors,
-    restore_optimiser,
-    save_checkpoint,
-)
+from pipeline.training.checkpoint import Progress
+from pipeline.training.loop import descend, half_cosine
 from pipeline.training.told import NOBODY, Told
 
 STEPS_IN_PIXELS = 900
@@ -56,8 +49,7 @@ def train_noise_predictor(
 ) -> tuple[NoisePredictor, Progress]:
     """images: normals (C, h, w) as the front sees them; sizes may differ. Returns the averaged (EMA) network.
 
-    Everything random in step k is drawn from a generator seeded by (seed, k). A resumed run therefore draws what the
-    uninterrupted run would have drawn, and on a CPU ends in the same weights to the bit.
+    Everything random in step k is drawn from a generator seeded by (seed, k).
     """
     device = device or torch.device("cpu")
     torch.manual_seed(plan.seed)
@@ -65,41 +57,31 @@ def train_noise_predictor(
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
     alphas = cumulative_alphas(config).to(device)
-    progress = Progress(fingerprint(images, config, plan), step=0, elapsed_s=0.0, loss=math.nan)
 
-    def save() -> None:
-        if checkpoint:
-            groups = {"network": network.state_dict(), "average": average, "optimiser": optimiser_tensors(optimiser)}
-            save_checkpoint(checkpoint, progress, groups)
+    def loss_of(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
+        return _loss(network, images, alphas, config, plan, generator, device)
 
-    found = load_checkpoint(checkpoint, progress.fingerprint, told.say) if checkpoint else None
-    if found:
-        progress, groups = found
-        network.load_state_dict(groups["network"])
-        average = {name: value.to(device) for name, value in groups["average"].items()}
-        restore_optimiser(optimiser, groups["optimiser"])
+    def rate_of(step: int, done: float) -> float:
+        return min(1.0, (step + 1) / plan.warmup_steps) * half_cosine(done)
 
-    started = time.monotonic() - progress.elapsed_s
-    saved_at = time.monotonic()
-    while (done := _share_done(plan, progress)) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = plan.learning_rate * _rate_factor(plan, progress.step, done)
-        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + progress.step)
-        loss = _loss(network, images, alphas, config, plan, generator, device)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        decay = min(plan.ema_decay, (1 + progress.step) / (10 + progress.step))
+    def after(step: int) -> None:
+        decay = min(plan.ema_decay, (1 + step) / (10 + step))
         for name, value in network.state_dict().items():
             average[name].lerp_(value, 1 - decay)
-        smooth = loss.item() if math.isnan(progress.loss) else 0.98 * progress.loss + 0.02 * loss.item()
-        progress = Progress(progress.fingerprint, progress.step + 1, time.monotonic() - started, smooth)
-        told.reached(progress)
-        if time.monotonic() - saved_at > plan.checkpoint_every_s:
-            save()
-            saved_at = time.monotonic()
-    save()
+
+    progress = descend(
+        optimiser,
+        {"network": network.state_dict(), "average": average},
+        plan,
+        plan.steps,
+        loss_of,
+        rate_of,
+        after,
+        fingerprint(images, config, plan),
+        checkpoint,
+        told,
+    )
     network.load_state_dict(average)
     return network.eval(), progress
 
@@ -148,17 +130,6 @@ def draw_patches(
         patches.append(patch)
         borders.append(close)
     return torch.stack(patches), torch.stack(borders)
-
-
-def _share_done(plan: NoisePlan, progress: Progress) -> float:
-    by_steps = progress.step / plan.steps
-    return by_steps if plan.max_seconds is None else max(by_steps, progress.elapsed_s / plan.max_seconds)
-
-
-def _rate_factor(plan: NoisePlan, step: int, done: float) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    warmup = min(1.0, (step + 1) / plan.warmup_steps)
-    return warmup * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def fingerprint(images: Sequence[Tensor], config: RadarConfig, plan: NoisePlan) -> str:
