@@ -1,10 +1,13 @@
 """The steps of a training, whichever the method: one loop, which can be killed and goes on, with a limit of time."""
 
+import hashlib
+import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,15 +22,26 @@ from pipeline.training.checkpoint import (
 from pipeline.training.told import Told
 
 
-class Pace(Protocol):
-    """What the loop reads of a method's plan."""
+@dataclass(frozen=True)
+class Pace:
+    """What every method's plan says of its steps."""
 
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def max_seconds(self) -> float | None: ...
-    @property
-    def checkpoint_every_s(self) -> float: ...
+    batch: int
+    learning_rate: float = 2e-3
+    max_seconds: float | None = None
+    """Ends early when this much time has gone into training."""
+    seed: int = 0
+    checkpoint_every_s: float = 30.0
+
+    def fingerprint(self, version: int, config: Mapping[str, Any], seen: Iterable[Tensor]) -> str:
+        """Of a run with this plan. version: of the method's code, whose networks of another release may have the same
+        config; seen: what is learnt from."""
+        facts = {**asdict(self), "version": version, "config": config}
+        del facts["checkpoint_every_s"]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        for tensor in seen:
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def descend(
@@ -66,7 +80,8 @@ def descend(
     parameters = [one for group in optimiser.param_groups for one in group["params"]]
     started = time.monotonic() - progress.elapsed_s
     saved_at = time.monotonic()
-    while (done := _share_done(progress, steps, pace.max_seconds)) < 1:
+    limit_s = pace.max_seconds or math.inf
+    while (done := max(progress.step / steps if steps else 1, progress.elapsed_s / limit_s)) < 1:
         loss = loss_of(progress.step)
         if loss is None:
             break
@@ -85,11 +100,6 @@ def descend(
             saved_at = time.monotonic()
     save()
     return progress
-
-
-def _share_done(progress: Progress, steps: int, max_seconds: float | None) -> float:
-    by_steps = progress.step / steps if steps else 1.0
-    return by_steps if max_seconds is None else max(by_steps, progress.elapsed_s / max_seconds)
 
 
 def half_cosine(done: float) -> float:

@@ -1,10 +1,8 @@
 """Teaches CFLOW's flows what fibres of normals look like: the objective and schedule of the official code."""
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from pipeline.detectors.cflow.position import bins, encode, places
 from pipeline.detectors.encoder import Encoder
 from pipeline.training.checkpoint import Progress
 from pipeline.training.images.data import Frame
-from pipeline.training.loop import descend, half_cosine
+from pipeline.training.loop import Pace, descend, half_cosine
 from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
 
@@ -34,14 +32,13 @@ _LEAST_DEVIATION = 1e-3
 
 
 @dataclass(frozen=True)
-class FlowPlan:
+class FlowPlan(Pace):
     """How long and how the flows are trained."""
 
+    batch: int = 512
+    """Fibres a step and level; the official code takes 256 and a rate of 2e-4, and 40 times as many passes."""
     epochs: int = 5
     """Passes over the sampled fibres."""
-    batch: int = 512
-    """Fibres a step and level; the official code takes 256 and 2e-4, and 40 times as many passes."""
-    learning_rate: float = 2e-3
     warmup: float = 0.05
     """Share of the steps over which the learning rate rises; then it falls by half a cosine."""
     fibres_per_level: int = 80_000
@@ -52,9 +49,6 @@ class FlowPlan:
     rotation_degrees: float = 5.0
     patience: int = 4
     """Training ends when the held-out normals have not become likelier for so many epochs; the best weights stay."""
-    max_seconds: float | None = None
-    seed: int = 0
-    checkpoint_every_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,8 @@ def train_flow(
     flow = ConditionalFlow(whitening.matrix.shape[1], config.condition, config.blocks, config.clamp, plan.seed)
     flow = flow.to(device).train()
     optimiser = torch.optim.Adam(flow.parameters(), lr=plan.learning_rate)
-    run = _fingerprint(fibres, held_out, config, plan)
+    seen = [one for part in (fibres, held_out) if part is not None for one in (part.values, part.places)]
+    run = plan.fingerprint(METHOD_VERSION, config.model_dump(mode="json"), seen)
     white = whitening.to(device)
     fibres, held_out = fibres.to(device), held_out.to(device) if held_out is not None and len(held_out) else None
     best = {name: value.detach().clone() for name, value in flow.state_dict().items()}
@@ -239,13 +234,3 @@ def _rotated(frame: Frame, degrees: float) -> Frame:
     wide = np.pad(frame, ((reach, reach), (reach, reach), *(((0, 0),) * (frame.ndim - 2))), mode="reflect")
     turned = np.asarray(Image.fromarray(wide).rotate(degrees, Image.Resampling.BILINEAR))
     return turned[reach:-reach, reach:-reach].copy()
-
-
-def _fingerprint(fibres: Fibres, held_out: Fibres | None, config: CflowConfig, plan: FlowPlan) -> str:
-    facts = {**asdict(plan), "version": METHOD_VERSION, "config": config.model_dump(mode="json")}
-    del facts["checkpoint_every_s"]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for part in (fibres, held_out):
-        for tensor in (part.values, part.places) if part is not None else ():
-            digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()

@@ -1,9 +1,7 @@
 """Teaches the U-Net to predict noise on patches of normals: the DDPM objective (arXiv 2006.11239, algorithm 1)."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +12,7 @@ from pipeline.detectors.radar.border import closeness
 from pipeline.detectors.radar.config import METHOD_VERSION, SCORING_ONLY, RadarConfig
 from pipeline.detectors.radar.network import NoisePredictor, cumulative_alphas
 from pipeline.training.checkpoint import Progress
-from pipeline.training.loop import descend, half_cosine
+from pipeline.training.loop import Pace, descend, half_cosine
 from pipeline.training.told import NOBODY, Told
 
 STEPS_IN_PIXELS = 900
@@ -22,21 +20,16 @@ STEPS_IN_PIXELS = 900
 
 
 @dataclass(frozen=True)
-class NoisePlan:
-    """How long and how the network is trained."""
+class NoisePlan(Pace):
+    """How long and how the network is trained. Where time is what ends it, the learning rate falls by time."""
 
-    steps: int = 300
-    max_seconds: float | None = None
-    """Ends early when this much time has gone into training; the learning rate then falls by time."""
     batch: int = 32
-    learning_rate: float = 2e-3
+    steps: int = 300
     warmup_steps: int = 30
     ema_decay: float = 0.99
     max_timestep: int = 750
     """Timesteps are drawn below this: beyond, there is next to no image left to learn from."""
     flips: bool = True
-    seed: int = 0
-    checkpoint_every_s: float = 30.0
 
 
 def train_noise_predictor(
@@ -70,18 +63,8 @@ def train_noise_predictor(
         for name, value in network.state_dict().items():
             average[name].lerp_(value, 1 - decay)
 
-    progress = descend(
-        optimiser,
-        {"network": network.state_dict(), "average": average},
-        plan,
-        plan.steps,
-        loss_of,
-        rate_of,
-        after,
-        fingerprint(images, config, plan),
-        checkpoint,
-        told,
-    )
+    run, state = fingerprint(images, config, plan), {"network": network.state_dict(), "average": average}
+    progress = descend(optimiser, state, plan, plan.steps, loss_of, rate_of, after, run, checkpoint, told)
     network.load_state_dict(average)
     return network.eval(), progress
 
@@ -133,15 +116,5 @@ def draw_patches(
 
 
 def fingerprint(images: Sequence[Tensor], config: RadarConfig, plan: NoisePlan) -> str:
-    """Scoring settings are left out: they can be changed without training again. The version is of the code, whose
-    networks of another release may have the same settings."""
-    facts = {
-        **asdict(plan),
-        "version": METHOD_VERSION,
-        "config": config.model_dump(mode="json", exclude=set(SCORING_ONLY)),
-    }
-    del facts["checkpoint_every_s"]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for image in images:
-        digest.update(image.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    """Scoring settings are left out: they can be changed without training again."""
+    return plan.fingerprint(METHOD_VERSION, config.model_dump(mode="json", exclude=set(SCORING_ONLY)), images)
