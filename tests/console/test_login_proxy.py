@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,21 +132,43 @@ def test_an_act_that_a_proxy_can_not_hand_on_leaves_what_was_typed(stopped: Any,
     assert form.get_by_label("Why").input_value() == "nozzle two is clogged"
 
 
+DAMAGED = "users.json can't be read: mend it"
+
+
+@contextmanager
+def damaged(users: Path) -> Iterator[None]:
+    whole = users.read_bytes()
+    try:
+        users.write_bytes(b"{")
+        yield
+    finally:
+        users.write_bytes(whole)
+
+
 def test_an_act_while_the_users_file_is_damaged_leaves_the_stops_and_what_was_typed(
     console: ConsoleProcess, stopped: Any
 ) -> None:
     stopped.get_by_role("button", name="Acknowledge").click()
     form = stopped.page.get_by_role("dialog")
     form.get_by_label("Why").fill("nozzle two is clogged")
-    users = console.folder / "users.json"
-    whole = users.read_bytes()
-    try:
-        users.write_bytes(b"{")
+    with damaged(console.folder / "users.json"):
         form.get_by_role("button", name="Acknowledge", exact=True).click()
-        form.get_by_role("alert").filter(has_text="NOT asked for").wait_for()
-    finally:
-        users.write_bytes(whole)
+        form.get_by_role("alert").filter(has_text=DAMAGED).wait_for()
     assert form.get_by_label("Why").input_value() == "nozzle two is clogged"
+
+
+def test_while_the_users_file_is_damaged_the_page_says_so_and_keeps_its_stops(
+    console: ConsoleProcess, stopped: Any, way: Way
+) -> None:
+    """The bar said NO CONNECTION, so that people looked at the network, and a press left the stops for plain words."""
+    page = stopped.page
+    with damaged(console.folder / "users.json"):
+        stopped.get_by_role("button", name="Acknowledge").click()
+        page.get_by_role("alert").filter(has_text=DAMAGED).wait_for()
+        way.break_off()
+        page.locator("#connection").filter(has_text=DAMAGED).wait_for()
+        assert "HOLD" in stopped.inner_text()
+    page.locator("#connection").wait_for(state="hidden")
 
 
 def test_a_proxy_that_keeps_healthz_to_itself_keeps_no_act_away(stopped: Any) -> None:

@@ -35,8 +35,8 @@ async function open(link) {
     dialog.showModal();
     opener = link.dataset.key;
     dialog.querySelector("[autofocus]")?.select();
-  } catch {
-    tellAway(document.getElementById("lines"), "beforebegin");
+  } catch ({ cause }) {
+    tellAway(document.getElementById("lines"), "beforebegin", cause);
   } finally {
     link.removeAttribute("aria-busy");
     delete document.body.dataset.asking;
@@ -67,13 +67,12 @@ document.addEventListener("submit", async (event) => {
     const answer = await heard("/here", { cache: "no-store", signal: AbortSignal.timeout(AWAY_MS) });
     if (dialog.contains(form) && !dialog.open) return; // it was taken back meanwhile
     const wanted = loginWanted(answer);
-    if (answer.status === 503 && !wanted) throw new Error("503"); // it can't tell who is logged in
     if (wanted) keepWords(form);
     // Our policy lets no form be led on to a login of another origin; a page that is asked for may be.
     if (wanted && !whose(answer)) loadAnew(); else form.submit();
-  } catch {
+  } catch ({ cause }) {
     button.disabled = false;
-    tellAway(form, "afterbegin");
+    tellAway(form, "afterbegin", cause);
   } finally {
     delete document.body.dataset.asking;
   }
@@ -101,11 +100,11 @@ async function showKept() {
 }
 showKept();
 
-function tellAway(box, where) {
+function tellAway(box, where, cause) {
   document.getElementById("away")?.remove();
   const words = document.createElement("p");
   Object.assign(words, { id: "away", className: "outcome refused", role: "alert" });
-  words.textContent = "NOT asked for: this page's server does not answer. Try again once it does.";
+  words.textContent = `NOT asked for: ${cause ?? "this page's server does not answer"}. Try again once that is over.`;
   box.insertAdjacentElement(where, words);
 }
 addEventListener("pageshow", () => { for (const button of document.querySelectorAll("button:disabled")) button.disabled = false; });

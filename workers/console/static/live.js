@@ -23,7 +23,7 @@ addEventListener("pointerdown", (event) => { pressed = event.target; pressedAt =
 for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = null; setTimeout(showHeld); }, true);
 let heardAt = performance.now(), triedAt = heardAt, source = null, comingBack = false, trying = false;
 let answered = 0; // so often did the server answer while its stream said nothing
-let fault = connection.textContent, loggedOut = false;
+let fault = connection.textContent, loggedOut = false, refused = ""; // what the server says of itself, where it lets nobody in
 export const clock = { offset: Number(body.dataset.now) - Date.now() };
 
 /** Changes what a box holds, once no finger is on it. */
@@ -82,7 +82,7 @@ function announce(articles) {
 function showConnection() {
   const lost = performance.now() - heardAt > WAIT_MS;
   body.classList.toggle("lost", lost || Boolean(fault));
-  const why = loggedOut ? "NOBODY IS LOGGED IN here any more. This page leads to the login once you have sent or cancelled what you write" : answered < 2 ? "NO CONNECTION to this page's server" : "NOTHING NEW COMES THROUGH, although this page's server answers. Perhaps a proxy or a virus scanner holds its stream back";
+  const why = loggedOut ? "NOBODY IS LOGGED IN here any more. This page leads to the login once you have sent or cancelled what you write" : refused ? `NOTHING COMES FROM this page's server: ${refused}` : answered < 2 ? "NO CONNECTION to this page's server" : "NOTHING NEW COMES THROUGH, although this page's server answers. Perhaps a proxy or a virus scanner holds its stream back";
   const words = lost ? `${why}: what you see is old.` : fault ? `WHAT YOU SEE MAY BE OLD: ${fault}` : "";
   if (connection.textContent !== words) connection.textContent = words;
   connection.hidden = !words;
@@ -93,7 +93,7 @@ function connect() {
   source?.close();
   triedAt = performance.now();
   source = new EventSource(`/events?${new URLSearchParams({ tiles: wall, drawn })}`);
-  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); answered = 0; loggedOut = false; act(JSON.parse(event.data), event.lastEventId); showConnection(); });
+  const heard = (name, act) => source.addEventListener(name, (event) => { heardAt = performance.now(); answered = 0; loggedOut = false; refused = ""; act(JSON.parse(event.data), event.lastEventId); showConnection(); });
   heard("beat", ({ now_ms, fault: why }) => { clock.offset = now_ms - Date.now(); fault = why; });
   heard("lines", (news, id) => { drawn = id; renew(news); });
   heard("alarms", ({ unacknowledged }) => {
@@ -145,11 +145,12 @@ async function connectAnew() {
 }
 
 /** What is answered, by our server or by who stands before it, as a proxy that wants a login. Throws where nobody
- * answers, or only one who could not reach our server. */
+ * answers, or only one who could not reach our server; with our server's own words where it can tell of nobody who they
+ * are. */
 export async function heard(address, options) {
   // A redirect is an answer: followed, it may lead to another origin, where a page may not look.
   const answer = await fetch(address, { ...options, redirect: "manual" });
-  if ([502, 503, 504].includes(answer.status) && !whose(answer)) throw new Error(String(answer.status));
+  if ([502, 503, 504].includes(answer.status)) throw new Error(answer.status, { cause: whose(answer) && await answer.text() });
   return answer;
 }
 
@@ -173,12 +174,13 @@ function comeBack(after = 5000) {
     try {
       const answer = await heard("/here", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
       loggedOut = loginWanted(answer);
+      refused = "";
       if (answer.ok || loggedOut) {
         if (!document.querySelector("dialog[open]") && !body.dataset.asking && !isWrittenIn()) loadAnew();
         else { comingBack = false; connect(); }
         return;
       }
-    } catch { /* still away */ }
+    } catch ({ cause }) { refused = cause ?? ""; } // still away
     comeBack();
   }, after);
 }
