@@ -1,6 +1,7 @@
 """What stands before every page. The application is whole; Kafka and Redis are away, which no guard may care about."""
 
 import re
+import shutil
 import threading
 import time
 import uuid
@@ -34,7 +35,7 @@ from workers.console.identity import TrustedProxy
 from workers.console.limits import PER_NAME_AND_PEER, PER_PEER
 from workers.console.live import Live
 from workers.console.memory import Memory
-from workers.console.pages.common import safe_next
+from workers.console.pages.common import STATIC, STATIC_AT, address_of, safe_next
 from workers.console.pictures import Pictures
 from workers.console.reader import Reader
 from workers.console.sessions import COOKIE, Sessions
@@ -158,7 +159,7 @@ def test_no_role_no_act(client: TestClient, role: str, path: str) -> None:
 
 def test_every_answer_tells_the_browser_what_it_may_not_do(client: TestClient) -> None:
     log_in(client, "viewer")
-    for path in ("/", "/login", "/alarms", "/health", "/nowhere", "/static/console.css", "/healthz", "/parts/x"):
+    for path in ("/", "/login", "/alarms", "/health", "/nowhere", f"{STATIC_AT}/console.css", "/healthz", "/parts/x"):
         headers = client.get(path, headers={"accept": "text/html"}).headers
         assert headers["content-security-policy"].startswith("default-src 'self';"), path
         assert "unsafe" not in headers["content-security-policy"], path
@@ -170,7 +171,7 @@ def test_every_answer_tells_the_browser_what_it_may_not_do(client: TestClient) -
 def test_the_head_of_a_page_is_that_of_the_whole(client: TestClient) -> None:
     """What watches over pages asks for no more, and was told 405 also by `/healthz`."""
     log_in(client, "viewer")
-    for path in ("/", "/alarms", "/healthz", "/nowhere", "/static/console.css"):
+    for path in ("/", "/alarms", "/healthz", "/nowhere", f"{STATIC_AT}/console.css"):
         head, whole = client.head(path), client.get(path)
         assert (head.status_code, head.headers["content-type"]) == (whole.status_code, whole.headers["content-type"])
         assert head.content == b""
@@ -180,14 +181,25 @@ def test_the_head_of_a_page_is_that_of_the_whole(client: TestClient) -> None:
 def test_a_page_is_compressed(client: TestClient) -> None:
     """500 lines came as a megabyte, of which a fortieth is no repetition."""
     log_in(client, "viewer")
-    for path in ("/", "/static/console.css"):
+    for path in ("/", f"{STATIC_AT}/console.css"):
         assert client.get(path).headers["content-encoding"] == "gzip"
+
+
+def test_what_pages_share_is_asked_for_once_and_anew_once_it_changes(client: TestClient, tmp_path: Path) -> None:
+    """Style and scripts came again with each page, over a slow link, too."""
+    for address in re.findall(r'(?:href|src)="(/static/[^"]+)"', client.get("/login").text):
+        assert "immutable" in client.get(address).headers["cache-control"], address
+    changed = tmp_path / "static"
+    shutil.copytree(STATIC, changed)
+    assert address_of(changed) == STATIC_AT
+    (changed / "morph.js").write_text("// another")
+    assert address_of(changed) != STATIC_AT
 
 
 def test_no_page_holds_a_script_a_style_or_an_address_of_elsewhere() -> None:
     for file in (Path(create_app.__code__.co_filename).parent / "templates").glob("*.html"):
         text = file.read_text()
-        assert not re.search(r"<script(?![^>]*\bsrc=\"/static/)", text), file
+        assert not re.search(r"<script(?![^>]*\bsrc=\"{{ static }}/)", text), file
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|https?:|//[a-z]", text), file
 
 

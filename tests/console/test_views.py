@@ -63,7 +63,7 @@ def test_what_a_slow_page_is_told_first_is_not_lost(plant: Plant, login: Callabl
         page.wait_for_timeout(1500)
         route.continue_()
 
-    page.route("**/static/wall.js", late)
+    page.route("**/static/*/wall.js", late)
     page.reload()
     tile(page, f"{line}-a").scroll_into_view_if_needed()
     tile(page, f"{line}-a").locator("img").first.wait_for()

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, tzinfo
 from functools import partial, wraps
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,8 +31,20 @@ from workers.console.memory import STATE_WORDS, ActOutcome
 from workers.console.users import Role
 
 templates = Jinja2Templates(directory=Path(__file__).parents[1] / "templates")
+STATIC = Path(__file__).parents[1] / "static"
 FRAME_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}:[A-Za-z0-9][A-Za-z0-9_.-]{0,63}:\d{1,15}")
 MODEL = re.compile(r"[A-Za-z0-9]{1,64}")
+
+
+def address_of(static: Path) -> str:
+    """Where these files are served: elsewhere once one has changed. They name one another beside themselves."""
+    content = sha256()
+    for file in sorted(static.iterdir()):
+        content.update(file.name.encode() + file.read_bytes())
+    return f"/static/{content.hexdigest()[:16]}"
+
+
+STATIC_AT = address_of(STATIC)
 
 
 class Refused(Exception):
@@ -230,4 +243,6 @@ def _with_pictures(evidence: Evidence) -> list[tuple[str, str | None]]:
 templates.env.filters |= {
     "clock": _clock, "short": _short, "figure": _figure, "ms": to_ms, "with_pictures": _with_pictures,
 }  # fmt: skip
-templates.env.globals |= {"kind_words": lines.words, "state_words": STATE_WORDS, "pictures_of": pictures_of}
+templates.env.globals |= {
+    "kind_words": lines.words, "state_words": STATE_WORDS, "pictures_of": pictures_of, "static": STATIC_AT,
+}  # fmt: skip
