@@ -297,6 +297,12 @@ class Memory:
             known = self._alarms.get(alarm_id)
             return [known.changes[number] for number in sorted(known.changes)] if known else []
 
+    def stop_for(self, alarm: Alarm) -> LineCommand | None:
+        """What its line was asked for last behind it: perhaps by other parts than those that had raised it before."""
+        commands = reversed(self.line(alarm.line_id).commands)
+        behind = (one for one in commands if (one.episode_id, one.reason_code) == (alarm.episode_id, alarm.kind))
+        return next(behind, None)
+
     def causes(self) -> dict[UUID, str]:
         """Alarm → why it was raised last. Its own reason is that of its last change, which may be an answer to it."""
         with self._lock:

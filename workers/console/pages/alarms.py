@@ -50,6 +50,7 @@ def one(request: Request, who: Someone, desk: TheDesk, alarm_id: uuid.UUID) -> R
         request,
         "alarm.html",
         alarm=alarm,
+        seen=desk.memory.stop_for(alarm) or alarm,
         cause=desk.memory.causes().get(alarm_id, alarm.reason),
         history=history,
         episode=episode,
