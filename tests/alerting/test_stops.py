@@ -274,6 +274,25 @@ def test_a_stop_that_is_asked_for_again_since_none_was_confirmed_asks_nobody_aga
     assert standing.alarm.state is AlarmState.ACK_ACTIVE
 
 
+@pytest.mark.parametrize("asked_again", [True, False])
+def test_only_who_acknowledged_a_stop_once_it_was_given_up_is_asked_again_by_the_next(asked_again: bool) -> None:
+    """Who acknowledged it then saw a line that ran: the next HOLD was a note, so the line stood and nobody was called.
+    Who had seen the HOLD was asked anew for no news where a REJECT had been given up between."""
+    line = rejecting_line_that_goes_blind()
+    rejected, held = line.commands
+    if asked_again:
+        line.state, _ = outbox.withdraw(line.state, held)
+    line.see(operation(Act.ACKNOWLEDGE))
+    if not asked_again:
+        for command in (held, rejected):
+            line.state, _ = outbox.withdraw(line.state, command)
+    line.see(score(9, Verdict.NOT_DECIDABLE))
+    assert line.actions == [Action.REJECT, Action.HOLD, Action.HOLD]
+    standing = line.state.standing(AlarmKind.NOT_INSPECTED)
+    assert standing
+    assert standing.life.unacknowledged is asked_again
+
+
 def test_that_a_reject_was_not_confirmed_keeps_no_later_hold_from_asking_for_a_person() -> None:
     line = Line(policy(action=Response.REJECT, actuator=WITH_PLC.actuator)).burst()
     line.see(score(3, captured_at=NOON + timedelta(seconds=12)), age_s=13)

@@ -173,10 +173,9 @@ def _see_again(state: LineState, standing: Standing, trigger: Trigger, decision:
     if not standing.life.active:
         return register.again(state, standing, trigger.reason, now)
     command = decision.command
-    void = state.episode and state.episode.void
-    asked_again = command and void and void.action is command.action
-    if command and not command.simulated and not asked_again and not standing.life.unacknowledged:
-        # Who acknowledged it saw a line that ran. That a stop is asked for again, since none was confirmed, is no news.
+    is_news = command and not command.simulated and command.action is not standing.acknowledged_level
+    if command and is_news and not standing.life.unacknowledged:
+        # Who acknowledged it saw a line that ran. What was asked for already then, and not confirmed, is no news.
         reason = f"{trigger.reason}; {command.action} is asked for behind it, so it has to be acknowledged again"
         return register.again(state, standing, reason, now)
     if command or latches or not known:

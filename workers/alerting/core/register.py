@@ -85,7 +85,8 @@ def act(state: LineState, entry: Standing, deed: Deed, operation: Operation | No
     alarm = effects.changed(
         entry.alarm, deed.act, life, deed.at, actor=deed.actor, reason=deed.reason, operation=operation
     )
-    return state.with_alarm(entry.model_copy(update={"alarm": alarm, "suppressed": life.suppressed})), (alarm,)
+    more = {"acknowledged_level": state.level} if deed.act is Act.ACKNOWLEDGE else {}
+    return state.with_alarm(entry.model_copy(update={"alarm": alarm, "suppressed": life.suppressed, **more})), (alarm,)
 
 
 def cover(state: LineState, now: datetime) -> Changed:

@@ -133,6 +133,8 @@ class Standing(_Stored):
     good_since: Moment | None = None
     """Since when its cause is gone; it counts as gone after the off-delay."""
     suppressed: bool = False
+    acknowledged_level: Action | None = None
+    """What the line was asked for when a person acknowledged it last; None where it was to run."""
 
     @property
     def active_since(self) -> Moment:
