@@ -100,6 +100,13 @@ def test_a_stop_that_may_be_anothers_or_may_stand_is_not_taken_back(found: ReadB
     assert not drive.may_write(order(None), found, LATER)
 
 
+def test_rejecting_takes_the_place_of_no_stop_but_one_of_ours_that_a_person_has_reset() -> None:
+    stands, rejecting = ReadBack(level="HOLD", stop=True, epoch=0), order(stop(Action.REJECT))
+    assert not drive.may_write(rejecting, stands, NOON)
+    assert drive.may_write(replace(rejecting, over_own=True), stands, NOON)
+    assert drive.may_write(order(stop()), stands, NOON)
+
+
 def test_a_release_takes_a_stop_back_until_the_line_has_confirmed_it() -> None:
     stands, free = ReadBack(level="HOLD", stop=True, epoch=0), effects.release(stop(), 1, NOON)
     assert drive.may_write(order(free), stands, LATER)

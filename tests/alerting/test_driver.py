@@ -278,11 +278,18 @@ def test_a_void_stop_that_stands_all_the_same_is_proved_by_looking(rig: Rig) -> 
     assert rig.ladder.stops == 1
 
 
-def test_a_stop_that_is_not_ours_is_not_taken_away(rig: Rig) -> None:
+@pytest.mark.parametrize("rejects", [False, True])
+def test_a_stop_that_is_not_ours_is_not_taken_away(rig: Rig, rejects: bool) -> None:
+    """A REJECT was written over it, and the line ran that another had stopped."""
     rig.ladder.write(Inputs(0, 1, HOLD, False))
-    rig.driver.order(order())
+    command = stop_command().model_copy(update={"action": Action.REJECT})
+    rig.driver.order(order(command if rejects else None))
     wait_for(lambda: rig.links() == [False], "the complaint")
+    assert "not by an order that Andon knows" in rig.faults()[0]
     assert rig.ladder.stop
+    rig.ladder.write(Inputs(0, 1, RUN, False))
+    wait_for(lambda: rig.ladder.inputs.epoch == 1, "what was asked for")
+    assert (rig.ladder.reject, rig.outcomes()) == (rejects, [Outcome.ACCEPTED] if rejects else [])
 
 
 def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(slow_rig: Rig) -> None:

@@ -20,6 +20,8 @@ class Order:
     proved: bool
     """Whether the command was read back before."""
     on_loss: OnLoss
+    over_own: bool = False
+    """Whether it may take the place of a stop: one of ours that the line has confirmed, and a person has reset."""
 
     @property
     def action(self) -> Action | None:
@@ -37,6 +39,10 @@ class Order:
         stop back: what stands after that was set by somebody else."""
         return self.command is not None and self.command.action is Action.UNHOLD_PERMITTED and not self.proved
 
+    def is_void(self, at: datetime) -> bool:
+        """Whether it was not read back in time: it must not stop the line any more."""
+        return bool(self.action and self.command and not self.proved and at > self.command.expires_at)
+
 
 def image(order: Order, heartbeat: int, *, alive: bool) -> Image:
     permit = not order.stops and (alive or order.on_loss is OnLoss.RUN_WITH_ALARM)
@@ -49,14 +55,21 @@ def image(order: Order, heartbeat: int, *, alive: bool) -> Image:
 def may_write(order: Order, found: ReadBack | None, now: datetime) -> bool:
     """`found`: what was read last; None before the first look of this epoch.
 
-    A stop that is void and was never read back must not stop the line now; and a stop that stands at the line without
-    an order of ours is not ours to take away.
+    A stop that stands at the line without an order of ours is not ours to take away.
     """
     if order.action is not None:
-        return order.proved or (order.command is not None and now <= order.command.expires_at)
+        return not order.is_void(now) and (found is None or not is_anothers(order, found))
     if order.may_release or found is None:
         return order.may_release
-    return not found.stands_stopped or _is_a_dead_word_of_ours(order, found)
+    return not is_anothers(order, found) or _is_a_dead_word_of_ours(order, found)
+
+
+def is_anothers(order: Order, found: ReadBack) -> bool:
+    """Whether a stop stands at the line that this order does not ask for. No REJECT, with which the line would run, is
+    written over one either."""
+    if order.action is None:
+        return found.stands_stopped
+    return found.asks_to_stop and not (order.stops or order.proved or order.over_own)
 
 
 def applied(order: Order, found: ReadBack) -> bool:

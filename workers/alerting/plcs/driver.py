@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from pipeline.events import Outcome, now
+from pipeline.events import Action, Outcome, now
 from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators.base import Actuator, ActuatorError, GaveWayError, LeaseLostError, ReadBack
 from workers.alerting.core.reports import Answer, Link, Report
@@ -182,7 +182,11 @@ class Driver:
                 self._heartbeat = seen.heartbeat % HEARTBEATS
             # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
             self._heard_at_s, self._heard_in_term = boot_time_s(), term
-        elif not self._failures and self._took_s < self._cycle_s and self._stands_for_now(order):
+        elif (
+            not self._failures
+            and self._took_s < self._cycle_s
+            and (order.action is Action.REJECT or self._stands_for_now(order))
+        ):
             # Not of a PLC that is slow, or bears few requests: there the write goes before.
             seen = self._actuator.read(lambda: self._stop_waits(order))
             if seen.is_ahead_of(order.epoch):
@@ -196,7 +200,8 @@ class Driver:
             if order.action is None and seen.stands_stopped and self._found and not self._found.stands_stopped:
                 self._look(order, seen)
                 return
-        if drive.may_write(order, self._found, self._clock()) or self._look(order, seen):
+        known = self._found if order.action is None else seen or self._found
+        if drive.may_write(order, known, self._clock()) or self._look(order, seen):
             self._write(order, seen)
 
     def _stands_for_now(self, order: Order) -> bool:
@@ -251,15 +256,15 @@ class Driver:
         self._tell_link(order, False, detail)
 
     def _look(self, order: Order, seen: ReadBack | None) -> bool:
-        """Without writing: at first contact, and at a stop that is void. Whether it may be written now. `seen`: what
+        """Without writing: at first contact, and at what is void or waits. Whether it may be written now. `seen`: what
         was read just before; a slow PLC is not asked for it again."""
         found = seen or self._actuator.read()
         at = self._clock()
         self._failures = 0
         first = self._found is None
         self._found = found
-        if order.action is None:
-            if found.stands_stopped:
+        if order.action is None or not order.is_void(at):
+            if drive.is_anothers(order, found):
                 detail = f"{self._actuator.address} is stopped ({found}), and not by an order that Andon knows"
                 detail = f"{detail}. It is left as it is; free it there, if need be by hand: RUN"
                 self._tell_link(order, False, detail, left_stopped=True)
@@ -281,7 +286,7 @@ class Driver:
         def check() -> None:
             if not self._lease.held or self._lease.term != self._heard_in_term or self._ended:
                 raise LeaseLostError
-            if order.action is not None and not drive.may_write(order, self._found, self._clock()):
+            if order.is_void(self._clock()):
                 raise ActuatorError("the command became void before it could be written")
 
         return check
@@ -293,8 +298,7 @@ class Driver:
             log.warning("line %s: %s: %s", self.line_id, self._actuator.address, error)
         if self._failures >= LINK_DOWN_AFTER:
             self._tell_link(order, False, f"{self._actuator.address} can't be worked with: {error}")
-        command = order.command
-        if order.action is not None and command is not None and not order.proved and self._clock() > command.expires_at:
+        if order.is_void(self._clock()):
             # Whether it got through is not known. It is not written again; the next answer of the PLC tells.
             self._answer(order, Outcome.REJECTED, None, self._clock(), f"no answer before it was void: {error}")
 
