@@ -23,8 +23,11 @@ class Ours:
     scored_at_once = 1
 
     def train(self, job: Job) -> dict[str, Any]:
-        from pipeline.training.cflow.fit import CflowPlan, train_cflow
-        from pipeline.training.radar.fit import RadarPlan, train_radar
+        from pipeline.detectors.radar.config import RadarConfig
+        from pipeline.training.cflow.fit import CflowPlan
+        from pipeline.training.radar.fit import RadarPlan
+        from pipeline.training.radar.noise_training import NoisePlan
+        from pipeline.training.train import Plan, train
 
         out = Path(job.out) / "bundle"
         method, runtime = _method_and_runtime(job)
@@ -35,10 +38,12 @@ class Ours:
                 os.link(path, Path(folder) / Path(path).name) if _same_disk(path, folder) else _copy(path, folder)
             if method == "cflow":
                 config = CflowPlan().config.model_copy(update={"encoder": job.encoder})
-                plan = CflowPlan(config=config, false_alarm_rate=_FALSE_ALARMS)
-                info = train_cflow(Path(folder), out, job.method, plan, _CPU)
-            else:
-                info = train_radar(Path(folder), out, job.method, _radar_plan(RadarPlan), _CPU)
+                plan: Plan = CflowPlan(config=config, false_alarm_rate=_FALSE_ALARMS)
+            else:  # the defaults of `andon train radar`
+                plan = RadarPlan(
+                    noise=NoisePlan(flips=False), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS
+                )
+            info = train(Path(folder), out, job.method, plan, _CPU)
         facts = {key: info.training[key] for key in ("images", "steps", "plan")}
         return {"settings": facts, "model_bytes": _size(out)}
 
@@ -70,14 +75,6 @@ def _exported(job: Job, method: str, runtime: Any, out: Path) -> dict[str, Any]:
 
 def _size(bundle: Path) -> int:
     return sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
-
-
-def _radar_plan(plan: Any) -> Any:
-    """The defaults of `andon train radar`."""
-    from pipeline.detectors.radar.config import RadarConfig
-    from pipeline.training.radar.noise_training import NoisePlan
-
-    return plan(noise=NoisePlan(flips=False), config=RadarConfig.in_features(), false_alarm_rate=_FALSE_ALARMS)
 
 
 def _same_disk(path: str, folder: str) -> bool:

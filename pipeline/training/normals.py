@@ -1,14 +1,12 @@
 """The normals of a data set, shared out among roles: what every method's training begins with."""
 
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipeline.counting import counted
@@ -29,6 +27,7 @@ from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.parts import parts_of
 from pipeline.training.images.split import Shares, Split, split_by_number
 from pipeline.training.threshold.calibrate import CalibrationError, Light, normals_needed, reachable
+from pipeline.training.told import Told
 from pipeline.training.track import Track, untracked
 
 
@@ -36,9 +35,8 @@ from pipeline.training.track import Track, untracked
 class Normals:
     mode: Mode
     spec: InputSpec
-    split: Split[Path]
-    parts: Mapping[str, Frames]
-    """Role → frames, in the order of their names."""
+    parts: Split[Frames]
+    """In the order of their names."""
     calibration_parts: NDArray[np.int64]
     """(N,): which part each image shows that the threshold is set by (`parts_of`)."""
     lights: Sequence[Light]
@@ -49,17 +47,32 @@ class Normals:
     """See `Layout.notes`, `Stored.notes` and `on_brightness`; and which images were left out as copies of others."""
 
     def __str__(self) -> str:
-        shares = ", ".join(f"{len(part)} {role}" for role, part in self.parts.items() if part)
-        return f"{counted(sum(map(len, self.parts.values())), 'normal')}: {shares}"
+        shares = ", ".join(f"{count} {role}" for role, count in self.counts.items())
+        return f"{counted(len(self.lights), 'normal')}: {shares}"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Role → images, where it has any."""
+        return {role: len(part) for role, part in vars(self.parts).items() if part}
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of every image."""
+        return [shape for part in vars(self.parts).values() for shape in part.shapes]
+
+    def tell(self, told: Told, on_memory: Iterable[str]) -> None:
+        told.say(str(self))
+        for note in (*self.notes, *on_memory):
+            told.say(f"note: {note}")
 
     def facts(self, data: Path, command: str, fitted_on: Sequence[str], packages: Sequence[str]) -> dict[str, Any]:
         """For the model card. fitted_on: the roles whose images must never set a threshold."""
         return {
             "data": str(data),
             "command": command,
-            "images": {role: len(part) for role, part in self.parts.items() if part},
-            "fitted_on": [self.fingerprints[path] for role in fitted_on for path in getattr(self.split, role)],
-            "calibrated_on": [self.fingerprints[path] for path in self.split.calibration],
+            "images": self.counts,
+            "fitted_on": [self.fingerprints[path] for role in fitted_on for path in getattr(self.parts, role).paths],
+            "calibrated_on": [self.fingerprints[path] for path in self.parts.calibration.paths],
             "packages": {package: version(package) for package in packages},
         }
 
@@ -90,16 +103,16 @@ def read_normals(
         notes += (said_of_repeats(repeats),)
         split, shown = _shared_out(paths, shares, false_alarm_rate, same_part, notes)
         looked = {path: looked[path] for path in paths}
-    parts = {role: Frames(getattr(split, role), stored.mode, looked) for role in vars(split)}
+    parts = Split(**{role: Frames(own, stored.mode, looked) for role, own in vars(split).items()})
     spec = input_spec({path: one.shape for path, one in looked.items()}, stored.mode, min_side_px)
     fingerprints = {path: fingerprint(path) for path in paths}
     lights = [one.light for one in looked.values()]
-    return Normals(stored.mode, spec, split, parts, shown, lights, fingerprints, notes)
+    return Normals(stored.mode, spec, parts, shown, lights, fingerprints, notes)
 
 
 def _shared_out(
     paths: Sequence[Path], shares: Shares, rate: float, same_part: int | None, notes: Sequence[str]
-) -> tuple[Split[Path], NDArray[np.int64]]:
+) -> tuple[Split[tuple[Path, ...]], NDArray[np.int64]]:
     """And the part that each image shows that the threshold is set by."""
     split = split_by_number(paths, shares)
     shown = parts_of(split.calibration, same_part)
@@ -108,10 +121,6 @@ def _shared_out(
     except CalibrationError as error:
         raise CalibrationError("\n".join((str(error), *notes))) from None
     return split, shown
-
-
-def machine(device: torch.device) -> str:
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}"
 
 
 def _check_calibration(paths: Sequence[Path], calibration: int, parts: int, shares: Shares, rate: float) -> None:

@@ -15,11 +15,12 @@ from pipeline.detectors.base import Detector
 from pipeline.detectors.cflow.config import CflowConfig
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.radar.config import RadarConfig
-from pipeline.training.cflow.fit import CflowPlan, train_cflow
+from pipeline.training.cflow.fit import CflowPlan
 from pipeline.training.cflow.flow_training import FlowPlan
-from pipeline.training.radar.fit import RadarPlan, train_radar
+from pipeline.training.radar.fit import RadarPlan
 from pipeline.training.radar.noise_training import NoisePlan
 from pipeline.training.told import Told
+from pipeline.training.train import train
 
 DETECTORS = ("null", "radar in pixels", "radar in features", "radar in wavelets", "cflow")
 TINY_CONFIG = RadarConfig.in_pixels(patch_px=32, contrast_px=15, channels=(8, 16), train_timesteps=500, timestep=50)
@@ -90,6 +91,6 @@ def bundles(
     }
     for name, config in radars.items():
         plan = replace(TINY_PLAN, config=config)
-        train_radar(normals_folder, folder / name, "tiny", plan, torch.device("cpu"), told=told)
-    train_cflow(normals_folder, folder / "cflow", "tiny", TINY_CFLOW_PLAN, torch.device("cpu"), told=told)
+        train(normals_folder, folder / name, "tiny", plan, torch.device("cpu"), told=told)
+    train(normals_folder, folder / "cflow", "tiny", TINY_CFLOW_PLAN, torch.device("cpu"), told=told)
     return {path.name: path for path in folder.iterdir()}

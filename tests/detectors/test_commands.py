@@ -605,7 +605,7 @@ def test_a_training_stopped_by_ctrl_c_tells_how_it_goes_on(
             (checkpoint / "state.json").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.training.radar.fit.train_radar", stopped)
+    monkeypatch.setattr("pipeline.training.train.train", stopped)
     assert andon(monkeypatch, "train", "radar", "--data", tmp_path, "--out", tmp_path / "out") == 130
     said = " ".join(capsys.readouterr().err.split())
     assert (f"what was learnt by then is in {tmp_path / 'out.checkpoint'}: the same command goes on" in said) is learnt

@@ -56,4 +56,4 @@ def test_the_rate_that_a_refusal_names_is_an_option_as_it_is_given(tmp_path: Pat
         read_normals(tmp_path, Shares(), 0.01, 32)
     named = re.search(r"or --false-alarm-rate (\S+) or more", str(refused.value))
     assert named
-    assert len(read_normals(tmp_path, Shares(), float(named[1]), 32).parts["calibration"])
+    assert len(read_normals(tmp_path, Shares(), float(named[1]), 32).parts.calibration)

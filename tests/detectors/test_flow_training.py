@@ -22,7 +22,7 @@ from pipeline.detectors.registry import load_detector
 from pipeline.errors import AndonError
 from pipeline.frames import Mode
 from pipeline.training.cflow import flow_training
-from pipeline.training.cflow.fit import fit_model, train_cflow, with_highest
+from pipeline.training.cflow.fit import fit_model, with_highest
 from pipeline.training.cflow.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.images import data
@@ -31,6 +31,7 @@ from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import split_by_number
 from pipeline.training.threshold.calibrate import CalibrationError
 from pipeline.training.told import Told
+from pipeline.training.train import train
 
 pytestmark = pytest.mark.unit
 
@@ -193,7 +194,7 @@ def test_level_maxima_take_a_look_at_the_normals_only_where_the_map_reads_them(
 
     monkeypatch.setattr(data, "read_frame", counted)
     plan = replace(TINY_CFLOW_PLAN, config=TINY_CFLOW.model_copy(update={"merge": merge}))
-    train_cflow(tmp_path / "data", tmp_path / "out", "x", plan, CPU)
+    train(tmp_path / "data", tmp_path / "out", "x", plan, CPU)
     assert {seen[path] for path in apart} == {looks}
     load_detector(tmp_path / "out", "cpu").predict(normal_frames(2, seed=1))
 
@@ -201,7 +202,7 @@ def test_level_maxima_take_a_look_at_the_normals_only_where_the_map_reads_them(
 def test_one_image_is_too_few_for_a_threshold(tmp_path: Path) -> None:
     write_images(tmp_path / "data", normal_frames(1))
     with pytest.raises(CalibrationError, match="of 1 normal 0 remain for the threshold"):
-        train_cflow(tmp_path / "data", tmp_path / "out", "x", TINY_CFLOW_PLAN, CPU)
+        train(tmp_path / "data", tmp_path / "out", "x", TINY_CFLOW_PLAN, CPU)
 
 
 def test_a_bundle_tells_where_it_comes_from(bundles: dict[str, Path]) -> None:
@@ -231,27 +232,27 @@ def test_frames_of_several_sizes_and_colours_train_a_model(tmp_path: Path) -> No
     for path in sorted(tmp_path.glob("data*/*.png")):
         path.rename(tmp_path / "data" / f"{path.stem}-{path.parent.name}.png")
     plan = replace(TINY_CFLOW_PLAN, false_alarm_rate=0.2)
-    info = train_cflow(tmp_path / "data", tmp_path / "out", "colour", plan, CPU)
+    info = train(tmp_path / "data", tmp_path / "out", "colour", plan, CPU)
     assert (info.input.mode, info.input.min_side_px) == ("rgb", 32)
 
 
 def test_an_unknown_encoder_is_refused_with_known_ones(normals_folder: Path, tmp_path: Path) -> None:
     plan = replace(TINY_CFLOW_PLAN, config=TINY_CFLOW.model_copy(update={"encoder": "resnet_nothing"}))
     with pytest.raises(AndonError, match="knows no encoder 'resnet_nothing'"):
-        train_cflow(normals_folder, tmp_path, "x", plan, CPU)
+        train(normals_folder, tmp_path, "x", plan, CPU)
 
 
 def test_weights_of_another_encoder_are_refused(normals_folder: Path, tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
     plan = replace(TINY_CFLOW_PLAN, encoder_weights=tmp_path / "other.pth")
     with pytest.raises(AndonError, match="not of tf_efficientnet_lite0"):
-        train_cflow(normals_folder, tmp_path / "out", "x", plan, CPU)
+        train(normals_folder, tmp_path / "out", "x", plan, CPU)
 
 
 def test_progress_counts_up_to_the_announced_steps(normals_folder: Path, tmp_path: Path) -> None:
     announced: list[int] = []
     seen: list[int] = []
-    info = train_cflow(
+    info = train(
         normals_folder,
         tmp_path / "out",
         "x",

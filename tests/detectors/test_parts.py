@@ -11,7 +11,6 @@ from PIL import Image
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.detectors.registry import load_detector
-from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.figures.evaluate import evaluate_images
 from pipeline.training.figures.measure import measure
 from pipeline.training.figures.shelf import MapShelf
@@ -20,6 +19,7 @@ from pipeline.training.images.parts import highest_of_parts, number_of, parts_of
 from pipeline.training.threshold.calibrate import CalibrationError
 from pipeline.training.threshold.false_stops import Target, choose_threshold
 from pipeline.training.threshold.recalibrate import recalibrate
+from pipeline.training.train import train
 
 pytestmark = pytest.mark.unit
 
@@ -121,8 +121,8 @@ def test_a_training_sets_its_threshold_by_parts(tmp_path: Path) -> None:
         Image.fromarray(frame).save(path)
     plan = replace(TINY_CFLOW_PLAN, flow=replace(TINY_CFLOW_PLAN.flow, epochs=0), false_alarm_rate=0.2)
     cpu = torch.device("cpu")
-    assert train_cflow(tmp_path, tmp_path / "each", "each", plan, cpu).calibration.normals == 12
+    assert train(tmp_path, tmp_path / "each", "each", plan, cpu).calibration.normals == 12
     by_part = replace(plan, same_part=0)
-    assert train_cflow(tmp_path, tmp_path / "part", "part", by_part, cpu).calibration.normals == 6
+    assert train(tmp_path, tmp_path / "part", "part", by_part, cpu).calibration.normals == 6
     with pytest.raises(CalibrationError, match=r"of 40 normals 12 \(of 1 part\) remain .* of good parts, one a part"):
-        train_cflow(tmp_path, tmp_path / "none", "none", replace(plan, same_part=100), cpu)
+        train(tmp_path, tmp_path / "none", "none", replace(plan, same_part=100), cpu)

@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.frames import Mode, decode, doubts_of_pixels
 from pipeline.training import memory
-from pipeline.training.cflow.fit import train_cflow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, drawn_defects, with_defect
 from pipeline.training.images import data
@@ -30,10 +28,11 @@ from pipeline.training.images.split import Shares
 from pipeline.training.normals import read_normals
 from pipeline.training.radar import fit, noise_training
 from pipeline.training.radar.feature_front import as_many_as_fit
-from pipeline.training.radar.fit import fit_gain, train_radar
+from pipeline.training.radar.fit import fit_gain
 from pipeline.training.radar.noise_training import NoisePlan, draw_patches, train_noise_predictor
 from pipeline.training.threshold.calibrate import CalibrationError, Light
 from pipeline.training.told import Told
+from pipeline.training.train import Plan, train
 
 pytestmark = pytest.mark.unit
 
@@ -118,7 +117,7 @@ def test_an_image_that_goes_once_it_has_been_learnt_costs_no_training(tmp_path: 
     first = tmp_path / "data" / "part0000.png"
     own = fingerprint(first)
     told = Told(reached=lambda _: first.unlink(missing_ok=True))
-    info = train_radar(tmp_path / "data", tmp_path / "out", "x", TINY_PLAN, torch.device("cpu"), told=told)
+    info = train(tmp_path / "data", tmp_path / "out", "x", TINY_PLAN, torch.device("cpu"), told=told)
     assert not first.exists()
     assert own in info.training["fitted_on"]
 
@@ -153,17 +152,13 @@ def test_a_patch_knows_where_it_was_taken_and_how_it_was_mirrored() -> None:
     assert not torch.equal(patches, borders)  # some were mirrored
 
 
-@pytest.mark.parametrize("method", ["radar", "cflow"])
-def test_no_image_that_was_trained_on_is_beyond_the_quality_limits(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("plan", [TINY_PLAN, TINY_CFLOW_PLAN])
+def test_no_image_that_was_trained_on_is_beyond_the_quality_limits(tmp_path: Path, plan: Plan) -> None:
     """Of two lamps one may be in none of the images that set the threshold: 17 of 40 cells were NOT_DECIDABLE."""
     frames = normal_frames(40)
     frames[:16] = frames[:16] // 4
     write_images(tmp_path / "parts", frames)
-    given = tmp_path / "parts", tmp_path / "out", "tiny"
-    if method == "radar":
-        info = train_radar(*given, TINY_PLAN, torch.device("cpu"))
-    else:
-        info = train_cflow(*given, TINY_CFLOW_PLAN, torch.device("cpu"))
+    info = train(tmp_path / "parts", tmp_path / "out", "tiny", plan, torch.device("cpu"))
     assert not [number for number, frame in enumerate(frames) if doubts_of_pixels(frame, info.calibration.quality)]
 
 
@@ -172,7 +167,7 @@ def test_normals_of_several_sizes_train_one_model(tmp_path: Path) -> None:
     write_images(tmp_path / "taller", normal_frames(20, 70, 40))
     for path in (tmp_path / "taller").iterdir():
         path.rename(tmp_path / "data" / path.name.replace("part", "part1"))
-    info = train_radar(tmp_path / "data", tmp_path / "out", "sizes", TINY_PLAN, torch.device("cpu"))
+    info = train(tmp_path / "data", tmp_path / "out", "sizes", TINY_PLAN, torch.device("cpu"))
     assert info.input.min_side_px == TINY_CONFIG.patch_px
 
 
@@ -195,7 +190,7 @@ def test_colour_frames_train_a_colour_model(tmp_path: Path) -> None:
     gray = normal_frames(24)
     write_images(tmp_path / "data", np.stack([gray, gray // 2, 255 - gray], axis=3))
     plan = replace(TINY_PLAN, false_alarm_rate=0.2)
-    info = train_radar(tmp_path / "data", tmp_path / "out", "colour", plan, torch.device("cpu"))
+    info = train(tmp_path / "data", tmp_path / "out", "colour", plan, torch.device("cpu"))
     assert info.input.mode == "rgb"
 
 
@@ -219,9 +214,9 @@ def test_few_bits_in_16_bit_images_are_told(bits: int, brightest: str | None, tm
     assert (len(told), len(notes)) == ((1, 1) if brightest else (0, 0))
 
 
-@pytest.mark.parametrize("method", ["radar", "cflow"])
+@pytest.mark.parametrize("plan", [TINY_PLAN, TINY_CFLOW_PLAN])
 def test_a_training_holds_a_few_of_its_images_at_a_time(
-    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thousands of photos fill any memory: the system would end the training without a word."""
     write_images(tmp_path / "data", normal_frames(40))
@@ -240,17 +235,13 @@ def test_a_training_holds_a_few_of_its_images_at_a_time(
         return frame
 
     monkeypatch.setattr(data, "decode", watched)
-    device = torch.device("cpu")
-    if method == "radar":
-        train_radar(tmp_path / "data", tmp_path / "out", "x", TINY_PLAN, device)
-    else:
-        train_cflow(tmp_path / "data", tmp_path / "out", "x", TINY_CFLOW_PLAN, device)
+    train(tmp_path / "data", tmp_path / "out", "x", plan, torch.device("cpu"))
     assert 0 < most <= 5
 
 
-@pytest.mark.parametrize("method", ["radar", "cflow"])
+@pytest.mark.parametrize("plan", [TINY_PLAN, TINY_CFLOW_PLAN])
 def test_what_memory_will_hardly_do_is_said_before_the_work_begins(
-    method: str, tmp_path: Path, normals_folder: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, tmp_path: Path, normals_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
 
@@ -264,11 +255,8 @@ def test_what_memory_will_hardly_do_is_said_before_the_work_begins(
         monkeypatch.setattr(memory, "_free_bytes", lambda root: free)
         said.clear()
         told, device = Told(total=work, say=said.append, track=until_encoding), torch.device("cpu")
-        train = (
-            partial(train_radar, plan=TINY_PLAN) if method == "radar" else partial(train_cflow, plan=TINY_CFLOW_PLAN)
-        )
         with pytest.raises(Killed):
-            train(normals_folder, tmp_path / "out", "x", device=device, told=told)
+            train(normals_folder, tmp_path / "out", "x", plan, device, told=told)
         return [note for note in said if "memory" in note]
 
     assert (
@@ -319,7 +307,7 @@ def test_large_frames_kept_in_pixels_and_in_features_are_counted_as_far_as_they_
 
 def test_an_image_that_changes_while_it_is_trained_on_is_named(tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(12))
-    fit = read_normals(tmp_path, TINY_PLAN.shares, 0.3, 32).parts["fit"]
+    fit = read_normals(tmp_path, TINY_PLAN.shares, 0.3, 32).parts.fit
     write_images(tmp_path, normal_frames(12, 50, 50))
     with pytest.raises(DataError, match=r"part0000\.png: was changed while the training ran"):
         fit[0]
@@ -328,16 +316,14 @@ def test_an_image_that_changes_while_it_is_trained_on_is_named(tmp_path: Path) -
 def test_too_few_normals_for_the_promise_are_refused_before_training(normals_folder: Path, tmp_path: Path) -> None:
     plan = replace(TINY_PLAN, false_alarm_rate=0.01)
     with pytest.raises(CalibrationError, match=r"of 40 normals 11 remain .* Give about 387 images"):
-        train_radar(normals_folder, tmp_path, "x", plan, torch.device("cpu"))
+        train(normals_folder, tmp_path, "x", plan, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("images", [2, 3])
 def test_cflow_refuses_fewer_images_than_it_asks_for(images: int, tmp_path: Path) -> None:
     write_images(tmp_path / "data", normal_frames(images))
     with pytest.raises(DataError, match="give at least 4"):
-        train_cflow(
-            tmp_path / "data", tmp_path, "x", replace(TINY_CFLOW_PLAN, false_alarm_rate=0.5), torch.device("cpu")
-        )
+        train(tmp_path / "data", tmp_path, "x", replace(TINY_CFLOW_PLAN, false_alarm_rate=0.5), torch.device("cpu"))
 
 
 def test_copies_of_an_image_count_once_and_promise_nothing(tmp_path: Path) -> None:
@@ -346,7 +332,7 @@ def test_copies_of_an_image_count_once_and_promise_nothing(tmp_path: Path) -> No
         for number in range(1, 4):
             (tmp_path / f"{path.stem}-{number}.png").write_bytes(path.read_bytes())
     with pytest.raises(CalibrationError, match=r"of 12 normals 3 remain (.|\n)*36 images left out as copies of others"):
-        train_radar(tmp_path, tmp_path / "out", "tiny", TINY_PLAN, torch.device("cpu"))
+        train(tmp_path, tmp_path / "out", "tiny", TINY_PLAN, torch.device("cpu"))
 
 
 def test_the_same_pixels_in_files_of_other_bytes_count_once(tmp_path: Path) -> None:
@@ -354,7 +340,7 @@ def test_the_same_pixels_in_files_of_other_bytes_count_once(tmp_path: Path) -> N
     for number in range(3):
         Image.open(tmp_path / "part0000.png").save(tmp_path / f"part{100 + number}.png", compress_level=number)
     normals = read_normals(tmp_path, Shares(), 0.1, 32)
-    assert sum(map(len, normals.parts.values())) == 40
+    assert len(normals.shapes) == 40
     assert [note for note in normals.notes if "3 images left out as copies of others, pixel for pixel" in note]
 
 

@@ -16,6 +16,8 @@ from workers.commands.training_bar import TrainingBar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pipeline.training.train import Plan
+
 train = typer.Typer(
     help="Learn what normal looks like from images of good parts alone, and write a model bundle.", no_args_is_help=True
 )
@@ -107,11 +109,10 @@ def radar(
     Example: andon dataset elpv --out cells && andon train radar --data cells/mono --out mono-radar
     """
     from pipeline.detectors.radar.config import RadarConfig
-    from pipeline.detectors.registry import torch_device
     from pipeline.errors import AndonError
     from pipeline.training.images.layouts import find_layout
     from pipeline.training.images.split import Shares
-    from pipeline.training.radar.fit import RadarPlan, train_radar
+    from pipeline.training.radar.fit import RadarPlan
     from pipeline.training.radar.noise_training import STEPS_IN_PIXELS, NoisePlan
 
     if encoder_weights and space is not Space.FEATURES:
@@ -130,26 +131,14 @@ def radar(
     }[space]()
     # A mirrored feature map is not the feature map of a mirrored frame: flips belong to pixels.
     noise = NoisePlan(steps=steps, max_seconds=minutes * 60 or None, seed=seed, flips=space is Space.PIXELS)
-    whole = ready_folder(out)
-    with _checkpoint_beside(whole, resume) as checkpoint, TrainingBar() as bar:
-        info = train_radar(
-            data,
-            out,
-            name or whole.name,
-            RadarPlan(
-                noise=noise,
-                config=config,
-                false_alarm_rate=false_alarm_rate,
-                same_part=same_part,
-                encoder_weights=encoder_weights,
-            ),
-            torch_device(device),
-            command=shlex.join(["andon", *sys.argv[1:]]),
-            checkpoint=checkpoint,
-            told=bar.told,
-        )
-    typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
-    typer.echo(next_step(out, data))
+    plan = RadarPlan(
+        noise=noise,
+        config=config,
+        false_alarm_rate=false_alarm_rate,
+        same_part=same_part,
+        encoder_weights=encoder_weights,
+    )
+    _train(data, out, name, plan, device, resume)
 
 
 @train.command()
@@ -193,31 +182,31 @@ def cflow(
     Example: andon dataset elpv --out cells && andon train cflow --data cells/mono --out mono-cflow
     """
     from pipeline.detectors.cflow.config import CflowConfig
-    from pipeline.detectors.registry import torch_device
-    from pipeline.training.cflow.fit import CflowPlan, train_cflow
+    from pipeline.training.cflow.fit import CflowPlan
     from pipeline.training.cflow.flow_training import FlowPlan
 
     levels = len(CflowConfig().levels)
     flow = FlowPlan(epochs=epochs, rotations=rotations, max_seconds=minutes * 60 / levels or None, seed=seed)
     config = CflowConfig(encoder=encoder)
+    plan = CflowPlan(
+        flow=flow,
+        config=config,
+        false_alarm_rate=false_alarm_rate,
+        same_part=same_part,
+        encoder_weights=encoder_weights,
+    )
+    _train(data, out, name, plan, device, resume)
+
+
+def _train(data: Path, out: Path, name: str, plan: "Plan", device: str, resume: bool) -> None:
+    from pipeline.detectors.registry import torch_device
+    from pipeline.training.train import train
+
     whole = ready_folder(out)
     with _checkpoint_beside(whole, resume) as checkpoint, TrainingBar() as bar:
-        info = train_cflow(
-            data,
-            out,
-            name or whole.name,
-            CflowPlan(
-                flow=flow,
-                config=config,
-                false_alarm_rate=false_alarm_rate,
-                same_part=same_part,
-                encoder_weights=encoder_weights,
-            ),
-            torch_device(device),
-            command=shlex.join(["andon", *sys.argv[1:]]),
-            checkpoint=checkpoint,
-            told=bar.told,
-        )
+        command = shlex.join(["andon", *sys.argv[1:]])
+        where, called = torch_device(device), name or whole.name
+        info = train(data, out, called, plan, where, command, checkpoint=checkpoint, told=bar.told)
     typer.echo(f"wrote {out}: threshold {info.calibration.threshold:.4f}, model {info.model_hash}")
     typer.echo(next_step(out, data))
 

@@ -1,17 +1,13 @@
-"""Fits CFLOW from a folder of normals and writes its bundle: flows, level maxima and threshold, on normals apart."""
+"""Fits CFLOW: flows, level maxima and threshold, on normals apart."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from pipeline.detectors import lite0
-from pipeline.detectors.bundle import BundleInfo, save_bundle
 from pipeline.detectors.cflow.config import METHOD, METHOD_VERSION, CflowConfig
 from pipeline.detectors.cflow.detector import CflowScorer
 from pipeline.detectors.cflow.features import fit_whitening
@@ -24,91 +20,48 @@ from pipeline.training.checkpoint import Progress
 from pipeline.training.images.data import DataError, Frame
 from pipeline.training.images.split import Shares
 from pipeline.training.memory import on_memory
-from pipeline.training.normals import machine, read_normals
-from pipeline.training.threshold.calibrate import calibrate
+from pipeline.training.normals import Normals
 from pipeline.training.told import NOBODY, Told
 from pipeline.training.track import Track, untracked
+from pipeline.training.train import Fitted, Plan
 
-_PACKAGES = ("torch", "timm", "numpy")
 _HELD_OUT_FIBRES = 20_000
 _FEWEST = 4
 """Images in all. With fewer a single one sets the threshold."""
 
 
 @dataclass(frozen=True)
-class CflowPlan:
-    """Everything that is decided before training."""
+class CflowPlan(Plan):
+    method = METHOD
+    version = METHOD_VERSION
+    fitted_on = ("fit", "validation")
+    packages = ("torch", "timm", "numpy")
 
-    flow: FlowPlan = field(default_factory=FlowPlan)
-    config: CflowConfig = field(default_factory=CflowConfig)
     shares: Shares = field(default_factory=lambda: Shares(fit=0.60, forest=0.0, calibration=0.30, validation=0.10))
     """There is no forest. The validation normals decide which weights stay, and end a long training."""
-    false_alarm_rate: float = 0.01
-    same_part: int | None = None
-    """See `parts_of`; for the threshold."""
-    encoder_weights: Path | None = None
-    """See `pretrained_encoder`."""
+    flow: FlowPlan = field(default_factory=FlowPlan)
+    config: CflowConfig = field(default_factory=CflowConfig)
 
+    def fit(self, normals: Normals, device: torch.device, checkpoint: Path | None, told: Told) -> Fitted:
+        parts, mode = normals.parts, normals.mode
+        if not parts.fit or len(normals.shapes) < _FEWEST:
+            raise DataError(f"{normals}: too few for flows and threshold; give at least {_FEWEST}")
+        a_pixel = 260 if device.type == "cpu" else 0
+        # Of other encoders nobody knows.
+        normals.tell(told, on_memory(normals.shapes, a_pixel, kept=0) if self.config.encoder == lite0.NAME else ())
 
-def train_cflow(
-    data: Path,
-    out: Path,
-    name: str,
-    plan: CflowPlan,
-    device: torch.device,
-    command: str = "",
-    checkpoint: Path | None = None,
-    told: Told = NOBODY,
-) -> BundleInfo:
-    """data: see `find_layout`. The steps are those of all levels.
-
-    Raises DataError, CalibrationError or AndonError (no encoder weights), all before the first training step.
-    """
-    started = time.monotonic()
-    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part, told.track)
-    parts, mode = normals.parts, normals.mode
-    if not parts["fit"] or sum(map(len, parts.values())) < _FEWEST:
-        raise DataError(f"{normals}: too few for flows and threshold; give at least {_FEWEST}")
-    told.say(str(normals))
-    every = [shape for part in parts.values() for shape in part.shapes]
-    # Of other encoders nobody knows.
-    a_pixel = 260 if device.type == "cpu" else 0
-    on_pixels = on_memory(every, a_pixel, kept=0) if plan.config.encoder == lite0.NAME else ()
-    for note in (*normals.notes, *on_pixels):
-        told.say(f"note: {note}")
-
-    encoder = pretrained_encoder(plan.config.encoder, plan.encoder_weights, plan.config.levels)
-    model, reached = fit_model(encoder, parts["fit"], parts["validation"], mode, plan, device, checkpoint, told)
-    apart = parts["calibration"]
-    if plan.config.merge == "likelihood":  # nothing else reads them, and they take a look at every image
-        model = with_highest(model, apart, told.track)
-    # What the bundle will hold, so that the threshold is of the model that will be loaded, to the bit.
-    model = CflowModel.from_tensors(model.config, mode, model.tensors()).to(device)
-    scorer = CflowScorer(model)
-    shown = told.track(range(len(apart)), "setting the threshold")
-    scores = np.concatenate([scorer.measure(apart[number][None]).scores for number in shown])
-    calibration = calibrate(scores, normals.calibration_parts, normals.lights, plan.false_alarm_rate)
-    facts: dict[str, Any] = {
-        **normals.facts(data, command, ("fit", "validation"), _PACKAGES),
-        "steps": sum(one.step for one in reached),
-        "loss": [round(one.loss, 5) for one in reached],
-        "plan": asdict(plan.flow),
-        "training_s": round(sum(one.elapsed_s for one in reached), 1),
-        "total_s": round(time.monotonic() - started, 1),
-        "machine": machine(device),
-    }
-    info = BundleInfo(
-        name=name,
-        method=METHOD,
-        method_version=METHOD_VERSION,
-        input=normals.spec,
-        calibration=calibration,
-        config=plan.config.model_dump(mode="json"),
-        training=facts,
-        created_at=datetime.now(UTC),
-        weights_sha256="0" * 64,
-    )
-    return save_bundle(out, info, model.tensors())
+        encoder = pretrained_encoder(self.config.encoder, self.encoder_weights, self.config.levels)
+        model, reached = fit_model(encoder, parts.fit, parts.validation, mode, self, device, checkpoint, told)
+        apart = parts.calibration
+        if self.config.merge == "likelihood":  # nothing else reads them, and they take a look at every image
+            model = with_highest(model, apart, told.track)
+        # What the bundle will hold, so that the threshold is of the model that will be loaded, to the bit.
+        model = CflowModel.from_tensors(model.config, mode, model.tensors()).to(device)
+        scorer = CflowScorer(model)
+        shown = told.track(range(len(apart)), "setting the threshold")
+        scores = np.concatenate([scorer.measure(apart[number][None]).scores for number in shown])
+        facts = {"loss": [round(one.loss, 5) for one in reached], "plan": asdict(self.flow)}
+        return Fitted(self.config, model.tensors(), scores, reached, facts)
 
 
 def fit_model(

@@ -137,15 +137,15 @@ class Frames(Sequence[Frame]):
     or holds another size by now."""
 
     def __init__(self, paths: Sequence[Path], mode: Mode, looked: Mapping[Path, Looked]) -> None:
-        self._paths, self._mode = tuple(paths), mode
+        self.paths, self._mode = tuple(paths), mode
         self._looked = looked
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        return [self._looked[path].shape for path in self._paths]
+        return [self._looked[path].shape for path in self.paths]
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     @overload
     def __getitem__(self, place: int) -> Frame: ...
@@ -155,8 +155,8 @@ class Frames(Sequence[Frame]):
 
     def __getitem__(self, place: int | slice) -> "Frame | Frames":
         if isinstance(place, slice):
-            return Frames(self._paths[place], self._mode, self._looked)
-        path = self._paths[place]
+            return Frames(self.paths[place], self._mode, self._looked)
+        path = self.paths[place]
         frame = read_frame(path, self._mode)
         if frame.shape != self._looked[path].shape:
             raise DataError(f"{path}: was changed while the training ran; begin it again")

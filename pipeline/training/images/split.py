@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from pipeline.training.images.parts import number_of
 
 Item = TypeVar("Item")
+Part = TypeVar("Part")
 _EDGE_MOVES = 3
 """So many items an edge between blocks may move to lie between two parts."""
 _LEAST_A_ROUND = 30
@@ -30,26 +31,26 @@ class Shares:
     validation: float = 0.08
 
     def __post_init__(self) -> None:
-        shares = (self.fit, self.forest, self.calibration, self.validation)
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        shares = vars(self)
+        if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-9:
             raise ValueError(f"shares must be ≥ 0 and sum to 1, not {shares}")
 
 
 @dataclass(frozen=True)
-class Split(Generic[Item]):
-    """No item is in two roles, and every item is in one. Order is kept."""
+class Split(Generic[Part]):
+    """No image is in two roles, and every image is in one. Order is kept."""
 
-    fit: tuple[Item, ...]
+    fit: Part
     """The network learns what normal looks like."""
-    forest: tuple[Item, ...]
+    forest: Part
     """The Isolation Forest learns how a normal frame measures that the network did not see."""
-    calibration: tuple[Item, ...]
+    calibration: Part
     """The threshold."""
-    validation: tuple[Item, ...]
+    validation: Part
     """Hyper-parameters, with synthetic defects. Nothing else may look at test images before the end."""
 
 
-def split_by_number(paths: Sequence[Path], shares: Shares | None = None) -> Split[Path]:
+def split_by_number(paths: Sequence[Path], shares: Shares | None = None) -> Split[tuple[Path, ...]]:
     """`split_contiguous` in the order of the number in each name (`number_of`), with edges at its jumps.
 
     A part that was photographed several times, under six exposures say, has file numbers close together, even where the
@@ -65,7 +66,7 @@ def split_contiguous(
     shares: Shares | None = None,
     rounds: int | None = None,
     jumps: Sequence[float] | None = None,
-) -> Split[Item]:
+) -> Split[tuple[Item, ...]]:
     """Cuts sorted items into `rounds` equal stretches and each stretch into one contiguous block per role.
 
     Many rounds give every role its share of every batch of production; few keep more neighbours in one role. By
@@ -80,20 +81,19 @@ def split_contiguous(
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, not {rounds}")
     shares = shares or Shares()
-    roles: tuple[list[Item], list[Item], list[Item], list[Item]] = ([], [], [], [])
-    weights = (shares.fit, shares.forest, shares.calibration, shares.validation)
+    parts: dict[str, list[Item]] = {role: [] for role in vars(shares)}
     position = 0
     for round_index in range(rounds):
         start, stop = (len(items) * edge // rounds for edge in (round_index, round_index + 1))
         cumulative = 0.0
-        for role, weight in zip(roles, weights, strict=True):
-            cumulative += weight
+        for role, share in vars(shares).items():
+            cumulative += share
             edge = start + round((stop - start) * cumulative)
             if jumps is not None and edge < len(items):
                 edge = _widest_jump(jumps, edge, position)
-            role.extend(items[position:edge])
+            parts[role].extend(items[position:edge])
             position = edge
-    return Split(*(tuple(role) for role in roles))
+    return Split(**{role: tuple(part) for role, part in parts.items()})
 
 
 def _widest_jump(jumps: Sequence[float], edge: int, position: int) -> int:

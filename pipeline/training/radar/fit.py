@@ -1,9 +1,7 @@
-"""Fits RADAR from a folder of normals and writes its bundle: network, forest, threshold, each on its own normals."""
+"""Fits RADAR: network, forest, threshold, each on its own normals."""
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.detectors import wavelets
-from pipeline.detectors.bundle import BundleInfo, save_bundle
 from pipeline.detectors.encoder import Encoder, pretrained_encoder
 from pipeline.detectors.images import to_images
 from pipeline.detectors.radar.config import METHOD, METHOD_VERSION, STRIDE_PX, RadarConfig
@@ -23,18 +20,16 @@ from pipeline.detectors.radar.network import NoisePredictor, load_weights
 from pipeline.detectors.radar.preprocess import normalise
 from pipeline.training.drawn.synthetic import drawn_defects
 from pipeline.training.figures.evaluate import evaluate_images
-from pipeline.training.images.data import DataError, Frame, Frames
-from pipeline.training.images.split import Shares
+from pipeline.training.images.data import DataError, Frame
 from pipeline.training.memory import on_memory
-from pipeline.training.normals import machine, read_normals
+from pipeline.training.normals import Normals
 from pipeline.training.radar.feature_front import MOST_FIBRES, as_many_as_fit, fit_feature_front, how_many_fit
 from pipeline.training.radar.forest import fit_judgement
 from pipeline.training.radar.noise_training import NoisePlan, train_noise_predictor
-from pipeline.training.threshold.calibrate import calibrate
-from pipeline.training.told import NOBODY, Told
+from pipeline.training.told import Told
 from pipeline.training.track import Track, untracked
+from pipeline.training.train import Fitted, Plan
 
-_PACKAGES = ("torch", "timm", "scikit-learn", "numpy")
 _SYNTHETIC_PER_NORMAL = 4
 _MOST_CHECKED = 100
 """So many normals are enough for a figure of the card, and more of 5 megapixels take hours."""
@@ -46,111 +41,71 @@ _MOST_VALUES = 500_000_000
 
 
 @dataclass(frozen=True)
-class RadarPlan:
-    """Everything that is decided before training."""
+class RadarPlan(Plan):
+    method = METHOD
+    version = METHOD_VERSION
+    fitted_on = ("fit", "forest")
+    packages = ("torch", "timm", "scikit-learn", "numpy")
 
     noise: NoisePlan = field(default_factory=NoisePlan)
     config: RadarConfig = field(default_factory=RadarConfig)
-    shares: Shares = field(default_factory=Shares)
     trees: int = 200
-    false_alarm_rate: float = 0.01
-    same_part: int | None = None
-    """See `parts_of`; for the threshold."""
-    encoder_weights: Path | None = None
-    """For the feature space; see `pretrained_encoder`."""
+
+    def fit(self, normals: Normals, device: torch.device, checkpoint: Path | None, told: Told) -> Fitted:
+        parts = normals.parts
+        if len(parts.fit) < 2 or len(parts.forest) < 2:
+            raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
+        channels = 3 if normals.mode == "rgb" else 1
+        normals.tell(told, _on_memory(normals, self.config, channels, device))
+
+        config, front, images = fit_front(parts.fit, self, channels, device, told.track)
+        if len(images) < len(parts.fit):
+            told.say(
+                f"looked at {len(images)} of the {len(parts.fit)} images to fit on: memory would not hold all at once"
+            )
+        told.total(self.noise.steps)
+        taught, progress = train_noise_predictor(images, config, self.noise, checkpoint, device, told)
+        del images  # up to 2 GB
+        # What the bundle will hold, so that all that is fitted to it is of the model that will be loaded, to the bit.
+        weights = {key: tensor.half().cpu().numpy() for key, tensor in taught.state_dict().items()}
+        network = NoisePredictor(config, front.channels)
+        load_weights(network, weights)
+        extractor = RadarFeatures(front, network, config, device)
+
+        def features(frames: Iterable[Frame], count: int, doing: str) -> NDArray[np.float64]:
+            shown = zip(told.track(range(count), doing), frames, strict=True)
+            return np.concatenate([extractor.measure(frame[None])[0] for _, frame in shown])
+
+        def score(frames: Iterable[Frame], count: int, doing: str) -> NDArray[np.float64]:
+            return judgement.score(features(frames, count, doing))
+
+        usual = as_many_as_fit(parts.forest, config.scale, _MOST_PLACES)
+        extractor.fit_usual(usual[number] for number in told.track(range(len(usual)), "learning what is usual where"))
+        measured = features(parts.forest, len(parts.forest), "fitting the forest")
+        judgement = fit_judgement(measured, self.trees, self.noise.seed)
+        scores = score(parts.calibration, len(parts.calibration), "setting the threshold")
+        facts: dict[str, Any] = {"loss": round(progress.loss, 5), "plan": {**asdict(self.noise), "trees": self.trees}}
+        if normals.mode == "gray" and len(parts.validation):
+            checked = parts.validation[:: -(-len(parts.validation) // _MOST_CHECKED)]
+            defects = drawn_defects(checked, _SYNTHETIC_PER_NORMAL, self.noise.seed)
+            good = score(checked, len(checked), "checking: good parts")
+            drawn = (defect.frame for defect in defects)
+            bad = score(drawn, len(checked) * _SYNTHETIC_PER_NORMAL, "checking: drawn defects")
+            facts["validation_auroc_synthetic"] = round(evaluate_images(good, bad).auroc, 4)
+        stored = {NETWORK_PREFIX + key: array for key, array in weights.items()}
+        tensors = {**stored, USUAL: extractor.usual.numpy(), **front.tensors(), **judgement.tensors()}
+        return Fitted(config, tensors, scores, [progress], facts)
 
 
-def train_radar(
-    data: Path,
-    out: Path,
-    name: str,
-    plan: RadarPlan,
-    device: torch.device,
-    command: str = "",
-    checkpoint: Path | None = None,
-    told: Told = NOBODY,
-) -> BundleInfo:
-    """data: see `find_layout`. Raises DataError or CalibrationError, both before the first training step."""
-    started = time.monotonic()
-    normals = read_normals(data, plan.shares, plan.false_alarm_rate, plan.config.patch_px, plan.same_part, told.track)
-    parts = normals.parts
-    if len(parts["fit"]) < 2 or len(parts["forest"]) < 2:
-        raise DataError(f"{normals}: too few for network, forest and threshold; give at least 20")
-    told.say(str(normals))
-    channels = 3 if normals.mode == "rgb" else 1
-    for note in (*normals.notes, *_on_memory(parts, plan.config, channels, device)):
-        told.say(f"note: {note}")
-
-    config, front, images = fit_front(parts["fit"], plan, channels, device, told.track)
-    if len(images) < len(parts["fit"]):
-        told.say(
-            f"looked at {len(images)} of the {len(parts['fit'])} images to fit on: memory would not hold all at once"
-        )
-    told.total(plan.noise.steps)
-    taught, progress = train_noise_predictor(images, config, plan.noise, checkpoint, device, told)
-    del images  # up to 2 GB
-    # What the bundle will hold, so that all that is fitted to it is of the model that will be loaded, to the bit.
-    weights = {key: tensor.half().cpu().numpy() for key, tensor in taught.state_dict().items()}
-    network = NoisePredictor(config, front.channels)
-    load_weights(network, weights)
-    extractor = RadarFeatures(front, network, config, device)
-
-    def features(frames: Iterable[Frame], count: int, doing: str) -> NDArray[np.float64]:
-        shown = zip(told.track(range(count), doing), frames, strict=True)
-        return np.concatenate([extractor.measure(frame[None])[0] for _, frame in shown])
-
-    def score(frames: Iterable[Frame], count: int, doing: str) -> NDArray[np.float64]:
-        return judgement.score(features(frames, count, doing))
-
-    held_out = parts["forest"]
-    usual = as_many_as_fit(held_out, config.scale, _MOST_PLACES)
-    extractor.fit_usual(usual[number] for number in told.track(range(len(usual)), "learning what is usual where"))
-    measured = features(held_out, len(held_out), "fitting the forest")
-    judgement = fit_judgement(measured, plan.trees, plan.noise.seed)
-    apart = parts["calibration"]
-    scores = score(apart, len(apart), "setting the threshold")
-    calibration = calibrate(scores, normals.calibration_parts, normals.lights, plan.false_alarm_rate)
-    facts: dict[str, Any] = {
-        **normals.facts(data, command, ("fit", "forest"), _PACKAGES),
-        "steps": progress.step,
-        "loss": round(progress.loss, 5),
-        "plan": {**asdict(plan.noise), "trees": plan.trees},
-        "training_s": round(progress.elapsed_s, 1),
-        "total_s": round(time.monotonic() - started, 1),
-        "machine": machine(device),
-    }
-    if normals.mode == "gray" and len(parts["validation"]):
-        checked = parts["validation"][:: -(-len(parts["validation"]) // _MOST_CHECKED)]
-        defects = drawn_defects(checked, _SYNTHETIC_PER_NORMAL, plan.noise.seed)
-        good = score(checked, len(checked), "checking: good parts")
-        drawn = (defect.frame for defect in defects)
-        bad = score(drawn, len(checked) * _SYNTHETIC_PER_NORMAL, "checking: drawn defects")
-        facts["validation_auroc_synthetic"] = round(evaluate_images(good, bad).auroc, 4)
-    info = BundleInfo(
-        name=name,
-        method=METHOD,
-        method_version=METHOD_VERSION,
-        input=normals.spec,
-        calibration=calibration,
-        config=config.model_dump(mode="json"),
-        training=facts,
-        created_at=datetime.now(UTC),
-        weights_sha256="0" * 64,
-    )
-    stored = {NETWORK_PREFIX + key: array for key, array in weights.items()}
-    return save_bundle(out, info, {**stored, USUAL: extractor.usual.numpy(), **front.tensors(), **judgement.tensors()})
-
-
-def _on_memory(parts: Mapping[str, Frames], config: RadarConfig, channels: int, device: torch.device) -> Iterator[str]:
-    fit, held_out = parts["fit"].shapes, parts["forest"].shapes
-    every = [shape for part in parts.values() for shape in part.shapes]
+def _on_memory(normals: Normals, config: RadarConfig, channels: int, device: torch.device) -> Iterator[str]:
+    fit, held_out = normals.parts.fit.shapes, normals.parts.forest.shapes
     here = device.type == "cpu"
     if config.space == "pixels":
         taught, placed = (_pixels_kept(fit, 1, _MOST_VALUES // channels), _pixels_kept(held_out, 1, _MOST_PLACES))
-        yield from on_memory(every, 360 if here else 0, max(4 * channels * taught, 16 * placed))
+        yield from on_memory(normals.shapes, 360 if here else 0, max(4 * channels * taught, 16 * placed))
     else:
         a_pixel = 3 if config.encoder == wavelets.NAME else 16  # features, and what the projection makes of them
-        yield from on_memory(every, 260 if here else 0, a_pixel * _pixels_kept(fit, STRIDE_PX, MOST_FIBRES))
+        yield from on_memory(normals.shapes, 260 if here else 0, a_pixel * _pixels_kept(fit, STRIDE_PX, MOST_FIBRES))
 
 
 def _pixels_kept(shapes: Sequence[tuple[int, ...]], side_px: int, most: int) -> float:
