@@ -235,7 +235,7 @@ def test_an_opened_alarm_can_be_acted_on_where_it_is_read(plant: Plant, login: C
     page = login(java_script_enabled=False)
     wait_until(lambda: page.goto(f"/alarms?line={line}") and page.locator("a.row").count() == 1)
     page.locator("a.row").click()
-    assert page.locator("noscript .notice").is_visible()  # what stands here grows old
+    page.locator("#still").wait_for()  # what stands here grows old
     page.locator("main").get_by_role("button", name="Acknowledge Defects").click()
     page.get_by_label("Why").fill("read")
     page.get_by_role("button", name="Acknowledge", exact=True).click()

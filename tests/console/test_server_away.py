@@ -92,6 +92,17 @@ def part_without_stream(plant: Plant, login: Callable[..., Any], line: str) -> A
     return page
 
 
+def test_a_page_whose_script_did_not_come_says_that_it_grows_old(login: Callable[..., Any]) -> None:
+    """As where the server is restarted just then, or a proxy refuses the script: it looked like any other, for good."""
+    page = login()
+    page.route("**/live.js", lambda route: route.abort())
+    page.reload()
+    page.locator("#still").filter(has_text="does not renew itself").wait_for()
+    page.unroute("**/live.js")
+    page.reload()
+    page.locator("#still").wait_for(state="detached")
+
+
 def test_a_page_that_is_loaded_anew_sends_no_form_again(console: ConsoleProcess, login: Callable[..., Any]) -> None:
     """A wrong password was sent again each time, and counted as one more failed try."""
     page = login("operator-2")

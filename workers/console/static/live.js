@@ -107,7 +107,7 @@ function connect() {
   });
 }
 // Only now has every module of the page begun to listen: what comes first is all that stands, and comes once.
-document.addEventListener("DOMContentLoaded", () => { announce([...lines.values()]); connect(); });
+document.addEventListener("DOMContentLoaded", () => { document.getElementById("still").remove(); announce([...lines.values()]); connect(); });
 // A browser keeps six connections to one host for all its tabs: six that listen, and no page loads and no act opens.
 // So one that nobody looks at gives its own back, and hears what it has missed once somebody does.
 document.addEventListener("visibilitychange", () => {
