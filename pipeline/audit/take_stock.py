@@ -11,7 +11,7 @@ from pipeline.events import now, to_ms
 from pipeline.groups import INSPECTION
 from pipeline.kafka.admin import retention_of
 from pipeline.kafka.consumer_groups import committed_offsets
-from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, Place, begins_of, kept_of, places_at, read_to_end
+from pipeline.kafka.reading import CLOCKS_MAY_DIFFER, Place, kept_of, places_at, read_to_end
 from pipeline.settings import Settings
 
 _T = TypeVar("_T")
@@ -32,7 +32,7 @@ def take_stock(
         starts = places_at(settings, [topics.frames.name], since)
         starts |= places_at(settings, results, since - CLOCKS_MAY_DIFFER)
     # By the broker's word: where all frames have expired, no record tells.
-    begins = begins_of(settings, [topics.frames.name, *results])
+    begins = {at: held.start for at, held in kept_of(settings, [topics.frames.name, *results]).items()}
     ledger = Ledger(first_offsets=_of(topics.frames.name, begins | starts), from_the_beginning=since is None)
     # The order makes it sound. A frame is committed after its result is written: with the commits read first, every
     # frame below them has its result in the topics read later. A heartbeat counts frames that were published before

@@ -6,8 +6,10 @@ from typing import Any
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
+    InvalidTopicError,
     KafkaError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -16,7 +18,7 @@ from pipeline.errors import AndonError
 from pipeline.kafka.connection import KafkaUnavailableError, connection, led_astray, no_answer
 from pipeline.kafka.mends.bounds import NotLedError
 from pipeline.kafka.opening import open_admin_client
-from pipeline.kafka.rights import WHOSE, or_hidden, refusal
+from pipeline.kafka.rights import WHOSE, missing, refusal
 from pipeline.settings import Settings
 from pipeline.topics import Topic
 
@@ -28,6 +30,9 @@ class TopicError(AndonError):
 class MissingTopicsError(TopicError):
     """They are not there yet, and that is all."""
 
+
+_UNSEEN = (UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno, InvalidTopicError.errno)
+"""Of a topic that is not there, or that is not shown to us."""
 
 AdminClient = KafkaAdminClient
 """For who keeps one open: this room alone names the library's."""
@@ -41,8 +46,8 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
     """
     wanted = list(wanted)
     with Admin(settings) as admin:
-        there = set(admin.list_topics())
-        missing = {
+        there = _partitions(admin, wanted)
+        absent = {
             topic.name: {
                 "num_partitions": topic.partitions,
                 "replication_factor": replication,
@@ -51,9 +56,9 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
             for topic in wanted
             if topic.name not in there
         }
-        if missing:
+        if absent:
             # The client's own error would tell request and answer in full: of ten topics, 10 kB.
-            made = admin.create_topics(missing, timeout_ms=15_000, raise_errors=False)
+            made = admin.create_topics(absent, timeout_ms=15_000, raise_errors=False)
             _tell_refused(made["topics"])
             admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=15_000)
         _check(admin, wanted, settings, with_clocks=True)
@@ -92,7 +97,7 @@ def kept_by(admin: KafkaAdminClient, settings: Settings, topics: Sequence[str]) 
     places = []
     for found in admin.describe_topics(list(topics)):
         if found["error_code"] == UnknownTopicOrPartitionError.errno:
-            raise KafkaUnavailableError(_missing(found["name"], settings))
+            raise KafkaUnavailableError(missing(settings, found["name"]))
         if found["error_code"]:
             raise for_code(found["error_code"])(found["name"])
         for partition in found["partitions"]:
@@ -118,10 +123,6 @@ def retention_of(settings: Settings, topics: Sequence[str]) -> dict[str, tuple[i
     }
 
 
-def _missing(topic: str, settings: Settings) -> str:
-    return f"topic {topic!r} does not exist; create it with `andon topics create`{or_hidden(settings)}"
-
-
 def delete_topics(settings: Settings, prefix: str) -> None:
     """Deletes every topic whose name begins so, with all its records. The prefix must not be empty."""
     if not prefix:
@@ -133,12 +134,11 @@ def delete_topics(settings: Settings, prefix: str) -> None:
 
 
 def _check(admin: KafkaAdminClient, wanted: list[Topic], settings: Settings, *, with_clocks: bool) -> None:
-    existing = set(admin.list_topics())
-    missing = [_missing(t.name, settings) for t in wanted if t.name not in existing]
+    partitions = _partitions(admin, wanted)
+    absent = [missing(settings, t.name) for t in wanted if t.name not in partitions]
     faults: list[str] = []
-    present = [t for t in wanted if t.name in existing]
+    present = [t for t in wanted if t.name in partitions]
     if present:
-        partitions = {t["name"]: len(t["partitions"]) for t in admin.describe_topics([t.name for t in present])}
         resources = [ConfigResource(ConfigResourceType.TOPIC, t.name) for t in present]
         configs = next(iter(admin.describe_configs(resources, config_filter="all").values()))
         for topic in present:
@@ -147,9 +147,16 @@ def _check(admin: KafkaAdminClient, wanted: list[Topic], settings: Settings, *, 
                 continue
             faults += topic_faults(topic, partitions[topic.name], configs[topic.name], with_clocks=with_clocks)
     if faults:
-        raise TopicError("; ".join([*missing, *faults]))
-    if missing:
-        raise MissingTopicsError("; ".join(missing))
+        raise TopicError("; ".join([*absent, *faults]))
+    if absent:
+        raise MissingTopicsError("; ".join(absent))
+
+
+def _partitions(admin: KafkaAdminClient, wanted: list[Topic]) -> dict[str, int]:
+    """How many each has, of those that are there and that we may see. Not asked of all topics: a cluster that others
+    share may have thousands."""
+    found = admin.describe_topics([topic.name for topic in wanted])
+    return {topic["name"]: len(topic["partitions"]) for topic in found if topic["error_code"] not in _UNSEEN}
 
 
 def topic_faults(

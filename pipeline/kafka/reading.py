@@ -20,7 +20,7 @@ from pipeline.kafka.mends.metadata import ask_for_partitions, known_now
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.records import Incoming
-from pipeline.kafka.rights import or_hidden, refusal
+from pipeline.kafka.rights import missing, refusal
 from pipeline.settings import Settings
 
 Place = tuple[str, int]
@@ -131,13 +131,6 @@ def read_on(
         if time.monotonic() >= deadline_s:
             return
         time.sleep(every_s)
-
-
-def begins_of(settings: Settings, topics: Sequence[str]) -> dict[Place, int]:
-    """The oldest offset that each partition still has: its end, where it has none. Raises KafkaUnavailableError."""
-    with _Reader(settings) as consumer:
-        begins = bounds.begins(consumer, _places(consumer, settings, topics, None), _BOUNDS_MS)
-        return {(at.topic, at.partition): offset for at, offset in begins.items()}
 
 
 def ends_of(settings: Settings, topics: Sequence[str]) -> dict[Place, int]:
@@ -272,8 +265,8 @@ def _why_silent(consumer: KafkaConsumer, settings: Settings, topics: Sequence[st
     """The client waits as long for what a topic holds that is gone as for a broker that is."""
     with suppress(KafkaError):
         known = ask_for_partitions(consumer, topics, timeout_s=8)
-        if missing := [topic for topic, parts in known.items() if not parts]:
-            return f"{_missing(settings, missing)}."
+        if absent := [topic for topic, parts in known.items() if not parts]:
+            return f"{missing(settings, *absent)}."
     return str(no_answer(settings, error, consumer))
 
 
@@ -311,9 +304,9 @@ def _places(
 ) -> list[TopicPartition]:
     found = _known_partitions(consumer, settings, topics)
     deadline = time.monotonic() + _ASK_AGAIN_S
-    while missing := [topic for topic, parts in found.items() if not parts]:
+    while absent := [topic for topic, parts in found.items() if not parts]:
         if time.monotonic() > deadline:
-            raise KafkaUnavailableError(_missing(settings, missing))
+            raise KafkaUnavailableError(missing(settings, *absent))
         time.sleep(0.2)
         found = _known_partitions(consumer, settings, topics)
     return [
@@ -322,11 +315,6 @@ def _places(
         for part in sorted(parts)
         if partitions is None or part in partitions
     ]
-
-
-def _missing(settings: Settings, topics: Sequence[str]) -> str:
-    named = ", ".join(map(repr, topics))
-    return f"topic {named} does not exist; create it with `andon topics create`{or_hidden(settings)}"
 
 
 def _known_partitions(consumer: KafkaConsumer, settings: Settings, topics: Sequence[str]) -> dict[str, set[int]]:

@@ -43,6 +43,11 @@ def said_of_login(error: BaseException) -> str:
     return str(error.args[0]).split(": ", 1)[-1].rstrip(".") if error.args else str(error)
 
 
+def missing(settings: Settings, *topics: str) -> str:
+    named = ", ".join(map(repr, topics))
+    return f"topic {named} does not exist; create it with `andon topics create`{or_hidden(settings)}"
+
+
 def or_hidden(settings: Settings) -> str:
     """To be said of a topic that is not there: Kafka tells of none to those who may not see it."""
     if settings.kafka_security_protocol == "PLAINTEXT":
