@@ -8,7 +8,6 @@ here is disposable: after either it is thrown away, and the next send builds ano
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -34,8 +33,6 @@ from pipeline.topics import MAX_DEAD_RECORD_BYTES
 
 _OF_THE_PRODUCER = (InvalidProducerEpochError, OutOfOrderSequenceNumberError, UnknownProducerIdError)
 """What a broker says that has lost the end of its log: another producer's records are taken."""
-
-OnDone = Callable[[BaseException | None], None]
 
 _PARTITIONS_HOLD_S = 5.0
 """The client itself looks for new partitions every five minutes only."""
@@ -68,7 +65,7 @@ class PublishError(AndonError):
 
 
 class Publisher:
-    """Thread-safe. Holds no bound on bytes in flight: `publish` waits for what it sent, and whoever uses `send`
+    """Thread-safe. Holds no bound on bytes in flight: `publish` waits for what it sent, and whoever uses `hand_over`
     counts its own bytes (the client library would buffer without end)."""
 
     def __init__(self, settings: Settings, client_id: str, *, delivery_timeout_s: float = 30) -> None:
@@ -100,23 +97,9 @@ class Publisher:
         self._partitions: dict[tuple[str, bytes], int] = {}
         self._partitions_at_s = 0.0
 
-    def send(self, record: Outgoing, on_done: OnDone) -> None:
-        """Hands one record over. `on_done(None)` or `on_done(error)` is called once, on the client's own thread.
-
-        Raises PublishError when it could not even be handed over; `on_done` is then not called.
-        """
-        producer = self._current()
-        try:
-            future = producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
-        except KafkaError as error:
-            self._discard_if_dead(producer, error)
-            raise _publish_error(record, error) from error
-        future.add_callback(lambda _: on_done(None))
-        future.add_errback(lambda error: self._failed(producer, record, error, on_done))
-
     def hand_over(self, record: Outgoing, on_error: Callable[[BaseException], None]) -> Receipt:
-        """As `send`, for those who send thousands a second and look at the receipts themselves: a call for each
-        success would take a good part of what sending costs. `on_error` is called on the client's own thread.
+        """For those who send thousands a second and look at the receipts themselves: a call for each success would take
+        a good part of what sending costs. `on_error` is called on the client's own thread.
 
         record: with a key. Raises PublishError when it could not even be handed over; `on_error` is then not called.
         """
@@ -151,17 +134,26 @@ class Publisher:
 
     def publish(self, records: Iterable[Outgoing], timeout_s: float = 30) -> None:
         """Sends all and waits until the broker has every one. Raises PublishError for the first that failed."""
-        waits = []
-        producer = self._current()
+        sent = []
         for record in records:
-            done: Future[None] = Future()
-            self.send(record, partial(_settle, done))
-            waits.append((record, done))
-        deadline = time.monotonic() + timeout_s
-        for record, done in waits:
+            producer = self._current()
             try:
-                done.result(max(0.0, deadline - time.monotonic()))
-            except TimeoutError as error:
+                receipt: Any = producer.send(
+                    record.topic, key=record.key, value=record.value, headers=list(record.headers)
+                )
+            except KafkaError as error:
+                self._discard_if_dead(producer, error)
+                raise _publish_error(record, error) from error
+            receipt.add_errback(partial(self._discard_if_dead, producer))
+            sent.append((record, producer, receipt))
+        deadline = time.monotonic() + timeout_s
+        for record, producer, receipt in sent:
+            try:
+                receipt.get(max(0.0, deadline - time.monotonic()))
+            except Exception as error:
+                if error is receipt.exception:
+                    self._discard_if_dead(producer, error)  # its own call may not be over yet
+                    raise _answered(record, error) from error
                 self._discard(producer)
                 raise PublishError(
                     f"no acknowledgement for a record to {record.topic!r} in {timeout_s:g} s", retriable=True
@@ -173,7 +165,7 @@ class Publisher:
             self._closed = True
             producer, self._producer = self._producer, None
         if producer is not None:
-            with suppress(KafkaError):  # each record's own on_done tells
+            with suppress(KafkaError):  # each record's receipt tells
                 producer.flush(timeout=flush_timeout_s)  # close() alone would give it one second
             _end(producer)
 
@@ -189,14 +181,6 @@ class Publisher:
                 except KafkaError as error:
                     raise PublishError(str(no_answer(self._settings, error)), retriable=error.retriable) from error
             return self._producer
-
-    def _failed(self, producer: KafkaProducer, record: Outgoing, error: BaseException, on_done: OnDone) -> None:
-        self._discard_if_dead(producer, error)
-        if isinstance(error, MessageSizeTooLargeError):  # the broker's word; what is beyond our own limit is not sent
-            told = f"{_not_taken(record)}: that is more than this topic takes; `andon topics check` tells its mend"
-            on_done(PublishError(told, retriable=False, refused=True))
-        else:
-            on_done(_publish_error(record, error))
 
     def _discard_if_dead(self, producer: KafkaProducer, error: BaseException) -> None:
         if isinstance(error, KafkaTimeoutError) or not getattr(error, "retriable", False):
@@ -222,11 +206,12 @@ def _end(producer: KafkaProducer) -> None:
         producer.close(timeout=1)
 
 
-def _settle(done: Future[None], error: BaseException | None) -> None:
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
+def _answered(record: Outgoing, error: BaseException) -> PublishError:
+    """By the broker, which never sees what is beyond our own limit."""
+    if isinstance(error, MessageSizeTooLargeError):
+        told = f"{_not_taken(record)}: that is more than this topic takes; `andon topics check` tells its mend"
+        return PublishError(told, retriable=False, refused=True)
+    return _publish_error(record, error)
 
 
 def _publish_error(record: Outgoing, error: BaseException) -> PublishError:

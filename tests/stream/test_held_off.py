@@ -44,17 +44,16 @@ def test_a_producer_that_is_held_off_rests(kafka_bootstrap: str, unique: str) ->
     give_quota(kafka_bootstrap, unique, "producer_byte_rate", 10_000)
     others = set(threading.enumerate())
     publisher = Publisher(settings, unique)
-    record = Outgoing(settings.topics.frames.name, b"k", b"x" * 150_000)
+    record = Outgoing(settings.topics.frames.name, b"k", b"x" * 150_000, [])
     publisher.publish([record])  # at once; then some 5 s of nothing
-    answers: list[BaseException | None] = []
-    publisher.send(record, answers.append)
+    receipt = publisher.hand_over(record, pytest.fail)
     ours = set(threading.enumerate()) - others
     assert ours
     before_s = spent_s(ours)
     time.sleep(2)
-    assert not answers, "it is held off"
+    assert not receipt.is_done, "it is held off"
     assert spent_s(ours) - before_s < 0.4
-    wait_until(lambda: answers == [None])
+    wait_until(lambda: receipt.is_done)
     publisher.close()
 
 
@@ -72,18 +71,17 @@ def test_a_producer_rests_while_nobody_leads_a_partition(
     monkeypatch.setattr(Sender, "run_once", counted)
     keys = {partition_of(key, 4): key for key in (b"k%d" % number for number in range(50))}.values()
     ensure_topics(many, [topic])
-    answers: list[BaseException | None] = []
     with closing(Publisher(many, unique, delivery_timeout_s=600)) as publisher:
         publisher.publish([Outgoing(topic.name, key, b"x") for key in keys])
         make_anew(one, one.topics.frames)
-        for key in keys:  # to where they were: the client learns of it by this
-            publisher.send(Outgoing(topic.name, key, b"y"), answers.append)
-        wait_until(lambda: answers == [None])
+        # To where they were: the client learns of it by this.
+        receipts = [publisher.hand_over(Outgoing(topic.name, key, b"y", []), pytest.fail) for key in keys]
+        wait_until(lambda: sum(receipt.is_done for receipt in receipts) == 1)
         looks[0] = 0
         time.sleep(2)
         assert 0 < looks[0] < 500
         make_anew(many, topic)
-        wait_until(lambda: answers == [None] * 4)
+        wait_until(lambda: all(receipt.is_done for receipt in receipts))
 
 
 def test_a_consumer_whose_quota_holds_no_batch_says_so(kafka_bootstrap: str, unique: str) -> None:

@@ -66,7 +66,7 @@ def test_what_a_closed_publisher_held_for_a_hanging_broker_never_overtakes_its_s
     # More than the sockets take, so that most of it is still with the producer when it is closed.
     held = 40
     for _ in range(held):
-        publisher.send(Outgoing(topic, b"k", bytes(2**20)), outcomes.append)
+        publisher.hand_over(Outgoing(topic, b"k", bytes(2**20), []), outcomes.append)
     began = time.monotonic()
     publisher.close(flush_timeout_s=1)
     assert time.monotonic() - began < 15
@@ -239,13 +239,18 @@ def test_a_producer_whose_records_expired_is_replaced(monkeypatch: pytest.Monkey
     """A fake client: the real one stands still after an outage only sometimes, in the middle of a retry."""
     built: list[Any] = []
 
+    class Answer(KafkaFuture):  # type: ignore[misc]
+        def get(self, timeout: float) -> None:
+            if self.exception:
+                raise self.exception
+
     class Stuck:
         def __init__(self, **_: Any) -> None:
             built.append(self)
             self.closed = threading.Event()
 
         def send(self, *_: Any, **__: Any) -> Any:
-            answer = KafkaFuture()
+            answer = Answer()
             return answer.success(None) if len(built) > 1 else answer.failure(KafkaTimeoutError("expired"))
 
         def flush(self, timeout: float) -> None:
