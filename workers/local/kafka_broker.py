@@ -38,9 +38,7 @@ class KafkaBroker(LocalServer):
         self.folder = folder.absolute()
         self.log = log.absolute()
         self._say = say
-        broker, controller = free_ports(2)
-        self._ports = BrokerPorts(port or broker, controller)
-        self.port = self._ports.broker
+        self.port = port or free_ports(1)[0]
         self._command: list[str] | None = None
 
     @property
@@ -79,7 +77,10 @@ class KafkaBroker(LocalServer):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "server.properties"
         # Kafka runs in the folder. A whole path would be read as Latin-1, and split at each comma.
-        path.write_text(as_text(broker_properties(self._ports, Path(self._data.name))), encoding="utf-8")
+        # Clients know the broker's port; the controller's is known to nobody else, and another may have taken the last.
+        controller = next(port for port in free_ports(2) if port != self.port)
+        ports = BrokerPorts(self.port, controller)
+        path.write_text(as_text(broker_properties(ports, Path(self._data.name))), encoding="utf-8")
         return path
 
     def _format(self, java: list[str], properties: Path) -> None:
