@@ -26,5 +26,5 @@ def test_where_all_was_installed_a_test_that_can_not_run_fails(tmp_path: Path, a
     done = subprocess.run(
         ["bash", checkout / ".ci" / "run"], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
-    assert f"make test ARGS=-rs CI={'true' if missing_is == 'a fault' else ''}\n" in done.stdout
+    assert f"make test ARGS=-rfEs CI={'true' if missing_is == 'a fault' else ''}\n" in done.stdout
     assert ("are skipped" in done.stdout) == (missing_is == "skipped")
