@@ -25,6 +25,7 @@ from pipeline.events import (
     Score,
     Verdict,
     now,
+    to_ms,
 )
 from pipeline.kafka.records import Incoming
 from pipeline.topics import topics
@@ -168,7 +169,6 @@ def test_the_life_of_an_alarm_is_whole_although_its_end_was_learnt_first() -> No
     line.see(operation(Act.RESET))
     last, *earlier = reversed(line.alarms)
     memory = memory_of(last, *earlier, last)
-    assert memory.alarms()[0].revision == 3
     assert [change.act for change in memory.history(last.alarm_id)] == [Act.RAISE, Act.ACKNOWLEDGE, Act.RESET]
     assert memory.standing() == []
 
@@ -337,6 +337,21 @@ def test_dead_letters_of_a_boot_before_hide_no_frame_of_this_one() -> None:
     assert camera.beat
     shown = Running.of(camera, camera.beat)
     assert (shown.dead, shown.in_flight) == ({"undecodable": 1}, 7)
+
+
+def test_what_is_told_of_a_day_or_a_week_grows_no_older_while_the_page_runs() -> None:
+    """After months the dead letters "in the last day" were those of months, and so were the alarms "of seven days"."""
+    standing = stopped().alarms[0].model_copy(update={"changed_at": now() - timedelta(days=30)})
+    memory = memory_of(standing)
+    for days in (8, 6):
+        over = {"alarm_id": uuid.uuid4(), "state": AlarmState.NORMAL, "changed_at": now() - timedelta(days=days)}
+        tell(memory, standing.model_copy(update=over))
+        died_ms = to_ms(now() - timedelta(hours=4 * days - 1))
+        memory.read(Incoming(TOPICS.frames_dead.name, 0, days, died_ms, b"cam-1", b"?", ()))
+    recent, last = memory.alarms()
+    assert now() - recent.changed_at < timedelta(days=7)
+    assert last == standing  # until somebody resets it
+    assert [frame.place for frame in memory.dead()] == [(0, 6)]
 
 
 def test_the_bar_has_its_threshold_in_the_middle() -> None:

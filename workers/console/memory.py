@@ -43,12 +43,14 @@ ROOM_EVERY_S = 10.0
 MAX_LINES = 1024
 SCORES_PER_CAMERA = 60
 MAX_BOOTS = 4
+ALARMS_FOR = timedelta(days=7)
 MAX_ALARMS = 2000
 """That are over. Standing ones are never forgotten."""
 CHANGES_PER_ALARM = 60
 PER_LINE = 50
 AUDIT = 2000
-DEAD = 300
+DEAD_FOR = timedelta(days=1)
+DEAD = 1000
 OUTCOMES = 1000
 _GO_ON = frozenset({AlarmKind.PLC, AlarmKind.NOT_STOPPED})
 """Kinds whose fault may turn into another while they stand."""
@@ -200,7 +202,6 @@ class Memory:
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT)
         self._dead: deque[DeadFrame] = deque(maxlen=DEAD)
         self._outcomes: OrderedDict[UUID, ActOutcome] = OrderedDict()
-        self.dead_by_reason: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
         self._of_lines = (topics.alarms.name, topics.line_commands.name, topics.command_replies.name)
         self.alarm_changes = 0
@@ -287,9 +288,11 @@ class Memory:
         return sorted(found, key=lambda alarm: alarm.raised_at)
 
     def alarms(self) -> list[Alarm]:
-        """All that are remembered, newest change first."""
+        """What stands, and what is over since a week at most; newest change first."""
+        since = now() - ALARMS_FOR
         with self._lock:
-            found = [known.latest for known in self._alarms.values()]
+            known = [known.latest for known in self._alarms.values()]
+        found = [alarm for alarm in known if alarm.changed_at > since or alarm.state is not AlarmState.NORMAL]
         return sorted(found, key=lambda alarm: alarm.changed_at, reverse=True)
 
     def history(self, alarm_id: UUID) -> list[Alarm]:
@@ -314,9 +317,11 @@ class Memory:
             return sorted(self._audit, key=lambda entry: entry.at, reverse=True)
 
     def dead(self) -> list[DeadFrame]:
-        """Newest first."""
+        """Of the last day, newest first."""
+        since = now() - DEAD_FOR
         with self._lock:
-            return sorted(self._dead, key=lambda frame: frame.died_at, reverse=True)
+            found = [frame for frame in self._dead if frame.died_at > since]
+        return sorted(found, key=lambda frame: frame.died_at, reverse=True)
 
     def outcome(self, operation_id: UUID) -> ActOutcome | None:
         with self._lock:
@@ -407,7 +412,6 @@ class Memory:
         camera_id = (headers.get("camera_id") or record.key or b"?").decode(errors="replace")[:64]
         reason = cause.get("reason", "unknown")
         with self._lock:
-            self.dead_by_reason[reason] += 1
             if camera_id in self._cameras:
                 dead = self._cameras[camera_id].dead
                 dead.setdefault(headers.get("boot_id", b"?").decode(errors="replace")[:64], Counter())[reason] += 1

@@ -9,7 +9,7 @@ from pipeline.events import now
 from pipeline.kafka.reading import Place, ends_of, follow, places_at
 from pipeline.settings import Settings
 from workers.alerting.recovery import read_stored
-from workers.console.memory import Memory
+from workers.console.memory import ALARMS_FOR, DEAD_FOR, Memory
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +94,12 @@ class Reader:
         far = {
             topics.scores.name: (timedelta(minutes=15), 20_000),
             topics.heartbeats.name: (timedelta(days=14), 50_000),
-            topics.alarms.name: (timedelta(days=7), 20_000),
+            topics.alarms.name: (ALARMS_FOR, 20_000),
             topics.line_commands.name: (timedelta(days=7), 5_000),
             topics.shadow_commands.name: (timedelta(days=1), 5_000),
             topics.command_replies.name: (timedelta(days=7), 5_000),
             topics.audit_log.name: (timedelta(days=7), 2_000),
-            topics.frames_dead.name: (timedelta(days=1), 100),
+            topics.frames_dead.name: (DEAD_FOR, 100),
         }
         ends = ends_of(self._settings, list(far))
         places: dict[Place, int] = {}

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from pipeline.events import Act, Action, Heartbeat
 from workers.console.desk import Desk
 from workers.console.lines import CONFIRMED
-from workers.console.memory import CameraMemory
+from workers.console.memory import DEAD, CameraMemory
 from workers.console.pages.common import Form, Operator, Someone, TheDesk, page
 
 router = APIRouter()
@@ -66,6 +66,7 @@ def health(request: Request, who: Someone, desk: TheDesk) -> Response:
     for camera in cameras:
         if camera.beat:
             drops.update(camera.beat.dropped)
+    dead = desk.memory.dead()
     faults = desk.reader.fault, desk.reader.standing_fault, desk.gauges.now.fault
     return page(
         request,
@@ -74,8 +75,9 @@ def health(request: Request, who: Someone, desk: TheDesk) -> Response:
         gauges=desk.gauges.now,
         stages=stages(desk),
         drops=drops.most_common(),
-        dead=desk.memory.dead()[:SHOWN_DEAD],
-        dead_by_reason=desk.memory.dead_by_reason.most_common(),
+        dead=dead[:SHOWN_DEAD],
+        dead_by_reason=Counter(frame.reason for frame in dead).most_common(),
+        most_dead=DEAD,
         pareto=pareto(alarms),
         account=desk.accountant.latest,
         faults=list(dict.fromkeys(filter(None, faults))),
