@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 from argon2 import PasswordHasher
+from support.disk import files_of_at_most
 from typer.testing import CliRunner
 
 from workers.commands.console import console
@@ -128,6 +129,12 @@ def test_no_session_is_signed_with_a_key_that_was_cut_short(tmp_path: Path) -> N
     (tmp_path / "key").touch()
     with pytest.raises(SessionKeyError, match="holds 0 bytes of a key of 32: remove it"):
         read_secret(tmp_path / "key")
+
+
+def test_a_first_run_on_a_full_disk_names_the_key_and_leaves_nothing_of_it(tmp_path: Path) -> None:
+    with files_of_at_most(0), pytest.raises(OSError, match=str(tmp_path / "key")):
+        read_secret(tmp_path / "key")
+    assert len(read_secret(tmp_path / "key")) == 32
 
 
 def test_a_logout_outlives_a_restart_and_is_kept_no_longer_than_the_session(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from pipeline.errors import AndonError
+from pipeline.files.durable import naming
 from workers.console.logouts import Ended
 
 COOKIE = "andon_session"
@@ -85,14 +86,18 @@ def read_secret(path: Path) -> bytes:
     except FileExistsError:
         key = path.read_bytes()
         if len(key) < MIN_KEY_BYTES:
-            # Made by a first run that a full disk or a kill has cut short: anybody could sign with what is left.
+            # Made by a first run that a kill has cut short: anybody could sign with what is left.
             raise SessionKeyError(
                 f"{path} holds {len(key)} bytes of a key of {MIN_KEY_BYTES}: remove it, and start again; everybody "
                 "logs in anew then"
             ) from None
         return key
-    with os.fdopen(handle, "wb") as file:
-        file.write(secrets.token_bytes(MIN_KEY_BYTES))
+    try:
+        with naming(path), os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(MIN_KEY_BYTES))
+    except OSError:  # what is left on a full disk would stop each later start
+        path.unlink()
+        raise
     return path.read_bytes()
 
 
