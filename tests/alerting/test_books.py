@@ -55,9 +55,12 @@ class Books(RuleBasedStateMachine):
     def _wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def _store_and_publish(self, effects: Sequence[Effect], late_s: float) -> None:
+    def _store_and_publish(self, effects: Sequence[Effect], late_s: float, heard: Outcome | None = None) -> None:
+        """heard: of the PLC, while Kafka was waited for."""
         self.state = outbox.post(self.state, effects, 0, 0)
         self._wait(late_s)
+        more = self._hear(heard)
+        self.state = outbox.add(self.state, more)
         self._publish()
 
     def _publish(self) -> None:
@@ -86,9 +89,10 @@ class Books(RuleBasedStateMachine):
         age_s=st.sampled_from([0.0, 0.0, 1.0, 30.0]),
         wait_s=waits,
         late_s=waits,
+        heard=st.sampled_from([None, None, None, *Outcome]),
     )
     def frames_are_scored(
-        self, verdicts: list[Verdict], camera: str, age_s: float, wait_s: float, late_s: float
+        self, verdicts: list[Verdict], camera: str, age_s: float, wait_s: float, late_s: float, heard: Outcome | None
     ) -> None:
         self._wait(wait_s)
         effects: list[Effect] = []
@@ -96,7 +100,7 @@ class Books(RuleBasedStateMachine):
             captured_at = self.now - timedelta(seconds=age_s)
             effects += self._take(score(self.sequence, verdict, camera=camera, captured_at=captured_at))
             self.sequence += 1
-        self._store_and_publish(effects, late_s)
+        self._store_and_publish(effects, late_s, heard)
 
     @rule(
         act=st.sampled_from([Act.ACKNOWLEDGE, Act.RESET, Act.RESET, Act.SHELVE, Act.UNSHELVE]),
@@ -112,13 +116,17 @@ class Books(RuleBasedStateMachine):
     @rule(outcome=st.sampled_from(Outcome), wait_s=waits, late_s=waits)
     def the_plc_answers(self, outcome: Outcome, wait_s: float, late_s: float) -> None:
         self._wait(wait_s)
+        self._store_and_publish(self._hear(outcome), late_s)
+
+    def _hear(self, outcome: Outcome | None) -> Sequence[Effect]:
         command = self._asked()
-        assert command is not None
+        if command is None or outcome is None:
+            return ()
         if outcome is Outcome.EXPIRED and (self.state.proved or command.action is Action.UNHOLD_PERMITTED):
-            return  # a driver gives up no stop that was read back, and no permission
+            return ()  # a driver gives up no stop that was read back, and no permission
         answer = Answer("line-1", self.state.epoch, command.command_id, outcome, "plc", "v", 1, self.now)
         self.state, effects = reports.apply(self.state, answer, self.now)
-        self._store_and_publish(effects, late_s)
+        return effects
 
     def _asked(self) -> LineCommand | None:
         return self.state.last_command or (self.state.episode and self.state.episode.void)

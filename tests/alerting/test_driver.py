@@ -30,7 +30,7 @@ from workers.alerting.actuators.base import (
 from workers.alerting.actuators.messages import to_message
 from workers.alerting.actuators.open import open_actuator
 from workers.alerting.core import effects, reports
-from workers.alerting.core.outbox import NOTHING, post, settle, withdraw
+from workers.alerting.core.outbox import NOTHING, add, post, settle, withdraw
 from workers.alerting.core.reports import Answer, Link, Report
 from workers.alerting.core.state import Episode
 from workers.alerting.plcs import driver as driver_module
@@ -857,12 +857,19 @@ def test_a_stop_that_its_line_confirms_after_it_was_given_up_is_in_force() -> No
     assert (line.state.level, line.state.proved, line.state.last_command) == (Action.HOLD, True, command)
 
 
-def test_a_stop_that_expired_before_it_was_published_and_is_confirmed_all_the_same_is_published() -> None:
-    """A reply without its command would prove a stop that nobody knows."""
+@pytest.mark.parametrize("heard", [None, Outcome.REJECTED, Outcome.EXPIRED])
+def test_a_stop_that_expired_before_it_was_published_and_is_confirmed_all_the_same_is_published(
+    heard: Outcome | None,
+) -> None:
+    """A reply without its command would prove a stop that nobody knows. `heard`: of the PLC, while Kafka was away."""
     line = Line().burst()
     (command,) = line.commands
-    line.state = settle(post(line.state, line.effects, 0, 0), NOTHING, command.expires_at + timedelta(seconds=1))
-    assert line.state.outbox.commands == ()
+    line.state = post(line.state, line.effects, 0, 0)
+    if heard:
+        before = Answer("line-1", line.state.epoch, command.command_id, heard, "modbus://plc", None, 1, now())
+        line.state = add(*reports.apply(line.state, before, now()))
+    line.state = settle(line.state, NOTHING, command.expires_at + timedelta(seconds=1))
+    assert line.state.outbox.commands == line.state.outbox.replies == ()
     late = Answer("line-1", line.state.epoch, command.command_id, Outcome.ACCEPTED, "modbus://plc", "stop=1", 1, now())
     state, events = reports.apply(line.state, late, now())
     owed = settle(post(state, events, 0, 0), NOTHING, now()).outbox

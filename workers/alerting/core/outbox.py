@@ -75,6 +75,7 @@ def settle(state: LineState, published: Published, now: datetime) -> LineState:
         update={
             "alarms": tuple(a for a in outbox.alarms if (a.alarm_id, a.revision) not in published.alarms),
             "commands": tuple(c for c in outbox.commands if c.command_id not in published.commands | gone),
+            "replies": tuple(reply for reply in outbox.replies if reply.command_id not in gone),
         }
     )
     state = state.model_copy(update={"outbox": kept})
@@ -111,6 +112,8 @@ def withdraw(state: LineState, command: LineCommand, *, sent: bool = True) -> tu
     episode = state.episode
     if episode and episode.beneath and episode.beneath.command_id == command.command_id:
         return state.model_copy(update={"episode": episode.model_copy(update={"beneath": None})}), False
+    if episode and not sent and episode.void and episode.void.command_id == command.command_id:
+        return state.model_copy(update={"episode": episode.model_copy(update={"unsent": True})}), False
     if episode is None or episode.command is None or episode.command.command_id != command.command_id:
         return state, False
     given_up = {
