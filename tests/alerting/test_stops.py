@@ -113,6 +113,24 @@ def test_a_reject_that_stands_at_a_plc_which_left_the_policy_is_told_although_a_
     assert tick() == []
 
 
+def test_what_may_stand_of_two_stops_that_were_given_up_is_not_called_the_last_of_them_nor_reset() -> None:
+    """The line stood by the HOLD, and 'it may be the REJECT' was told; or 'the reset took nothing back', and nobody had
+    reset anything."""
+    line = rejecting_line_that_goes_blind()
+    rejected, held = line.commands
+    line.state, _ = outbox.withdraw(line.state, held)
+    for outcome in (Outcome.ACCEPTED, Outcome.EXPIRED):
+        answer = Answer("line-1", 0, rejected.command_id, outcome, "modbus://plc", "v", 1, NOON)
+        line.state, _ = reports.apply(line.state, answer, NOON)
+    line.state, (told,) = reports.apply(line.state, Link("line-1", 0, False, NOON, "is stopped", True), NOON)
+    assert isinstance(told, Alarm)
+    assert told.reason == "is stopped. It may be one that was given up as unconfirmed: a reset takes that back"
+    line.state, (gone,) = reports.named(line.state.model_copy(update={"named": "modbus://plc"}), None, (), NOON)
+    assert isinstance(gone, Alarm)
+    assert "so a reset will not take it back there" in gone.reason
+    assert reports.without_plc(line.state, NOON)[1] == ()
+
+
 def test_a_stop_at_a_plc_that_left_the_policy_is_told_on_the_alarm_that_it_does_not_answer() -> None:
     """A broken PLC is what one takes out."""
     line = Line().burst()

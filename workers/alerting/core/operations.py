@@ -56,8 +56,7 @@ def _each(state: LineState, meant: list[Standing], operation: Operation, now: da
 def _reset(state: LineState, meant: list[Standing], operation: Operation, now: datetime) -> Changed:
     """All or nothing: a line is given free only when every alarm that holds it has been seen."""
     latched = [entry for entry in meant if entry.alarm.latching]
-    asked_of_the_line = state.episode.asked if state.episode else None
-    if not latched and (state.latched or asked_of_the_line is None):
+    if not latched and (state.latched or state.asked is None):
         why = "nothing is latched, so nothing is to reset" if meant else _gone(state, operation)
         return _refuse(state, tuple(meant) or state.alarms, operation, why, now)
     if now - operation.asked_at > RESET_VALID:
@@ -75,8 +74,8 @@ def _reset(state: LineState, meant: list[Standing], operation: Operation, now: d
         events += more
     if state.latched:
         return state, tuple(events)
-    if asked_of_the_line is not None:
-        given_free = effects.release(asked_of_the_line, state.epoch, now)
+    if state.asked is not None:
+        given_free = effects.release(state.asked, state.epoch, now)
         events.append(given_free)
         state = state.model_copy(update={"last_command": given_free, "proved": False})
     if not_stopped := state.standing(AlarmKind.NOT_STOPPED):

@@ -66,9 +66,9 @@ def without_plc(state: LineState, now: datetime) -> Changed:
     reset does not free it. By what was confirmed there last: what was asked since may have reached nobody."""
     entry = state.standing(AlarmKind.PLC)
     active = entry is not None and entry.life.active
-    if state.level is not None and (state.proved or state.stands_at is not None):
+    if state.asked is not None and (state.proved or state.stands_at is not None):
         return (state, ()) if active else _tell_of_plc(state, _no_reset_reaches(state), now)
-    if state.level is None and state.stands_at is not None:
+    if state.stands_at is not None:
         # Its reset went nowhere. Nothing shows when somebody has freed the line by hand, so a later stop, which this
         # PLC never hears of, is not told of as standing there.
         reason = (
@@ -108,7 +108,7 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
         return state, ()
     if state.stands_at is not None:
         # `without_plc` adds nothing where the PLC has an alarm, and one that does not answer is what one takes out.
-        is_lost = place is None and state.level is not None
+        is_lost = place is None and state.asked is not None
         return _tell_of_plc(state, _no_reset_reaches(state), now) if is_lost else (state, ())
     reason = (
         f"the policy names {place or 'no PLC'} for this line, where it named {was}: what was written there last stands "
@@ -145,8 +145,8 @@ def _link(state: LineState, link: Link, left_behind: tuple[str, str] | None, now
             f". And what was asked of this line stands at {left_behind[0]}, which the policy named before: no reset "
             "takes it back there, so free it by hand, or name that PLC again"
         )
-        void = state.episode.void if link.left_stopped and state.episode else None
-        ours = void and f". It may be the {void.action} that was given up as unconfirmed: a reset takes that back"
+        void = link.left_stopped and state.episode and state.episode.void
+        ours = void and ". It may be one that was given up as unconfirmed: a reset takes that back"
         return _tell_of_plc(state, f"{link.detail}{ours or ''}{left or ''}", now)
     entry = state.standing(AlarmKind.PLC)
     return register.clear(state, entry, "the PLC answers, and stands as asked", now) if entry else (state, ())

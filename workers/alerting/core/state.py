@@ -164,11 +164,6 @@ class Episode(_Stored):
     given_up: int = 0
     """How many expired so: the next command is another one, and has an id of its own."""
 
-    @property
-    def asked(self) -> LineCommand | None:
-        """What a reset takes back."""
-        return self.command or self.void
-
 
 class Applied(_Stored):
     """The offsets that the state stands for: everything of the line up to and including them."""
@@ -249,6 +244,11 @@ class LineState(_Stored):
         """What the line is asked to do now; None where it may run."""
         command = self.episode and self.episode.command
         return command.action if command else None
+
+    @property
+    def asked(self) -> LineCommand | None:
+        """What a reset takes back."""
+        return self.episode and (self.episode.command or self.episode.void)
 
     def with_alarm(self, changed: Standing) -> LineState:
         """Replaces the alarm of the same id, or adds it; one that is over is left out."""
