@@ -248,7 +248,7 @@ class LineState(_Stored):
     @property
     def asked(self) -> LineCommand | None:
         """What a reset takes back."""
-        return self.episode and (self.episode.command or self.episode.void)
+        return (self.episode.command or self.episode.void) if self.episode else None
 
     def with_alarm(self, changed: Standing) -> LineState:
         """Replaces the alarm of the same id, or adds it; one that is over is left out."""
