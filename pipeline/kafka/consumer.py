@@ -204,10 +204,8 @@ class ConsumerLoop(Generic[Result]):
                 continue
             if result is not None:
                 pending = _Pending(batch, result, hands.submit(self._step.deliver, result), seen)
-            if before:
-                self._delivered_so_far.add(before.batch)
             if pending and not self._options.overlap:
-                self._settle(consumer, pending, rebalances)
+                self._delivered(consumer, pending, (), rebalances)
                 pending = None
             if not self._options.overlap or not batch or self._committing.due():
                 self._commit(consumer)
@@ -217,7 +215,7 @@ class ConsumerLoop(Generic[Result]):
             if batch and self._looking_at_lag.due():
                 self._look_at_lag(consumer)
         if pending:
-            self._settle(consumer, pending, rebalances)
+            self._delivered(consumer, pending, (), rebalances)
 
     def _worked(self, batch: Sequence[Incoming], under_way: "_Pending[Result] | None") -> Result:
         began_s = time.monotonic()
@@ -241,10 +239,6 @@ class ConsumerLoop(Generic[Result]):
             return False
         self.state.at_work = True
         return True
-
-    def _settle(self, consumer: KafkaConsumer, pending: "_Pending[Result]", rebalances: "_Rebalances") -> None:
-        if self._delivered(consumer, pending, (), rebalances):
-            self._delivered_so_far.add(pending.batch)
 
     def _await_metadata(self, consumer: KafkaConsumer) -> None:
         """Before the first poll, which joins the group. A leader that joins before it knows the topics assigns nothing
@@ -331,6 +325,7 @@ class ConsumerLoop(Generic[Result]):
                 else:
                     reason = _why_not(attempt)
                 if reason is None:
+                    self._delivered_so_far.add(pending.batch)
                     return True
                 if telling.due():
                     log.warning("delivery waits: %s", reason)
