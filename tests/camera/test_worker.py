@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,28 @@ def test_frames_of_a_camera_whose_reader_dies_are_accounted_for(kafka_bootstrap:
 
 
 def test_wrong_topics_end_the_worker_with_their_mend(kafka_bootstrap: str, unique: str, images: Path) -> None:
-    with pytest.raises(TopicError, match="andon topics create"):
-        run(config(images), settings_for(kafka_bootstrap, unique), threading.Event())
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, [replace(settings.topics.frames, max_message_bytes=1_000_000), settings.topics.heartbeats])
+    with pytest.raises(TopicError, match=r"set its max\.message\.bytes to"):
+        run(config(images), settings, threading.Event())
+
+
+def test_a_worker_that_starts_before_its_topics_are_there_waits_for_them(
+    kafka_bootstrap: str, unique: str, images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ended, again and again, and each time what it had captured meanwhile was dropped; all others waited."""
+    settings, stop, results = settings_for(kafka_bootstrap, unique), threading.Event(), []
+    worker = threading.Thread(target=lambda: results.append(run(config(images, fps=5), settings, stop)))
+    worker.start()
+    try:
+        wait_until(lambda: "create it with `andon topics create`" in caplog.text)
+        ensure_topics(settings, settings.topics)
+        wait_until(lambda: bool(arrived(settings)))
+    finally:
+        stop.set()
+        worker.join(90)
+    (tallies,) = results
+    assert all(tally.published == tally.captured > 0 for tally in tallies.values())
 
 
 def test_a_full_buffer_drops_the_oldest_and_counts_exactly(own_kafka: KafkaBroker, unique: str, tmp_path: Path) -> None:

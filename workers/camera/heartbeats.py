@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from pipeline.events import BootEnd, Heartbeat
-from pipeline.kafka.admin import TopicError, check_topics
+from pipeline.kafka.admin import MissingTopicsError, TopicError, check_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.records import Outgoing
@@ -52,7 +52,7 @@ class Heartbeats:
         self._attempted = False
         self._acknowledged_s = time.monotonic()
         self.fault: TopicError | None = None
-        """The topics were found wrong at the very first contact."""
+        """The topics were found wrong at the very first contact. Those that are not there yet are waited for."""
 
     def age_s(self) -> float:
         """Since Kafka took a heartbeat, or since the start."""
@@ -70,7 +70,7 @@ class Heartbeats:
                     backoff.reset()
                 pause_s = PERIOD_S
             except (KafkaUnavailableError, PublishError, TopicError) as error:
-                if isinstance(error, TopicError) and not self._attempted:
+                if isinstance(error, TopicError) and not (self._attempted or isinstance(error, MissingTopicsError)):
                     self.fault = error
                     return
                 self._attempted = True
