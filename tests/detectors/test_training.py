@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -295,7 +296,8 @@ def test_large_frames_kept_in_pixels_and_in_features_are_counted_as_far_as_they_
     def kept(images: int, config: RadarConfig, device: str = "cpu") -> str:
         looked = {Path(f"{number}"): Looked((3000, 4000), 255, Light(99, 1), "") for number in range(images)}
         frames = Frames(tuple(looked), "gray", looked)
-        (note,) = fit._on_memory({"fit": frames, "forest": frames}, config, 1, torch.device(device))
+        normals = SimpleNamespace(parts=SimpleNamespace(fit=frames, forest=frames), shapes=frames.shapes)
+        (note,) = fit._on_memory(normals, config, 1, torch.device(device))
         return note
 
     assert "about 7.8 GB of memory here" in kept(20, RadarConfig.in_features())
