@@ -13,8 +13,8 @@ from pipeline.training.threshold.calibrate import (
     Light,
     calibrate,
     conformal_threshold,
+    light_of,
     normals_needed,
-    noting_light,
     quality_limits,
     reachable,
 )
@@ -62,9 +62,7 @@ def test_senseless_rates_are_refused(rate: float) -> None:
 
 def test_quality_limits_keep_the_normals_and_refuse_dark_and_blurred() -> None:
     frames = normal_frames(10)
-    lights: list[Light] = []
-    np.testing.assert_array_equal(list(noting_light(frames, lights)), frames)
-    limits = quality_limits(lights)
+    limits = quality_limits([light_of(frame) for frame in frames])
     assert all(limits.dark_below < mean_level(frame) < limits.bright_above for frame in frames)
     assert all(sharpness(frame) > limits.blurred_below for frame in frames)
     assert mean_level(frames[0] // 8) < limits.dark_below

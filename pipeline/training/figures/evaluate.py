@@ -19,22 +19,22 @@ class ImageMetrics:
 
     normals: int
     defects: int
+    intervals: Mapping[str, tuple[float, float]]
+    """Name of a figure → its 95 % bootstrap interval over images, or over parts. With few defects it is wide, and a
+    reader should see that, also where all of them were found."""
     auroc: float
     aupr: float
     """Area under the precision-recall curve as a sum of steps: average precision."""
     f1_max: float
     """F1 at the best threshold in hindsight: an upper bound that no one can know in advance."""
-    f1: float | None
+    f1: float | None = None
     """F1 at the calibrated threshold; None where there is none. So are the next four."""
-    accuracy: float | None
-    precision: float | None
+    accuracy: float | None = None
+    precision: float | None = None
     """0 where nothing is called defective."""
-    recall: float | None
-    false_alarm_rate: float | None
+    recall: float | None = None
+    false_alarm_rate: float | None = None
     """The share of normals at or above the calibrated threshold, as found."""
-    intervals: Mapping[str, tuple[float, float]]
-    """Name of a figure → its 95 % bootstrap interval over images, or over parts. With few defects it is wide, and a
-    reader should see that, also where all of them were found."""
 
 
 def evaluate_images(
@@ -50,7 +50,8 @@ def evaluate_images(
         raise ValueError("metrics need at least one normal and one defective image")
     is_defect = np.r_[np.zeros(len(normal_scores), dtype=bool), np.ones(len(defect_scores), dtype=bool)]
     scores = np.r_[normal_scores, defect_scores].astype(np.float64)
-    found = {name: float(value[0]) for name, value in _figures(scores, is_defect, threshold, _once(scores)).items()}
+    once = np.ones((1, len(scores)))
+    found = {name: float(value[0]) for name, value in _figures(scores, is_defect, threshold, once).items()}
     weights = resampled(is_defect, _DRAWS, seed, parts)
     drawn = [
         _figures(scores, is_defect, threshold, weights[start : start + _DRAWS_AT_ONCE])
@@ -63,23 +64,7 @@ def evaluate_images(
     intervals = {
         name: interval(np.concatenate([some[name] for some in drawn]), shown.get(name, rarer)) for name in found
     }
-    return ImageMetrics(
-        normals=len(normal_scores),
-        defects=len(defect_scores),
-        auroc=found["auroc"],
-        aupr=found["aupr"],
-        f1_max=found["f1_max"],
-        f1=found.get("f1"),
-        accuracy=found.get("accuracy"),
-        precision=found.get("precision"),
-        recall=found.get("recall"),
-        false_alarm_rate=found.get("false_alarm_rate"),
-        intervals=intervals,
-    )
-
-
-def _once(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.ones((1, len(scores)))
+    return ImageMetrics(len(normal_scores), len(defect_scores), intervals, **found)
 
 
 def _figures(

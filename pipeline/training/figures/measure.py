@@ -135,31 +135,29 @@ def measure(
     except DataError as error:  # the mask that is missing may be one that fits no image
         raise DataError("\n".join((str(error), *layout.notes))) from None
 
-    scores, times = np.empty(len(images)), np.empty(len(images))
-    features: dict[str, NDArray[np.float64]] = {}
-    baselines = {name: np.empty(len(images)) for name in BASELINES}
-    doubts: list[Sequence[Doubt]] = []
+    looks: list[_Look] = []
+    marks: dict[Path, float] = {}
     samples = _Samples(len(images))
     for number in track(range(len(images)), "scoring"):
-        frame = read_frame(images[number].path, detector.info.input.mode)
-        started = time.perf_counter()
-        prediction = detector.predict(frame[None])
-        times[number] = time.perf_counter() - started
-        scores[number] = prediction.scores[0]
-        for name, value in prediction.features.items():
-            features.setdefault(name, np.empty(len(images)))[number] = value[0]
-        gray = to_gray(frame)
-        doubts.append(doubts_of_pixels(gray, detector.info.calibration.quality))
-        for name, baseline in BASELINES.items():
-            baselines[name][number] = baseline(gray)
-        shelf.put(number, prediction.maps[0])
+        look, anomaly_map = _look(detector, images[number].path)
+        looks.append(look)
+        shelf.put(number, anomaly_map)
         if marked:
-            samples.add(at_frame_size(prediction.maps[0], *gray.shape), _mask_of(images[number]))
+            mask = _mask_of(images[number])
+            samples.add(at_frame_size(anomaly_map, *look.shape), mask)
+            if mask is not None:
+                marks[images[number].path] = float(mask.mean())
 
+    scores = np.array([look.score for look in looks])
     is_defect = np.array([image.is_defect for image in images])
     kinds = np.array([image.kind for image in images])
     parts = parts_of([image.path for image in images], same_part)
-    counts = _count(images, detector.info, shelf, samples.thresholds(), track) if marked else None
+    counts: list[PixelCounts] = []
+    if marked:
+        thresholds = samples.thresholds()
+        for number in track(range(len(images)), "counting pixels"):
+            values = at_frame_size(shelf.get(number), *looks[number].shape)
+            counts.append(count_pixels(values, _mask_of(images[number]), thresholds))
 
     def figures(values: NDArray[np.float64], threshold: float | None = None, kind: str | None = None) -> ImageMetrics:
         defects = is_defect if kind is None else kinds == kind
@@ -167,7 +165,7 @@ def measure(
         return evaluate_images(values[~is_defect], values[defects], threshold, parts=own)
 
     def pixel_figures(kind: str | None = None) -> PixelMetrics | None:
-        if counts is None:
+        if not marked:
             return None
         taken = np.flatnonzero((kinds == kind) | ~is_defect) if kind else np.arange(len(counts))
         return pixel_metrics([counts[number] for number in taken], parts=parts[taken])
@@ -177,9 +175,9 @@ def measure(
         data=f"{data.name}: test",
         notes=(
             *layout.notes,
-            *_notes(layout, detector.info, masks, marked),
+            *_notes(layout, detector.info, masks, marks if marked else None),
             *_notes_on_parts(parts, is_defect),
-            *_notes_on_doubts(images, doubts),
+            *_notes_on_doubts(images, [look.doubts for look in looks]),
         ),
         detector=figures(scores, threshold),
         pixel=pixel_figures(),
@@ -187,13 +185,42 @@ def measure(
             kind: ClassFigures(figures(scores, threshold, kind), pixel_figures(kind))
             for kind in dict.fromkeys(kinds[is_defect].tolist())
         },
-        baselines={name: figures(values) for name, values in baselines.items()},
-        features={name: figures(values) for name, values in features.items()},
-        ms_per_image=float(np.median(times)) * 1e3,
+        baselines={name: figures(np.array([look.baselines[name] for look in looks])) for name in BASELINES},
+        features={name: figures(np.array([look.features[name] for look in looks])) for name in looks[0].features},
+        ms_per_image=float(np.median([look.seconds for look in looks])) * 1e3,
         machine=machine,
         images=images,
         scores=scores,
     )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one look at a test image says."""
+
+    score: float
+    seconds: float
+    features: Mapping[str, float]
+    baselines: Mapping[str, float]
+    doubts: Sequence[Doubt]
+    shape: tuple[int, ...]
+
+
+def _look(detector: Detector, path: Path) -> tuple[_Look, NDArray[np.float32]]:
+    """And its map."""
+    frame = read_frame(path, detector.info.input.mode)
+    started = time.perf_counter()
+    prediction = detector.predict(frame[None])
+    seconds, gray = time.perf_counter() - started, to_gray(frame)
+    look = _Look(
+        score=float(prediction.scores[0]),
+        seconds=seconds,
+        features={name: float(values[0]) for name, values in prediction.features.items()},
+        baselines={name: baseline(gray) for name, baseline in BASELINES.items()},
+        doubts=doubts_of_pixels(gray, detector.info.calibration.quality),
+        shape=gray.shape,
+    )
+    return look, prediction.maps[0]
 
 
 def _check_classes(layout: Layout, data: Path) -> None:
@@ -253,13 +280,14 @@ def _fault(image: TestImage, info: BundleInfo, marked: bool) -> str | None:
     return None
 
 
-def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[str]:
+def _notes(layout: Layout, info: BundleInfo, masks: bool, marks: Mapping[Path, float] | None) -> list[str]:
+    """marks: None where no pixels were evaluated."""
     stored = how_stored([image.path for image in layout.test])
     notes = [*stored.on_turned(), *stored.on_a_model(info.input.mode)]
-    if masks and not marked:
+    if marks is not None:
+        notes.extend(_notes_on_masks(marks))
+    elif masks:
         notes.append("no masks of these images were found, so nothing is said about pixels")
-    if marked:
-        notes.extend(_notes_on_masks(layout.test))
     if copies := without_copies([image.path for image in layout.test])[1]:
         notes.append(
             f"{counted(len(copies), 'test image')} counted though copies of others, byte for byte: {listed(copies)}"
@@ -281,15 +309,14 @@ def _notes(layout: Layout, info: BundleInfo, masks: bool, marked: bool) -> list[
     return notes
 
 
-def _notes_on_masks(images: Sequence[TestImage]) -> Iterator[str]:
+def _notes_on_masks(marks: Mapping[Path, float]) -> Iterator[str]:
     """Masks that hardly mean what they say."""
-    marks = [(image.path, read_mask(image.mask).mean()) for image in images if image.mask]
-    if empty := [path for path, share in marks if not share]:
+    if empty := [path for path, share in marks.items() if not share]:
         yield (
             f"{counted(len(empty), 'mask')} of defective images without a mark, which is what is 128 or brighter: "
             f"{listed(empty)}"
         )
-    if wide := [path for path, share in marks if share > 0.5]:
+    if wide := [path for path, share in marks.items() if share > 0.5]:
         yield (
             f"{len(wide)} of {counted(len(marks), 'mask')} call more than half of the image defective; invert them if "
             f"they mark the defect in black: {listed(wide)}"
@@ -318,17 +345,6 @@ def _notes_on_doubts(images: Sequence[TestImage], doubts: Sequence[Sequence[Doub
 
 def _mask_of(image: TestImage) -> NDArray[np.bool_] | None:
     return read_mask(image.mask) if image.mask and image.is_defect else None
-
-
-def _count(
-    images: Sequence[TestImage], info: BundleInfo, shelf: MapShelf, thresholds: NDArray[np.float32], track: Track
-) -> list[PixelCounts]:
-    counts = []
-    for number in track(range(len(images)), "counting pixels"):
-        mask = _mask_of(images[number])
-        shape = read_frame(images[number].path, info.input.mode).shape if mask is None else mask.shape
-        counts.append(count_pixels(at_frame_size(shelf.get(number), *shape[:2]), mask, thresholds))
-    return counts
 
 
 class _Samples:

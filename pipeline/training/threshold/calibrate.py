@@ -1,7 +1,7 @@
 """From the scores of held-out normals to a threshold, and from their looks to quality limits."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,14 +68,6 @@ def light_of(frame: NDArray[np.uint8]) -> Light:
     """Of (H, W) or (H, W, 3)."""
     gray = to_gray(frame)
     return Light(mean_level(gray), sharpness(gray))
-
-
-def noting_light(frames: Iterable[NDArray[np.uint8]], lights: list[Light]) -> Iterator[NDArray[np.uint8]]:
-    """The frames, (H, W) or (H, W, 3), as they are; the light of each is in the list before the next one is asked
-    for."""
-    for frame in frames:
-        lights.append(light_of(frame))
-        yield frame
 
 
 def quality_limits(lights: Sequence[Light]) -> QualityLimits:

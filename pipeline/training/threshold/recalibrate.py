@@ -15,7 +15,7 @@ from pipeline.training.images.copies import hash_of, said_of_repeats, without_co
 from pipeline.training.images.data import DataError, fingerprint, pixels_of, read_frame
 from pipeline.training.images.layouts import TestImage, find_layout
 from pipeline.training.images.parts import highest_of_parts, order_of_production, parts_of
-from pipeline.training.threshold.calibrate import CalibrationError, Light, noting_light, quality_limits, quantiles
+from pipeline.training.threshold.calibrate import CalibrationError, Light, light_of, quality_limits, quantiles
 from pipeline.training.threshold.false_stops import Chosen, Target, choose_threshold
 from pipeline.training.threshold.neighbours import likeness_of_neighbours
 from pipeline.training.track import Track, untracked
@@ -96,8 +96,9 @@ def recalibrate(
     found: dict[str, float] = {}
     pixels: list[str] = []
     lights: list[Light] = []
-    shown = track(range(len(normals)), "scoring")
-    for frame in noting_light((read_frame(normals[number], info.input.mode) for number in shown), lights):
+    for number in track(range(len(normals)), "scoring"):
+        frame = read_frame(normals[number], info.input.mode)
+        lights.append(light_of(frame))
         pixels.append(pixels_of(frame))
         if pixels[-1] not in found:
             found[pixels[-1]] = float(detector.predict(frame[None]).scores[0])
