@@ -92,6 +92,23 @@ def test_on_paper_nothing_is_cut_off(login: Callable[..., Any], line: str) -> No
     assert page.locator(".acts .button").first.is_hidden()
 
 
+def test_where_a_system_gives_all_its_own_colours_a_stop_is_the_loudest(
+    login: Callable[..., Any], plant: Plant, line: str
+) -> None:
+    """It had the thinnest border of all lines, and what tells the columns of a trial apart was not there."""
+    page = login("operator-1", forced_colors="active")
+    page.locator(f'.line[data-line="{line}"]').filter(has_text="HOLD").wait_for()
+    plant.shoot(f"{line}-runs", f"{line}-runs", ".")
+    page.locator(f'.line[data-line="{line}-runs"]').wait_for()
+    width = "found => parseFloat(getComputedStyle(document.querySelector(found)).borderTopWidth)"
+    calm, stopped = (page.evaluate(width, f'.line[data-line="{name}"]') for name in (f"{line}-runs", line))
+    assert stopped > 2 * max(2, calm)  # 2: what an alarm has
+    page.goto(f"/model?line={line}")
+    swatch = "found => getComputedStyle(document.querySelector(found)).backgroundColor"
+    ground = page.evaluate(swatch, "body")
+    assert len({page.evaluate(swatch, found) for found in (".swatch", ".swatch.tried")} - {ground}) == 2
+
+
 def test_text_of_twice_the_size_fits_on_a_phone_and_is_that_of_the_browser(
     login: Callable[..., Any], line: str
 ) -> None:
