@@ -74,9 +74,8 @@ def stopped() -> Line:
 
 def test_a_frame_that_was_scored_twice_counts_once() -> None:
     memory = memory_of(*(score(number) for number in (0, 1, 1, 0, 2)))
-    camera = memory.camera("cam-1")
-    assert camera
-    assert camera.scored == {BOOT: 3}
+    (camera,) = memory.cameras()
+    assert camera.scored[BOOT].count == 3
 
 
 def test_what_is_kept_of_cameras_is_bounded() -> None:
@@ -256,8 +255,7 @@ def test_a_simulated_command_never_shows_as_a_stop() -> None:
 
 
 def state_of(*events: object, in_s: float = 0, **options: Any) -> tuple[TileState, str]:
-    camera = memory_of(*events).camera("cam-1")
-    assert camera
+    (camera,) = memory_of(*events).cameras()
     found = tile(camera, now() + timedelta(seconds=in_s), stale_after_s=10, **options)
     return found.state, found.words
 
@@ -320,10 +318,9 @@ def test_a_tile_follows_the_boot_that_said_last_that_it_runs_whatever_its_clock_
 def test_the_boot_that_runs_is_not_forgotten_for_its_earlier_clock() -> None:
     boots = [f"b{number}" for number in range(9, 0, -1)]
     told = [event for boot in boots for event in (beat(boot_id=boot), score(0, boot_id=boot))]
-    camera = memory_of(*told, score(0, boot_id="b1")).camera("cam-1")
-    assert camera
+    (camera,) = memory_of(*told, score(0, boot_id="b1")).cameras()
     assert camera.beat
-    assert (camera.beat.boot_id, camera.scored["b1"], len(camera.beats)) == ("b1", 1, 4)
+    assert (camera.beat.boot_id, camera.scored["b1"].count, len(camera.beats)) == ("b1", 1, 4)
 
 
 def test_dead_letters_of_a_boot_before_hide_no_frame_of_this_one() -> None:
@@ -332,8 +329,7 @@ def test_dead_letters_of_a_boot_before_hide_no_frame_of_this_one() -> None:
     for offset, boot in enumerate((b"b-before", b"b-before", BOOT.encode())):
         headers = (("camera_id", b"cam-1"), ("boot_id", boot), ("dead.reason", b"undecodable"))
         memory.read(Incoming(TOPICS.frames_dead.name, 0, offset, 0, b"cam-1", b"?", headers))
-    camera = memory.camera("cam-1")
-    assert camera
+    (camera,) = memory.cameras()
     assert camera.beat
     shown = Running.of(camera, camera.beat)
     assert (shown.dead, shown.in_flight) == ({"undecodable": 1}, 7)

@@ -292,7 +292,7 @@ def _modes(line: LineMemory, alarms: Sequence[Alarm], policy: LinePolicy | None)
         found.append("ALARM ONLY: this line is never stopped")
     elif policy is not None and policy.actuator is None:
         found.append("NO PLC: commands are published only")
-    elif policy is None and line.shadows and line.shadows[-1].candidate is None:
+    elif policy is None and line.shadow and line.shadow.candidate is None:
         found.append("SHADOW: the last stop was only told, not made")
     return tuple(found)
 

@@ -71,6 +71,15 @@ STATE_WORDS = {
 
 
 @dataclass
+class Scored:
+    """Frames of one boot with a score, each once, since this page watches it."""
+
+    first: int
+    last: int
+    count: int = 0
+
+
+@dataclass
 class CameraMemory:
     camera_id: str
     line_id: str
@@ -81,11 +90,8 @@ class CameraMemory:
     """The boot that the heartbeats tell of."""
     heard_at: datetime | None = None
     """When that boot was heard last, by this page's clock: a camera box's may be anything."""
-    scored: dict[str, int] = field(default_factory=dict)
-    """Boot → frames with a score, each once, since this page watches it."""
-    counted_to: dict[str, int] = field(default_factory=dict)
-    watched_from: dict[str, int] = field(default_factory=dict)
-    """Boot → the first sequence that this page saw scored."""
+    scored: dict[str, Scored] = field(default_factory=dict)
+    """By boot."""
     dead: dict[str, Counter[str]] = field(default_factory=dict)
     """Boot → its dead letters by reason."""
 
@@ -150,7 +156,8 @@ class LineMemory:
     """The last that was meant for the line."""
     commands: deque[LineCommand] = field(default_factory=lambda: deque(maxlen=PER_LINE))
     replies: deque[CommandReply] = field(default_factory=lambda: deque(maxlen=PER_LINE))
-    shadows: deque[LineCommand] = field(default_factory=lambda: deque(maxlen=PER_LINE))
+    shadow: LineCommand | None = None
+    """The last that was only told."""
 
     @property
     def level(self) -> Action | None:
@@ -249,9 +256,6 @@ class Memory:
             found = list(self._cameras.values())
         return sorted(found, key=lambda camera: (by_number(camera.line_id), by_number(camera.camera_id)))
 
-    def camera(self, camera_id: str) -> CameraMemory | None:
-        return self._cameras.get(camera_id)
-
     def recent(self, camera_id: str) -> list[Score]:
         """Oldest first."""
         with self._lock:
@@ -273,9 +277,7 @@ class Memory:
         """As it stands now."""
         with self._lock:
             known = self._lines.get(line_id) or LineMemory(line_id)
-            return replace(
-                known, commands=known.commands.copy(), replies=known.replies.copy(), shadows=known.shadows.copy()
-            )
+            return replace(known, commands=known.commands.copy(), replies=known.replies.copy())
 
     def standing(self, line_id: str | None = None) -> list[Alarm]:
         """Oldest first."""
@@ -356,7 +358,7 @@ class Memory:
 
     def _shadow(self, command: LineCommand) -> None:
         with self._lock:
-            self._line(command.line_id).shadows.append(command)
+            self._line(command.line_id).shadow = command
 
     def _reply(self, reply: CommandReply) -> None:
         with self._lock:
@@ -377,15 +379,13 @@ class Memory:
             camera = self._camera(score.camera_id, score.line_id, score.scored_at)
             if camera is None:
                 return
-            counted_to = camera.counted_to.get(score.boot_id, -1)
-            if score.sequence <= counted_to:
+            scored = camera.scored.setdefault(score.boot_id, Scored(score.sequence, score.sequence - 1))
+            if score.sequence <= scored.last:
                 return  # scored twice: a batch was read again
-            camera.counted_to[score.boot_id] = score.sequence
-            camera.watched_from.setdefault(score.boot_id, score.sequence)
-            camera.scored[score.boot_id] = camera.scored.get(score.boot_id, 0) + 1
-            for counts in (camera.counted_to, camera.scored, camera.watched_from):
-                while len(counts) > MAX_BOOTS:
-                    counts.pop(next(iter(counts)))
+            scored.last = score.sequence
+            scored.count += 1
+            while len(camera.scored) > MAX_BOOTS:
+                camera.scored.pop(next(iter(camera.scored)))
             camera.scores.append(score)
 
     def _beat(self, beat: Heartbeat) -> None:

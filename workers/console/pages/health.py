@@ -39,12 +39,12 @@ class Running:
 
     @classmethod
     def of(cls, camera: CameraMemory, beat: Heartbeat) -> Running:
-        first = camera.watched_from.get(beat.boot_id)
-        scored, dead = camera.scored.get(beat.boot_id, 0), dict(camera.dead.get(beat.boot_id, {}))
-        from_start = first == 0 or (first is None and beat.captured == 0)
-        rest = beat.captured - scored - sum(beat.dropped.values()) - sum(dead.values())
+        scored, dead = camera.scored.get(beat.boot_id), dict(camera.dead.get(beat.boot_id, {}))
+        from_start = scored.first == 0 if scored else beat.captured == 0
+        count = scored.count if scored else 0
+        rest = beat.captured - count - sum(beat.dropped.values()) - sum(dead.values())
         return cls(
-            camera.camera_id, camera.line_id, beat.captured, beat.published, scored, from_start, dict(beat.dropped),
+            camera.camera_id, camera.line_id, beat.captured, beat.published, count, from_start, dict(beat.dropped),
             dead, beat.buffered + beat.spooled, max(0, rest) if from_start else None,
         )  # fmt: skip
 
