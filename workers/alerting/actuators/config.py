@@ -77,6 +77,11 @@ class _Common(Section):
     cycle_s: float = Field(default=0.5, gt=0, le=10, description="between two exchanges while nothing changes")
 
     @property
+    def can_reject(self) -> bool:
+        """Whether it has a signal for it."""
+        return True
+
+    @property
     def runs_on(self) -> str | None:
         """Why this line would run on when it loses Andon, whatever the policy says; None where it can hold."""
         return None
@@ -285,10 +290,6 @@ class OpcUaConfig(_WithPolarity):
         self._must_name(self.nodes, "nodes")
         return self
 
-    @property
-    def can_reject(self) -> bool:
-        return True
-
 
 class MqttConfig(_WithPolarity):
     """Publishes the level with QoS 1 to `{topic}/desired`, retained unless it is a stop that the line has yet to
@@ -325,10 +326,6 @@ class MqttConfig(_WithPolarity):
     def places(self) -> Iterator[tuple[str, Place]]:
         yield "topic", (f"mqtt://{self.host.lower()}:{self.port}", self.topic)
 
-    @property
-    def can_reject(self) -> bool:
-        return True
-
 
 class WebhookConfig(_Common):
     """POSTs the level as JSON, signed with a shared secret; the answer says what stands at the line."""
@@ -361,10 +358,6 @@ class WebhookConfig(_Common):
 
     def places(self) -> Iterator[tuple[str, Place]]:
         yield "url", (self.address, urlsplit(self.url).query)
-
-    @property
-    def can_reject(self) -> bool:
-        return True
 
 
 ActuatorConfig = Annotated[ModbusConfig | OpcUaConfig | MqttConfig | WebhookConfig, Field(discriminator="type")]

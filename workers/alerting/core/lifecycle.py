@@ -22,13 +22,6 @@ ANDON = "andon"
 _PERSONS = frozenset({Act.ACKNOWLEDGE, Act.RESET, Act.SHELVE})
 _ANDONS = frozenset({Act.RAISE, Act.CLEAR, Act.SUPPRESS, Act.UNSUPPRESS, Act.NOTE})
 
-_RAISED = {
-    AlarmState.NORMAL: AlarmState.UNACK_ACTIVE,
-    AlarmState.UNACK_RTN: AlarmState.UNACK_ACTIVE,
-    AlarmState.UNACK_LATCHED: AlarmState.UNACK_ACTIVE,
-    AlarmState.ACK_LATCHED: AlarmState.UNACK_ACTIVE,
-    AlarmState.ACK_ACTIVE: AlarmState.UNACK_ACTIVE,
-}
 _ACKNOWLEDGED = {
     AlarmState.UNACK_ACTIVE: AlarmState.ACK_ACTIVE,
     AlarmState.UNACK_LATCHED: AlarmState.ACK_LATCHED,
@@ -85,7 +78,7 @@ def move(life: Life, deed: Deed) -> Life:
     _permit(deed)
     match deed.act:
         case Act.RAISE:
-            return replace(life, state=_RAISED.get(life.state, life.state))
+            return replace(life, state=AlarmState.UNACK_ACTIVE)
         case Act.CLEAR:
             return replace(life, state=_cleared(life))
         case Act.ACKNOWLEDGE:
