@@ -12,7 +12,7 @@ from workers.alerting.core.operations import CLOCKS_MAY_DIFFER, carry_out
 from workers.alerting.core.outbox import without_void
 from workers.alerting.core.register import Changed
 from workers.alerting.core.state import Camera, Episode, LineState, Standing
-from workers.alerting.core.stops import Decision, decide
+from workers.alerting.core.stops import MAX_STOPS, Decision, decide, tell_spent
 from workers.alerting.core.window import add_frame, add_part
 from workers.alerting.policy import LinePolicy
 
@@ -130,20 +130,23 @@ def _respond(
         events = (*events, *shown)
     if decision.latching and state.episode is None:
         state = state.model_copy(update={"episode": episode})
-    state, spent = decision.after(state)
-    events = (*events, *spent)
-    if decision.command is None:
+    if decision.spent:
+        state, spent = tell_spent(state, score.camera_id, decision.remark, now)
+        events = (*events, *spent)
+    command = decision.command
+    if command is None:
         return state, events, ()
-    if decision.command.simulated:
-        return state.model_copy(update={"episode": episode}), events, (decision.command,)
+    if command.simulated:
+        return state.model_copy(update={"episode": episode}), events, (command,)
     state = state.model_copy(
         update={
-            "episode": episode.model_copy(update={"command": decision.command, "beneath": episode.command}),
-            "last_command": decision.command,
+            "episode": episode.model_copy(update={"command": command, "beneath": episode.command}),
+            "last_command": command,
             "proved": False,
+            "stopped_at": (*state.stopped_at, now)[-MAX_STOPS:] if command.action.stops else state.stopped_at,
         }
     )
-    return state, (*events, decision.command), ()
+    return state, (*events, command), ()
 
 
 def _raise(state: LineState, trigger: Trigger, decision: Decision, episode_id: str, now: datetime) -> Changed:

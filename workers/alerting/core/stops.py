@@ -1,6 +1,5 @@
 """Whether a full limit moves the line, and if not, why. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,10 +14,6 @@ MAX_STOPS = 1000
 """Remembered per line; a budget can't be larger."""
 
 
-def _nothing(state: LineState) -> Changed:
-    return state, ()
-
-
 @dataclass(frozen=True)
 class Decision:
     latching: bool
@@ -26,8 +21,8 @@ class Decision:
     command: LineCommand | None = None
     remark: str = ""
     """Why the line is not stopped although the policy would, for the alarm's reason."""
-    after: Callable[[LineState], Changed] = _nothing
-    """What the decision itself leaves behind."""
+    spent: bool = False
+    """Whether that is since the stops of the shift are used up."""
 
 
 def decide(state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime) -> Decision:
@@ -50,7 +45,7 @@ def decide(state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime
     if budget is not None and stops_left(state, budget, now) == 0:
         whole = "the one stop of this shift is" if budget.stops == 1 else f"the {budget.stops} stops of this shift are"
         remark = f"{whole} spent, so the line is not stopped"
-        return Decision(latching, remark=remark, after=lambda after: _spent(after, trigger, remark, now))
+        return Decision(latching, remark=remark, spent=True)
     episode_id = state.episode.episode_id if state.episode else f"{trigger.score.line_id}:{trigger.score.frame_id}"
     command = effects.command(
         trigger,
@@ -62,11 +57,7 @@ def decide(state: LineState, trigger: Trigger, policy: LinePolicy, now: datetime
         simulated=policy.shadow,
         given_up=state.episode.given_up if state.episode else 0,
     )
-    if policy.shadow:
-        return Decision(latching, command, "shadow mode, so the line is not stopped")
-    if response is Response.REJECT:
-        return Decision(latching, command)
-    return Decision(latching, command, after=lambda after: (_counted(after, now), ()))
+    return Decision(latching, command, "shadow mode, so the line is not stopped" if policy.shadow else "")
 
 
 def stops_left(state: LineState, budget: StopBudget, now: datetime) -> int:
@@ -85,15 +76,10 @@ def tick(state: LineState, policy: LinePolicy, now: datetime) -> Changed:
     return register.clear(state, entry, "stops are left again", now)
 
 
-def _counted(state: LineState, now: datetime) -> LineState:
-    return state.model_copy(update={"stopped_at": (*state.stopped_at, now)[-MAX_STOPS:]})
-
-
-def _spent(state: LineState, trigger: Trigger, remark: str, now: datetime) -> Changed:
+def tell_spent(state: LineState, camera_id: str, remark: str, now: datetime) -> Changed:
     if state.standing(AlarmKind.STOPS_SPENT):
         return state, ()
-    alarm = effects.condition(state, AlarmKind.STOPS_SPENT, trigger.score.camera_id, remark, now)
-    return register.add(state, alarm)
+    return register.add(state, effects.condition(state, AlarmKind.STOPS_SPENT, camera_id, remark, now))
 
 
 def _was_told(state: LineState, trigger: Trigger) -> bool:
