@@ -336,6 +336,24 @@ def test_a_new_shift_has_a_new_budget() -> None:
     assert stops.stops_left(state, StopBudget(stops=1), NOON.replace(hour=14, minute=1)) == 1
 
 
+def test_that_the_stops_of_a_shift_are_spent_is_told_anew_although_nobody_has_seen_it_of_the_shift_before() -> None:
+    """Its alarm stayed `returned to normal`, for a line that was not stopped any more."""
+    line = Line(policy(stop_budget=StopBudget(stops=1)))
+    for first in range(4):  # 12:00, 13:00, 14:00, 15:00: two of a shift
+        hour_s = 3600 * first
+        line.state, _ = stops.tick(line.state, line.policy, NOON + timedelta(seconds=hour_s))
+        for sequence in range(10 * first, 10 * first + 3):
+            line.see(score(sequence, captured_at=NOON + timedelta(seconds=hour_s)), age_s=hour_s)
+        defects = line.state.standing(AlarmKind.DEFECTS)
+        assert defects
+        line.see(operation(Act.ACKNOWLEDGE, alarm_id=defects.alarm.alarm_id), age_s=hour_s)
+        line.see(operation(Act.RESET), age_s=hour_s)
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED] * 2
+    spent = line.state.standing(AlarmKind.STOPS_SPENT)
+    assert spent
+    assert spent.life.active
+
+
 def test_a_stop_that_a_clock_dated_ahead_counts_in_the_shift_that_made_it_and_in_no_later() -> None:
     budget = StopBudget(stops=1)
     line = Line(policy(stop_budget=budget)).burst()

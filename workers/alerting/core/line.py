@@ -209,10 +209,8 @@ def _common_cause(state: LineState, score: Score, policy: LinePolicy, now: datet
             return state, ()
         return register.clear(state, entry, "the cameras do not agree any more", now)
     reason = f"{len(agreeing)} cameras at once ({', '.join(agreeing[:8])}): look at light and model before the parts"
-    if entry is None:
-        alarm = effects.condition(state, AlarmKind.COMMON_CAUSE, score.camera_id, reason, now, score.captured_at)
-        return register.add(state, alarm, agreeing)
-    return (state, ()) if entry.life.active else register.again(state, entry, reason, now)
+    alarm = effects.condition(state, AlarmKind.COMMON_CAUSE, score.camera_id, reason, now, score.captured_at)
+    return register.see(state, entry, alarm, agreeing)
 
 
 def _settle(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
@@ -238,13 +236,10 @@ def _drift(state: LineState, score: Score, policy: LinePolicy, now: datetime) ->
     if shift is None:
         return state, ()
     if shift.distance > policy.drift.shift:
-        if entry is None:
-            reason = f"{shift}; have the camera, the light and the model looked at. No limit was moved"
-            alarm = effects.condition(
-                state, AlarmKind.DRIFT, score.camera_id, reason, now, score.captured_at
-            ).model_copy(update={"model": score.model})
-            return register.add(state, alarm, (score.camera_id,))
-        return (state, ()) if entry.life.active else register.again(state, entry, str(shift), now)
+        reason = f"{shift}; have the camera, the light and the model looked at. No limit was moved"
+        alarm = effects.condition(state, AlarmKind.DRIFT, score.camera_id, reason, now, score.captured_at)
+        alarm = alarm.model_copy(update={"model": score.model})
+        return register.see(state, entry, alarm, (score.camera_id,))
     if entry and shift.distance < policy.drift.shift * drift.OVER:
         return register.clear(state, entry, "the scores are back where the calibration has them", now)
     return state, ()

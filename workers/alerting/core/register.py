@@ -48,6 +48,13 @@ def add(state: LineState, alarm: Alarm, cameras: tuple[str, ...] = ()) -> Change
     return state, events
 
 
+def see(state: LineState, entry: Standing | None, alarm: Alarm, cameras: tuple[str, ...] = ()) -> Changed:
+    """What `alarm` would say is so now: of `entry`, where it stands, it is news if its cause was gone."""
+    if entry is None:
+        return add(state, alarm, cameras)
+    return (state, ()) if entry.life.active else again(state, entry, alarm.reason, alarm.changed_at)
+
+
 def again(state: LineState, entry: Standing, reason: str, now: datetime) -> Changed:
     """The cause is back before the alarm was over."""
     anew = entry.model_copy(update={"good_since": None, "raised_again_at": now})

@@ -176,11 +176,9 @@ def _moved(state: LineState, action: Action, address: str, orders: tuple[str, ..
 def _tell_of_plc(state: LineState, reason: str, now: datetime) -> Changed:
     """On the alarm that stands, if one does: a PLC in fault may have more than one to tell of."""
     entry = state.standing(AlarmKind.PLC)
-    if entry is None:
-        return register.add(state, effects.condition(state, AlarmKind.PLC, "plc", reason, now))
-    if not entry.life.active:
-        return register.again(state, entry, reason, now)
-    return register.note(state, entry, reason, now) if reason != entry.alarm.reason else (state, ())
+    if entry and entry.life.active and reason != entry.alarm.reason:
+        return register.note(state, entry, reason, now)
+    return register.see(state, entry, effects.condition(state, AlarmKind.PLC, "plc", reason, now))
 
 
 def _answer(state: LineState, answer: Answer, orders: tuple[str, ...], now: datetime) -> Changed:
@@ -246,11 +244,10 @@ def _unconfirmed(state: LineState, command: LineCommand, answer: Answer, now: da
         return state, ()
     reason = f"{command.action} was not confirmed by {answer.actuator}: {answer.detail}. Look at the line itself"
     entry = state.standing(AlarmKind.NOT_STOPPED)
-    if entry is None:
-        alarm = effects.condition(state, AlarmKind.NOT_STOPPED, command.camera_id, reason, now, command.captured_at)
-        return register.add(state, alarm)
-    tell = register.note if entry.life.active else register.again
-    return tell(state, entry, reason, now)
+    if entry and entry.life.active:
+        return register.note(state, entry, reason, now)
+    alarm = effects.condition(state, AlarmKind.NOT_STOPPED, command.camera_id, reason, now, command.captured_at)
+    return register.see(state, entry, alarm)
 
 
 def _follows(episode: Episode | None, command: LineCommand, earlier: UUID) -> bool:

@@ -206,14 +206,11 @@ def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
     events: tuple[effects.Effect, ...] = ()
     for name, why in watch.silent.items():
         entry = state.standing(AlarmKind.CAMERA_SILENT, name)
-        if entry is None:
-            seen = state.cameras[name].captured_at if name in state.cameras else None
-            alarm = effects.condition(state, AlarmKind.CAMERA_SILENT, name, why, now, seen)
-            state, more = register.add(state, alarm, (name,))
-        elif not entry.life.active:
-            state, more = register.again(state, entry, why, now)
-        else:
+        if entry and entry.life.active:  # told; there may be thousands, at each tick
             continue
+        seen = state.cameras[name].captured_at if name in state.cameras else None
+        alarm = effects.condition(state, AlarmKind.CAMERA_SILENT, name, why, now, seen)
+        state, more = register.see(state, entry, alarm, (name,))
         events += more
     for entry in state.alarms:
         if entry.alarm.kind is AlarmKind.CAMERA_SILENT and entry.alarm.camera_id in watch.well:

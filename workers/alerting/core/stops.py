@@ -77,9 +77,8 @@ def tick(state: LineState, policy: LinePolicy, now: datetime) -> Changed:
 
 
 def tell_spent(state: LineState, camera_id: str, remark: str, now: datetime) -> Changed:
-    if state.standing(AlarmKind.STOPS_SPENT):
-        return state, ()
-    return register.add(state, effects.condition(state, AlarmKind.STOPS_SPENT, camera_id, remark, now))
+    alarm = effects.condition(state, AlarmKind.STOPS_SPENT, camera_id, remark, now)
+    return register.see(state, state.standing(AlarmKind.STOPS_SPENT), alarm)
 
 
 def _was_told(state: LineState, trigger: Trigger) -> bool:
