@@ -135,17 +135,21 @@ def delete_topics(settings: Settings, prefix: str) -> None:
 
 def _check(admin: KafkaAdminClient, wanted: list[Topic], settings: Settings, *, with_clocks: bool) -> None:
     partitions = _partitions(admin, wanted)
-    absent = [missing(settings, t.name) for t in wanted if t.name not in partitions]
     faults: list[str] = []
-    present = [t for t in wanted if t.name in partitions]
-    if present:
-        resources = [ConfigResource(ConfigResourceType.TOPIC, t.name) for t in present]
+    if partitions:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in partitions]
         configs = next(iter(admin.describe_configs(resources, config_filter="all").values()))
-        for topic in present:
-            if not configs[topic.name]:  # the library keeps the broker's refusal to itself
+        if not all(configs.values()):  # refused, which the library keeps to itself; or deleted since
+            left = _partitions(admin, wanted)
+            partitions = {name: count for name, count in partitions.items() if name in left}
+        for topic in wanted:
+            if topic.name not in partitions:
+                continue
+            if not configs[topic.name]:
                 faults.append(f"Kafka refuses us the right DescribeConfigs on topic {topic.name!r}: {WHOSE}")
                 continue
             faults += topic_faults(topic, partitions[topic.name], configs[topic.name], with_clocks=with_clocks)
+    absent = [missing(settings, t.name) for t in wanted if t.name not in partitions]
     if faults:
         raise TopicError("; ".join([*absent, *faults]))
     if absent:

@@ -13,7 +13,7 @@ from kafka.future import Future as KafkaFuture
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from support.stream import lose_the_end, make_anew, settings_for, wait_until
 
-from pipeline.kafka.admin import TopicError, check_topics, ensure_topics
+from pipeline.kafka.admin import MissingTopicsError, TopicError, check_topics, delete_topics, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end
@@ -129,6 +129,24 @@ def test_each_wrong_topic_is_named_with_its_mend(kafka_bootstrap: str, unique: s
         "message.timestamp.type=CreateTime; set it to LogAppendTime",
     ):
         assert hint in str(wrong.value)
+
+
+def test_a_topic_that_is_deleted_as_it_is_looked_at_is_missing_and_no_right_is(
+    kafka_bootstrap: str, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is missing a right ends, and who is missing a topic waits for it."""
+    settings = settings_for(kafka_bootstrap, unique)
+    topic, describe = settings.topics.scores, KafkaAdminClient.describe_configs
+    ensure_topics(settings, [topic])
+
+    def deleted_first(admin: KafkaAdminClient, *asked: Any, **more: Any) -> Any:
+        delete_topics(settings, topic.name)
+        wait_until(lambda: admin.describe_topics([topic.name])[0]["error_code"] != 0)
+        return describe(admin, *asked, **more)
+
+    monkeypatch.setattr(KafkaAdminClient, "describe_configs", deleted_first)
+    with pytest.raises(MissingTopicsError, match="scores' does not exist"):
+        check_topics(settings, [topic])
 
 
 def test_heartbeats_in_several_partitions_are_no_fault_of_the_lines(kafka_bootstrap: str, unique: str) -> None:
