@@ -6,7 +6,7 @@ import pytest
 from alerting.factory import NOON, POLICY, Line, heartbeat, operation, score, verdicts
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, BootEnd, Heartbeat, Verdict
-from workers.alerting.core import register, silence
+from workers.alerting.core import effects, register, silence
 from workers.alerting.core.register import FLOOD_ALARMS
 from workers.alerting.core.silence import Pulse
 from workers.alerting.core.state import CROWDED_OUT_FOR, FORGOTTEN_AFTER, MAX_CAMERAS, MAX_CROWDED_OUT, LineState
@@ -171,6 +171,10 @@ def test_a_common_cause_hides_what_it_explains_and_shows_it_again() -> None:
         line.see(score(n, Verdict.OK, camera="a"))
     assert state_of(line, AlarmKind.COMMON_CAUSE) is AlarmState.UNACK_RTN
     assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.UNACK_ACTIVE
+    for n, verdict in enumerate(verdicts("???"), start=8):
+        line.see(score(n, verdict, camera="a"))
+    assert state_of(line, AlarmKind.COMMON_CAUSE) is AlarmState.UNACK_ACTIVE
+    assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.SUPPRESSED
 
 
 def silent_cameras(count: int) -> tuple[LineState, list[Alarm]]:
@@ -196,6 +200,17 @@ def test_a_flood_is_one_alarm_and_hides_the_rest_until_it_has_run_off() -> None:
     assert after == {AlarmKind.FLOOD: AlarmState.UNACK_RTN, AlarmKind.CAMERA_SILENT: AlarmState.UNACK_ACTIVE}
     acts = [alarm.act for alarm in told if isinstance(alarm, Alarm)]
     assert acts == [Act.CLEAR, *[Act.UNSUPPRESS] * (FLOOD_ALARMS + 3)]
+    # The next flood is told, and hides, although nobody has acknowledged the first.
+    again = [effects.condition(state, AlarmKind.DRIFT, f"d{n}", "shifted", NOON + 900 * S) for n in range(11)]
+    for alarm in again:
+        state, events = register.add(state, alarm)
+    assert [event.act for event in events if isinstance(event, Alarm)][:2] == [Act.RAISE, Act.RAISE]
+    now = {entry.alarm.kind: entry.alarm.state for entry in state.alarms}
+    assert now == {
+        AlarmKind.FLOOD: AlarmState.UNACK_ACTIVE,
+        AlarmKind.CAMERA_SILENT: AlarmState.SUPPRESSED,
+        AlarmKind.DRIFT: AlarmState.SUPPRESSED,
+    }
 
 
 def test_an_alarm_that_ends_while_it_is_hidden_is_told_as_over() -> None:

@@ -33,17 +33,17 @@ def add(state: LineState, alarm: Alarm, cameras: tuple[str, ...] = ()) -> Change
     if _hidden_by(state, alarm):
         life = move(entry.life, Deed(Act.SUPPRESS, ANDON, now))
         entry = Standing(alarm=alarm.model_copy(update=shown(life)), cameras=cameras, suppressed=True)
-    recent = (*_recent(state.raised_at, now), now)[-4 * FLOOD_ALARMS :]
+    is_flood = alarm.kind is AlarmKind.FLOOD
+    recent = (*_recent(state.raised_at, now), *(() if is_flood else (now,)))[-4 * FLOOD_ALARMS :]
     state = state.model_copy(update={"raised": state.raised + 1, "raised_at": recent}).with_alarm(entry)
     events: tuple[Effect, ...] = (entry.alarm,)
-    if len(recent) > FLOOD_ALARMS and state.standing(AlarmKind.FLOOD) is None:
+    if alarm.kind in _EXPLAIN:
+        state, more = cover(state, now)
+        events = (*events, *more)
+    if len(recent) > FLOOD_ALARMS and not is_flood:
         reason = f"{len(recent)} alarms in {FLOOD_WINDOW.seconds // 60} minutes; look for one cause"
         flood = effects.condition(state, AlarmKind.FLOOD, alarm.camera_id, reason, now)
-        counted = state.model_copy(update={"raised": state.raised + 1})
-        state, more = cover(counted.with_alarm(Standing(alarm=flood)), now)
-        events = (*events, flood, *more)
-    elif alarm.kind in _EXPLAIN:
-        state, more = cover(state, now)
+        state, more = see(state, state.standing(AlarmKind.FLOOD), flood)
         events = (*events, *more)
     return state, events
 
@@ -65,11 +65,7 @@ def clear(state: LineState, entry: Standing, reason: str, now: datetime) -> Chan
     """The cause is gone. Nothing happens where it was known to be gone already."""
     if not entry.life.active:
         return state, ()
-    state, events = act(state, entry, Deed(Act.CLEAR, ANDON, now, reason))
-    if entry.alarm.kind in _EXPLAIN:
-        state, more = cover(state, now)
-        return state, (*events, *more)
-    return state, events
+    return act(state, entry, Deed(Act.CLEAR, ANDON, now, reason))
 
 
 def note(state: LineState, entry: Standing, reason: str, now: datetime, operation: Operation | None = None) -> Changed:
@@ -87,13 +83,15 @@ def note(state: LineState, entry: Standing, reason: str, now: datetime, operatio
 
 
 def act(state: LineState, entry: Standing, deed: Deed, operation: Operation | None = None) -> Changed:
-    """Moves one alarm. Raises ActRefusedError."""
+    """Moves one alarm, and what it hides with it. Raises ActRefusedError."""
     life = move(entry.life, deed)
     alarm = effects.changed(
         entry.alarm, deed.act, life, deed.at, actor=deed.actor, reason=deed.reason, operation=operation
     )
     more = {"acknowledged_level": state.level} if deed.act is Act.ACKNOWLEDGE else {}
-    return state.with_alarm(entry.model_copy(update={"alarm": alarm, "suppressed": life.suppressed, **more})), (alarm,)
+    state = state.with_alarm(entry.model_copy(update={"alarm": alarm, "suppressed": life.suppressed, **more}))
+    state, covered = cover(state, deed.at) if alarm.kind in _EXPLAIN else (state, ())
+    return state, (alarm, *covered)
 
 
 def cover(state: LineState, now: datetime) -> Changed:
