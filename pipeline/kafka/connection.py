@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+from functools import partial
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer
@@ -10,6 +11,7 @@ from pipeline.errors import AndonError
 from pipeline.kafka.handshake import tls_fault
 from pipeline.kafka.mends.bounds import NotLedError
 from pipeline.kafka.mends.elsewhere import sent_elsewhere
+from pipeline.kafka.mends.logging_in import by_login_of_the_moment
 from pipeline.kafka.rights import LOGIN
 from pipeline.settings import Settings
 
@@ -63,15 +65,14 @@ def no_answer(settings: Settings, error: BaseException, client: KafkaConsumer | 
 
 
 def connection(settings: Settings, client_id: str) -> dict[str, Any]:
-    """Keyword arguments that kafka-python's consumer, producer and admin client share. Ask anew for each client: the
-    password may have been changed. (Certificates are read by the library at each connection.)
+    """Keyword arguments that kafka-python's consumer, producer and admin client share. Password and certificates may be
+    changed meanwhile: each connection goes by what they are then.
 
     Raises RuntimeError where a part of its installation is missing, KafkaUnavailableError where a certificate is.
     """
     for module in _MODULES:
         if importlib.util.find_spec(module) is None:
             raise RuntimeError(f"the module {module!r} is missing; install 'kafka-python[crc32c,lz4,snappy,zstd]'")
-    settings = settings.as_of_now()
     for variable, path in settings.kafka_files.items():
         try:
             if path:
@@ -91,10 +92,17 @@ def connection(settings: Settings, client_id: str) -> dict[str, Any]:
         "ssl_certfile": settings.kafka_ssl_certfile,
         "ssl_keyfile": settings.kafka_ssl_keyfile,
         "sasl_mechanism": settings.kafka_sasl_mechanism,
-        "sasl_plain_username": settings.kafka_sasl_username,
-        "sasl_plain_password": settings.kafka_sasl_password and settings.kafka_sasl_password.get_secret_value(),
     }
-    if optional["sasl_mechanism"] != "PLAIN" and (user := settings.kafka_sasl_username):
-        # RFC 5802 wants it so, and kafka-python 3.0.12 sends it as it is: Kafka then knows no such user.
-        optional["sasl_plain_username"] = user.replace("=", "=3D").replace(",", "=2C")
+    if settings.kafka_sasl_mechanism:
+        login = partial(_login, settings)
+        arguments |= login() | {"kafka_client": by_login_of_the_moment(login)}
     return arguments | {name: str(value) for name, value in optional.items() if value is not None}
+
+
+def _login(settings: Settings) -> dict[str, str]:
+    now = settings.as_of_now()
+    user, password = now.kafka_sasl_username or "", now.kafka_sasl_password
+    if now.kafka_sasl_mechanism != "PLAIN":
+        # RFC 5802 wants it so, and kafka-python 3.0.12 sends it as it is: Kafka then knows no such user.
+        user = user.replace("=", "=3D").replace(",", "=2C")
+    return {"sasl_plain_username": user, "sasl_plain_password": password.get_secret_value() if password else ""}

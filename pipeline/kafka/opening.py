@@ -40,9 +40,10 @@ def _open(kind: Any, arguments: dict[str, Any]) -> Any:
     network: list[Any] = []
     refusals: list[str] = []
     hear_last_words()
+    client = arguments.pop("kafka_client", kind.DEFAULT_CONFIG["kafka_client"])
 
     def remembered(**config: Any) -> Any:
-        network.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
+        network.append(client(**config))
         one_after_another(network[0]._manager)
         back_off(network[0]._manager)
         ask_those_named(network[0]._manager)
