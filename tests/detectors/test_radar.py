@@ -12,6 +12,7 @@ from detectors.conftest import TINY_CONFIG, TINY_FEATURES, normal_frames
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from pydantic import ValidationError
+from typer import Exit
 
 from pipeline.detectors.bundle import BundleError, load_bundle, save_bundle
 from pipeline.detectors.encoder import Encoder
@@ -33,6 +34,7 @@ from pipeline.detectors.radar.projection import whiten
 from pipeline.detectors.registry import load_detector
 from pipeline.detectors.rounding import round_significant, same_to_rounding
 from pipeline.training.radar.whitening import fit_whitening
+from workers.commands.bundle import check
 
 pytestmark = pytest.mark.unit
 
@@ -55,11 +57,17 @@ def test_colour_becomes_gray_as_pillow_makes_it() -> None:
     assert_array_equal(to_images(colours, 1)[0, 0], Image.fromarray(colours[0]).convert("L"))
 
 
-def test_another_version_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_another_version_is_refused(
+    bundles: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check with the new release called bundles whole that each of its replicas was to refuse."""
     info, tensors = load_bundle(bundles["radar in pixels"])
     save_bundle(tmp_path, info.model_copy(update={"method_version": 999}), tensors)
     with pytest.raises(BundleError, match="version 999"):
         load_detector(tmp_path, "cpu")
+    with pytest.raises(Exit):
+        check(tmp_path)
+    assert "version 999" in capsys.readouterr().out
 
 
 def test_missing_tensors_are_refused(bundles: dict[str, Path], tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ bundle = typer.Typer(name="bundle", help="Deliver and check model bundles.", no_
 
 @bundle.command()
 def check(folder: Annotated[Path, typer.Argument(help="A bundle, or a folder of bundles.")]) -> None:
-    """Check the hashes of weights, manifest and exported graphs, and print the model hash that a recipe may insist
-    on. A line a bundle; exit code 1 where any has a fault."""
+    """Check that replicas of this version can score with it, by its hashes and with a small frame, and print the model
+    hash that a recipe may insist on. A line a bundle; exit code 1 where any has a fault."""
     from pipeline.delivery import bundle_folders
-    from pipeline.detectors.bundle import load_bundle
     from pipeline.detectors.registry import load_detector
     from pipeline.detectors.runtimes import SUFFIXES, check_graphs
     from pipeline.errors import AndonError
@@ -21,17 +20,18 @@ def check(folder: Annotated[Path, typer.Argument(help="A bundle, or a folder of 
     whole = True
     for place in bundle_folders(folder):
         try:
-            info = load_bundle(place)[0]
+            detector = load_detector(place, "cpu")
         except AndonError as error:
             whole = False
             typer.echo(f"{place.name}: cannot be used: {error}")
             continue
+        info = detector.info
         line = f"{place.name}: {info.method}, {info.input.describe()}, model_hash {info.model_hash}"
         for runtime in SUFFIXES:
             if not (place / runtime).is_dir():
                 continue
             try:
-                check_graphs(load_detector(place, "cpu"), place, runtime)
+                check_graphs(detector, place, runtime)
                 line += f", graphs for {runtime}"
             except AndonError as error:  # torch alone, which asks for no graphs, runs it all the same
                 whole = False
