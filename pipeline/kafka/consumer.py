@@ -68,6 +68,8 @@ _HEARTBEATS_A_SESSION = 12
 _COMMIT_EVERY_S = 0.1
 """With `overlap`. What a sudden end or a partition that moves has scored again lies no further back than this and the
 batch at work."""
+_COMMIT_AGAIN_S = 5.0
+"""What was refused amid a rebalance, or while the broker was away, is committed then, though no record may come."""
 _LAG_EVERY_S = 0.5
 """While batches come. It takes a call for each partition."""
 _LOST_OWNERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
@@ -101,6 +103,7 @@ class ConsumerLoop(Generic[Result]):
         self._telling_held_off = Every(_TELL_AGAIN_S)
         self._delivered_so_far = Delivered()
         self._committing = Every(_COMMIT_EVERY_S)
+        self._commit_from_s = 0.0
         self._looking_at_lag = Every(_LAG_EVERY_S)
         self._undone: Sequence[Incoming] = ()
         """Polled and not delivered yet. No request that keeps the lease may commit past it."""
@@ -128,7 +131,7 @@ class ConsumerLoop(Generic[Result]):
             try:
                 self._turn_until_stopped(consumer, rebalances, hands)
             finally:  # after an error in the step, too: or who is started again delivers the same, again and again
-                self._commit(consumer)
+                self._commit(consumer, last=True)
         except REFUSALS as error:
             raise KafkaUnavailableError(refusal(error, "Read")) from error
         finally:
@@ -177,7 +180,8 @@ class ConsumerLoop(Generic[Result]):
         anew = Anew(consumer)
         began_s, telling = time.monotonic(), Every(_TELL_AGAIN_S)
         while not self._stop.is_set():
-            anew.begin()
+            if made_anew := anew.begin():
+                self._delivered_so_far.keep(at for at in consumer.assignment() if at.topic not in made_anew)
             waited_s = time.monotonic() - began_s
             if not rebalances.count and waited_s > _TELL_AGAIN_S and telling.due():
                 log.warning(
@@ -192,6 +196,7 @@ class ConsumerLoop(Generic[Result]):
             self._tell_if_held_off(consumer, batch)
             if rebalances.count != seen:
                 seen, ready = rebalances.count, False
+                self._delivered_so_far.keep(consumer.assignment())
                 if self._options.lease:
                     self._options.lease.renew(self._polled_at_s)
             ready = ready or self._got_ready(consumer)
@@ -350,10 +355,16 @@ class ConsumerLoop(Generic[Result]):
                 self.state.waiting_for = None
                 consumer.resume(*consumer.paused())
 
-    def _commit(self, consumer: KafkaConsumer) -> None:
-        ends, records = self._delivered_so_far.taken(consumer.assignment())  # another owner may be further on
-        if self._commit_ends(consumer, ends):
-            self.state.records += records
+    def _commit(self, consumer: KafkaConsumer, *, last: bool = False) -> None:
+        if time.monotonic() < self._commit_from_s and not last:
+            return
+        delivered = self._delivered_so_far
+        delivered.keep(consumer.assignment())
+        self._commit_ends(consumer, delivered.ends)
+        if delivered.ends and self._options.lease:
+            delivered.keep(())  # what keeps the lease commits it, too
+        elif delivered.ends:
+            self._commit_from_s = time.monotonic() + _COMMIT_AGAIN_S
 
     def _keep_lease(self, consumer: KafkaConsumer) -> bool:
         """A commit is a request that the broker takes from a living member only; this one repeats the last. False where
@@ -380,15 +391,15 @@ class ConsumerLoop(Generic[Result]):
         asked_at_s = boot_time_s()
         try:
             consumer.commit(dict(ends), timeout_ms=5_000)
+            self.state.records += self._delivered_so_far.committed(ends)
             if self._options.lease:
                 self._options.lease.renew(asked_at_s)
         except _LOST_OWNERSHIP as error:
-            log.warning("commit refused, the batch will be read again: %s", error)
+            log.warning("commit refused, what moves to another member will be read again: %s", error)
             return False
         except KafkaError as error:
             if not error.retriable:
                 raise
-            # The effects are durable and idempotent; the next commit of these partitions covers this one too.
             log.warning("commit did not get through: %s", error)
         return True
 

@@ -1,7 +1,7 @@
 """What was delivered and is not committed yet."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kafka import OffsetAndMetadata, TopicPartition
 
@@ -22,9 +22,19 @@ class Delivered:
             self._ends[at] = OffsetAndMetadata(record.offset + 1, "", record.leader_epoch)
             self._records[at] += 1
 
-    def taken(self, ours: Collection[TopicPartition]) -> tuple[dict[TopicPartition, OffsetAndMetadata], int]:
-        """What to commit of these partitions, and the number of records. The rest is forgotten with it."""
-        ends = {at: end for at, end in self._ends.items() if at in ours}
-        records = sum(self._records[at] for at in ends)
-        self._ends, self._records = {}, Counter()
-        return ends, records
+    @property
+    def ends(self) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """What to commit."""
+        return self._ends
+
+    def keep(self, ours: Iterable[TopicPartition]) -> None:
+        """The rest is forgotten: another owner may be further on."""
+        for at in self._ends.keys() - set(ours):
+            del self._ends[at], self._records[at]
+
+    def committed(self, ends: Mapping[TopicPartition, OffsetAndMetadata]) -> int:
+        """Up to there. Returns how many records that were."""
+        done = [at for at, end in self._ends.items() if at in ends and end.offset <= ends[at].offset]
+        for at in done:
+            del self._ends[at]
+        return sum(self._records.pop(at) for at in done)

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import MemberToRemove
-from kafka.errors import CommitFailedError, KafkaTimeoutError, TopicAuthorizationFailedError
+from kafka.errors import (
+    CommitFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    RebalanceInProgressError,
+    TopicAuthorizationFailedError,
+)
 from support.stream import Collect, running, wait_until
 
 from pipeline.kafka import consumer, lag
@@ -120,6 +126,28 @@ def test_a_batch_whose_commit_is_refused_is_not_counted(
     with running(settings, options, step) as loop:
         wait_until(lambda: len(step.seen) == 20)
     assert loop.state.records == 0
+
+
+@pytest.mark.parametrize("error", [RebalanceInProgressError, KafkaTimeoutError])
+def test_what_a_commit_left_behind_is_committed_although_no_record_comes_any_more(
+    settings: Settings, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, error: type[KafkaError]
+) -> None:
+    """Its partition stayed, so nobody read it again: it waited in Kafka, by all that was told, until the next shift."""
+    send(publisher, settings, 0, 1)
+    commit, refused = KafkaConsumer.commit, threading.Event()
+
+    def refuse_once(*asked: Any, **more: Any) -> None:
+        if not refused.is_set():
+            refused.set()
+            raise error("not now")
+        commit(*asked, **more)
+
+    monkeypatch.setattr(KafkaConsumer, "commit", refuse_once)
+    monkeypatch.setattr(consumer, "_COMMIT_AGAIN_S", 0.1)
+    options = ConsumerOptions(settings.group("test"), (settings.topics.frames.name,), overlap=True)
+    with running(settings, options, Collect()) as loop:
+        wait_until(lambda: committed(settings) == 1)
+        wait_until(lambda: loop.state.records == 1)
 
 
 def test_a_broker_that_goes_away_before_the_first_connection_is_waited_for(
