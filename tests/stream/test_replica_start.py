@@ -1,7 +1,6 @@
 """A replica that starts before Kafka does or without a configuration, and one whose poll thread reads no more."""
 
 import asyncio
-import gc
 import re
 import threading
 import time
@@ -15,6 +14,7 @@ from unittest.mock import MagicMock
 import pytest
 from pydantic import ValidationError
 from support.plant import null_recipes
+from support.replica import Replica
 from support.stream import Collect, running, settings_for, wait_until
 
 from pipeline.detectors.null import make_null_bundle
@@ -22,25 +22,21 @@ from pipeline.errors import AndonError
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.step import ConsumerOptions, LoopState
 from pipeline.replica.recipes import Catalog, Recipe
-from pipeline.serving import Inspector, ServingConfig
+from pipeline.serving import ServingConfig
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
 
 
-def new_replica() -> Any:
-    return Inspector.func_or_class.__mro__[1]()  # type: ignore[attr-defined]  # without Serve's door
-
-
 def test_a_replica_without_a_configuration_is_not_well() -> None:
     """Serve called it RUNNING and /healthz answered 200, while no frame was ever taken."""
     with pytest.raises(RuntimeError, match="no user_config"):
-        new_replica().check_health()
+        Replica().check_health()
 
 
 def reading(thread: threading.Thread, turned_s_ago: float) -> Any:
     """A replica whose poll thread is this one. No broker makes a loop stand still or die to order."""
-    replica = new_replica()
+    replica = Replica()
     replica._config = ServingConfig(recipes={"any": Recipe(bundle="any", cameras=("*",))}, stuck_after_s=30)
     replica._loop = SimpleNamespace(state=LoopState(time.monotonic() - turned_s_ago))
     replica._thread = thread
@@ -153,7 +149,7 @@ def test_a_replica_tells_of_bundles_whose_storage_does_not_answer_and_takes_what
 def test_a_replica_that_starts_tells_of_bundles_whose_storage_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    replica = new_replica()
+    replica = Replica()
     names, answers = type(replica).reconfigure.__globals__, threading.Event()
     monkeypatch.setattr(names["log"], "propagate", True)
     monkeypatch.setitem(names, "load_catalog", lambda *_: answers.wait() and Catalog({"no": "recipe"}))
@@ -177,7 +173,7 @@ def test_a_first_configuration_that_is_wrong_is_refused_in_a_line() -> None:
     wrong = {"recipes": {"cell": {"bundle": "any", "cameras": "mono-*"}}, "max_batsh": 4}
     told = "recipes.cell.cameras: Input should be a valid tuple; max_batsh: Extra inputs are not permitted"
     with pytest.raises(AndonError, match=f"^this user_config can't be taken: {re.escape(told)}$"):
-        asyncio.run(new_replica().reconfigure(wrong))
+        asyncio.run(Replica().reconfigure(wrong))
 
 
 def test_a_replica_whose_poll_thread_is_dead_is_not_well() -> None:
@@ -191,7 +187,7 @@ def test_a_replica_whose_poll_thread_is_dead_is_not_well() -> None:
 def test_a_replica_closes_all_that_it_opened_although_one_of_it_raises(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    replica = new_replica()
+    replica = Replica()
     made = {name: MagicMock() for name in ("MapStore", "Publisher", "ThreadPoolExecutor", "ConsumerLoop")}
     for name, opened in made.items():  # Serve's door gives the class a copy of its module's globals
         monkeypatch.setitem(type(replica)._start.__globals__, name, lambda *_, opened=opened, **__: opened)
@@ -215,7 +211,7 @@ def test_a_replica_waits_for_kafka_and_then_takes_frames(
         monkeypatch.setenv(name.upper(), str(getattr(settings, name)))
     make_null_bundle(tmp_path / "null", 32, 32)
     own_kafka.kill()
-    replica = new_replica()
+    replica = Replica()
     start = threading.Timer(12, own_kafka.start)  # a first connection is given up after 8 s
     start.start()
     try:
@@ -225,5 +221,4 @@ def test_a_replica_waits_for_kafka_and_then_takes_frames(
         assert health["recipes"]["null"]["method"] == "null"
     finally:
         start.join()
-        asyncio.run(replica.__del__())
-        gc.collect()
+        asyncio.run(replica.end())

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from fastapi import HTTPException, Request
 from support.plant import null_recipes
+from support.replica import Replica
 from support.stream import picture
 
 from pipeline.detectors.null import make_null_bundle
 from pipeline.replica.recipes import Recipe, load_catalog
-from pipeline.serving import Inspector
 
 pytestmark = pytest.mark.unit
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 @pytest.fixture
 def replica(tmp_path: Path) -> Any:
     make_null_bundle(tmp_path / "null", 32, 32)
-    made = Inspector.func_or_class.__mro__[1]()  # type: ignore[attr-defined]  # without Serve's door
+    made = Replica()
     made._catalog = load_catalog({name: Recipe(**recipe) for name, recipe in null_recipes(tmp_path).items()})
     return made
 
