@@ -78,8 +78,8 @@ def test_frames_that_the_computer_could_not_take_are_counted() -> None:
     """The worker stands still for a while, as behind a full buffer."""
     rate, pause_s = 50, 3
     source = images_of(camera(encode="png", features={"AcquisitionFrameRate": rate}))
-    next(found for found in source if isinstance(found, Image))
     begun_s = time.monotonic()
+    next(found for found in source if isinstance(found, Image))
     time.sleep(pause_s)
     seen = lost = 0
     while not lost or seen < 10:
@@ -201,7 +201,7 @@ def test_a_worker_that_is_killed_leaves_no_reader_behind() -> None:
         assert worker.stdout
         reader = int(worker.stdout.readline())
         worker.kill()
-    wait_until(lambda: not Path(f"/proc/{reader}").exists(), 10)
+    wait_until(lambda: not Path(f"/proc/{reader}").exists())
 
 
 def test_check_says_what_it_sees() -> None:

@@ -3,7 +3,6 @@
 import errno
 import resource
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,14 @@ from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool import store
 
 pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step does all that there is to do, also on a machine that stands still amid it."""
+    monkeypatch.setattr(uplink_module, "_SPILL_S", 60)
+    monkeypatch.setattr(depot, "_AT_A_STRETCH_S", 60)
+
 
 MakeParcel = Callable[..., Parcel]
 
@@ -80,23 +87,28 @@ def test_a_disk_that_takes_its_time_holds_up_no_frame_that_kafka_takes(
 
 
 def test_a_disk_that_is_slower_than_the_cameras_is_left_alone_once_kafka_is_back(
-    tmp_path: Path, parcel: MakeParcel, owner: Owner
+    tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All went by way of it for good, and a third of the frames was dropped, although Kafka took everything."""
+    clock = SimpleNamespace(monotonic=lambda: clock.now_s, now_s=1.0)
+    for module in (uplink_module, depot):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(uplink_module, "_SPILL_S", 0.05)
     rig = Rig(tmp_path, buffer_bytes=300_000, owners=(owner,))
     assert rig.spool
     append = rig.spool.append
 
     def slow(*frame: Any, **how: Any) -> int:
-        time.sleep(0.005)
+        clock.now_s += 0.005
         return append(*frame, **how)
 
     rig.spool.append = slow  # type: ignore[method-assign]
-    started_s, captured = time.monotonic(), 0
+    captured = 0
 
     def work() -> None:
         nonlocal captured
-        due = int((time.monotonic() - started_s) * 400)  # a second; the disk takes 200
+        clock.now_s += 0.001
+        due = int(clock.now_s * 400)  # a second; the disk takes 200
         capture(rig, parcel, owner, due - captured)
         captured = due
         rig.uplink.step()
@@ -106,10 +118,10 @@ def test_a_disk_that_is_slower_than_the_cameras_is_left_alone_once_kafka_is_back
     while not rig.tally(owner).dropped:
         work()
     rig.connect()
-    back_s = time.monotonic()
+    back_s = clock.now_s
     while rig.tally(owner).waiting:
         work()
-        assert time.monotonic() - back_s < 10, rig.tally(owner)
+        assert clock.now_s - back_s < 10, rig.tally(owner)
 
 
 def test_without_a_spool_frames_wait_in_memory(parcel: MakeParcel, owner: Owner) -> None:
@@ -385,14 +397,15 @@ def test_a_disk_that_fails_for_a_moment_costs_no_frame_and_none_overtakes(
 def test_frames_that_the_disk_never_gives_back_hold_up_those_behind_them_for_a_while_only(
     tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch, deaf_disk: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(depot, "_DEAF_DISK_S", 0.2)
+    clock = SimpleNamespace(monotonic=lambda: clock.now_s, now_s=1.0)
+    monkeypatch.setattr(depot, "time", clock)
     rig = Rig(tmp_path)
     capture(rig, parcel, owner, 3)
     rig.settle()
     rig.connect()
     rig.settle()
     assert rig.tally(owner).spooled == 3
-    time.sleep(0.25)
+    clock.now_s += 31
     rig.settle()
     capture(rig, parcel, owner, 1)
     rig.settle()
@@ -631,7 +644,6 @@ def test_an_orderly_end_without_a_spool_counts_what_is_lost(parcel: MakeParcel, 
 def test_frames_on_their_way_survive_the_eviction_of_their_segment(
     tmp_path: Path, parcel: MakeParcel, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uplink_module, "_SPILL_S", 60)  # all of them at a stretch, however slow the disk
     rig = Rig(tmp_path, spool_bytes=6_000, window_bytes=3 * parcel(0).size_bytes)
     capture(rig, parcel, owner, 4)
     rig.uplink.step()

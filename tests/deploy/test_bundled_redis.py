@@ -82,7 +82,7 @@ def running(render: Render, tmp_path: Path, username: str) -> Iterator[Server]:
         return True
 
     try:
-        wait_until(answers, timeout_s=20)
+        wait_until(answers)
         yield found
     finally:
         process.stop(10)

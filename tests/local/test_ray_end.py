@@ -41,7 +41,7 @@ def test_nothing_outlives_a_ray_that_lost_its_raylet() -> None:
         assert starter.stdout is not None
         actor, raylet, gcs = map(int, starter.stdout.readline().split())
         os.kill(raylet, signal.SIGKILL)
-        _, said = starter.communicate(timeout=30)
+        _, said = starter.communicate(timeout=90)
     finally:
         starter.kill()
     assert starter.returncode == 1

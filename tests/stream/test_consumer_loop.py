@@ -203,7 +203,8 @@ def test_the_lag_counts_what_comes_while_the_client_still_has_records_in_store(
     with running(settings, replace(options, max_batch=1), Slow()) as loop:
         wait_until(lambda: loop.state.records > 0)
         send(publisher, settings, 60, 160)
-        wait_until(lambda: sum(loop.state.lag.values()) > 80, timeout_s=6)
+        wait_until(lambda: sum(loop.state.lag.values()) > 80 or loop.state.records >= 60)
+        assert loop.state.records < 60, "what the client had in store is done"
 
 
 def test_no_batch_takes_longer_than_it_may(settings: Settings, publisher: Publisher, options: ConsumerOptions) -> None:
@@ -479,10 +480,10 @@ def test_a_broker_that_hangs_before_it_tells_of_the_topics_is_waited_for(
 ) -> None:
     """It ended whoever was just starting, after a minute, with advice to create topics that were there."""
     values = send(publisher, settings, 0, 10)
-    ask, hangs_until_s = consumer.ask_for_partitions, time.monotonic() + 1
+    ask = consumer.ask_for_partitions
 
     def hanging(*arguments: Any, **more: Any) -> Any:
-        if time.monotonic() < hangs_until_s:
+        if "waiting for the broker" not in caplog.text:
             raise KafkaTimeoutError("Timed out after 8000 ms")
         return ask(*arguments, **more)
 

@@ -146,8 +146,8 @@ def test_brokers_that_are_silent_hold_nobody_up_for_long(
     with socket.create_server((LOOPBACK, 0)) as silent:
         address = f"{LOOPBACK}:{silent.getsockname()[1]}"
         began = time.monotonic()
-        assert tls_fault(Settings.model_validate(at | {"kafka_bootstrap": ",".join([address] * 20)})) is None
-    assert time.monotonic() - began < 2
+        assert tls_fault(Settings.model_validate(at | {"kafka_bootstrap": ",".join([address] * 500)})) is None
+    assert time.monotonic() - began < 50  # one after the other: 100
 
 
 def test_where_nobody_is_there_the_question_stays(at: dict[str, object]) -> None:

@@ -42,7 +42,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 @pytest.fixture
 def scorer() -> Iterator[Scorer]:
     with ThreadPoolExecutor(2) as pool:
-        yield Scorer(pool, now, shadows=Shadows(within_s=5))
+        yield Scorer(pool, now, shadows=Shadows(within_s=60))
 
 
 class Acting:
@@ -160,16 +160,16 @@ def test_a_machine_without_memory_for_a_pass_is_no_slow_one(
 
 def test_a_shadow_that_hangs_holds_up_one_batch_for_its_limit_and_no_other(scorer: Scorer, catalog: Catalog) -> None:
     for_ever = threading.Event()
-    hanging, detector = acting(catalog, lambda: for_ever.wait(20))
+    hanging, detector = acting(catalog, lambda: for_ever.wait(60))
     scorer.shadows.within_s = 0.5
     try:
         began = time.monotonic()
         assert skips(scored(scorer, hanging)) == {ShadowSkip.SLOW}
-        assert 0.5 <= time.monotonic() - began < 5
-        began = time.monotonic()
+        assert 0.5 <= time.monotonic() - began < 30
+        scorer.shadows.within_s, began = 30, time.monotonic()
         for batch in range(1, 6):
             assert skips(scored(scorer, hanging, batch * 3)) == {ShadowSkip.SLOW}
-        assert time.monotonic() - began < 2, "five batches, none of which waited"
+        assert time.monotonic() - began < 30, "five batches, none of which waited"
         assert detector.passes == 1, "one pass at a time: what hangs does not pile up"
     finally:
         for_ever.set()
