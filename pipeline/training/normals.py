@@ -90,9 +90,8 @@ def read_normals(
     layout = find_layout(data)
     paths, copies = without_copies(layout.normals)
     if not paths:
-        raise DataError(
-            f"{data} holds no images of good parts to train on: put them right into {data / 'train' / 'good'}"
-        )
+        missing = f"{data} holds no images of good parts to train on: put them right into {data / 'train' / 'good'}"
+        raise DataError("\n".join((missing, *layout.notes)))
     notes = (*layout.notes, *([said(copies)] if copies else []))
     split, shown = _shared_out(paths, shares, false_alarm_rate, same_part, notes)
     stored = how_stored(paths)

@@ -166,6 +166,15 @@ def test_an_empty_folder_is_refused(tmp_path: Path, folder: str) -> None:
         find_layout(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["2026/11", "good/2026/11", "train/good/2026-11-30"])
+def test_images_that_lie_too_deep_are_told_where_none_lie_right(place: str, tmp_path: Path) -> None:
+    """It was said that there are no images, and the folder has hundreds, one folder a day."""
+    write_images(tmp_path / place, normal_frames(2))
+    right = tmp_path / place.rpartition("2026")[0].rstrip("/")
+    with pytest.raises(DataError, match=f"\n2 images in sub-folders of {right} left out: put them right into it"):
+        find_layout(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["scan.tif", "phone.HEIC", "camera.pgm", "browser.jfif"])
 def test_formats_that_cameras_do_not_send_are_named(name: str, tmp_path: Path) -> None:
     write_images(tmp_path, normal_frames(1))

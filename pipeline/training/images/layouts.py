@@ -83,9 +83,8 @@ def _mvtec(folder: Path) -> Layout:
     normals = pictures_in(good)
     test = tuple(_test_images(folder / "test", folder))
     if not normals and not test:
-        raise DataError(
-            f"{good} holds no images, nor is there one below {folder / 'test'}: put images of good parts there"
-        )
+        said = f"{good} holds no images, nor is there one below {folder / 'test'}: put images of good parts there"
+        raise DataError("\n".join((said, *_deeper(good))))
     notes = (*_left_out(good), *(note for place in _subfolders(folder / "test") for note in _left_out(place)))
     return Layout("mvtec", normals, test, (*notes, *_on_masks(folder / "test", folder, test)))
 
@@ -109,9 +108,8 @@ def _plain(folder: Path) -> Layout:
             )
         normals, test = loose, tuple(TestImage(path, GOOD) for path in loose)
     if not normals and not test:
-        raise DataError(
-            f"{folder} holds no images (PNG or JPEG): put images of good parts there, into good/ or into train/good"
-        )
+        said = f"{folder} holds no images (PNG or JPEG): put images of good parts there, into good/ or into train/good"
+        raise DataError("\n".join((said, *_deeper(folder / GOOD if (folder / GOOD).is_dir() else folder))))
     return Layout("plain", normals, test, notes)
 
 
@@ -155,13 +153,15 @@ def _pictures(place: Path) -> list[Path]:
     return [path for path in sorted(place.iterdir()) if is_named(path, SUFFIXES) and path.is_file()]
 
 
-def _left_out(place: Path) -> Iterator[str]:
+def _left_out(place: Path) -> list[str]:
     """What a person would miss of a folder of images, and may not notice."""
+    holds_none = place.is_dir() and not pictures_in(place)
+    return _deeper(place) or ([f"{place} holds no images"] if holds_none else [])
+
+
+def _deeper(place: Path) -> list[str]:
     deeper = sum(is_named(path, SUFFIXES) for path in place.glob("*/**/*"))
-    if deeper:
-        yield f"{counted(deeper, 'image')} in sub-folders of {place} left out: put them right into it"
-    elif place.is_dir() and not pictures_in(place):
-        yield f"{place} holds no images"
+    return [f"{counted(deeper, 'image')} in sub-folders of {place} left out: put them right into it"] if deeper else []
 
 
 def _subfolders(folder: Path) -> list[Path]:
