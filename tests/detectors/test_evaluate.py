@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,10 @@ def test_images_that_viewers_turn_are_told(tmp_path: Path) -> None:
     assert note.startswith("1 of 5 images are to be turned when they are shown (EXIF)")
     assert note.endswith(": hole/phone.jpg")
     assert how_stored([tmp_path / "test" / "hole" / "phone.jpg"]).notes == (note.replace("1 of 5", "1 of 1"),)
+    write_images(tmp_path / "ground_truth" / "hole", normal_frames(1, 56, 48))
+    (tmp_path / "ground_truth" / "hole" / "part0000.png").rename(tmp_path / "ground_truth" / "hole" / "phone.png")
+    with pytest.raises(DataError, match=re.escape(f"is 48 × 56 px, but its image is 56 × 48 px\n{note}")):
+        measure(load_detector(tmp_path / "bundle"), tmp_path, "a test machine", shelf)
 
 
 def test_without_test_images_nothing_is_measured(bundles: dict[str, Path], normals_folder: Path) -> None:

@@ -45,6 +45,8 @@ def test_images_below_the_patch_are_refused_by_name() -> None:
     told = r"1 of 5 images go down to 40 × 64 px, and this model takes no side below 48 px.*: part2\.png$"
     with pytest.raises(DataError, match=told):
         input_spec(FILES, "gray", min_side_px=48)
+    with pytest.raises(DataError, match=r"or give larger ones: tiny\.png$"):  # CFLOW, which is not told of itself
+        input_spec({**FILES, Path("tiny.png"): (20, 20)}, "gray", min_side_px=32)
 
 
 def test_a_bundle_from_before_keeps_its_hash(tmp_path: Path) -> None:

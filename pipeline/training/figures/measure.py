@@ -132,8 +132,9 @@ def measure(
     marked = masks and any(image.mask for image in images)
     try:
         check_images(images, detector.info, marked, track)
-    except DataError as error:  # the mask that is missing may be one that fits no image
-        raise DataError("\n".join((str(error), *layout.notes))) from None
+    except DataError as error:  # the mask that is missing may be one that fits no image, or be of the image turned
+        turned = how_stored([image.path for image in images]).on_turned()
+        raise DataError("\n".join((str(error), *layout.notes, *turned))) from None
 
     looks: list[_Look] = []
     marks: dict[Path, float] = {}

@@ -289,10 +289,10 @@ def input_spec(shapes: Mapping[Path, tuple[int, ...]], mode: Mode, min_side_px: 
     small = [path for path in shortest if min(shapes[path][:2]) < min_side_px]
     if small:
         names = named((path.name for path in small), _FILES_NAMED)
+        smaller = " (CFLOW takes them from 32 px up)" if min_side_px > 32 else ""
         raise DataError(
             f"{len(small)} of {len(shapes)} images go down to {size_text(shapes[small[0]])}, and this model "
-            f"takes no side below {min_side_px} px: take them out, or give larger ones (CFLOW takes them from 32 px "
-            f"up): {names}"
+            f"takes no side below {min_side_px} px: take them out, or give larger ones{smaller}: {names}"
         )
     one_size = len(set(shapes.values())) == 1
     return InputSpec(
