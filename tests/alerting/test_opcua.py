@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alerting.plc_peers import LINE, config
-from asyncua import Server, ua
+from alerting.plc_peers import LINE, PATIENT_S, TIMEOUT_S, config
+from asyncua import Client, Server, ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.crypto.validator import CertificateValidator
 from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from support.waiting import wait_until
 from typer.testing import CliRunner
 
 from pipeline.events import Action
@@ -128,8 +129,8 @@ def gateway(port: int) -> Iterator[Gateway]:
 
 
 @contextmanager
-def opened(port: int, folder: Path, **nodes: str) -> Iterator[Actuator]:
-    found = config("opcua", port, folder)
+def opened(port: int, folder: Path, timeout_s: float = PATIENT_S, **nodes: str) -> Iterator[Actuator]:
+    found = config("opcua", port, folder, timeout_s)
     assert isinstance(found, OpcUaConfig)
     actuator = open_actuator(LINE, found.model_copy(update={"nodes": found.nodes.model_copy(update=nodes)}))
     try:
@@ -199,7 +200,7 @@ def test_a_node_that_refuses_the_write_is_named(gateway: Gateway, port: int, tmp
 
 def test_a_server_that_numbers_its_namespaces_anew_gets_no_stop_of_another_line(port: int, tmp_path: Path) -> None:
     """By number alone the neighbour's nodes of the same names took the stop, and proved it."""
-    asked = config("opcua", port, tmp_path, timeout_s=5)
+    asked = config("opcua", port, tmp_path)
     assert isinstance(asked, OpcUaConfig)
 
     def by(namespace: str) -> Actuator:
@@ -233,7 +234,7 @@ def test_a_server_that_numbers_its_namespaces_anew_gets_no_stop_of_another_line(
 class Slow(socketserver.BaseRequestHandler):
     """Before a server: each of its answers takes its time."""
 
-    delay_s = 0.3
+    delay_s = 0.5
     port = 0
 
     def handle(self) -> None:
@@ -261,10 +262,31 @@ def test_a_server_that_answers_every_request_in_time_is_reached(
         slow.daemon_threads = True
         threading.Thread(target=slow.serve_forever, daemon=True).start()
         try:
-            with opened(slow.server_address[1], tmp_path) as actuator:
+            with opened(slow.server_address[1], tmp_path, timeout_s=1.5) as actuator:
                 assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
         finally:
             slow.shutdown()
+
+
+def test_who_lets_a_server_go_that_hangs_leaves_no_task_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's log told of a task that was destroyed, each time."""
+    left: list[Any] = []
+    disconnect = Client.disconnect
+
+    async def slowly(client: Client) -> None:
+        await asyncio.sleep(0.3)
+        await disconnect(client)
+
+    monkeypatch.setattr(Client, "disconnect", slowly)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        actuator: Any = open_actuator(LINE, config("opcua", hangs.getsockname()[1], tmp_path, TIMEOUT_S))
+        loop = actuator._loop
+        monkeypatch.setattr(loop, "close", lambda: (left.extend(asyncio.all_tasks(loop)), type(loop).close(loop)))
+        with pytest.raises(ActuatorError):
+            actuator.read()
+        actuator.close()
+        wait_until(loop.is_closed)
+    assert left == []
 
 
 def identity(folder: Path) -> Path:
@@ -286,7 +308,7 @@ def test_a_line_with_a_pinned_certificate_believes_no_other_server(port: int, tm
 
     def read(*server: Path) -> ReadBack:
         security = ",".join(map(str, ("Basic256Sha256,SignAndEncrypt", own / "cert.der", own / "key.pem", *server)))
-        asked = config("opcua", port, tmp_path).model_copy(update={"security": security, "timeout_s": 5})
+        asked = config("opcua", port, tmp_path).model_copy(update={"security": security})
         actuator = open_actuator(LINE, asked)
         try:
             return actuator.read()
@@ -337,7 +359,7 @@ def test_why_a_server_refuses_our_certificate_is_said_in_words(
     gateway = Gateway(port, theirs, refuses=status)
     named = own / "cert.der", own / "key.pem", theirs / "cert.der"
     security = ",".join(["Basic256Sha256,SignAndEncrypt", *map(str, named)])
-    actuator = open_actuator(LINE, config("opcua", port, tmp_path, 5).model_copy(update={"security": security}))
+    actuator = open_actuator(LINE, config("opcua", port, tmp_path).model_copy(update={"security": security}))
     try:
         with pytest.raises(ActuatorError, match=told):
             actuator.read()

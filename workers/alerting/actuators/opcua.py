@@ -147,15 +147,11 @@ class OpcUaActuator:
             if config.security:
                 client.application_uri = application_uri(config) or client.application_uri
                 await client.set_security_string(config.security)
-            try:
-                await client.connect()
-                self._at = await self._numbered(client)
-                self._types = await self._types_of(client)
-                self._numbers_fit()
-            except BaseException:
-                self._loop.create_task(_quietly(client))
-                raise
-            self._client = client
+            self._client = client  # who gives up now hangs up, and waits for that at the end
+            await client.connect()
+            self._at = await self._numbered(client)
+            self._types = await self._types_of(client)
+            self._numbers_fit()
         return self._client
 
     async def _numbered(self, client: Client) -> dict[str, ua.NodeId]:
