@@ -34,7 +34,7 @@ def observed(health: Health, host: str = LOOPBACK, ready: Health = lambda: None)
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -106,7 +106,7 @@ def test_many_who_never_finish_their_request_keep_no_probe_out_and_hold_few_thre
     with observed(lambda: None) as url, ExitStack() as held:
         before = threading.active_count()
         for _ in range(100):
-            peer = held.enter_context(socket.create_connection((LOOPBACK, int(url.rsplit(":", 1)[1])), timeout=5))
+            peer = held.enter_context(socket.create_connection((LOOPBACK, int(url.rsplit(":", 1)[1])), timeout=60))
             peer.sendall(b"GET /")
         assert get(f"{url}/healthz") == (200, "well\n")
         wait_until(lambda: threading.active_count() <= before + 20)

@@ -1,5 +1,4 @@
 import asyncio
-import socket
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
@@ -7,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from workers.local.ports import free_ports
+
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,9 @@ LINE = "line-1"
 PROTOCOLS = ("modbus", "coils", "opcua", "mqtt", "webhook")
 FENCED = ("modbus", "opcua", "mqtt", "webhook")
 TIMEOUT_S = 0.6
+"""Of what is not to answer."""
+PATIENT_S = 5
+"""Of what answers: a busy machine may take its time."""
 
 
 @dataclass
@@ -50,11 +53,8 @@ class Peer:
             if child is not None and child.running:
                 child.stop(5)
 
-    def actuator(self, timeout_s: float = TIMEOUT_S) -> Actuator:
-        return open_actuator(LINE, self.config(timeout_s))
-
-    def config(self, timeout_s: float = TIMEOUT_S) -> ModbusConfig | OpcUaConfig | MqttConfig | WebhookConfig:
-        return config(self.protocol, self.port, self.folder, timeout_s, self.inverted)
+    def actuator(self, timeout_s: float = PATIENT_S) -> Actuator:
+        return open_actuator(LINE, config(self.protocol, self.port, self.folder, timeout_s, self.inverted))
 
     def _options(self) -> list[str]:
         options = {
@@ -91,7 +91,7 @@ def start_broker(
 
 
 def config(
-    protocol: str, port: int, folder: Path, timeout_s: float = TIMEOUT_S, inverted: tuple[str, ...] = ()
+    protocol: str, port: int, folder: Path, timeout_s: float = PATIENT_S, inverted: tuple[str, ...] = ()
 ) -> ModbusConfig | OpcUaConfig | MqttConfig | WebhookConfig:
     common: dict[str, object] = {"timeout_s": timeout_s, "cycle_s": 0.1}
     if protocol != "webhook":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from alerting.factory import Line, operation, score
-from alerting.plc_peers import config, start_broker, wait_for
+from alerting.plc_peers import PATIENT_S, TIMEOUT_S, config, start_broker, wait_for
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome, now
 from pipeline.kafka.lease import Lease, boot_time_s
@@ -104,22 +104,24 @@ class Rig:
         self.station.start()
 
 
-def rig_with(folder: Path, lease: AskedLease, ladder: Ladder, protocol: str = "modbus", cycle_s: float = 0.05) -> Rig:
+def rig_with(
+    folder: Path, lease: AskedLease, ladder: Ladder, protocol: str, timeout_s: float, cycle_s: float = 0.05
+) -> Rig:
     (port,) = free_ports(1)
     station = Station([ladder], **{"modbus_port" if protocol == "coils" else f"{protocol}_port": port})
     station.start()
     told, exchanged = list[Report](), threading.Event()
-    actuator = open_actuator("line-1", config(protocol, port, folder))
+    actuator = open_actuator("line-1", config(protocol, port, folder, timeout_s))
     driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s, exchanged=lambda *_: exchanged.set())
     driver.silence()
     return Rig(port, ladder, station, lease, driver, exchanged, told)
 
 
 @contextmanager
-def kept(folder: Path, ladder: Ladder, cycle_s: float) -> Iterator[Rig]:
-    lease = AskedLease(6)
+def kept(folder: Path, cycle_s: float) -> Iterator[Rig]:
+    lease = AskedLease(60)
     keeper = Keeper(lease)
-    made = rig_with(folder, lease, ladder, cycle_s=cycle_s)
+    made = rig_with(folder, lease, Ladder("line-1", watchdog_s=60), "modbus", PATIENT_S, cycle_s)
     try:
         yield made
     finally:
@@ -131,14 +133,14 @@ def kept(folder: Path, ladder: Ladder, cycle_s: float) -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    with kept(tmp_path, Ladder("line-1", watchdog_s=0.5), 0.05) as made:
+    with kept(tmp_path, 0.05) as made:
         yield made
 
 
 @pytest.fixture
 def slow_rig(tmp_path: Path) -> Iterator[Rig]:
     """With room between two exchanges, and each shorter than the cycle: so the driver looks before it writes."""
-    with kept(tmp_path, Ladder("line-1"), 0.4) as made:
+    with kept(tmp_path, 0.4) as made:
         yield made
 
 
@@ -163,7 +165,7 @@ class Keeper:
 @contextmanager
 def driven(actuator: Actuator, cycle_s: float = 5) -> Iterator[tuple[Driver, list[Report]]]:
     """A driver of this actuator, with a lease that is kept, and what it tells."""
-    lease, told = Lease(6), list[Report]()
+    lease, told = Lease(60), list[Report]()
     keeper = Keeper(lease)
     driver = Driver("line-1", actuator, lease, told.append, cycle_s=cycle_s)
     driver.silence()
@@ -184,6 +186,10 @@ def stop_command(valid_s: float = 30) -> LineCommand:
     return command.model_copy(
         update={"issued_at": at, "captured_at": at, "expires_at": at + timedelta(seconds=valid_s)}
     )
+
+
+def void(command: LineCommand) -> LineCommand:
+    return command.model_copy(update={"expires_at": now()})
 
 
 def order(command: LineCommand | None = None, epoch: int = 1, **changes: object) -> Order:
@@ -323,10 +329,10 @@ def test_a_stop_that_another_sets_while_the_plc_is_away_is_not_taken_away(rig: R
 
 
 def test_a_plc_that_lost_its_power_is_stopped_again_and_it_is_told(rig: Rig) -> None:
-    command = stop_command(valid_s=2)
+    command = stop_command()
     rig.driver.order(order(command))
     wait_for(lambda: rig.ladder.held, "the hold")
-    rig.driver.order(order(command, proved=True))
+    rig.driver.order(order(void(command), proved=True))
     rig.station.stop()
     wait_for(lambda: rig.links()[-1:] == [False], "the complaint that it is away")
     time.sleep(driver_module.LOOK_FIRST_AFTER_S)
@@ -349,7 +355,7 @@ def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(
     slow_rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by a PLC's program that takes the coil for a pulse, or by another master: each cycle read its own write."""
-    monkeypatch.setattr(driver_module, "TAKEN_AWAY_S", 1)
+    monkeypatch.setattr(driver_module, "TAKEN_AWAY_S", 3600)
     ladder, driver, command = slow_rig.ladder, slow_rig.driver, stop_command()
     driver.order(order(command))
     wait_for(lambda: bool(slow_rig.outcomes()), "the answer")
@@ -363,6 +369,7 @@ def test_a_stop_that_is_taken_away_at_the_line_is_written_again_and_told_once(
     assert links == [True, False]
     assert "HOLD was taken away at modbus" in slow_rig.faults()[0]
     assert "level=RUN" in slow_rig.faults()[0]
+    monkeypatch.setattr(driver_module, "TAKEN_AWAY_S", 1)
     wait_for(lambda: slow_rig.links() == [True, False, True], "the end of it")
 
 
@@ -389,6 +396,7 @@ def test_rejecting_that_is_taken_away_at_the_line_is_told_and_takes_no_stop_of_a
 def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:
     rig.driver.order(order())
     wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
+    rig.ladder.watchdog_s = 0.5
     before = rig.ladder.inputs.heartbeat
     rig.wait_for_exchanges()
     assert rig.ladder.inputs.heartbeat == before
@@ -406,10 +414,12 @@ def test_the_heartbeat_moves_only_while_the_line_is_watched(rig: Rig) -> None:
 def test_a_line_that_its_plc_holds_by_itself_is_told_until_it_is_reset_there(rig: Rig) -> None:
     """Its watchdog, where nobody watched it for a while: the line stood, and no alarm said so."""
     rig.driver.order(order())
-    rig.driver.alive(0.5)
     wait_for(lambda: rig.links() == [True], "the link")
+    rig.ladder.watchdog_s = 0.5
+    rig.driver.alive(0.5)
     wait_for(lambda: rig.links() == [True, False], "the complaint")
     assert "holds the line by its own program" in rig.faults()[0]
+    rig.ladder.watchdog_s = 60
     rig.driver.alive(30)
     wait_for(lambda: not rig.ladder.watchdog_lost, "the watchdog's return")
     rig.wait_for_exchanges()
@@ -460,6 +470,7 @@ def test_whoever_had_lost_the_lease_meanwhile_looks_before_it_writes(tmp_path: P
 
 def test_a_takeover_moves_no_heartbeat_of_a_line_that_nobody_watches(rig: Rig) -> None:
     """A successor that began at 0 gave a PLC whose watchdog had tripped 3 s of a line that seems watched."""
+    rig.ladder.watchdog_s = 0.5
     rig.ladder.write(Inputs(epoch=0, heartbeat=7))
     wait_for(lambda: rig.ladder.watchdog_lost, "the watchdog")
     rig.driver.order(order())
@@ -517,7 +528,7 @@ class Gated:
         guard()
         if image.stop:
             self.stopping.set()
-            self.gate.wait(10)
+            self.gate.wait(60)
         return ReadBack(stop=image.stop)
 
     def close(self) -> None: ...
@@ -527,10 +538,10 @@ def test_a_stop_whose_exchange_outlasts_a_takeover_is_answered_in_the_new_epoch(
     plc, command = Gated(), stop_command()
     with driven(plc, cycle_s=0.05) as (driver, told):
         driver.order(order(command, epoch=1))
-        assert plc.stopping.wait(5)
+        assert plc.stopping.wait(30)
         driver.order(order(command, epoch=2))
         plc.gate.set()
-        wait_for(lambda: {(type(r), r.epoch) for r in told} >= {(Answer, 2), (Link, 2)}, "what counts in epoch 2", 5)
+        wait_for(lambda: {(type(r), r.epoch) for r in told} >= {(Answer, 2), (Link, 2)}, "what counts in epoch 2")
 
 
 def test_a_plc_that_is_away_is_told_once_and_stopped_when_it_is_back_in_time(rig: Rig) -> None:
@@ -603,14 +614,17 @@ def test_a_plc_that_is_back_too_late_is_not_stopped(rig: Rig) -> None:
 def test_a_stop_that_a_hung_program_never_followed_is_void_and_stays_so_when_it_runs_again(
     tmp_path: Path, protocol: str
 ) -> None:
-    lease = AskedLease(6)
+    lease = AskedLease(60)
     keeper = Keeper(lease)
-    rig = rig_with(tmp_path, lease, Ladder("line-1", watchdog_s=60, stuck=True), protocol)
+    rig = rig_with(tmp_path, lease, Ladder("line-1", watchdog_s=60, stuck=True), protocol, TIMEOUT_S)
     try:
         rig.driver.order(order())
         wait_for(lambda: rig.ladder.inputs.epoch == 1, "the first write")
-        line = Line()
-        command = stop_command(valid_s=2)
+        command = stop_command()
+        rig.driver.order(order(command))
+        wait_for(lambda: rig.outcomes() == [Outcome.REJECTED], "the complaint")
+        assert rig.ladder.inputs.command == HOLD
+        line, command = Line(), void(command)
         line.state = line.state.model_copy(
             update={
                 "epoch": 1,
@@ -619,8 +633,6 @@ def test_a_stop_that_a_hung_program_never_followed_is_void_and_stays_so_when_it_
             }
         )
         rig.driver.order(order(command))
-        wait_for(lambda: rig.outcomes() == [Outcome.REJECTED], "the complaint")
-        assert rig.ladder.inputs.command == HOLD
         wait_for(lambda: rig.outcomes()[1:] != [], "the answer after it was void")
         assert rig.outcomes() == [Outcome.REJECTED, Outcome.EXPIRED]
         for report in rig.reports:
@@ -642,13 +654,11 @@ def test_a_stop_that_a_hung_program_never_followed_is_void_and_stays_so_when_it_
 
 def test_a_stop_that_a_coil_keeps_and_its_line_did_not_follow_in_time_is_told_as_ours(tmp_path: Path) -> None:
     """As of a line that takes longer to stand than `max_age_s`. It was called nobody's, and to be freed by hand."""
-    lease = AskedLease(6)
+    lease = AskedLease(60)
     keeper = Keeper(lease)
     ladder = Ladder("line-1", inverted=frozenset({"held"}))  # so that it is never read as held
-    rig = rig_with(tmp_path, lease, ladder, "coils")
-    line, command = Line(), stop_command(valid_s=2)
-    episode = Episode(episode_id=command.episode_id, command=command)
-    line.state = line.state.model_copy(update={"epoch": 1, "last_command": command, "episode": episode})
+    rig = rig_with(tmp_path, lease, ladder, "coils", TIMEOUT_S)
+    line, command = Line(), stop_command()
 
     def told() -> str:
         while rig.reports:
@@ -659,6 +669,10 @@ def test_a_stop_that_a_coil_keeps_and_its_line_did_not_follow_in_time_is_told_as
 
     try:
         rig.driver.order(order(command))
+        wait_for(lambda: ladder.stop, "the stop")
+        command = void(command)
+        episode = Episode(episode_id=command.episode_id, command=command)
+        line.state = line.state.model_copy(update={"epoch": 1, "last_command": command, "episode": episode})
         wait_for(lambda: "It may be one that was given up as unconfirmed: a reset takes that back" in told(), "it")
         assert rig.ladder.stop
         line.state = line.state.model_copy(update={"last_command": effects.release(command, 1, now()), "proved": False})
@@ -676,9 +690,10 @@ def test_a_gateway_that_comes_back_gets_the_level_in_force_and_no_stop_that_is_v
     tmp_path: Path, proved: bool
 ) -> None:
     """By MQTT, since a broker hands over what it has kept, however late."""
-    lease, told, (port,) = Lease(6), list[Report](), free_ports(1)
+    lease, told, (port,) = Lease(60), list[Report](), free_ports(1)
     keeper, broker = Keeper(lease), start_broker(tmp_path, port)
-    driver = Driver("line-1", open_actuator("line-1", config("mqtt", port, tmp_path)), lease, told.append, cycle_s=0.05)
+    actuator = open_actuator("line-1", config("mqtt", port, tmp_path, TIMEOUT_S))
+    driver = Driver("line-1", actuator, lease, told.append, cycle_s=0.05)
     driver.silence()
     before, after = Ladder("line-1", watchdog_s=60), Ladder("line-1", watchdog_s=60)
     try:
@@ -697,7 +712,7 @@ def test_a_gateway_that_comes_back_gets_the_level_in_force_and_no_stop_that_is_v
         with gateway(after, port):
             wait_for(lambda: after.inputs.epoch == 1, "what the broker kept")
             if not proved:
-                wait_for(lambda: told[-1].outcome is Outcome.EXPIRED, "the answer")  # type: ignore[union-attr]
+                wait_for(lambda: any(getattr(one, "outcome", None) is Outcome.EXPIRED for one in told), "the answer")
         assert (after.held, after.stops) == (proved, int(proved))
     finally:
         driver.end()
@@ -987,5 +1002,5 @@ def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path)
     actuator = Limited()
     with driven(actuator) as (driver, _):
         driver.order(order(stop_command()))
-        wait_for(lambda: actuator.stopped, "the stop", 10)
+        wait_for(lambda: actuator.stopped, "the stop")
         assert requests[:4] == ["read", "read", "exchange", "exchange"]

@@ -25,7 +25,7 @@ def port() -> Iterator[int]:
 
 
 def post(port: int, body: bytes, **headers: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     signature = sign(body, b"secret", int(time.time()))
     connection.putrequest("POST", f"/{LINE}")
     for name, value in {"Content-Length": str(len(body)), "Andon-Signature": signature, **headers}.items():

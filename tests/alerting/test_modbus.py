@@ -26,7 +26,6 @@ pytestmark = pytest.mark.services
 
 HOLD = Image(epoch=70_000, heartbeat=7, action=Action.HOLD, run_permit=False)
 REJECT = Image(epoch=70_000, heartbeat=8, action=Action.REJECT, run_permit=True)
-PATIENT_S = 5
 RUN = Image(epoch=70_000, heartbeat=9, action=None, run_permit=True)
 
 
@@ -65,7 +64,7 @@ def device(folder: Path, protocol: str = "modbus", host: str = "127.0.0.1") -> I
     (port,) = free_ports(1)
     ladder = Ladder(LINE)
     with Station([ladder], host, modbus_port=port):
-        actuator = open_actuator(LINE, config(protocol, port, folder, PATIENT_S))
+        actuator = open_actuator(LINE, config(protocol, port, folder))
         try:
             yield ladder, actuator
         finally:
@@ -133,7 +132,7 @@ def test_a_device_that_refuses_one_address_is_told_of_with_it(
 ) -> None:
     """It said "refused: exception 2", and with five addresses in the policy nobody knew which was wrong."""
     (port,) = free_ports(1)
-    named = config("modbus", port, tmp_path, PATIENT_S).model_dump() | changes
+    named = config("modbus", port, tmp_path).model_dump() | changes
     with (
         Station([Ladder(LINE)], modbus_port=port),
         closing(open_actuator(LINE, ModbusConfig(**named))) as actuator,
@@ -235,7 +234,7 @@ def test_a_device_that_listens_for_one_connection_at_a_time_is_waited_for(tmp_pa
     with Station([ladder], modbus_port=plc_port):
         gateway = threading.Thread(target=one_after_the_other, args=(plc_port,))
         gateway.start()
-        actuator = open_actuator(LINE, config("modbus", port, tmp_path, PATIENT_S))
+        actuator = open_actuator(LINE, config("modbus", port, tmp_path))
         try:
             while True:
                 try:
@@ -259,7 +258,7 @@ def test_what_is_written_to_one_of_two_devices_of_a_name_is_not_proved_by_the_ot
     answers(_at_once)
     (port,) = free_ports(1)
     first, second = Ladder(LINE), Ladder(LINE, stuck=True)
-    asked = config("modbus", port, tmp_path, PATIENT_S).model_copy(update={"host": "plc.of.a.plant"})
+    asked = config("modbus", port, tmp_path).model_copy(update={"host": "plc.of.a.plant"})
     found_at = ["127.0.0.1", "127.0.0.2"]
     resolve = socket.getaddrinfo
 
@@ -293,7 +292,7 @@ def test_a_device_that_never_answers_before_it_closes_is_told_so_and_not_asked_f
                     taken += 1
 
         threading.Thread(target=hang_up, daemon=True).start()
-        actuator = open_actuator(LINE, config("modbus", listener.getsockname()[1], tmp_path, PATIENT_S))
+        actuator = open_actuator(LINE, config("modbus", listener.getsockname()[1], tmp_path))
         with pytest.raises(ActuatorError, match="closed the connection instead of answering"):
             actuator.exchange(HOLD, lambda: None)
         assert taken <= 2
@@ -332,7 +331,7 @@ def test_a_stop_is_written_and_proved_by_a_worker_of_very_many_plcs(
     """'It closed the connection instead of answering', it said of each."""
     ladder = Ladder(LINE)
     with Station([ladder], modbus_port=unused_port):
-        actuator = open_actuator(LINE, config("modbus", unused_port, tmp_path, PATIENT_S))
+        actuator = open_actuator(LINE, config("modbus", unused_port, tmp_path))
         assert matches(HOLD, actuator.exchange(HOLD, lambda: None))
         assert matches(HOLD, actuator.read())
         actuator.close()

@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -250,7 +249,7 @@ def test_a_stop_whose_events_come_out_late_is_told_and_can_be_reset(
 ) -> None:
     ladder, port = plc
     late, stop = EventsLate(settings), threading.Event()
-    lines = policies(port, max_age_s=3)
+    lines = policies(port, max_age_s=8)
     thread = threading.Thread(target=run, args=(settings, lines, stop), kwargs={"publisher": late})
     thread.start()
     try:
@@ -259,7 +258,9 @@ def test_a_stop_whose_events_come_out_late_is_told_and_can_be_reset(
         late.away.set()
         publish(settings, burst(first=1))
         wait_for(lambda: ladder.held, "the stop")
-        time.sleep(3.5)  # the stop expires
+        (level,) = [line.state.last_command for line in read_states(settings).values()]
+        assert level
+        wait_for(lambda: now() > level.expires_at, "the end of the stop's time")
         late.away.clear()
         wait_until(lambda: any(reply.outcome is Outcome.ACCEPTED for reply in replies(settings)))
         assert [command.action for command in commands(settings)] == [Action.HOLD]

@@ -44,7 +44,7 @@ def answered(actuator: Actuator, image: Image) -> ReadBack:
             return False
         return True
 
-    wait_for(good, f"{image.level} at {actuator.address}", 20)
+    wait_for(good, f"{image.level} at {actuator.address}")
     return found[-1]
 
 
@@ -92,7 +92,7 @@ def test_remote_io_that_fell_to_zero_is_no_order_of_anybody_and_is_brought_back(
         ends.callback(driver.end)
         driver.silence()
         driver.order(Order(LINE, 6, None, False, OnLoss.HOLD))
-        wait_for(lambda: not fallen.stop, "released", 10)
+        wait_for(lambda: not fallen.stop, "released")
     assert all(report.up for report in reports if isinstance(report, Link))
 
 

@@ -576,7 +576,7 @@ def test_who_is_no_member_of_the_group_any_more_gives_a_takeover_up_at_once(
 
 
 def test_who_is_told_to_stop_amid_a_takeover_waits_for_kafka_no_longer(
-    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming]
+    settings: Settings, publisher: FaultyPublisher, batch: list[Incoming], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than a pod's grace: it was killed, and its partitions lay unwatched until the group missed it."""
     do(new_step(settings, publisher), batch)
@@ -584,10 +584,9 @@ def test_who_is_told_to_stop_amid_a_takeover_waits_for_kafka_no_longer(
     stop = threading.Event()
     step = AlertingStep(settings, POLICIES, publisher, Metrics(), stop=stop)
     threading.Timer(0.1, stop.set).start()
-    began = time.monotonic()
+    monkeypatch.setattr(worker_module, "RECOVERY_LIMIT_S", 3600)  # a test has 180 s
     with pytest.raises(Backpressure):
         step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
-    assert time.monotonic() - began < worker_module.RECOVERY_LIMIT_S / 2
 
 
 def test_a_broker_that_hangs_while_a_takeover_reads_is_waited_for(

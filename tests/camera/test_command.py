@@ -111,7 +111,7 @@ def test_a_worker_told_to_stop_ends_in_good_order(
     worker = subprocess.Popen(command, cwd=ROOT, env=os.environ | places, stdout=pipe, stderr=pipe, text=True)
     try:
         wait_until(lambda: metric(port, "andon_camera_published_total") >= 20)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
             assert answer.status == 200
         assert 0 < metric(port, "andon_camera_heartbeat_age_seconds", labels="") < 10
     finally:

@@ -1,5 +1,6 @@
 """The camera worker against a real Kafka, also one that goes away."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera import worker as worker_module
+from workers.camera.buffer import Buffer
 from workers.camera.config import CameraConfig
 from workers.camera.heartbeats import Heartbeats
 from workers.camera.ledger import Ledger, Tally
@@ -149,15 +151,25 @@ def test_a_worker_that_starts_before_its_topics_are_there_waits_for_them(
     assert all(tally.published == tally.captured > 0 for tally in tallies.values())
 
 
-def test_a_full_buffer_drops_the_oldest_and_counts_exactly(own_kafka: KafkaBroker, unique: str, tmp_path: Path) -> None:
+def test_a_full_buffer_drops_the_oldest_and_counts_exactly(
+    own_kafka: KafkaBroker, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More comes than the buffer and the window hold while Kafka is away, and there is no spool."""
     images = tmp_path / "large"
     images.mkdir()
     (images / "one.png").write_bytes(picture() + bytes(2 * 1024 * 1024))
     settings = settings_for(own_kafka.bootstrap, unique)
     ensure_topics(settings, settings.topics)
+    put, frames = Buffer.put, itertools.count(1)
+
+    def then_kafka_is_back(buffer: Buffer, parcel: Parcel) -> list[Parcel]:
+        lost = put(buffer, parcel)
+        if next(frames) == 40:
+            own_kafka.resume()
+        return lost
+
+    monkeypatch.setattr(Buffer, "put", then_kafka_is_back)
     own_kafka.pause()
-    threading.Timer(2, own_kafka.resume).start()
     (tally,) = run(
         config(images, cameras=1, fps=None, buffer_mib=8), settings, threading.Event(), frames_per_camera=40
     ).values()
