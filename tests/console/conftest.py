@@ -44,7 +44,7 @@ class ConsoleProcess:
         self._child = ChildProcess(
             "console", [*command, *self._more], self.folder / "log", Path.cwd(), self._environment
         )
-        wait_until(lambda: self._answers() or not self._child.running, 60)
+        wait_until(lambda: self._answers() or not self._child.running)
         assert self._child.running, self._child.log_tail()
 
     def stop(self) -> None:
@@ -55,7 +55,7 @@ class ConsoleProcess:
         import urllib.request
 
         try:
-            with urllib.request.urlopen(self.url + "/healthz", timeout=2) as answer:
+            with urllib.request.urlopen(self.url + "/healthz", timeout=30) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -71,7 +71,7 @@ def first_run(settings: Settings, data: Path) -> str:
         Path.cwd(),
         {**environment(settings), "REDIS_URL": settings.redis_address},
     )
-    wait_until(lambda: "the page is at" in child.log_tail() or not child.running, 60)
+    wait_until(lambda: "the page is at" in child.log_tail() or not child.running)
     child.stop(15)
     assert child.exit_code == 0  # in good order, and not of the signal
     return child.log.read_text()

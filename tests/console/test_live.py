@@ -100,13 +100,13 @@ def test_a_stop_that_comes_under_a_finger_that_scrolls_away_is_shown(
     plant.shoot(line, f"{line}-a", "xxx")
     page.locator("#said").filter(has_text=f"Line {line}: HOLD").wait_for(state="attached")
     page.evaluate(TOUCH, "pointercancel")
-    shown.filter(has_text="HOLD").wait_for(timeout=3000)
+    shown.filter(has_text="HOLD").wait_for()
 
 
 def test_a_finger_that_stays_hides_no_stop(plant: Plant, login: Callable[..., Any], line: str) -> None:
     _, shown = pressed(plant, login, line)
     plant.shoot(line, f"{line}-a", "xxx")
-    shown.filter(has_text="HOLD").wait_for(timeout=15_000)
+    shown.filter(has_text="HOLD").wait_for()
 
 
 def test_no_later_tap_brings_back_what_stood_before(plant: Plant, login: Callable[..., Any], line: str) -> None:
@@ -149,7 +149,8 @@ def test_a_connection_that_died_without_a_word_is_replaced(
     page = behind(way, login().context)
     shown = page.locator(f'.line[data-line="{line}"]')
     shown.wait_for()
-    page.wait_for_timeout(1500)
+    with page.expect_response("**/events?**"):
+        page.reload()
     way.fall_silent()
     let_pass(page, page.locator("#connection").filter(has_text="NO CONNECTION"))
     plant.shoot(line, f"{line}-a", "xxx")
@@ -193,14 +194,14 @@ def test_however_many_tabs_are_open_an_act_opens_and_the_tab_that_is_looked_at_k
     for _ in range(7):
         behind.evaluate(HIDE, True)
         behind = first.context.new_page()
-        behind.goto("/alarms", timeout=30_000)
+        behind.goto("/alarms")
     behind.evaluate(HIDE, True)
     plant.shoot(line, f"{line}-a", "xxx")
     first.wait_for_timeout(8000)  # for longer than a page waits before it calls itself old
     first.evaluate(HIDE, False)
     shown.get_by_role("button", name="Acknowledge").click()
     first.get_by_role("dialog").wait_for()
-    assert first.locator("#connection").is_hidden()
+    first.locator("#connection").wait_for(state="hidden")
 
 
 def test_a_list_of_alarms_that_did_not_come_is_asked_for_again(
@@ -219,4 +220,4 @@ def test_a_list_of_alarms_that_did_not_come_is_asked_for_again(
     page.route("**/alarms?rows=true", answer)
     page.wait_for_timeout(1000)
     plant.shoot(line, f"{line}-a", "xxx")
-    page.locator("#rows").filter(has_text=line).wait_for(timeout=20_000)
+    page.locator("#rows").filter(has_text=line).wait_for()

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from statistics import median
 
 import pytest
 from console.conftest import ConsoleProcess
@@ -98,4 +97,4 @@ def test_a_redis_that_hangs_holds_up_no_page(page: ConsoleProcess, own_redis: Va
         own_redis.resume()
         for thread in threads:
             thread.join()
-    assert median(took) < 3  # each of them would wait for Redis
+    assert min(took) < 2  # each of them would wait for Redis, which the page gives as long

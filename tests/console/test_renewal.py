@@ -32,7 +32,7 @@ def test_health_is_of_now_for_who_scrolls_in_a_table_and_for_who_marks_its_words
     table.evaluate("table => { table.scrollLeft = 60; }")
     table.locator("tr", has_text=line).locator("th").select_text()
     plant.beat(line, f"{line}-a", captured=7002)
-    captured.filter(has_text="7002").wait_for(timeout=20_000)
+    captured.filter(has_text="7002").wait_for()
     assert page.evaluate("document.activeElement.ariaLabel") == "Frames of each camera"
     assert table.evaluate("table => table.scrollLeft") == 60
     assert page.evaluate("getSelection().toString().trim()") == f"{line}-a"
@@ -44,13 +44,14 @@ def test_an_opened_alarm_is_of_now_for_who_came_back_from_its_form(
     plant.shoot(line, f"{line}-a", "xxx")
     first, second = login("operator-1"), login("operator-2")
     first.locator(f'.line[data-line="{line}"] .standing a').click()
+    first.wait_for_url("**/alarms/*")  # loaded: a button that is pressed before its script leads to another page
     main = first.locator("main")
     main.get_by_role("button", name="Acknowledge").click()
     first.get_by_role("dialog").wait_for()
     first.keyboard.press("Escape")
     first.wait_for_function("() => document.activeElement.dataset.key?.startsWith('acknowledge-')")
     act(second, second.locator(f'.line[data-line="{line}"]'), "Acknowledge", "mine")
-    main.locator("p > .chip").get_by_text("acknowledged", exact=True).wait_for(timeout=20_000)
+    main.locator("p > .chip").get_by_text("acknowledged", exact=True).wait_for()
 
 
 def test_whose_row_went_from_the_list_stays_in_it(plant: Plant, login: Callable[..., Any], line: str) -> None:

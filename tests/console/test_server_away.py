@@ -115,7 +115,7 @@ def test_a_page_that_is_loaded_anew_sends_no_form_again(console: ConsoleProcess,
     page.on("request", lambda request: sent.append(request.method) if "/password" in request.url else None)
     page.get_by_role("button", name="Change it").click()
     page.get_by_text("The old password is wrong").wait_for()
-    page.wait_for_url(console.url + "/", timeout=20_000)
+    page.wait_for_url(console.url + "/")
     assert sent.count("POST") == 1
 
 
@@ -123,13 +123,12 @@ def test_a_page_is_not_loaded_anew_under_who_writes_in_it(plant: Plant, login: C
     page = part_without_stream(plant, login, line)
     page.get_by_label("Note").fill("a scratch of the belt, and not of the part")
     for _ in range(2):
-        with page.expect_response("**/here", timeout=20_000):
+        with page.expect_response("**/here"):
             pass
     page.wait_for_timeout(500)
     assert page.get_by_label("Note").input_value() == "a scratch of the belt, and not of the part"
-    page.get_by_label("Note").fill("")
-    with page.expect_navigation(timeout=20_000):
-        pass
+    with page.expect_navigation():
+        page.get_by_label("Note").fill("")
 
 
 def test_a_page_that_is_written_in_hears_of_stops_once_the_server_is_back(

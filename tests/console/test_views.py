@@ -133,11 +133,11 @@ def test_a_part_tells_all_and_takes_a_judgement_with_the_image(
     scores = plant.shoot(line, f"{line}-a", "..x..")
     page = login()
     tile(page, f"{line}-a").wait_for()
-    page.goto(f"/parts/{scores[2].frame_id}")
+    strip = page.locator(".strip li")
+    wait_until(lambda: page.goto(f"/parts/{scores[2].frame_id}") and strip.count() == 5)
     assert page.locator("#whole").evaluate("image => image.decode().then(() => image.naturalWidth)") == 96
     for words in ("NOT OK", "spread", "0.25", MODEL.hash, f"part-{scores[2].sequence}", "41.5 ms"):
         assert page.get_by_text(words).first.is_visible(), words
-    assert page.locator(".strip li").count() == 5
     page.get_by_label("False alarm").check()
     page.get_by_label("Note").fill("dust on the lens")
     page.get_by_role("button", name="Keep for retraining").click()
@@ -213,7 +213,7 @@ def test_a_line_that_stands_for_longer_than_its_maps_are_kept_still_shows_why(
         plant.maps._redis.delete(one.map_key)  # as time does
     page.reload()
     pictures = page.locator(f'.line.stopped[data-line="{line}"] .evidence img')
-    pictures.first.wait_for()
+    pictures.nth(5).wait_for(state="attached")
     width = "images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))"
     assert pictures.evaluate_all(width)[::2] == [96, 96, 96]  # the frames themselves; over them nothing
 
@@ -263,9 +263,9 @@ def test_a_trial_that_fails_does_not_tell_the_stops_of_another_threshold(
     with page.expect_request("**/model/trial?**"):
         page.get_by_label("Threshold to try").press("Home")
     # Nobody waits for the former threshold any more.
-    with page.expect_event("requestfailed", lambda request: request.url == asked[0].url, timeout=20_000):
+    with page.expect_event("requestfailed", lambda request: request.url == asked[0].url):
         page.get_by_label("Threshold to try").press("End")  # above every score
-    page.locator("#stops").filter(has_text="not known").wait_for(timeout=10_000)
+    page.locator("#stops").filter(has_text="not known").wait_for()
     assert page.locator("#not-ok").inner_text() == "not known"
 
 
@@ -290,8 +290,8 @@ def test_health_counts_frames_and_shows_dead_letters_and_what_is_in_them(
         page.goto("/health")
         return str(page.get_by_role("region", name="Frames of each camera").locator("tr", has_text=camera).inner_text())
 
-    wait_until(lambda: "undecodable" in row())
-    assert row().split("\t") == [camera, line, "7", "6", "4", "2 spool_full", "1 undecodable", "1", "0"]
+    counted = [camera, line, "7", "6", "4", "2 spool_full", "1 undecodable", "1", "0"]
+    wait_until(lambda: row().split("\t") == counted, what=str(counted))
     page.get_by_role("region", name="Dead letters").locator("tr", has_text=camera).get_by_role("link").click()
     page.get_by_text("not a picture").wait_for()
     assert page.get_by_text("broken").is_visible()
