@@ -6,16 +6,22 @@ from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
+from alerting.factory import NOON, Line, operation
 from alerting.plc_peers import wait_for
 
+from pipeline.events import Act, Action, Outcome, Score
 from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never
 from workers.alerting.actuators.config import ActuatorConfig
+from workers.alerting.core import reports
+from workers.alerting.core.reports import Answer
 from workers.alerting.core.state import LineState
+from workers.alerting.plcs import drive
 from workers.alerting.plcs import plant as plant_module
+from workers.alerting.plcs.drive import Order
 from workers.alerting.plcs.driver import Driver
 from workers.alerting.plcs.plant import Plant
-from workers.alerting.policy import Policies
+from workers.alerting.policy import Policies, Response
 
 pytestmark = pytest.mark.unit
 LINES = [f"line-{number}" for number in range(8)]
@@ -72,3 +78,71 @@ def test_plcs_that_hang_are_let_go_of_together(monkeypatch: pytest.MonkeyPatch) 
     plant.hold_only(())
     over.set()
     assert clock.now_s == plant_module.JOIN_S
+
+
+class Steps(Line):
+    """What is asked of a line, and what its PLC and its people do, one word each."""
+
+    def take(self, step: str) -> None:
+        if step in ("HOLD", "REJECT"):
+            self.policy = self.policy.model_copy(update={"action": Response(step)})
+            self.burst(self.offsets[Score])
+        elif step == "reset":
+            self.see(operation(Act.ACKNOWLEDGE))
+            self.see(operation(Act.RESET))
+        elif step == "other PLC":
+            self.state, _ = reports.named(self.state, "modbus://other", (), NOON)
+        else:
+            assert self.state.last_command
+            asked, outcome = self.state.last_command.command_id, Outcome(step)
+            answer = Answer("line-1", self.state.epoch, asked, outcome, "modbus://plc", "v", 1, NOON)
+            self.state, _ = reports.apply(self.state, answer, NOON)
+
+
+@pytest.mark.parametrize(
+    ("steps", "may"),
+    [
+        ("HOLD accepted reset REJECT", True),
+        ("HOLD reset REJECT", True),
+        ("HOLD expired reset REJECT", True),
+        ("HOLD reset REJECT expired reset REJECT", True),
+        ("REJECT", False),
+        ("REJECT accepted reset REJECT", False),
+        ("HOLD expired REJECT", False),
+        ("HOLD accepted reset accepted REJECT", False),
+        ("HOLD reset REJECT accepted reset REJECT", False),
+        ("REJECT accepted HOLD expired accepted reset REJECT", False),
+        ("HOLD reset other-PLC REJECT", False),
+    ],
+)
+def test_a_reject_is_written_over_a_stop_where_one_of_ours_may_stand_that_a_person_has_reset(
+    steps: str, may: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a line that only ever rejects it was, over the stop of a person; and not over one of ours that the line had
+    not confirmed yet, which was called another's and stood until somebody went there."""
+    orders: list[Order] = []
+
+    class Told:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.order = orders.append
+
+        def end(self) -> None:
+            pass
+
+        def join(self, timeout_s: float) -> None:
+            pass
+
+    monkeypatch.setattr(plant_module, "Driver", Told)
+    actuator = {"type": "modbus", "host": "plc", "block": 0, "coils": {"stop": 0, "reject": 1}}
+    lines = {"line-1": {"on_loss": "hold-on-loss", "actuator": actuator}}
+    policies = Policies.model_validate({"defaults": {"k": 3, "n": 5, "action": "REJECT"}, "lines": lines})
+    plant = Plant(policies, Lease(6))
+    plant.hold_only(["line-1"])
+    line = Steps()
+    line.state, _ = reports.named(line.state, "modbus://plc", (), NOON)
+    for step in steps.split():
+        line.take(step.replace("-", " "))
+    plant.order(line.state)
+    (order,) = orders
+    assert order.action is Action.REJECT
+    assert drive.may_write(order, ReadBack(stop=True, reject=False), NOON) is may

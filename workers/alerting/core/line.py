@@ -138,14 +138,14 @@ def _respond(
         return state, events, ()
     if command.simulated:
         return state.model_copy(update={"episode": episode}), events, (command,)
-    state = state.model_copy(
-        update={
-            "episode": episode.model_copy(update={"command": command, "beneath": episode.command}),
-            "last_command": command,
-            "proved": False,
-            "stopped_at": (*state.stopped_at, now)[-MAX_STOPS:] if command.action.stops else state.stopped_at,
-        }
-    )
+    asked = {
+        "episode": episode.model_copy(update={"command": command, "beneath": episode.command}),
+        "last_command": command,
+        "proved": False,
+    }
+    if command.action.stops:
+        asked |= {"stopped_at": (*state.stopped_at, now)[-MAX_STOPS:], "stop_of": episode.episode_id}
+    state = state.model_copy(update=asked)
     return state, (*events, command), ()
 
 

@@ -104,6 +104,8 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
     `_moved`); but a line that was free has left its run permit there, and plain coils keep it."""
     place = address and _place(address, orders)
     was, state = state.named, state.model_copy(update={"named": place})
+    if was != place and state.stop_was_reset:
+        state = state.model_copy(update={"stop_of": None})  # there, if anywhere: what stands here is another's
     if was in (None, place):
         return state, ()
     if state.stands_at is not None:
@@ -233,6 +235,8 @@ def _confirmed(
     events: tuple[Effect, ...] = ()
     if entry and not still_runs:
         state, events = register.clear(state, entry, "the line has confirmed", now)
+    stop_of = command.episode_id if command.action.stops else None
+    state = state.model_copy(update={"stop_of": stop_of})
     state, more = _moved(state, command.action, actuator, orders, now)
     return state, (*events, *more)
 

@@ -221,6 +221,8 @@ class LineState(_Stored):
     """The PLC that confirmed a stop and has confirmed no release since; forgotten by a reset without it, once told."""
     stands_on: tuple[str, ...] = ()
     """Where in it the stop was written, as far as its address does not say so."""
+    stop_of: str | None = None
+    """The episode whose stop may stand at the line: it was asked for, and nothing else was confirmed since."""
     named: str | None = None
     """The PLC that the policy of the last takeover named, and where in it is written."""
     audited: int = 0
@@ -244,6 +246,11 @@ class LineState(_Stored):
         """What the line is asked to do now; None where it may run."""
         command = self.episode and self.episode.command
         return command.action if command else None
+
+    @property
+    def stop_was_reset(self) -> bool:
+        """Whether a stop may stand at the line that a person has reset since."""
+        return self.stop_of is not None and (self.episode is None or self.episode.episode_id != self.stop_of)
 
     @property
     def asked(self) -> LineCommand | None:

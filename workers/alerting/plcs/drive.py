@@ -21,7 +21,7 @@ class Order:
     """Whether the command was read back before."""
     on_loss: OnLoss
     over_own: bool = False
-    """Whether it may take the place of a stop: one of ours that the line has confirmed, and a person has reset."""
+    """Whether it may take the place of a stop: one of ours that may stand there, and that a person has reset."""
 
     @property
     def action(self) -> Action | None:

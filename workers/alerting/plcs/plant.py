@@ -87,8 +87,7 @@ class Plant:
             # a person resets it, and the reset has to reach its PLC.
             old = state.proved or (asked is not None and asked.action is Action.UNHOLD_PERMITTED)
             command = asked if old or not policy.shadow else None
-            over_own = state.stands_at is not None  # no release of it was confirmed; else no REJECT would be asked for
-            driver.order(Order(state.line_id, state.epoch, command, state.proved, on_loss, over_own))
+            driver.order(Order(state.line_id, state.epoch, command, state.proved, on_loss, state.stop_was_reset))
 
     def alive(self, line_id: str, alive: bool, for_s: float) -> None:
         driver = self._drivers.get(line_id)
