@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from camera.viky import camera, readers
 from support.stream import picture, settings_for, wait_until
 
+from pipeline import apart
 from pipeline.events import BootEnd, Frame, Heartbeat, now
 from pipeline.kafka.admin import TopicError, ensure_topics
 from pipeline.kafka.reading import read_to_end
@@ -30,7 +32,7 @@ from workers.camera.ledger import Ledger, Tally
 from workers.camera.link import Link
 from workers.camera.parcel import Owner, Parcel
 from workers.camera.spool.store import Spool
-from workers.camera.worker import run
+from workers.camera.worker import NothingPublishedError, run
 from workers.local.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.services
@@ -149,6 +151,34 @@ def test_a_worker_that_starts_before_its_topics_are_there_waits_for_them(
         worker.join(90)
     (tallies,) = results
     assert all(tally.published == tally.captured > 0 for tally in tallies.values())
+
+
+def test_a_worker_ends_at_wrong_topics_that_were_missing_when_it_started(
+    kafka_bootstrap: str, unique: str, images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It tried for ever, where one that started a second later ended."""
+    settings, stop = settings_for(kafka_bootstrap, unique), threading.Event()
+    worker = apart.begin(lambda: run(config(images, fps=5), settings, stop), "worker")
+    try:
+        wait_until(lambda: "create it with `andon topics create`" in caplog.text)
+        small = replace(settings.topics.frames, max_message_bytes=1_000_000)
+        ensure_topics(settings, [settings.topics.heartbeats, small])
+        with pytest.raises(TopicError, match=r"set its max\.message\.bytes to"):
+            worker.result(90)
+    finally:
+        stop.set()
+        wait([worker], 90)
+
+
+def test_a_worker_that_comes_to_its_end_and_published_nothing_says_why(
+    kafka_bootstrap: str, unique: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--frames 3` before the topics were there ended with 0, as if all had gone well."""
+    monkeypatch.setattr(worker_module, "_FLUSH_S", 60)  # with a spool it gives up once it knows that Kafka takes none
+    plant = config(images, tmp_path / "spool", cameras=1)
+    said = r"3 were captured, 3 are in the spool\. Kafka took none: topic .* `andon topics create`"
+    with pytest.raises(NothingPublishedError, match=said):
+        run(plant, settings_for(kafka_bootstrap, unique), threading.Event(), frames_per_camera=3)
 
 
 def test_a_full_buffer_drops_the_oldest_and_counts_exactly(

@@ -51,6 +51,8 @@ class Heartbeats:
         self._closing = threading.Event()
         self._attempted = False
         self._acknowledged_s = time.monotonic()
+        self.refusal: Exception | None = None
+        """Why Kafka takes nothing, as it was last told; None while it takes heartbeats, or was not asked yet."""
         self.fault: TopicError | None = None
         """The topics were found wrong at the very first contact. Those that are not there yet are waited for."""
 
@@ -70,10 +72,12 @@ class Heartbeats:
                     backoff.reset()
                 pause_s = PERIOD_S
             except (KafkaUnavailableError, PublishError, TopicError) as error:
-                if isinstance(error, TopicError) and not (self._attempted or isinstance(error, MissingTopicsError)):
-                    self.fault = error
-                    return
-                self._attempted = True
+                if not isinstance(error, MissingTopicsError):
+                    if isinstance(error, TopicError) and not self._attempted:
+                        self.fault = error
+                        return
+                    self._attempted = True
+                self.refusal = error
                 self._link.refused()
                 pause_s = backoff.next_s()
                 log.warning("Kafka takes no records, next attempt in %.1f s: %s", pause_s, error)
@@ -119,7 +123,7 @@ class Heartbeats:
             return  # nothing may come after the last heartbeat
         report = self._report()
         publisher.publish(self._records(report), _ANSWER_TIMEOUT_S)
-        self._acknowledged_s = time.monotonic()
+        self._acknowledged_s, self.refusal = time.monotonic(), None
         for owner, tally in report[1].items():
             if tally.end is not BootEnd.RUNNING and not tally.waiting:
                 self._ledger.forget(owner)

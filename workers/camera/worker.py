@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 
@@ -41,6 +42,10 @@ class WorkerError(AndonError):
     """A part of the worker broke: a bug. What was on disk stays there."""
 
 
+class NothingPublishedError(AndonError):
+    """A worker that came to its end by itself has brought no frame to Kafka."""
+
+
 def run(
     config: CameraConfig,
     settings: Settings,
@@ -53,7 +58,8 @@ def run(
     """Works until `stop` is set, the time is over, or every source has ended. Returns the final tallies.
 
     Raises TopicError when the topics are found wrong at the first contact, SpoolInUseError, NewerSpoolError,
-    SourceError for a source whose extra is not installed, WorkerError.
+    SourceError for a source whose extra is not installed, WorkerError, and NothingPublishedError where nobody set
+    `stop`.
     """
     worker = _Worker(config, settings, frames_per_camera)
     metrics = CameraMetrics(worker.feeders, worker.buffer, worker.ledger.snapshot, worker.heartbeat_age_s, worker.spool)
@@ -63,7 +69,11 @@ def run(
             ends.callback(serve_metrics(metrics, worker.fault, settings.andon_metrics_host, metrics_port))
         worker.start()
         worker.wait(stop, seconds)
-        return worker.shut_down()
+        by_itself = not stop.is_set()
+        tallies = worker.shut_down()
+        if by_itself:
+            worker.look_whether_any_was_published(tallies.values())
+        return tallies
 
 
 class _Worker:
@@ -153,6 +163,16 @@ class _Worker:
         if self._heartbeats.fault:
             raise self._heartbeats.fault
         return final
+
+    def look_whether_any_was_published(self, tallies: Collection[Tally]) -> None:
+        if not any(tally.published for tally in tallies):
+            dropped = sum((Counter(tally.dropped) for tally in tallies), Counter[str]())
+            raise NothingPublishedError(
+                f"no frame was published: {sum(tally.captured for tally in tallies)} were captured, "
+                + "".join(f"{frames} dropped ({reason}), " for reason, frames in sorted(dropped.items()))
+                + f"{sum(tally.spooled for tally in tallies)} are in the spool"
+                + (f". Kafka took none: {self._heartbeats.refusal}" if self._heartbeats.refusal else "")
+            )
 
     def release(self) -> None:
         """Frees what other processes may want. Safe after any failure."""

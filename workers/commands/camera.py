@@ -37,14 +37,18 @@ def run(
     begin_logging()
     logging.getLogger("kafka").setLevel(logging.ERROR)
     stop = ends_by_signal()
-    tallies = worker.run(
-        read_camera_config(config),
-        read_settings(),
-        stop,
-        frames_per_camera=frames,
-        seconds=seconds,
-        metrics_port=metrics_port,
-    )
+    try:
+        tallies = worker.run(
+            read_camera_config(config),
+            read_settings(),
+            stop,
+            frames_per_camera=frames,
+            seconds=seconds,
+            metrics_port=metrics_port,
+        )
+    except worker.NothingPublishedError as error:
+        typer.echo(f"andon camera: {error}", err=True)
+        raise typer.Exit(1) from None
     _print_summary(tallies)
 
 
