@@ -42,11 +42,13 @@ def export(
     from pipeline.files.alone import alone_in
     from pipeline.training.export import export_bundle
     from pipeline.training.images.data import read_frame
+    from pipeline.training.images.layouts import MASK_FOLDERS
     from pipeline.training.predict_folder import images_below
 
     info = read_info(bundle)
     ready_folder(out or bundle)
-    frames = [read_frame(path, info.input.mode) for path in images_below(data)[:64]] if data else []
+    paths = images_below(data, but_for=[data / name for name in MASK_FOLDERS])[:64] if data else []
+    frames = [read_frame(path, info.input.mode) for path in paths]
     given = len(frames)
     frames = [frame for frame in frames if info.input.accepts(*frame.shape[:2])]
     if given and not frames:

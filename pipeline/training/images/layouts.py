@@ -12,7 +12,7 @@ from pipeline.training.images.data import SUFFIXES, DataError, is_named, picture
 
 GOOD = "good"
 _VISA_SPLIT = Path("split_csv") / "1cls.csv"
-_MASK_FOLDERS = ("ground_truth", "masks", "mask")
+MASK_FOLDERS = ("ground_truth", "masks", "mask")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _test_images(folder: Path, root: Path) -> Iterator[TestImage]:
 def _on_masks(folder: Path, root: Path, test: Sequence[TestImage]) -> Iterator[str]:
     """What looks like masks and is taken for none. folder: with the classes; root: with the masks."""
     fitting = {image.mask for image in test}
-    for place in (root / name for name in _MASK_FOLDERS if (root / name).is_dir()):
+    for place in (root / name for name in MASK_FOLDERS if (root / name).is_dir()):
         if loose := _pictures(place):
             files = counted(len(loose), "file")
             yield f"{files} right in {place} not taken for masks: those belong in {place / '<class of defect>'}"
@@ -144,7 +144,7 @@ def _on_masks(folder: Path, root: Path, test: Sequence[TestImage]) -> Iterator[s
             parts = "good" if place.name == GOOD else "defective"
             yield (
                 f"{counted(len(inside), 'file')} in {place} taken for images of {parts} parts; masks belong in "
-                f"{root / _MASK_FOLDERS[0] / '<class of defect>'}"
+                f"{root / MASK_FOLDERS[0] / '<class of defect>'}"
             )
 
 
@@ -171,13 +171,13 @@ def _subfolders(folder: Path) -> list[Path]:
     found = [
         path
         for path in folder.iterdir()
-        if path.is_dir() and path.name not in _MASK_FOLDERS and not path.name.startswith((".", "__"))
+        if path.is_dir() and path.name not in MASK_FOLDERS and not path.name.startswith((".", "__"))
     ]
     return sorted(found, key=lambda path: (path.name != GOOD, path.name))
 
 
 def _masks(root: Path, kind: str) -> Mapping[str, Path]:
-    return {_composed(path.stem): path for name in _MASK_FOLDERS for path in pictures_in(root / name / kind)}
+    return {_composed(path.stem): path for name in MASK_FOLDERS for path in pictures_in(root / name / kind)}
 
 
 def _composed(name: str) -> str:
