@@ -311,6 +311,25 @@ def test_only_who_acknowledged_a_stop_once_it_was_given_up_is_asked_again_by_the
     assert standing.life.unacknowledged is asked_again
 
 
+def test_who_acknowledged_an_alarm_while_another_held_the_line_is_asked_again_by_a_stop_for_it_after_the_reset() -> (
+    None
+):
+    """It was acknowledged for a HOLD that was reset since; the next was a note, so the line stood and nobody was
+    called."""
+    line = Line().burst()
+    for number in range(3, 6):
+        line.see(score(number, Verdict.NOT_DECIDABLE))
+    line.see(operation(Act.ACKNOWLEDGE))
+    line.see(operation(Act.RESET))
+    line.policy = policy(not_decidable=NotDecidableLimit(limit=3, of_last=4, action=Response.HOLD))
+    for number in range(6, 9):  # the reset has forgotten what was seen
+        line.see(score(number, Verdict.NOT_DECIDABLE))
+    assert line.actions == [Action.HOLD, Action.UNHOLD_PERMITTED, Action.HOLD]
+    standing = line.state.standing(AlarmKind.NOT_INSPECTED)
+    assert standing
+    assert standing.life.unacknowledged
+
+
 def test_that_a_reject_was_not_confirmed_keeps_no_later_hold_from_asking_for_a_person() -> None:
     line = Line(policy(action=Response.REJECT, actuator=WITH_PLC.actuator)).burst()
     line.see(score(3, captured_at=NOON + timedelta(seconds=12)), age_s=13)

@@ -83,7 +83,9 @@ def _reset(state: LineState, meant: list[Standing], operation: Operation, now: d
         events += more
     # The old evidence is dealt with; it must not raise the next alarm.
     cameras = {name: camera.forget_evidence() for name, camera in state.cameras.items()}
-    return state.model_copy(update={"episode": None, "cameras": cameras}), tuple(events)
+    # Nor does who acknowledged another alarm while the line stood know of the next stop.
+    alarms = tuple(entry.model_copy(update={"acknowledged_level": None}) for entry in state.alarms)
+    return state.model_copy(update={"episode": None, "cameras": cameras, "alarms": alarms}), tuple(events)
 
 
 def _unseen(entry: Standing, operation: Operation, now: datetime) -> str | None:
