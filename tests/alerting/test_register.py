@@ -177,6 +177,28 @@ def test_a_common_cause_hides_what_it_explains_and_shows_it_again() -> None:
     assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.SUPPRESSED
 
 
+@pytest.mark.parametrize("act", [Act.ACKNOWLEDGE, Act.UNSHELVE])
+def test_an_act_on_all_alarms_tells_each_once_where_an_explaining_one_has_not_hidden_all(act: Act) -> None:
+    """The states of a version that hid only what was raised later. Each was hidden as the act came to the alarm before
+    it, and told of once more in its earlier form: the same revision twice, and what was hidden was not."""
+    state = LineState(line_id="line-1")
+    for kind in (AlarmKind.COMMON_CAUSE, AlarmKind.DRIFT):
+        state, _ = register.add(state, effects.condition(state, kind, "a", "so it is", NOON))
+    for entry in state.alarms:
+        until = NOON + 60 * S if act is Act.UNSHELVE else None
+        alarm = entry.alarm.model_copy(
+            update={"state": AlarmState.UNACK_ACTIVE, "beneath": None, "shelved_until": until}
+        )
+        state = state.with_alarm(entry.model_copy(update={"suppressed": False, "alarm": alarm}))
+    if act is Act.UNSHELVE:
+        state, events = register.tick(state, NOON + 60 * S)
+    else:
+        line = Line(state=state)
+        events, _ = line.see(operation(act))
+    told = [(event.alarm_id, event.revision) for event in events if isinstance(event, Alarm)]
+    assert len(told) == len(set(told)) == 2
+
+
 def silent_cameras(count: int) -> tuple[LineState, list[Alarm]]:
     line = Line()
     for number in range(count):

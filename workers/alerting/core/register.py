@@ -90,7 +90,9 @@ def act(state: LineState, entry: Standing, deed: Deed, operation: Operation | No
     )
     more = {"acknowledged_level": state.level} if deed.act is Act.ACKNOWLEDGE else {}
     state = state.with_alarm(entry.model_copy(update={"alarm": alarm, "suppressed": life.suppressed, **more}))
-    state, covered = cover(state, deed.at) if alarm.kind in _EXPLAIN else (state, ())
+    # By these two alone: what a person does to an alarm changes no other, of which the caller may hold the last form.
+    explains = alarm.kind in _EXPLAIN and deed.act in (Act.RAISE, Act.CLEAR)
+    state, covered = cover(state, deed.at) if explains else (state, ())
     return state, (alarm, *covered)
 
 
