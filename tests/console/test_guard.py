@@ -35,7 +35,8 @@ from workers.console.identity import TrustedProxy
 from workers.console.limits import PER_NAME_AND_PEER, PER_PEER
 from workers.console.live import Live
 from workers.console.memory import Memory
-from workers.console.pages.common import STATIC, STATIC_AT, address_of, safe_next
+from workers.console.pages.common import safe_next
+from workers.console.pages.static import STATIC, Static
 from workers.console.pictures import Pictures
 from workers.console.reader import Reader
 from workers.console.sessions import COOKIE, Sessions
@@ -159,7 +160,8 @@ def test_no_role_no_act(client: TestClient, role: str, path: str) -> None:
 
 def test_every_answer_tells_the_browser_what_it_may_not_do(client: TestClient) -> None:
     log_in(client, "viewer")
-    for path in ("/", "/login", "/alarms", "/health", "/nowhere", f"{STATIC_AT}/console.css", "/healthz", "/parts/x"):
+    style = f"{STATIC.address}/console.css"
+    for path in ("/", "/login", "/alarms", "/health", "/nowhere", style, "/healthz", "/parts/x"):
         headers = client.get(path, headers={"accept": "text/html"}).headers
         assert headers["content-security-policy"].startswith("default-src 'self';"), path
         assert "unsafe" not in headers["content-security-policy"], path
@@ -171,7 +173,7 @@ def test_every_answer_tells_the_browser_what_it_may_not_do(client: TestClient) -
 def test_the_head_of_a_page_is_that_of_the_whole(client: TestClient) -> None:
     """What watches over pages asks for no more, and was told 405 also by `/healthz`."""
     log_in(client, "viewer")
-    for path in ("/", "/alarms", "/healthz", "/nowhere", f"{STATIC_AT}/console.css"):
+    for path in ("/", "/alarms", "/healthz", "/nowhere", f"{STATIC.address}/console.css"):
         head, whole = client.head(path), client.get(path)
         assert (head.status_code, head.headers["content-type"]) == (whole.status_code, whole.headers["content-type"])
         assert head.content == b""
@@ -181,7 +183,7 @@ def test_the_head_of_a_page_is_that_of_the_whole(client: TestClient) -> None:
 def test_a_page_is_compressed(client: TestClient) -> None:
     """500 lines came as a megabyte, of which a fortieth is no repetition."""
     log_in(client, "viewer")
-    for path in ("/", f"{STATIC_AT}/console.css"):
+    for path in ("/", f"{STATIC.address}/console.css"):
         assert client.get(path).headers["content-encoding"] == "gzip"
 
 
@@ -190,10 +192,24 @@ def test_what_pages_share_is_asked_for_once_and_anew_once_it_changes(client: Tes
     for address in re.findall(r'(?:href|src)="(/static/[^"]+)"', client.get("/login").text):
         assert "immutable" in client.get(address).headers["cache-control"], address
     changed = tmp_path / "static"
-    shutil.copytree(STATIC, changed)
-    assert address_of(changed) == STATIC_AT
+    shutil.copytree(Path(create_app.__code__.co_filename).parent / "static", changed)
+    assert Static(changed).address == STATIC.address
     (changed / "morph.js").write_text("// another")
-    assert address_of(changed) != STATIC_AT
+    assert Static(changed).address != STATIC.address
+
+
+def test_files_that_are_replaced_while_the_page_runs_do_not_come_under_the_address_of_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an installation was renewed before its restart, a browser kept the new scripts as the old ones for a year,
+    also once it was rolled back."""
+    (tmp_path / "wall.js").write_text("// as it was")
+    before = Static(tmp_path)
+    monkeypatch.setattr("workers.console.app.STATIC", before)
+    with TestClient(create_app(desk_at(tmp_path))) as client:
+        (tmp_path / "wall.js").write_text("// newer")
+        assert client.get(f"{before.address}/wall.js").text == "// as it was"
+        assert client.get(f"{before.address}/none.js").status_code == 404
 
 
 def test_no_page_holds_a_script_a_style_or_an_address_of_elsewhere() -> None:

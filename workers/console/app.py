@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -17,7 +14,8 @@ from pipeline.maps import MapStoreError
 from workers.console.desk import Desk
 from workers.console.guard import Guard
 from workers.console.pages import acts, alarms, dead, events, health, login, model, part, pictures, wall
-from workers.console.pages.common import STATIC, STATIC_AT, Refused, drawings, message
+from workers.console.pages.common import Refused, drawings, message
+from workers.console.pages.static import STATIC
 
 ROUTERS = tuple(view.router for view in (wall, events, acts, alarms, part, pictures, model, health, dead, login))
 _AWAY = (KafkaUnavailableError, MapStoreError)
@@ -29,7 +27,7 @@ def create_app(desk: Desk) -> FastAPI:
     app.state.drawings = drawings(desk)
     for router in ROUTERS:
         app.include_router(router)
-    app.mount(STATIC_AT, _Kept(directory=STATIC))
+    app.get(STATIC.address + "/{name}")(STATIC.answer)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(AndonError, _fault)
     app.add_exception_handler(404, _missing)
@@ -54,15 +52,6 @@ def create_app(desk: Desk) -> FastAPI:
         secure=options.secure,
     )
     return app
-
-
-class _Kept(StaticFiles):
-    """Files that a browser asks for once, since what changes has another address."""
-
-    def file_response(self, *args: Any, **named: Any) -> Response:
-        answer = super().file_response(*args, **named)
-        answer.headers["cache-control"] = "public, max-age=31536000, immutable"
-        return answer
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, tzinfo
 from functools import partial, wraps
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,23 +27,12 @@ from workers.console.desk import Desk, Options
 from workers.console.drawing import Drawings
 from workers.console.identity import Identity
 from workers.console.memory import STATE_WORDS, ActOutcome
+from workers.console.pages.static import STATIC
 from workers.console.users import Role
 
 templates = Jinja2Templates(directory=Path(__file__).parents[1] / "templates")
-STATIC = Path(__file__).parents[1] / "static"
 FRAME_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}:[A-Za-z0-9][A-Za-z0-9_.-]{0,63}:\d{1,15}")
 MODEL = re.compile(r"[A-Za-z0-9]{1,64}")
-
-
-def address_of(static: Path) -> str:
-    """Where these files are served: elsewhere once one has changed. They name one another beside themselves."""
-    content = sha256()
-    for file in sorted(static.iterdir()):
-        content.update(file.name.encode() + file.read_bytes())
-    return f"/static/{content.hexdigest()[:16]}"
-
-
-STATIC_AT = address_of(STATIC)
 
 
 class Refused(Exception):
@@ -244,5 +232,5 @@ templates.env.filters |= {
     "clock": _clock, "short": _short, "figure": _figure, "ms": to_ms, "with_pictures": _with_pictures,
 }  # fmt: skip
 templates.env.globals |= {
-    "kind_words": lines.words, "state_words": STATE_WORDS, "pictures_of": pictures_of, "static": STATIC_AT,
+    "kind_words": lines.words, "state_words": STATE_WORDS, "pictures_of": pictures_of, "static": STATIC.address,
 }  # fmt: skip
