@@ -177,6 +177,22 @@ def test_a_common_cause_hides_what_it_explains_and_shows_it_again() -> None:
     assert state_of(line, AlarmKind.NOT_INSPECTED) is AlarmState.SUPPRESSED
 
 
+def test_a_camera_on_the_edge_of_its_limit_ends_no_common_cause_before_the_off_delay() -> None:
+    """It went and came with each such frame, and each time all that it hides was told twice: hundreds of alarms a
+    minute where many cameras are silent."""
+    line = Line()
+    for n, verdict in enumerate(verdicts("????.??.??.??.")):
+        for camera, seen in (("a", verdict), ("b", Verdict.NOT_DECIDABLE), ("c", Verdict.NOT_DECIDABLE)):
+            line.see(score(n, seen, camera=camera, captured_at=NOON + n * S), age_s=n)
+    kinds = AlarmKind.COMMON_CAUSE, AlarmKind.NOT_INSPECTED
+    told = [(alarm.kind, alarm.act) for alarm in line.alarms if alarm.kind in kinds]
+    assert told.count((AlarmKind.COMMON_CAUSE, Act.RAISE)) == told.count((AlarmKind.NOT_INSPECTED, Act.SUPPRESS)) == 1
+    assert not {Act.CLEAR, Act.UNSUPPRESS} & {act for _, act in told}
+    for n in (14, 20):
+        line.see(score(n, Verdict.OK, camera="a", captured_at=NOON + n * S), age_s=n)
+    assert state_of(line, AlarmKind.COMMON_CAUSE) is AlarmState.UNACK_RTN
+
+
 @pytest.mark.parametrize("act", [Act.ACKNOWLEDGE, Act.UNSHELVE])
 def test_an_act_on_all_alarms_tells_each_once_where_an_explaining_one_has_not_hidden_all(act: Act) -> None:
     """The states of a version that hid only what was raised later. Each was hidden as the act came to the alarm before

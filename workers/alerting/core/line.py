@@ -204,10 +204,10 @@ def _show(state: LineState, kind: AlarmKind, decision: Decision, now: datetime) 
 def _common_cause(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
     agreeing = triggers.agreeing(state, score, policy)
     entry = state.standing(AlarmKind.COMMON_CAUSE)
+    if entry and entry.life.active:
+        return _clear_if_over(state, entry, agreeing is None, score, policy, "the cameras do not agree any more", now)
     if agreeing is None:
-        if entry is None:
-            return state, ()
-        return register.clear(state, entry, "the cameras do not agree any more", now)
+        return state, ()
     reason = f"{len(agreeing)} cameras at once ({', '.join(agreeing[:8])}): look at light and model before the parts"
     alarm = effects.condition(state, AlarmKind.COMMON_CAUSE, score.camera_id, reason, now, score.captured_at)
     return register.see(state, entry, alarm, agreeing)
@@ -220,13 +220,21 @@ def _settle(state: LineState, score: Score, policy: LinePolicy, now: datetime) -
         full = triggers.still_full(state, entry.alarm.kind)
         if full is None or not entry.life.active:
             continue
-        good_since = None if full else triggers.earlier(entry.good_since, score.captured_at)
-        if good_since is not None and (score.captured_at - good_since).total_seconds() >= policy.off_delay_s:
-            state, more = register.clear(state, entry, "no camera sees it any more", now)
-            events += more
-        elif good_since != entry.good_since:
-            state = state.with_alarm(entry.model_copy(update={"good_since": good_since}))
+        state, more = _clear_if_over(state, entry, not full, score, policy, "no camera sees it any more", now)
+        events += more
     return state, tuple(events)
+
+
+def _clear_if_over(
+    state: LineState, entry: Standing, good: bool, score: Score, policy: LinePolicy, reason: str, now: datetime
+) -> Changed:
+    """Of an alarm that is active: once it has been good for the off-delay."""
+    good_since = triggers.earlier(entry.good_since, score.captured_at) if good else None
+    if good_since is not None and (score.captured_at - good_since).total_seconds() >= policy.off_delay_s:
+        return register.clear(state, entry, reason, now)
+    if good_since != entry.good_since:
+        state = state.with_alarm(entry.model_copy(update={"good_since": good_since}))
+    return state, ()
 
 
 def _drift(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
