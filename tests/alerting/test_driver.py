@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from alerting.factory import Line, operation, score
@@ -941,7 +942,8 @@ def test_at_first_contact_a_plc_is_read_once_before_it_is_written(tmp_path: Path
         assert calls == ["read", "exchange"]
 
 
-def test_a_stop_does_not_wait_for_the_rest_of_a_heartbeat() -> None:
+@pytest.mark.parametrize("action", [None, Action.REJECT])
+def test_a_stop_does_not_wait_for_the_rest_of_a_heartbeat_nor_of_a_reject(action: Action | None) -> None:
     """At a PLC of 0.9 s an answer it waited for up to 5.4 s."""
     calls: list[str] = []
 
@@ -965,11 +967,12 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_heartbeat() -> None:
             pass
 
     with driven(Slow()) as (driver, told):
-        driver.order(order())
-        wait_for(lambda: "RUN" in calls, "the heartbeat")
-        driver.order(order(stop_command()))
+        command = stop_command()
+        driver.order(order(action and command.model_copy(update={"action": action, "command_id": uuid4()})))
+        wait_for(lambda: (action or "RUN") in calls, "the write before")
+        driver.order(order(command))
         wait_for(lambda: any(isinstance(one, Answer) for one in told), "the proof")
-        assert calls == ["read", "RUN", "HOLD"]
+        assert calls == ["read", action or "RUN", "HOLD"]
 
 
 def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ class Driver:
 
     def _stop_waits(self, order: Order) -> bool:
         newest = self._order
-        return order.action is None and newest is not None and newest.stops
+        return not order.stops and newest is not None and newest.stops
 
     def _guard(self, order: Order) -> Callable[[], None]:
         """The last look before the bytes leave: the lease, the order, and the clock."""
