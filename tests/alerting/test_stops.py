@@ -1,13 +1,14 @@
 """Budgets, shadows, candidates and drift: when a stop is only told, and what never moves a limit."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from alerting.factory import NOON, POLICY, Line, operation, score
 
 from pipeline.events import Act, Action, Alarm, AlarmKind, AlarmState, Outcome, Verdict
 from workers.alerting.actuators.config import WebhookConfig
-from workers.alerting.core import drift, outbox, reports, stops
+from workers.alerting.core import drift, effects, outbox, reports, stops
 from workers.alerting.core.reports import Answer, Link
 from workers.alerting.core.state import Spread
 from workers.alerting.policy import Candidate, Drift, LinePolicy, NotDecidableLimit, Response, StopBudget
@@ -472,6 +473,18 @@ def test_shifted_scores_raise_a_maintenance_alarm_and_move_no_limit() -> None:
     assert "No limit was moved" in alarm.reason
     assert line.commands == []
     assert line.policy.drift == Drift(frames=50)
+
+
+def test_a_drift_that_is_told_makes_no_alarm_with_each_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    condition, made = effects.condition, list[Alarm]()
+
+    def counted(*facts: Any) -> Alarm:
+        made.append(condition(*facts))
+        return made[-1]
+
+    monkeypatch.setattr(effects, "condition", counted)
+    drifted(HIGH + HIGH)
+    assert [alarm.kind for alarm in made] == [AlarmKind.DRIFT]
 
 
 def test_drift_ends_when_the_scores_are_back() -> None:

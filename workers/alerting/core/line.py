@@ -244,6 +244,8 @@ def _drift(state: LineState, score: Score, policy: LinePolicy, now: datetime) ->
     if shift is None:
         return state, ()
     if shift.distance > policy.drift.shift:
+        if entry and entry.life.active:  # told; an alarm is not made with each score only to be dropped
+            return state, ()
         reason = f"{shift}; have the camera, the light and the model looked at. No limit was moved"
         alarm = effects.condition(state, AlarmKind.DRIFT, score.camera_id, reason, now, score.captured_at)
         alarm = alarm.model_copy(update={"model": score.model})
