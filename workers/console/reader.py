@@ -14,6 +14,8 @@ from workers.console.memory import ALARMS_FOR, DEAD_FOR, Memory
 log = logging.getLogger(__name__)
 
 STILL_READING = "the page is still reading what the factory told"
+DEAD_BEFORE = 100
+"""Of a partition. Each holds its frame, megabytes perhaps, and until all are read the page calls nothing good."""
 RETRY_S = 1.0
 LAST_RETRY_S = 10.0
 
@@ -99,7 +101,7 @@ class Reader:
             topics.shadow_commands.name: (timedelta(days=1), 5_000),
             topics.command_replies.name: (timedelta(days=7), 5_000),
             topics.audit_log.name: (timedelta(days=7), 2_000),
-            topics.frames_dead.name: (DEAD_FOR, 100),
+            topics.frames_dead.name: (DEAD_FOR, DEAD_BEFORE),
         }
         ends = ends_of(self._settings, list(far))
         places: dict[Place, int] = {}

@@ -13,6 +13,7 @@ from workers.console.desk import Desk
 from workers.console.lines import CONFIRMED
 from workers.console.memory import DEAD, CameraMemory
 from workers.console.pages.common import Form, Operator, Someone, TheDesk, page
+from workers.console.reader import DEAD_BEFORE
 
 router = APIRouter()
 
@@ -78,6 +79,7 @@ def health(request: Request, who: Someone, desk: TheDesk) -> Response:
         dead=dead[:SHOWN_DEAD],
         dead_by_reason=Counter(frame.reason for frame in dead).most_common(),
         most_dead=DEAD,
+        dead_before=DEAD_BEFORE,
         pareto=pareto(alarms),
         account=desk.accountant.latest,
         faults=list(dict.fromkeys(filter(None, faults))),
