@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import NamedTuple
 from uuid import UUID
 
 from pipeline.boots import succeeds
@@ -117,10 +118,25 @@ class CameraMemory:
         return [known for known in (self.heard_at, seen_at(self.last) if self.last else None) if known is not None]
 
 
+class Change(NamedTuple):
+    """What is told of one change of an alarm. All of it, with its evidence, is ten times as much."""
+
+    changed_at: datetime
+    act: Act
+    actor: str
+    reason: str
+    state: AlarmState
+    shelved_until: datetime | None
+
+    @classmethod
+    def of(cls, alarm: Alarm) -> Change:
+        return cls(*(getattr(alarm, name) for name in cls._fields))
+
+
 @dataclass
 class AlarmMemory:
     latest: Alarm
-    changes: dict[int, Alarm] = field(default_factory=dict)
+    changes: dict[int, Change] = field(default_factory=dict)
     """By revision: what stood before this page began is learnt before its history."""
 
     cause: str = ""
@@ -132,7 +148,7 @@ class AlarmMemory:
         return self.latest.state is AlarmState.NORMAL
 
     def add(self, alarm: Alarm) -> None:
-        self.changes[alarm.revision] = alarm
+        self.changes[alarm.revision] = Change.of(alarm)
         if len(self.changes) > CHANGES_PER_ALARM:
             self.changes.pop(min(self.changes))
         if alarm.revision >= self.latest.revision:
@@ -297,7 +313,13 @@ class Memory:
         found = [alarm for alarm in known if alarm.changed_at > since or alarm.state is not AlarmState.NORMAL]
         return sorted(found, key=lambda alarm: alarm.changed_at, reverse=True)
 
-    def history(self, alarm_id: UUID) -> list[Alarm]:
+    def alarm(self, alarm_id: UUID) -> Alarm | None:
+        """As it stands now."""
+        with self._lock:
+            known = self._alarms.get(alarm_id)
+            return known.latest if known else None
+
+    def history(self, alarm_id: UUID) -> list[Change]:
         with self._lock:
             known = self._alarms.get(alarm_id)
             return [known.changes[number] for number in sorted(known.changes)] if known else []

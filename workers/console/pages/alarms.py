@@ -41,10 +41,9 @@ def alarms(
 
 @router.get("/alarms/{alarm_id}")
 def one(request: Request, who: Someone, desk: TheDesk, alarm_id: uuid.UUID) -> Response:
-    history = desk.memory.history(alarm_id)
-    if not history:
+    alarm = desk.memory.alarm(alarm_id)
+    if alarm is None:
         raise Refused("There is no such alarm", "It is older than this page remembers: `andon audit log` has it.", 404)
-    alarm = history[-1]
     episode = [entry for entry in desk.memory.audit() if entry.episode_id == alarm.episode_id]
     return page(
         request,
@@ -52,7 +51,7 @@ def one(request: Request, who: Someone, desk: TheDesk, alarm_id: uuid.UUID) -> R
         alarm=alarm,
         seen=desk.memory.stop_for(alarm) or alarm,
         cause=desk.memory.causes().get(alarm_id, alarm.reason),
-        history=history,
+        history=desk.memory.history(alarm_id),
         episode=episode,
     )
 
