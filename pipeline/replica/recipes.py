@@ -2,8 +2,7 @@
 
 import logging
 import os
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -22,9 +21,8 @@ from pipeline.frames import TimingLimits
 log = logging.getLogger(__name__)
 
 SHIPPED_BUNDLES = Path(__file__).parents[1] / "bundles"
-_SHADOWS_S = 60.0
-"""Once the live bundles are in memory, their shadows are waited for so long: a file server that is away may never
-answer."""
+_SHADOW_S = 60.0
+"""A shadow is waited for so long, once the live bundles are in memory: a file server that is away may never answer."""
 
 
 class _WithBundle(BaseModel):
@@ -117,13 +115,10 @@ def load_catalog(recipes: Mapping[str, Recipe], device: str = "auto", before: Ca
     """
     shelf = _Shelf(device, before)
     live = {name: shelf.take(recipe, f"recipe {name!r}") for name, recipe in recipes.items()}
-    for recipe in recipes.values():
-        if recipe.shadow:  # all at once: one that hangs must not take the others' time
-            shelf.load(recipe.shadow)
-    by_s = time.monotonic() + _SHADOWS_S
+    shelf.await_shadows([recipe.shadow for recipe in recipes.values() if recipe.shadow])
     return Catalog(
         {
-            name: LoadedRecipe(name, recipe, live[name], _load_shadow(name, recipe, live[name], shelf, by_s))
+            name: LoadedRecipe(name, recipe, live[name], _load_shadow(name, recipe, live[name], shelf))
             for name, recipe in recipes.items()
         }
     )
@@ -142,6 +137,12 @@ class _Shelf:
             if one.shadow and one.shadow.detector:
                 self._hold(one.shadow, one.shadow.detector)
 
+    def await_shadows(self, shadows: Sequence[Shadow]) -> None:
+        """One after the other, so that each has the machine for itself. Behind one that hangs all at once: others may
+        hang with it."""
+        if not all(wait([self.load(shadow)], _SHADOW_S).done for shadow in shadows):
+            wait([self.load(shadow) for shadow in shadows], _SHADOW_S)
+
     def load(self, wanted: Recipe | Shadow) -> "Future[Detector]":
         """Begins to, where nobody has."""
         key = wanted.bundle, wanted.runtime
@@ -149,15 +150,9 @@ class _Shelf:
             self._loads[key] = apart.begin(partial(self._load, *key), "bundle")
         return self._loads[key]
 
-    def take(self, wanted: Recipe | Shadow, who: str, by_s: float | None = None) -> Detector:
-        """by_s: given up then, by the monotonic clock. Raises BundleError."""
-        loading = self.load(wanted)
-        if not wait([loading], None if by_s is None else max(0.0, by_s - time.monotonic())).done:
-            raise BundleError(
-                f"bundle {wanted.bundle!r} has been loading for over {_SHADOWS_S:g} s: once its storage answers, "
-                "deploy the recipes again"
-            )
-        detector = loading.result()
+    def take(self, wanted: Recipe | Shadow, who: str) -> Detector:
+        """Raises BundleError."""
+        detector = self.load(wanted).result()
         found = detector.info.model_hash
         if wanted.model_hash not in (None, found):
             raise BundleError(
@@ -175,12 +170,17 @@ class _Shelf:
         self._held[of.bundle, of.runtime, detector.info.model_hash] = detector
 
 
-def _load_shadow(name: str, recipe: Recipe, live: Detector, shelf: _Shelf, by_s: float) -> LoadedShadow | None:
+def _load_shadow(name: str, recipe: Recipe, live: Detector, shelf: _Shelf) -> LoadedShadow | None:
     shadow = recipe.shadow
     if shadow is None:
         return None
     try:
-        detector = shelf.take(shadow, f"the shadow of recipe {name!r}", by_s)
+        if not shelf.load(shadow).done():
+            raise BundleError(
+                f"bundle {shadow.bundle!r} has not loaded within {_SHADOW_S:g} s: this replica does without it until "
+                "its recipes change or it starts anew"
+            )
+        detector = shelf.take(shadow, f"the shadow of recipe {name!r}")
     except Exception as error:  # torch, an engine or a file system may raise anything
         fault = str(error) or type(error).__name__
     else:

@@ -275,16 +275,39 @@ def test_a_shadow_whose_storage_does_not_answer_keeps_no_replica_from_its_start(
         return load(folder, *others)
 
     monkeypatch.setattr(recipes, "load_detector", load_once_it_answers)
-    monkeypatch.setattr(recipes, "_SHADOWS_S", 5)
+    monkeypatch.setattr(recipes, "_SHADOW_S", 5)
     try:
         loading = apart.begin(lambda: load_catalog({"away": away, "null": recipe}), "bundles")
         loaded = loading.result(60).recipes
     finally:
         answers.set()
     assert loaded["away"].shadow
-    assert "once its storage answers" in loaded["away"].shadow.fault
+    assert "has not loaded within 5 s" in loaded["away"].shadow.fault
     assert loaded["null"].shadow
     assert loaded["null"].shadow.detector, "that of another recipe is well"
+
+
+def test_shadows_are_loaded_one_after_the_other(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They had a minute together, and shared the machine in it: where that is slow they were called storage that does
+    not answer, and the replica went on without them."""
+    live, second, overlapped, load = catalog.recipes["null"].recipe, threading.Event(), [], recipes.load_detector
+    wanted = {name: live.model_copy(update={"shadow": Shadow(bundle=str(tmp_path / name))}) for name in ("1", "2")}
+    for name in wanted:
+        make_null_bundle(tmp_path / name, 32, 32)
+
+    def watched(folder: Path, *others: Any) -> Any:
+        if folder.name == "1":
+            overlapped.append(second.wait(0.5))
+        elif folder.name == "2":
+            second.set()
+        return load(folder, *others)
+
+    monkeypatch.setattr(recipes, "load_detector", watched)
+    loaded = load_catalog(wanted).recipes.values()
+    assert all(recipe.shadow and recipe.shadow.detector for recipe in loaded)
+    assert overlapped == [False]
 
 
 def test_a_swap_of_recipes_keeps_what_is_in_memory(catalog: Catalog) -> None:
