@@ -24,7 +24,7 @@ from pipeline.detectors.radar.anomaly_map import noise_norm, over_normal, sobel_
 from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.features import measure
 from pipeline.detectors.radar.front import raw_features
-from pipeline.training.images.data import Frame, load_frames, pictures_in
+from pipeline.training.images.data import Frame, pictures_in, read_frame
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import Shares, split_by_number
 from pipeline.training.radar.feature_front import Change, changes_by_damage, fit_projection
@@ -77,7 +77,8 @@ def frames_of(folder: Path) -> Frames:
     """Gray (H, W)."""
     split = split_by_number(find_layout(folder).normals, SHARES)
     defects = pictures_in(folder / "validation" / "defective")
-    return Frames(*(load_frames(part, "gray") for part in (split.fit, split.forest, split.calibration, defects)))
+    parts = (split.fit, split.forest, split.calibration, defects)
+    return Frames(*([read_frame(path, "gray") for path in part] for part in parts))
 
 
 class Seer:

@@ -29,7 +29,7 @@ from pipeline.detectors.radar.config import RadarConfig
 from pipeline.detectors.radar.network import NoisePredictor
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.drawn.synthetic import Defect, drawn_defects
-from pipeline.training.images.data import Frame, load_frames
+from pipeline.training.images.data import Frame, read_frame
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import Shares, split_by_number
 from pipeline.training.radar.noise_training import NoisePlan, fingerprint, train_noise_predictor
@@ -99,7 +99,7 @@ def main() -> None:
     asked = parser.parse_args()
     started = time.monotonic()
     split = split_by_number(find_layout(asked.data).normals, SHARES)
-    parts = {role: load_frames(paths, "gray") for role, paths in vars(split).items() if paths}
+    parts = {role: [read_frame(path, "gray") for path in paths] for role, paths in vars(split).items() if paths}
     parts["validation"], parts["forest"] = parts["validation"][::EVERY], parts["forest"][::EVERY]
     defects = list(drawn_defects(parts["validation"], DEFECTS_PER_NORMAL, seed=0))
     print(f"{ {role: len(part) for role, part in parts.items()} } and {len(defects)} synthetic defects", flush=True)

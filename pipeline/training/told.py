@@ -7,17 +7,13 @@ from pipeline.training.checkpoint import Progress, Say, unsaid
 from pipeline.training.track import Track, untracked
 
 
-def _unheard(_: object) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Told:
     """Nobody, unless said otherwise."""
 
-    total: Callable[[int], None] = _unheard
+    total: Callable[[int], None] = unsaid
     """The most steps that there may be, before the first."""
-    reached: Callable[[Progress], None] = _unheard
+    reached: Callable[[Progress], None] = unsaid
     """After each step."""
     say: Say = unsaid
     """What a person should know of the images and of a checkpoint."""

@@ -17,7 +17,7 @@ from pipeline.detectors.base import BrokenModelError, Detector, Prediction
 from pipeline.detectors.bundle import MANIFEST, WEIGHTS, BundleError, load_bundle, read_info, save_bundle
 from pipeline.detectors.registry import load_detector, torch_device
 from pipeline.errors import AndonError
-from pipeline.training.images.data import fingerprint, load_frames
+from pipeline.training.images.data import fingerprint, read_frame
 from pipeline.training.images.layouts import find_layout
 
 pytestmark = pytest.mark.unit
@@ -96,7 +96,7 @@ def test_the_threshold_is_of_the_model_that_is_loaded(bundle: Path, normals_fold
     info = read_info(bundle)
     if not info.training:
         pytest.skip(f"{info.method} is not trained")
-    frames = np.stack(load_frames(find_layout(normals_folder).normals, info.input.mode))
+    frames = np.stack([read_frame(path, info.input.mode) for path in find_layout(normals_folder).normals])
     scores = load_detector(bundle, "cpu").predict(frames).scores
     assert info.calibration.threshold in np.nextafter(scores, np.inf)
 

@@ -26,7 +26,7 @@ from pipeline.training.cflow.fit import fit_model, with_highest
 from pipeline.training.cflow.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
 from pipeline.training.checkpoint import Progress
 from pipeline.training.images import data
-from pipeline.training.images.data import load_frames, read_frame
+from pipeline.training.images.data import read_frame
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import split_by_number
 from pipeline.training.threshold.calibrate import CalibrationError
@@ -220,7 +220,8 @@ def test_the_threshold_is_of_the_model_in_the_bundle(bundles: dict[str, Path], n
     """The calibration normals, scored by the loaded bundle, give the very threshold."""
     info = read_info(bundles["cflow"])
     split = split_by_number(find_layout(normals_folder).normals, TINY_CFLOW_PLAN.shares)
-    scores = load_detector(bundles["cflow"], "cpu").predict(np.stack(load_frames(split.calibration, "gray"))).scores
+    apart = np.stack([read_frame(path, "gray") for path in split.calibration])
+    scores = load_detector(bundles["cflow"], "cpu").predict(apart).scores
     assert np.nextafter(info.calibration.threshold, -np.inf) in scores
 
 

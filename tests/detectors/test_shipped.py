@@ -11,7 +11,7 @@ import pipeline.bundles
 from pipeline.detectors.bundle import MANIFEST
 from pipeline.detectors.registry import load_detector
 from pipeline.training.figures.baselines import gradient_energy, sobel_energy
-from pipeline.training.images.data import load_frames
+from pipeline.training.images.data import read_frame
 from pipeline.training.images.elpv import BLOCK_CELLS, GAP_CELLS, TRAIN_CELLS, Cell, assign, lay_out
 from pipeline.training.images.layouts import find_layout
 
@@ -47,8 +47,8 @@ def test_a_shipped_bundle_is_small_whole_and_documented(bundle: Path) -> None:
 def test_it_beats_the_raw_image_on_cells_it_never_saw(cells: Path, cell_type: str) -> None:
     """On a sample, so that the test is quick; the model card has all of them."""
     layout = find_layout(cells / cell_type)
-    normals = load_frames(layout.test_normals[::10], "gray")
-    defects = load_frames(layout.test_defects[::2], "gray")
+    normals = [read_frame(path, "gray") for path in layout.test_normals[::10]]
+    defects = [read_frame(path, "gray") for path in layout.test_defects[::2]]
     frames = [*normals, *defects]
     labels = np.r_[np.zeros(len(normals)), np.ones(len(defects))]
     bundle = next(path for path in SHIPPED if cell_type in path.name)

@@ -23,7 +23,7 @@ from pipeline.training import memory
 from pipeline.training.checkpoint import Progress
 from pipeline.training.drawn.synthetic import KINDS, drawn_defects, with_defect
 from pipeline.training.images import data
-from pipeline.training.images.data import DataError, Frames, Looked, fingerprint, load_frames
+from pipeline.training.images.data import DataError, Frames, Looked, fingerprint, look_at
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import Shares
 from pipeline.training.normals import read_normals
@@ -351,7 +351,7 @@ def test_every_unusable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "z-empty.jpg").write_bytes(b"")
     with pytest.raises(DataError) as caught:
-        load_frames(find_layout(tmp_path).normals, "gray")
+        look_at(find_layout(tmp_path).normals, "gray")
     assert "2 of 5 images" in str(caught.value)
     assert "broken.png: cannot be read" in str(caught.value)
     assert "z-empty.jpg: cannot be read (the record holds no bytes)" in str(caught.value)

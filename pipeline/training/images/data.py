@@ -163,18 +163,6 @@ class Frames(Sequence[Frame]):
         return frame
 
 
-def load_frames(paths: Sequence[Path], mode: Mode) -> list[Frame]:
-    """One (H, W) array for each file in 'gray', (H, W, 3) in 'rgb', decoded exactly as the stream decodes its frames.
-    Sizes may differ from file to file. All at once, for few images: a training takes `Frames`.
-
-    Raises DataError that names every unreadable file, or says that there are no images.
-    """
-    frames = list(Frames(paths, mode, look_at(paths, mode)))
-    if not frames:
-        raise DataError("there are no images to load")
-    return frames
-
-
 def shapes_of(frames: Sequence[Frame]) -> list[tuple[int, ...]]:
     """Without decoding any."""
     return frames.shapes if isinstance(frames, Frames) else [frame.shape for frame in frames]
@@ -192,7 +180,7 @@ def on_brightness(looked: Mapping[Path, Looked]) -> tuple[str, ...]:
 
 
 def read_frame(path: Path, mode: Mode) -> Frame:
-    """One file of `load_frames`. Raises DataError."""
+    """(H, W) in 'gray', (H, W, 3) in 'rgb', decoded exactly as the stream decodes its frames. Raises DataError."""
     try:
         return decode(path.read_bytes(), mode)
     except FileNotFoundError as error:
