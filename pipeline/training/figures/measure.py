@@ -126,16 +126,8 @@ def measure(
     Raises DataError that names every image and mask that cannot be used, or says which kind of images is missing.
     """
     data = with_name(data)
-    layout = find_layout(data)
+    layout, marked = _checked(data, detector.info, masks, track)
     images = layout.test
-    _check_classes(layout, data)
-    marked = masks and any(image.mask for image in images)
-    try:
-        check_images(images, detector.info, marked, track)
-    except DataError as error:  # the mask that is missing may be one that fits no image, or be of the image turned
-        turned = how_stored([image.path for image in images]).on_turned()
-        raise DataError("\n".join((str(error), *layout.notes, *turned))) from None
-
     looks: list[_Look] = []
     marks: dict[Path, float] = {}
     samples = _Samples(len(images))
@@ -224,10 +216,18 @@ def _look(detector: Detector, path: Path) -> tuple[_Look, NDArray[np.float32]]:
     return look, prediction.maps[0]
 
 
-def _check_classes(layout: Layout, data: Path) -> None:
-    said = _what_is_missing(layout, data)
-    if said:
-        raise DataError("\n".join((said, *layout.notes)))
+def _checked(data: Path, info: BundleInfo, masks: bool, track: Track) -> tuple[Layout, bool]:
+    """And whether defects are marked. Raises DataError: see `measure`."""
+    layout = find_layout(data)
+    marked = masks and any(image.mask for image in layout.test)
+    try:
+        if missing := _what_is_missing(layout, data):
+            raise DataError(missing)
+        check_images(layout.test, info, marked, track)
+    except DataError as error:  # the mask that is missing may be one that fits no image, or be of the image turned
+        turned = how_stored([image.path for image in layout.test]).on_turned()
+        raise DataError("\n".join((str(error), *layout.notes, *turned))) from None
+    return layout, marked
 
 
 def _what_is_missing(layout: Layout, data: Path) -> str | None:
