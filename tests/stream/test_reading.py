@@ -2,6 +2,7 @@
 them."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
@@ -14,6 +15,9 @@ from support.stream import make_anew, send_unreadable, settings_for
 
 from pipeline.kafka import reading
 from pipeline.kafka.admin import Admin, delete_topics, ensure_topics
+from pipeline.kafka.connection import connection
+from pipeline.kafka.mends.metadata import ask_for_partitions
+from pipeline.kafka.opening import open_consumer
 from pipeline.kafka.publisher import Publisher
 from pipeline.kafka.records import Incoming, Outgoing
 from pipeline.settings import Settings
@@ -136,6 +140,20 @@ def test_a_topic_that_is_gone_is_told_as_that(settings: Settings) -> None:
     finally:
         limit.cancel()
     assert f"topic {topic!r} does not exist" in str(told)
+
+
+def test_a_topic_is_known_to_be_gone_while_its_client_looks_for_it(settings: Settings) -> None:
+    """Where it looked just then, which it does all the time for such a topic, a page said that no broker answers."""
+    gone = f"{settings.topics.frames.name}-gone"
+    with closing(open_consumer(**connection(settings, "test"), allow_auto_create_topics=False)) as consumer:
+        consumer.bootstrap(timeout_ms=30_000)
+        consumer.assign([TopicPartition(gone, 0)])
+        for _ in range(10):  # each takes a moment in which the client looks
+            consumer._cluster.request_update()
+            until_s = time.monotonic() + 2
+            while not consumer._cluster.metadata_refresh_in_progress and time.monotonic() < until_s:
+                pass
+            assert ask_for_partitions(consumer, [gone], timeout_s=30) == {gone: set()}
 
 
 def test_who_waits_for_an_answer_reads_each_record_once(settings: Settings) -> None:

@@ -1,8 +1,10 @@
 """Which partitions topics have: asked with a limit, or as far as is known."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import UnknownTopicOrPartitionError
 
 
 def ask_for_partitions(consumer: KafkaConsumer, topics: Iterable[str], timeout_s: float) -> dict[str, set[int]]:
@@ -14,7 +16,8 @@ def ask_for_partitions(consumer: KafkaConsumer, topics: Iterable[str], timeout_s
     cluster = consumer._cluster
 
     def refresh() -> None:
-        consumer._net.run(consumer._manager.wait_for, cluster.request_update(), timeout_s * 1000)
+        with suppress(UnknownTopicOrPartitionError):  # so a refresh ends that asked for one topic, which is not there
+            consumer._net.run(consumer._manager.wait_for, cluster.request_update(), timeout_s * 1000)
 
     if cluster.metadata_refresh_in_progress:
         refresh()  # an answer that is on its way was asked for other topics
