@@ -279,7 +279,8 @@ def test_each_user_may_do_what_its_component_does(factory: Factory, renders: dic
                 "line_id": "line-1",
                 "station_id": "s",
                 "recipe": "null",
-                "source": {"type": "folder", "path": str(images), "fps": 10},
+                # Until it is told to end: what its folder held could not wait, without a spool, for a slow login.
+                "source": {"type": "folder", "path": str(images), "fps": 5, "loop": True},
             }
         ],
     }
@@ -296,17 +297,18 @@ def test_each_user_may_do_what_its_component_does(factory: Factory, renders: dic
         assert try_recipe(factory.settings("check"), "null", timeout_s=60).score.recipe == "null"
         wait_until(lambda: len(holds(person)) == 1 or not alerting.running, timeout_s=60)
         assert alerting.running, alerting.log_tail()
+        camera.ask_to_end()
         browser.acknowledge("line-1", "seen")
-        assert "andon_console_reading 1.0" in browser.metrics()
-        assert 'andon_console_waiting{group="andon-alerting"}' in browser.metrics()
-        answer = ask(person, "line-1", Act.RESET, actor="anna", reason="mended", timeout_s=30)
-        assert answer.changes
-        assert not answer.refused
+        wait_until(lambda: "andon_console_reading 1.0" in browser.metrics())
+        wait_until(lambda: 'andon_console_waiting{group="andon-alerting"}' in browser.metrics())
         wait_until(lambda: not camera.running, timeout_s=30)
         assert camera.exit_code == 0, camera.log_tail()
         wait_until(lambda: all(account.in_flight == 0 for account in take_stock(person)), timeout_s=60)
+        answer = ask(person, "line-1", Act.RESET, actor="anna", reason="mended", timeout_s=30)
+        assert answer.changes
+        assert not answer.refused
     accounts = {account.camera_id: account for account in take_stock(person)}
-    assert accounts["cam-1"].scored == 12
+    assert accounts["cam-1"].scored == accounts["cam-1"].captured >= 3
     assert all(account.balanced for account in accounts.values())
 
 
