@@ -451,3 +451,24 @@ def test_a_page_that_renews_its_middle_is_not_sent_its_lines_again(factory: Fact
         page.wait_for_function("() => !document.querySelector('main').textContent.includes('an old one')")
     assert '<article class="line' not in answer.value.text()
     assert page.locator("#lines .line").count() == STOPPED
+
+
+@pytest.mark.browser
+def test_lines_that_go_on_below_fade_and_what_is_come_to_stands_clear_of_that(factory: Factory, page: Any) -> None:
+    """Beside another page they ended amid a button, which looked like the end of them all."""
+    page.goto("/alarms")
+    page.locator("#lines .button").first.wait_for()
+    ground, clear = page.evaluate(
+        """() => {
+            const main = document.querySelector("main");
+            const button = [...document.querySelectorAll("#lines .button")].at(-1);
+            button.scrollIntoView({ block: "nearest" });
+            const fade = getComputedStyle(main, "::before");
+            const top = main.getBoundingClientRect().top - parseFloat(fade.height);
+            return [fade.backgroundImage, top - button.getBoundingClientRect().bottom];
+        }"""
+    )
+    assert "gradient" in ground
+    assert clear >= 0
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.querySelector('main'), '::before').display") == "none"
