@@ -11,7 +11,7 @@ share a commit, since the loop stands still for as long as the broker takes to a
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -195,8 +195,9 @@ class ConsumerLoop(Generic[Result]):
             self._undone = batch
             self._tell_if_held_off(consumer, batch)
             if rebalances.count != seen:
+                self._delivered_so_far.keep(rebalances.ours_since(seen))
                 seen, ready = rebalances.count, False
-                self._delivered_so_far.keep(consumer.assignment())
+                self._commit_from_s = 0.0  # what was refused amid it need not wait any more
                 if self._options.lease:
                     self._options.lease.renew(self._polled_at_s)
             ready = ready or self._got_ready(consumer)
@@ -331,6 +332,7 @@ class ConsumerLoop(Generic[Result]):
                     reason = _why_not(attempt)
                 if reason is None:
                     self._delivered_so_far.add(pending.batch)
+                    self._delivered_so_far.keep(rebalances.ours_since(pending.assignment))
                     return True
                 if telling.due():
                     log.warning("delivery waits: %s", reason)
@@ -410,12 +412,22 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, lease: Lease | None) -> None:
         self.count = 0
         self._lease = lease
+        self._since: dict[TopicPartition, int] = {}
+
+    def ours_since(self, count: int) -> set[TopicPartition]:
+        """Those of that assignment that have been ours all the time: no other can have gone on with them."""
+        return {at for at, since in self._since.items() if since <= count}
 
     def on_partitions_revoked(self, revoked: object) -> None:
         if self._lease:
             self._lease.drop()
 
-    def on_partitions_assigned(self, assigned: object) -> None:
+    def on_partitions_lost(self, lost: object) -> None:
+        self._since = {}
+        self.on_partitions_revoked(lost)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._since = {at: self._since.get(at, self.count + 1) for at in assigned}
         self.count += 1
 
 

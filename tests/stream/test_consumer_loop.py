@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.admin import MemberToRemove
 from kafka.errors import (
     CommitFailedError,
@@ -148,6 +149,45 @@ def test_what_a_commit_left_behind_is_committed_although_no_record_comes_any_mor
     with running(settings, options, Collect()) as loop:
         wait_until(lambda: committed(settings) == 1)
         wait_until(lambda: loop.state.records == 1)
+
+
+def test_what_a_commit_left_behind_takes_back_nothing_of_who_went_on_meanwhile(
+    settings: Settings, publisher: Publisher, options: ConsumerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a replica that was frozen, say, and had its partitions again when it woke: those frames counted as waiting,
+    where no further came, and were scored again at the next start."""
+    monkeypatch.setattr(consumer, "_COMMIT_EVERY_S", 0)
+    monkeypatch.setattr(consumer, "_COMMIT_AGAIN_S", 600)  # but for a rebalance that is over
+    topic, commit = settings.topics.frames, KafkaConsumer.commit
+    theirs: dict[TopicPartition, OffsetAndMetadata] = {}
+    back: list[TopicPartition] = []
+    send(publisher, settings, 0, 20)
+
+    def refuse_once(ours: KafkaConsumer, ends: Any, **more: Any) -> None:
+        if theirs:
+            back.extend(at for at, end in ends.items() if end.offset < theirs[at].offset)
+            commit(ours, ends, **more)
+            return
+        ours.pause(*ours.assignment())
+        bootstrap, group = settings.kafka_bootstrap, options.group
+        with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+            (found,) = admin.describe_groups([group]).values()
+            admin.remove_group_members(group, [MemberToRemove(m["member_id"]) for m in found["members"]])
+        with closing(KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)) as other:
+            places = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
+            other.assign(places)
+            theirs.update((at, OffsetAndMetadata(end, "", -1)) for at, end in other.end_offsets(places).items())
+            commit(other, theirs)
+        raise CommitFailedError("the group has moved on")
+
+    monkeypatch.setattr(KafkaConsumer, "commit", refuse_once)
+    step = Collect()
+    with running(settings, replace(options, max_batch=1), step):
+        wait_until(lambda: len(step.assignments) == 2)
+        send(publisher, settings, 20, 21)
+        wait_until(lambda: committed(settings) == 21)
+    assert not back
+    assert len(step.seen) < 20
 
 
 def test_a_broker_that_goes_away_before_the_first_connection_is_waited_for(
