@@ -8,12 +8,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from argon2 import PasswordHasher
 from console.plant import score
 from fastapi.routing import APIRoute
+from jinja2 import FileSystemLoader
 from starlette.testclient import TestClient
 
 from pipeline.events import KafkaPosition
@@ -35,7 +36,7 @@ from workers.console.identity import TrustedProxy
 from workers.console.limits import PER_NAME_AND_PEER, PER_PEER
 from workers.console.live import Live
 from workers.console.memory import Memory
-from workers.console.pages.common import safe_next
+from workers.console.pages.common import safe_next, templates
 from workers.console.pages.static import STATIC, Static
 from workers.console.pictures import Pictures
 from workers.console.reader import Reader
@@ -210,6 +211,19 @@ def test_files_that_are_replaced_while_the_page_runs_do_not_come_under_the_addre
         (tmp_path / "wall.js").write_text("// newer")
         assert client.get(f"{before.address}/wall.js").text == "// as it was"
         assert client.get(f"{before.address}/none.js").status_code == 404
+
+
+def test_a_page_is_drawn_by_the_templates_that_came_with_its_scripts(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the renewal of an installation and its restart the pages were new, and their scripts were not."""
+
+    def get_source(*_: object) -> NoReturn:
+        raise AssertionError("read from disk")
+
+    monkeypatch.setattr(FileSystemLoader, "get_source", get_source)
+    monkeypatch.setattr(templates.env, "cache", {})
+    assert client.get("/login").status_code == 200
 
 
 def test_no_page_holds_a_script_a_style_or_an_address_of_elsewhere() -> None:

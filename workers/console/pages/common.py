@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
-from jinja2 import pass_context
+from jinja2 import DictLoader, pass_context
 from jinja2.runtime import Context
 from starlette.datastructures import FormData
 
@@ -30,7 +30,10 @@ from workers.console.memory import STATE_WORDS, ActOutcome
 from workers.console.pages.static import STATIC
 from workers.console.users import Role
 
-templates = Jinja2Templates(directory=Path(__file__).parents[1] / "templates")
+TEMPLATES = Path(__file__).parents[1] / "templates"
+templates = Jinja2Templates(directory=TEMPLATES)
+# As they are now, like the scripts that they need: of those, a server tells none that came after its start.
+templates.env.loader = DictLoader({file.name: file.read_text(encoding="utf-8") for file in TEMPLATES.iterdir()})
 FRAME_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}:[A-Za-z0-9][A-Za-z0-9_.-]{0,63}:\d{1,15}")
 MODEL = re.compile(r"[A-Za-z0-9]{1,64}")
 
