@@ -97,4 +97,5 @@ def test_a_redis_that_hangs_holds_up_no_page(page: ConsoleProcess, own_redis: Va
         own_redis.resume()
         for thread in threads:
             thread.join()
-    assert min(took) < 2  # each of them would wait for Redis, which the page gives as long
+    # Each would wait for Redis, which the page gives two seconds: a machine that is busy amid them holds up some.
+    assert sorted(took)[1] < 2
