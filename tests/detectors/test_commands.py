@@ -412,6 +412,7 @@ STOPS = ("--false-stops-per-shift",)
         ),
         (("export", "bundle", "--to", "onnx", "--out", "file/below"), "cannot be made"),
         (("export", "bundle", "--to", "onnx", "--data", "small"), "none of the images in small is of a size"),
+        (("export", "bundle", "--to", "onnx", "--data", "small/cap"), "lie in folders of masks"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_work(
@@ -425,7 +426,7 @@ def test_what_cannot_work_is_said_before_the_work(
     monkeypatch.chdir(tmp_path)
     write_images(tmp_path / "data", normal_frames(4))
     write_images(tmp_path / "small", normal_frames(2, 20, 20))
-    write_images(tmp_path / "small" / "ground_truth" / "hole", normal_frames(1))  # no image to compare an engine on
+    write_images(tmp_path / "small" / "cap" / "ground_truth" / "hole", normal_frames(1))
     (tmp_path / "file").touch()
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "bundle").symlink_to(bundles["null"])

@@ -42,12 +42,13 @@ def export(
     from pipeline.files.alone import alone_in
     from pipeline.training.export import export_bundle
     from pipeline.training.images.data import read_frame
-    from pipeline.training.images.layouts import MASK_FOLDERS
     from pipeline.training.predict_folder import images_below
 
     info = read_info(bundle)
     ready_folder(out or bundle)
-    paths = images_below(data, but_for=[data / name for name in MASK_FOLDERS])[:64] if data else []
+    paths = [path for path in images_below(data) if not _is_mask(path, data)][:64] if data else []
+    if data and not paths:
+        raise AndonError(f"all images in {data} lie in folders of masks: give the folder that the images lie in")
     frames = [read_frame(path, info.input.mode) for path in paths]
     given = len(frames)
     frames = [frame for frame in frames if info.input.accepts(*frame.shape[:2])]
@@ -63,3 +64,10 @@ def export(
         f"({parity['score_share']:.3%} of the normals' spread), maps by {parity['map_share']:.3%} of their range; "
         "ranks are the same"
     )
+
+
+def _is_mask(path: Path, data: Path) -> bool:
+    """By where it lies below the images' folder, which may hold several data sets."""
+    from pipeline.training.images.layouts import MASK_FOLDERS
+
+    return not set(MASK_FOLDERS).isdisjoint(path.relative_to(data).parent.parts)
