@@ -138,10 +138,9 @@ class _Shelf:
                 self._hold(one.shadow, one.shadow.detector)
 
     def await_shadows(self, shadows: Sequence[Shadow]) -> None:
-        """One after the other, so that each has the machine for itself. Behind one that hangs all at once: others may
-        hang with it."""
-        if not all(wait([self.load(shadow)], _SHADOW_S).done for shadow in shadows):
-            wait([self.load(shadow) for shadow in shadows], _SHADOW_S)
+        """One after the other, so that each has the machine for itself, and its time also behind one that hangs."""
+        for one in {(shadow.bundle, shadow.runtime): shadow for shadow in shadows}.values():
+            wait([self.load(one)], _SHADOW_S)
 
     def load(self, wanted: Recipe | Shadow) -> "Future[Detector]":
         """Begins to, where nobody has."""

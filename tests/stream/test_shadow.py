@@ -287,26 +287,34 @@ def test_a_shadow_whose_storage_does_not_answer_keeps_no_replica_from_its_start(
     assert loaded["null"].shadow.detector, "that of another recipe is well"
 
 
-def test_shadows_are_loaded_one_after_the_other(
+def test_shadows_are_loaded_one_after_the_other_also_behind_one_that_hangs(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They had a minute together, and shared the machine in it: where that is slow they were called storage that does
     not answer, and the replica went on without them."""
     live, second, overlapped, load = catalog.recipes["null"].recipe, threading.Event(), [], recipes.load_detector
-    wanted = {name: live.model_copy(update={"shadow": Shadow(bundle=str(tmp_path / name))}) for name in ("1", "2")}
-    for name in wanted:
+    names, answers = ("hangs", "1", "2"), threading.Event()
+    wanted = {name: live.model_copy(update={"shadow": Shadow(bundle=str(tmp_path / name))}) for name in names}
+    for name in names:
         make_null_bundle(tmp_path / name, 32, 32)
 
     def watched(folder: Path, *others: Any) -> Any:
-        if folder.name == "1":
+        if folder.name == "hangs":
+            answers.wait()
+        elif folder.name == "1":
             overlapped.append(second.wait(0.5))
         elif folder.name == "2":
             second.set()
         return load(folder, *others)
 
     monkeypatch.setattr(recipes, "load_detector", watched)
-    loaded = load_catalog(wanted).recipes.values()
-    assert all(recipe.shadow and recipe.shadow.detector for recipe in loaded)
+    monkeypatch.setattr(recipes, "_SHADOW_S", 5)
+    try:
+        loaded = apart.begin(lambda: load_catalog(wanted), "bundles").result(60).recipes
+    finally:
+        answers.set()
+    found = {name: recipe.shadow and recipe.shadow.detector is not None for name, recipe in loaded.items()}
+    assert found == {"hangs": False, "1": True, "2": True}
     assert overlapped == [False]
 
 
