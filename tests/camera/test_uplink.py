@@ -251,11 +251,14 @@ def test_a_right_that_is_missing_is_no_fault_of_the_frames(
         kafka.answer()
         rig.uplink.step()
     assert rig.tally(owner) == Tally(captured=4, spooled=4)
-    assert "Kafka refuses us the right Write on topic 'plant1.frames': give it to the user in" in caplog.text
+    told = "Kafka refuses us the right Write on topic 'plant1.frames': give it to the user in"
+    assert told in caplog.text
+    assert told in str(rig.uplink.refusal)
     rig.refused.clear()
     rig.connect()
     rig.settle()
     assert rig.tally(owner) == Tally(captured=4, published=4)
+    assert rig.uplink.refusal is None
 
 
 def test_a_disk_that_synchronises_nothing_is_told_of_once(

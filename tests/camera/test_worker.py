@@ -173,12 +173,15 @@ def test_a_worker_ends_at_wrong_topics_that_were_missing_when_it_started(
 def test_a_worker_that_comes_to_its_end_and_published_nothing_says_why(
     kafka_bootstrap: str, unique: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--frames 3` before the topics were there ended with 0, as if all had gone well."""
+    """`--frames 3` before the topics were there ended with 0, as if all had gone well; and where the spool told of a
+    former run that had published some."""
     monkeypatch.setattr(worker_module, "_FLUSH_S", 60)  # with a spool it gives up once it knows that Kafka takes none
-    plant = config(images, tmp_path / "spool", cameras=1)
+    plant, settings = config(images, tmp_path / "spool", cameras=1), settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    run(plant, settings, threading.Event(), frames_per_camera=2)
     said = r"3 were captured, 3 are in the spool\. Kafka took none: topic .* `andon topics create`"
     with pytest.raises(NothingPublishedError, match=said):
-        run(plant, settings_for(kafka_bootstrap, unique), threading.Event(), frames_per_camera=3)
+        run(plant, settings_for(kafka_bootstrap, f"{unique}absent."), threading.Event(), frames_per_camera=3)
 
 
 def test_a_full_buffer_drops_the_oldest_and_counts_exactly(

@@ -67,6 +67,8 @@ class Uplink:
         self._published = published
         self._through: Publisher | None = None
         """Whom the frames on their way were given to."""
+        self.refusal: str | None = None
+        """Why Kafka takes no frames, which it may do while it takes heartbeats; None once it took one."""
         self._some_failed = False
         self._suspects = 0
         """So many of the oldest frames are sent one by one, to find the one that Kafka refuses."""
@@ -152,6 +154,7 @@ class Uplink:
                 self._depot.release()
         for (owner, place), frames in arrived.items():
             self._ledger.publish(owner, place, frames)
+            self.refusal = None
         if settled:
             self._suspects = max(0, self._suspects - settled)
             self._answered_at_s = time.monotonic()
@@ -172,6 +175,7 @@ class Uplink:
         if self._through is not None:
             log.warning("the way to Kafka is broken, %d frames will be sent again: %s", len(self._window), why)
             self._link.broke(self._through)
+            self.refusal = why
         self._follow_link()
 
     def _spill(self) -> bool:

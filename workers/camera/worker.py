@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 
@@ -43,7 +43,7 @@ class WorkerError(AndonError):
 
 
 class NothingPublishedError(AndonError):
-    """A worker that came to its end by itself has brought no frame to Kafka."""
+    """A worker that came to its end by itself has brought no frame of its own to Kafka."""
 
 
 def run(
@@ -72,7 +72,7 @@ def run(
         by_itself = not stop.is_set()
         tallies = worker.shut_down()
         if by_itself:
-            worker.look_whether_any_was_published(tallies.values())
+            worker.look_whether_any_was_published(tallies)
         return tallies
 
 
@@ -164,14 +164,20 @@ class _Worker:
             raise self._heartbeats.fault
         return final
 
-    def look_whether_any_was_published(self, tallies: Collection[Tally]) -> None:
+    def look_whether_any_was_published(self, final: Mapping[Owner, Tally]) -> None:
+        """Of this worker: `final` tells of former boots, too, and what they had published in their day."""
+        tallies = [final[feeder.owner] for feeder in self.feeders]
         if not any(tally.published for tally in tallies):
             dropped = sum((Counter(tally.dropped) for tally in tallies), Counter[str]())
+            spooled = sum(tally.spooled for tally in tallies)
+            older = sum(tally.spooled for tally in final.values()) - spooled
+            refusal = self._heartbeats.refusal or self._uplink.refusal
             raise NothingPublishedError(
-                f"no frame was published: {sum(tally.captured for tally in tallies)} were captured, "
+                f"no frame of this run was published: {sum(tally.captured for tally in tallies)} were captured, "
                 + "".join(f"{frames} dropped ({reason}), " for reason, frames in sorted(dropped.items()))
-                + f"{sum(tally.spooled for tally in tallies)} are in the spool"
-                + (f". Kafka took none: {self._heartbeats.refusal}" if self._heartbeats.refusal else "")
+                + f"{spooled} are in the spool"
+                + (f", behind {older} of former runs" if older else "")
+                + (f". Kafka took none: {refusal}" if refusal else "")
             )
 
     def release(self) -> None:
