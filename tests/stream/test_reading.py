@@ -156,6 +156,48 @@ def test_a_topic_is_known_to_be_gone_while_its_client_looks_for_it(settings: Set
             assert ask_for_partitions(consumer, [gone], timeout_s=30) == {gone: set()}
 
 
+def test_a_topic_that_is_there_is_not_called_missing_by_the_answer_to_another_question(settings: Settings) -> None:
+    """The client hands that out where it asked at that very moment, and for a topic that is gone."""
+    there = settings.topics.frames.name
+    with closing(open_consumer(**connection(settings, "test"), allow_auto_create_topics=False)) as consumer:
+        consumer.bootstrap(timeout_ms=30_000)
+        consumer.assign([TopicPartition(f"{there}-gone", 0)])
+        ask_for_partitions(consumer, [there], timeout_s=30)
+        cluster, us = consumer._cluster, threading.current_thread()
+        looked, asked, joined = [], threading.Event(), threading.Event()
+
+        class Asks(type(cluster)):  # type: ignore[misc]
+            @property
+            def metadata_refresh_in_progress(self) -> bool:
+                found: bool = super().metadata_refresh_in_progress
+                if threading.current_thread() is us and not (found or looked):
+                    looked.append(True)
+                    super().request_update()
+                    asked.wait(30)
+                return found
+
+            def metadata_request(self) -> Any:
+                question = super().metadata_request()
+                if looked:
+                    asked.set()
+                return question
+
+            def request_update(self) -> Any:
+                answer = super().request_update()
+                if looked:
+                    joined.set()
+                return answer
+
+            def update_metadata(self, metadata: Any) -> None:
+                if looked:
+                    joined.wait(30)
+                super().update_metadata(metadata)
+
+        cluster.__class__ = Asks
+        while not looked:
+            assert ask_for_partitions(consumer, [there], timeout_s=30)[there]
+
+
 def test_who_waits_for_an_answer_reads_each_record_once(settings: Settings) -> None:
     """All of them at each look: `andon try` read two million scores for one on a busy plant."""
     send(settings, b"long ago", b"0", b"1")

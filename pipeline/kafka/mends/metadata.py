@@ -16,14 +16,14 @@ def ask_for_partitions(consumer: KafkaConsumer, topics: Iterable[str], timeout_s
     cluster = consumer._cluster
 
     def refresh() -> None:
-        with suppress(UnknownTopicOrPartitionError):  # so a refresh ends that asked for one topic, which is not there
-            consumer._net.run(consumer._manager.wait_for, cluster.request_update(), timeout_s * 1000)
+        consumer._net.run(consumer._manager.wait_for, cluster.request_update(), timeout_s * 1000)
 
-    if cluster.metadata_refresh_in_progress:
-        refresh()  # an answer that is on its way was asked for other topics
     of_all = cluster.need_all_topic_metadata
     cluster.need_all_topic_metadata = True
     try:
+        if cluster.metadata_refresh_in_progress:  # asked for others; what begins from here on asks for all
+            with suppress(UnknownTopicOrPartitionError):  # so one ends that asked for one topic, which is not there
+                refresh()
         refresh()
     finally:
         cluster.need_all_topic_metadata = of_all
