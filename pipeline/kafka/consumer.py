@@ -427,6 +427,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self.on_partitions_revoked(lost)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        # The whole assignment, as an eager assignor (Range) has it told; under a cooperative one it is what was added.
         self._since = {at: self._since.get(at, self.count + 1) for at in assigned}
         self.count += 1
 
