@@ -220,7 +220,7 @@ def silent_cameras(count: int) -> tuple[LineState, list[Alarm]]:
     for number in range(count):
         line.see(score(0, Verdict.OK, camera=f"c{number:02}"))
     watch = silence.look(line.state, {}, POLICY, NOON + 60 * S, NOON)
-    state, events = silence.tick(line.state, watch, NOON + 60 * S)
+    state, events = silence.tick(line.state, watch, POLICY, NOON + 60 * S)
     return state, [event for event in events if isinstance(event, Alarm)]
 
 
@@ -323,10 +323,10 @@ def test_a_silent_camera_is_told_with_where_it_breaks(pulse: Heartbeat | None, w
     watch = silence.look(line.state, pulses, POLICY, NOON + 60 * S, NOON)
     assert why in watch.silent["cam-1"]
     assert not watch.alive
-    state, (alarm,) = silence.tick(line.state, watch, NOON + 60 * S)
+    state, (alarm,) = silence.tick(line.state, watch, POLICY, NOON + 60 * S)
     assert isinstance(alarm, Alarm)
     assert (alarm.kind, alarm.latching) == (AlarmKind.CAMERA_SILENT, False)
-    assert silence.tick(state, watch, NOON + 61 * S) == (state, ())
+    assert silence.tick(state, watch, POLICY, NOON + 61 * S) == (state, ())
 
 
 @pytest.mark.parametrize(

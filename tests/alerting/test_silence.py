@@ -44,7 +44,7 @@ def look(state: LineState, at_s: float, since_s: float = 0, pulses: Mapping[str,
 def tick(
     state: LineState, at_s: float, since_s: float = 0, pulses: Mapping[str, Pulse] | None = None
 ) -> tuple[LineState, list[Alarm]]:
-    state, events = silence.tick(state, look(state, at_s, since_s, pulses), NOON + at_s * S)
+    state, events = silence.tick(state, look(state, at_s, since_s, pulses), POLICY, NOON + at_s * S)
     return state, [event for event in events if isinstance(event, Alarm)]
 
 
@@ -152,11 +152,11 @@ def test_a_triggered_camera_whose_parts_come_late_is_told_and_its_line_may_run_f
     seen_late(line, 320, 340, by_s=12, every_s=20)
     late = watch(341, captured=1)
     assert late.silent.keys() == {"cam-1"}
-    line.state, (raised,) = silence.tick(line.state, late, NOON + 341 * S)
+    line.state, (raised,) = silence.tick(line.state, late, triggered, NOON + 341 * S)
     assert watch(400, captured=1).alive
-    assert silence.tick(line.state, watch(400, captured=1), NOON + 400 * S) == (line.state, ())
+    assert silence.tick(line.state, watch(400, captured=1), triggered, NOON + 400 * S) == (line.state, ())
     seen_late(line, 420, 420, by_s=1)
-    _, (cleared,) = silence.tick(line.state, watch(421, captured=1), NOON + 421 * S)
+    _, (cleared,) = silence.tick(line.state, watch(421, captured=1), triggered, NOON + 421 * S)
     assert [getattr(event, "act", None) for event in (raised, cleared)] == [Act.RAISE, Act.CLEAR]
 
 
@@ -338,6 +338,67 @@ def test_what_stood_of_a_camera_that_is_gone_ends(pulses: Mapping[str, Pulse], w
         (AlarmKind.DRIFT, Act.CLEAR, why),
     ]
     assert tick(state, LIMIT_S + 3, pulses=pulses) == (state, [])
+
+
+COMMON = AlarmKind.COMMON_CAUSE
+
+
+def agreeing(*cameras: str, good_from_s: int = 4, until_s: int = 4, more: str = "") -> Line:
+    """Of a line whose cameras are dark, and whose `more` see well; then they see well, too, and then nothing comes."""
+    line = Line()
+    for n in range(until_s):
+        for camera in (*more, *cameras):
+            dark = camera not in more and n < good_from_s
+            verdict = Verdict.NOT_DECIDABLE if dark else Verdict.OK
+            line.see(score(n, verdict, camera=camera, captured_at=NOON + n * S), age_s=n + 1)
+    return line
+
+
+@pytest.mark.parametrize("good_for_s", [0, 4])
+def test_cameras_that_died_amid_a_common_cause_are_shown_as_silent(good_for_s: int) -> None:
+    """No score came that would end it, and it hid for ever that they were silent; those that are idle send none."""
+    line = agreeing("a", "b", "c", until_s=4 + good_for_s, more="def")
+    idle = {name: Pulse(beat(name, sent_s=HOUR_S, captured=4 + good_for_s), NOON) for name in "def"}
+    triggered = POLICY.model_copy(update={"triggered": True})
+    state = line.state
+    told: list[Alarm] = []
+    for at_s in (35, 60, 119, 125, 129, 130, HOUR_S):
+        now = NOON + at_s * S
+        pulses = {name: Pulse(one.beat.model_copy(update={"sent_at": now}), NOON) for name, one in idle.items()}
+        watch = silence.look(state, pulses, triggered, now, NOON)
+        state, events = silence.tick(state, watch, triggered, now)
+        told += [event for event in events if isinstance(event, Alarm)]
+    over = [(alarm.act, alarm.changed_at) for alarm in told if alarm.kind is COMMON]
+    assert over == [(Act.CLEAR, NOON + (125 + good_for_s) * S)]  # sooner, a late score might raise it again
+    silent = [entry.alarm for entry in state.alarms if entry.alarm.kind is AlarmKind.CAMERA_SILENT]
+    assert {(alarm.camera_id, alarm.state) for alarm in silent} == {(name, AlarmState.UNACK_ACTIVE) for name in "abc"}
+
+
+def test_a_common_cause_stands_while_enough_of_its_cameras_are_idle_or_have_yet_to_be_missed() -> None:
+    state = agreeing("a", "b", "c", "d").state
+    assert tick(taken_over(state), HOUR_S, since_s=HOUR_S - 1)[1] == []  # a worker that has only just begun
+    now = NOON + HOUR_S * S
+    triggered = POLICY.model_copy(update={"triggered": True})
+    pulses = {name: Pulse(beat(name, sent_s=HOUR_S, captured=4), NOON) for name in "abc"}
+    state, events = silence.tick(state, silence.look(state, pulses, triggered, now, NOON), triggered, now)
+    assert {alarm.kind for alarm in events if isinstance(alarm, Alarm)} == {AlarmKind.CAMERA_SILENT}
+    del pulses["a"]
+    state, _ = silence.tick(state, silence.look(state, pulses, triggered, now, NOON), triggered, now)
+    entry = state.standing(COMMON)
+    assert entry
+    assert not entry.life.active
+
+
+def test_a_common_cause_is_of_the_cameras_that_agreed_last() -> None:
+    line = agreeing("a", "b", "c")
+    for n in range(4):
+        for camera in "def":
+            dark_at = NOON + (200 + n) * S
+            line.see(score(n, Verdict.NOT_DECIDABLE, camera=camera, captured_at=dark_at), age_s=201 + n)
+    state, _ = tick(line.state, 205)
+    entry = state.standing(COMMON)
+    assert entry
+    assert (entry.life.active, entry.cameras) == (True, ("d", "e", "f"))
 
 
 def test_a_camera_that_died_keeps_what_stood_of_it_and_so_does_a_line_with_another_blind_one() -> None:

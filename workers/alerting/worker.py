@@ -254,7 +254,7 @@ class AlertingStep:
             self._change(line_id, stops.tick(self._lines[line_id].state, policy, at), decided)
             if policy.actuator is None:
                 self._change(line_id, reports.without_plc(self._lines[line_id].state, at), decided)
-            self._change(line_id, silence.tick(self._lines[line_id].state, watch, at), decided)
+            self._change(line_id, silence.tick(self._lines[line_id].state, watch, policy, at), decided)
         self._metrics.forget_counts()
 
     def _change(self, line_id: str, changed: register.Changed, decided: dict[str, _Decided]) -> None:

@@ -204,6 +204,9 @@ def _show(state: LineState, kind: AlarmKind, decision: Decision, now: datetime) 
 def _common_cause(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
     agreeing = triggers.agreeing(state, score, policy)
     entry = state.standing(AlarmKind.COMMON_CAUSE)
+    if entry and agreeing and agreeing != entry.cameras:  # whose silence would end it
+        entry = entry.model_copy(update={"cameras": agreeing})
+        state = state.with_alarm(entry)
     if entry and entry.life.active:
         return _clear_if_over(state, entry, agreeing is None, score, policy, "the cameras do not agree any more", now)
     if agreeing is None:

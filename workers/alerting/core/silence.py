@@ -201,8 +201,9 @@ def rests(state: LineState, watch: Watch, pulses: Pulses, now: datetime) -> bool
     return not state.alarms and state.episode is None and state.stands_at is None and state.named is None
 
 
-def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
-    """Raises and clears the alarms of silent cameras. What is not known yet moves none."""
+def tick(state: LineState, watch: Watch, policy: LinePolicy, now: datetime) -> Changed:
+    """Raises and clears the alarms of silent cameras, and ends what these would leave for ever. What is not known yet
+    moves none."""
     events: tuple[effects.Effect, ...] = ()
     for name, why in watch.silent.items():
         entry = state.standing(AlarmKind.CAMERA_SILENT, name)
@@ -217,7 +218,8 @@ def tick(state: LineState, watch: Watch, now: datetime) -> Changed:
             state, more = register.clear(state, entry, watch.well[entry.alarm.camera_id], now)
             events += more
     state, more = _let_go(state, watch, now)
-    return state, (*events, *more)
+    state, shown = _agree_no_more(state, watch, policy, now)
+    return state, (*events, *more, *shown)
 
 
 def _let_go(state: LineState, watch: Watch, now: datetime) -> Changed:
@@ -239,6 +241,20 @@ def _let_go(state: LineState, watch: Watch, now: datetime) -> Changed:
             continue
         events += more
     return state, events
+
+
+def _agree_no_more(state: LineState, watch: Watch, policy: LinePolicy, now: datetime) -> Changed:
+    """Cameras that are not heard bring no frame that would end what they agreed on, and it hides that they are silent.
+    Those that lately were may still agree, and would raise it again."""
+    entry = state.standing(AlarmKind.COMMON_CAUSE)
+    if entry is None or not entry.life.active:
+        return state, ()
+    lost = watch.silent.keys() | watch.gone.keys()
+    seen = {name: abs(now - camera.captured_at) for name, camera in state.cameras.items()}
+    lost = {name for name in lost if name not in seen or seen[name] > 2 * triggers.AGREE_WITHIN}
+    if sum(name not in lost for name in entry.cameras) >= policy.common_cause.cameras:
+        return state, ()
+    return register.clear(state, entry, "too few of the cameras that agreed are heard any more", now)
 
 
 def _is_near(at: datetime, now: datetime, limit: timedelta) -> bool:

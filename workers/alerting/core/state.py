@@ -127,7 +127,7 @@ class Standing(_Stored):
 
     alarm: Alarm
     cameras: tuple[str, ...] = ()
-    """Which cameras it already speaks of. Each is mentioned once."""
+    """Which cameras it already speaks of, each mentioned once; of a common cause, those that agreed last."""
     raised_again_at: Moment | None = None
     """When its cause was last back before the alarm was over."""
     good_since: Moment | None = None
