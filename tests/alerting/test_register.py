@@ -193,6 +193,25 @@ def test_a_camera_on_the_edge_of_its_limit_ends_no_common_cause_before_the_off_d
     assert state_of(line, AlarmKind.COMMON_CAUSE) is AlarmState.UNACK_RTN
 
 
+@pytest.mark.parametrize("behind_s", [300, -300], ids=["backlog", "clock ahead"])
+def test_frames_of_another_minute_neither_begin_nor_end_a_common_cause(behind_s: int) -> None:
+    """While one camera emptied its spool it went and came with every second: at the time of such a frame no other sees
+    anything."""
+    line = Line()
+    for n in range(20):
+        for camera in "abc":
+            line.see(score(n, Verdict.NOT_DECIDABLE, camera=camera, captured_at=NOON + n * S), age_s=n)
+        for each in range(10 * n, 10 * n + 10):
+            line.see(score(each, camera="d", captured_at=NOON + (each - behind_s) * S), age_s=n)
+    told = [alarm.act for alarm in line.alarms if alarm.kind is AlarmKind.COMMON_CAUSE]
+    assert told == [Act.RAISE]
+    old = Line()
+    for camera in "abc":
+        for n in range(4):
+            old.see(score(n, camera=camera, captured_at=NOON - behind_s * S))
+    assert old.state.standing(AlarmKind.COMMON_CAUSE) is None
+
+
 @pytest.mark.parametrize("act", [Act.ACKNOWLEDGE, Act.UNSHELVE])
 def test_an_act_on_all_alarms_tells_each_once_where_an_explaining_one_has_not_hidden_all(act: Act) -> None:
     """The states of a version that hid only what was raised later. Each was hidden as the act came to the alarm before

@@ -202,6 +202,8 @@ def _show(state: LineState, kind: AlarmKind, decision: Decision, now: datetime) 
 
 
 def _common_cause(state: LineState, score: Score, policy: LinePolicy, now: datetime) -> Changed:
+    if abs(now - score.captured_at) > triggers.AGREE_WITHIN:
+        return state, ()  # of a backlog or a wrong clock: by its time, no other camera sees anything
     agreeing = triggers.agreeing(state, score, policy)
     entry = state.standing(AlarmKind.COMMON_CAUSE)
     if entry and agreeing and agreeing != entry.cameras:  # whose silence would end it
