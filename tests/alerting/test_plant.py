@@ -80,6 +80,12 @@ def test_plcs_that_hang_are_let_go_of_together(monkeypatch: pytest.MonkeyPatch) 
     assert clock.now_s == plant_module.JOIN_S
 
 
+NAMED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "other PLC": ("modbus://other", ()),
+    "one coil more": ("modbus://plc", ("coil 7",)),
+}
+
+
 class Steps(Line):
     """What is asked of a line, and what its PLC and its people do, one word each."""
 
@@ -90,8 +96,8 @@ class Steps(Line):
         elif step == "reset":
             self.see(operation(Act.ACKNOWLEDGE))
             self.see(operation(Act.RESET))
-        elif step == "other PLC":
-            self.state, _ = reports.named(self.state, "modbus://other", (), NOON)
+        elif step in NAMED:
+            self.state, _ = reports.named(self.state, *NAMED[step], NOON)
         else:
             assert self.state.last_command
             asked, outcome = self.state.last_command.command_id, Outcome(step)
@@ -106,6 +112,9 @@ class Steps(Line):
         ("HOLD reset REJECT", True),
         ("HOLD expired reset REJECT", True),
         ("HOLD reset REJECT expired reset REJECT", True),
+        ("HOLD accepted reset one-coil-more REJECT", True),
+        ("HOLD accepted one-coil-more reset REJECT", True),
+        ("HOLD accepted reset other-PLC one-coil-more REJECT", False),
         ("REJECT", False),
         ("REJECT accepted reset REJECT", False),
         ("HOLD expired REJECT", False),

@@ -104,7 +104,8 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
     `_moved`); but a line that was free has left its run permit there, and plain coils keep it."""
     place = address and _place(address, orders)
     was, state = state.named, state.model_copy(update={"named": place})
-    if was != place and state.stop_was_reset:
+    stands_here = address and state.stands_at and _left_behind(state, address, orders) is None
+    if was != place and state.stop_was_reset and not stands_here:
         state = state.model_copy(update={"stop_of": None})  # there, if anywhere: what stands here is another's
     if was in (None, place):
         return state, ()
