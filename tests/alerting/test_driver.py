@@ -975,6 +975,40 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_heartbeat_nor_of_a_reject(action
         assert calls == ["read", action or "RUN", "HOLD"]
 
 
+def test_a_stop_does_not_wait_for_the_rest_of_a_look_at_what_a_person_has_stopped() -> None:
+    """A REJECT that waits for that person looked at a slow PLC over and over, and a stop waited for the rest of it."""
+    calls: list[str] = []
+
+    class Slow:
+        address = "a slow one"
+        stopped_by_hand = False
+
+        def read(self, gives_way: GivesWay = never) -> ReadBack:
+            if gives_way is not never:
+                calls.append("look")
+                wait_for(gives_way, "a stop that waits")
+                raise GaveWayError
+            return ReadBack(level="HOLD" if self.stopped_by_hand else "RUN", stop=self.stopped_by_hand, epoch=1)
+
+        def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
+            guard()
+            calls.append(image.level)
+            time.sleep(0.2)
+            self.stopped_by_hand = True
+            return ReadBack(level="HOLD", stop=True, epoch=image.epoch)
+
+        def close(self) -> None:
+            pass
+
+    with driven(Slow(), cycle_s=0.1) as (driver, told):
+        command = stop_command()
+        driver.order(order(command.model_copy(update={"action": Action.REJECT, "command_id": uuid4()})))
+        wait_for(lambda: "look" in calls, "a look that gives way")
+        driver.order(order(command))
+        wait_for(lambda: any(isinstance(one, Answer) and one.outcome is Outcome.ACCEPTED for one in told), "the proof")
+        assert calls[:3] == ["REJECT", "look", "HOLD"]
+
+
 def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path) -> None:
     """Each write that failed was followed by a look, which was answered, and so by a write that was not, until the stop
     was void: as at a webhook that answers 429 to whoever asks twice at once."""

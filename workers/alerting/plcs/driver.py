@@ -170,7 +170,8 @@ class Driver:
         seen: ReadBack | None = None
         fenced, term = order.epoch <= self._fenced_epoch, self._lease.term
         if fenced or term != self._heard_in_term or boot_time_s() - self._heard_at_s > LOOK_FIRST_AFTER_S:
-            # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes.
+            # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes. Gives way to
+            # no stop, which would have to look, too.
             seen = self._actuator.read()
             if seen.is_ahead_of(order.epoch):
                 self._fence(order, seen)
@@ -258,7 +259,7 @@ class Driver:
     def _look(self, order: Order, seen: ReadBack | None) -> bool:
         """Without writing: at first contact, and at what is void or waits. Whether it may be written now. `seen`: what
         was read just before; a slow PLC is not asked for it again."""
-        found = seen or self._actuator.read()
+        found = seen or self._actuator.read(lambda: self._stop_waits(order))
         at = self._clock()
         self._failures = 0
         first = self._found is None
