@@ -170,8 +170,8 @@ class Driver:
         seen: ReadBack | None = None
         fenced, term = order.epoch <= self._fenced_epoch, self._lease.term
         if fenced or term != self._heard_in_term or boot_time_s() - self._heard_at_s > LOOK_FIRST_AFTER_S:
-            # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes. Gives way to
-            # no stop, which would have to look, too.
+            # After a pause, for whatever reason: another may have written meanwhile. Looks before it writes. Gives
+            # way to no stop, which would have to look, too.
             seen = self._actuator.read()
             if seen.is_ahead_of(order.epoch):
                 self._fence(order, seen)
