@@ -11,6 +11,7 @@ import time
 from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -182,6 +183,15 @@ def test_a_worker_that_comes_to_its_end_and_published_nothing_says_why(
     said = r"3 were captured, 3 are in the spool\. Kafka took none: topic .* `andon topics create`"
     with pytest.raises(NothingPublishedError, match=said):
         run(plant, settings_for(kafka_bootstrap, f"{unique}absent."), threading.Event(), frames_per_camera=3)
+
+
+def test_a_run_that_captured_nothing_has_lost_nothing(
+    kafka_bootstrap: str, unique: str, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a camera with a trigger that nobody pulled."""
+    monkeypatch.setattr(worker_module, "open_source", lambda _: SimpleNamespace(images=lambda stop: iter(())))
+    tallies = run(config(images, cameras=1), settings_for(kafka_bootstrap, unique), threading.Event())
+    assert [(tally.captured, tally.published) for tally in tallies.values()] == [(0, 0)]
 
 
 def test_a_full_buffer_drops_the_oldest_and_counts_exactly(

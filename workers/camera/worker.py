@@ -43,7 +43,7 @@ class WorkerError(AndonError):
 
 
 class NothingPublishedError(AndonError):
-    """A worker that came to its end by itself has brought no frame of its own to Kafka."""
+    """A worker that came to its end by itself has brought none of the frames that it captured to Kafka."""
 
 
 def run(
@@ -167,13 +167,14 @@ class _Worker:
     def look_whether_any_was_published(self, final: Mapping[Owner, Tally]) -> None:
         """Of this worker: `final` tells of former boots, too, and what they had published in their day."""
         tallies = [final[feeder.owner] for feeder in self.feeders]
-        if not any(tally.published for tally in tallies):
+        captured = sum(tally.captured for tally in tallies)
+        if captured and not any(tally.published for tally in tallies):
             dropped = sum((Counter(tally.dropped) for tally in tallies), Counter[str]())
             spooled = sum(tally.spooled for tally in tallies)
             older = sum(tally.spooled for tally in final.values()) - spooled
             refusal = self._heartbeats.refusal or self._uplink.refusal
             raise NothingPublishedError(
-                f"no frame of this run was published: {sum(tally.captured for tally in tallies)} were captured, "
+                f"no frame of this run was published: {captured} were captured, "
                 + "".join(f"{frames} dropped ({reason}), " for reason, frames in sorted(dropped.items()))
                 + f"{spooled} are in the spool"
                 + (f", behind {older} of former runs" if older else "")
