@@ -11,13 +11,13 @@ share a commit, since the loop stands still for as long as the broker takes to a
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import (
     CommitFailedError,
@@ -31,7 +31,7 @@ from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.delivered import Delivered
 from pipeline.kafka.lag import Lag
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import boot_time_s
 from pipeline.kafka.mends.anew import Anew
 from pipeline.kafka.mends.epochs import begin_by_epoch, position, seek
 from pipeline.kafka.mends.expired import Expired
@@ -41,6 +41,7 @@ from pipeline.kafka.mends.metadata import ask_for_partitions
 from pipeline.kafka.mends.unparking import unpark
 from pipeline.kafka.mends.unreadable import incoming, step_over_unreadable
 from pipeline.kafka.opening import open_consumer
+from pipeline.kafka.rebalances import Rebalances
 from pipeline.kafka.records import Incoming
 from pipeline.kafka.rights import REFUSALS, or_hidden, refusal
 from pipeline.kafka.step import Backpressure, ConsumerOptions, LoopState, Result, Step
@@ -121,7 +122,7 @@ class ConsumerLoop(Generic[Result]):
         step_over_unreadable(consumer)
         begin_by_epoch(consumer)
         self._expired.watch(consumer)
-        rebalances = _Rebalances(self._options.lease)
+        rebalances = Rebalances(self._options.lease)
         if self._options.lease:
             self._options.lease.refresh = partial(self._keep_lease, consumer)
         hands = ThreadPoolExecutor(1, f"{self._options.group}-delivery")
@@ -172,9 +173,7 @@ class ConsumerLoop(Generic[Result]):
             session_timeout_ms=int(options.session_timeout_s * 1000),
         )
 
-    def _turn_until_stopped(
-        self, consumer: KafkaConsumer, rebalances: "_Rebalances", hands: ThreadPoolExecutor
-    ) -> None:
+    def _turn_until_stopped(self, consumer: KafkaConsumer, rebalances: Rebalances, hands: ThreadPoolExecutor) -> None:
         seen, ready = 0, True
         pending: _Pending[Result] | None = None
         anew = Anew(consumer)
@@ -315,7 +314,7 @@ class ConsumerLoop(Generic[Result]):
         consumer: KafkaConsumer,
         pending: "_Pending[Result]",
         newer: Sequence[Incoming],
-        rebalances: "_Rebalances",
+        rebalances: Rebalances,
     ) -> bool:
         """Waits. If it could not be delivered, whoever owns its partitions now, perhaps we, reads it again, and the
         newer records after it."""
@@ -404,32 +403,6 @@ class ConsumerLoop(Generic[Result]):
                 raise
             log.warning("commit did not get through: %s", error)
         return True
-
-
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Counts assignments. It runs on the client's own thread, where nothing may block."""
-
-    def __init__(self, lease: Lease | None) -> None:
-        self.count = 0
-        self._lease = lease
-        self._since: dict[TopicPartition, int] = {}
-
-    def ours_since(self, count: int) -> set[TopicPartition]:
-        """Those of that assignment that have been ours all the time: no other can have gone on with them."""
-        return {at for at, since in self._since.items() if since <= count}
-
-    def on_partitions_revoked(self, revoked: object) -> None:
-        if self._lease:
-            self._lease.drop()
-
-    def on_partitions_lost(self, lost: object) -> None:
-        self._since = {}
-        self.on_partitions_revoked(lost)
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        # The whole assignment, as an eager assignor (Range) has it told; under a cooperative one it is what was added.
-        self._since = {at: self._since.get(at, self.count + 1) for at in assigned}
-        self.count += 1
 
 
 def _why_not(attempt: Callable[[], None]) -> str | None:
