@@ -36,9 +36,10 @@ from workers.console.desk import Options
 from workers.console.gauges import Backlog, Gauges
 from workers.console.lines import Lamp, Mood
 from workers.console.live import Live
-from workers.console.memory import MAX_CAMERAS, MAX_LINES, SCORES_PER_CAMERA, Memory
+from workers.console.memory import MAX_CAMERAS, MAX_LINES, Memory
 from workers.console.pages.common import drawings
 from workers.console.pages.health import Running
+from workers.console.remembered import SCORES_PER_CAMERA
 from workers.console.tiles import TileState, bar_share, tile
 
 pytestmark = pytest.mark.unit

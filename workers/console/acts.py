@@ -17,7 +17,8 @@ from pipeline.kafka.records import Outgoing
 from pipeline.settings import Settings
 from workers.alerting.people.asking import NotAskedError, in_words
 from workers.console.identity import Identity
-from workers.console.memory import ActOutcome, Memory
+from workers.console.memory import Memory
+from workers.console.remembered import ActOutcome
 
 PERSONS_ACTS: dict[str, PersonsAct] = {act.value: act for act in get_args(PersonsAct)}
 PUBLISH_TIMEOUT_S = 10.0

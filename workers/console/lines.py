@@ -11,7 +11,8 @@ from uuid import UUID
 from pipeline.events import Action, Alarm, AlarmKind, AlarmState, CommandReply, Evidence, LineCommand, Outcome, to_ms
 from workers.alerting.policy import LinePolicy, Response
 from workers.console.gauges import Gauges
-from workers.console.memory import LineMemory, by_number
+from workers.console.memory import by_number
+from workers.console.remembered import LineMemory
 from workers.console.tiles import Tile, TileState
 
 _HIDDEN = frozenset({AlarmState.SHELVED, AlarmState.SUPPRESSED})

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from pipeline.events import BootEnd, Doubt, Score, Verdict, to_ms
-from workers.console.memory import CameraMemory, seen_at
+from workers.console.remembered import CameraMemory, seen_at
 
 SILENT_WORKER = timedelta(seconds=10)
 """Heartbeats come every second."""

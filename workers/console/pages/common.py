@@ -26,8 +26,8 @@ from workers.console import lines
 from workers.console.desk import Desk, Options
 from workers.console.drawing import Drawings
 from workers.console.identity import Identity
-from workers.console.memory import STATE_WORDS, ActOutcome
 from workers.console.pages.static import STATIC
+from workers.console.remembered import STATE_WORDS, ActOutcome
 from workers.console.users import Role
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

@@ -11,9 +11,10 @@ from fastapi.responses import RedirectResponse, Response
 from pipeline.events import Act, Action, Heartbeat
 from workers.console.desk import Desk
 from workers.console.lines import CONFIRMED
-from workers.console.memory import DEAD, CameraMemory
+from workers.console.memory import DEAD
 from workers.console.pages.common import Form, Operator, Someone, TheDesk, page
 from workers.console.reader import DEAD_BEFORE
+from workers.console.remembered import CameraMemory
 
 router = APIRouter()
 
