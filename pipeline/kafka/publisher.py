@@ -2,7 +2,8 @@
 
 kafka-python's idempotent producer is dead for good after one non-retriable error: every later send fails. And one whose
 records waited for a broker until they expired has been seen to go on waiting after the broker was back. So the producer
-here is disposable: after either it is thrown away, and the next send builds another.
+here is disposable: after either it is thrown away, and the next send builds another. Not before the former has ended,
+though: it sends what it still holds as soon as Kafka is back, and a heartbeat that was given up came after the last.
 """
 
 import threading
@@ -34,6 +35,8 @@ from pipeline.topics import MAX_DEAD_RECORD_BYTES
 _OF_THE_PRODUCER = (InvalidProducerEpochError, OutOfOrderSequenceNumberError, UnknownProducerIdError)
 """What a broker says that has lost the end of its log: another producer's records are taken."""
 
+_ENDS_WITHIN_S = 8.0
+"""A producer that is thrown away: a second for what Kafka still takes, and what its thread may wait for a broker."""
 _PARTITIONS_HOLD_S = 5.0
 """The client itself looks for new partitions every five minutes only."""
 
@@ -93,6 +96,8 @@ class Publisher:
         }
         self._lock = threading.Lock()
         self._producer: Any = None
+        self._ending: threading.Thread | None = None
+        """Of the producer before, which may send something still."""
         self._closed = False
         self._partitions: dict[tuple[str, bytes], int] = {}
         self._partitions_at_s = 0.0
@@ -168,19 +173,31 @@ class Publisher:
             with suppress(KafkaError):  # each record's receipt tells
                 producer.flush(timeout=flush_timeout_s)  # close() alone would give it one second
             _end(producer)
+        if self._ending:
+            self._ending.join(_ENDS_WITHIN_S)
 
     def _current(self) -> KafkaProducer:
-        with self._lock:
-            if self._closed:
-                raise PublishError("the publisher is closed", retriable=False)
-            if self._producer is None:
-                try:
-                    self._producer = open_producer(**self._connection(), **self._arguments)
-                except KafkaUnavailableError as error:
-                    raise PublishError(str(error), retriable=True) from error
-                except KafkaError as error:
-                    raise PublishError(str(no_answer(self._settings, error)), retriable=error.retriable) from error
-            return self._producer
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise PublishError("the publisher is closed", retriable=False)
+                if self._producer is not None:
+                    return self._producer
+                ending = self._ending
+                if ending is None or not ending.is_alive():
+                    self._producer = self._open()
+                    return self._producer
+            ending.join(_ENDS_WITHIN_S)  # without the lock: of what it gives up, `_discard` hears
+            if ending.is_alive():
+                raise PublishError("the client before still holds records that Kafka did not take", retriable=True)
+
+    def _open(self) -> KafkaProducer:
+        try:
+            return open_producer(**self._connection(), **self._arguments)
+        except KafkaUnavailableError as error:
+            raise PublishError(str(error), retriable=True) from error
+        except KafkaError as error:
+            raise PublishError(str(no_answer(self._settings, error)), retriable=error.retriable) from error
 
     def _discard_if_dead(self, producer: KafkaProducer, error: BaseException) -> None:
         if isinstance(error, KafkaTimeoutError) or not getattr(error, "retriable", False):
@@ -191,7 +208,8 @@ class Publisher:
             if self._producer is producer:
                 self._producer = None
                 # Not here: this may be the producer's own thread, which close() would join.
-                threading.Thread(target=_end, args=(producer,), daemon=True).start()
+                self._ending = threading.Thread(target=_end, args=(producer,), daemon=True)
+                self._ending.start()
 
 
 def _end(producer: KafkaProducer) -> None:

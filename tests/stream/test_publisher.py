@@ -13,6 +13,7 @@ from kafka.future import Future as KafkaFuture
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from support.stream import lose_the_end, make_anew, settings_for, wait_until
 
+from pipeline.kafka import publisher as publisher_module
 from pipeline.kafka.admin import MissingTopicsError, TopicError, check_topics, delete_topics, ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
 from pipeline.kafka.publisher import Publisher, PublishError
@@ -79,6 +80,35 @@ def test_what_a_closed_publisher_held_for_a_hanging_broker_never_overtakes_its_s
     assert values[0] == b"first"
     assert values[-1] == b"successor"
     assert len(values) < 1 + held, "the sockets took it all, so nothing was shown"
+
+
+def test_what_was_given_up_never_comes_after_a_newer_record(
+    own_kafka: KafkaBroker, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker came back just then: the last heartbeat of a camera that had ended told that it runs, for good. Here
+    the ending of the client before is held up until it has come back."""
+    settings = settings_for(own_kafka.bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    topic, back, end = settings.topics.heartbeats.name, threading.Event(), publisher_module._end
+
+    def end_late(producer: Any) -> None:
+        back.wait(30)
+        end(producer)
+
+    monkeypatch.setattr(publisher_module, "_end", end_late)
+    publisher = Publisher(settings, "test")
+    publisher.publish([Outgoing(topic, b"k", b"0")])
+    own_kafka.kill()
+    with pytest.raises(PublishError, match="no acknowledgement"):
+        publisher.publish([Outgoing(topic, b"k", b"1")], timeout_s=1)
+    own_kafka.start()
+    threading.Timer(1, back.set).start()
+    for number in range(2, 20):
+        publisher.publish([Outgoing(topic, b"k", str(number).encode())])
+    publisher.close()
+    numbers = [int(record.value or b"") for record in read_to_end(settings, [topic])]
+    assert numbers == sorted(numbers)
+    assert numbers[-18:] == list(range(2, 20))
 
 
 def test_a_broker_that_lost_the_end_of_its_log_takes_the_records_later(own_kafka: KafkaBroker, unique: str) -> None:
