@@ -40,9 +40,7 @@ def calibrate(
     in_place: Annotated[bool, typer.Option("--in-place", help="Change the bundle itself, in place of --out.")] = False,
     name: Annotated[str, typer.Option(help="Of the new bundle. Left out: the name of --out.")] = "",
     device: Device = "auto",
-    runtime: Annotated[
-        Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
-    ] = Runtime.TORCH,
+    runtime: Runtime = "torch",
 ) -> None:
     """Set a bundle's threshold so that good parts stop the line at most so often.
 
@@ -80,7 +78,7 @@ def calibrate(
     target = Target(false_stops_per_shift, fps, shift_hours, k, n, confidence)
     console = Console()
 
-    detector = load_detector(bundle, device, runtime.value)
+    detector = load_detector(bundle, device, runtime)
     info = detector.info
     normals = held_out_normals(data, info)
     if normals.fitted:

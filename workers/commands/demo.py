@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.options import Home
 from workers.commands.places import ready_file, write_json
 from workers.commands.wide_console import wide_console
 
@@ -23,12 +24,7 @@ def demo(
     console_page: Annotated[bool, typer.Option("--console/--no-console", help="The operator's page.")] = True,
     stay: Annotated[bool, typer.Option("--stay", help="Keep all up after the last frame until Ctrl-C.")] = False,
     report: Annotated[Path, typer.Option(help="Folder of the report.", file_okay=False)] = Path("report"),
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            "--home", envvar="ANDON_HOME", help="Folder of all local data.", show_default=".andon", file_okay=False
-        ),
-    ] = None,
+    home: Home = None,
 ) -> None:
     """Run cameras, Kafka, Ray Serve with RADAR, Redis, alerting and the audit on real images, and draw a report.
 

@@ -32,9 +32,7 @@ def evaluate(
     masks: Annotated[bool, typer.Option(help="Evaluate pixels, too, where defects are marked.")] = True,
     same_part: SamePart = None,
     device: Device = "auto",
-    runtime: Annotated[
-        Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
-    ] = Runtime.TORCH,
+    runtime: Runtime = "torch",
 ) -> None:
     """Measure a bundle on test images, beside baselines that use the raw image alone.
 
@@ -65,7 +63,7 @@ def evaluate(
         ready_folder(report)
     if card:
         ready_folder(bundle)
-    detector = load_detector(bundle, device, runtime.value)
+    detector = load_detector(bundle, device, runtime)
     with MapShelf() as shelf:
         found = measure(detector, data, machine_facts(device), shelf, bars_on(console), masks, same_part)
         _print(console, detector.info.name, found)  # first: what is written may not find room

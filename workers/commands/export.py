@@ -1,8 +1,7 @@
 """`andon export`: a bundle's networks for ONNX Runtime or OpenVINO."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,14 +9,9 @@ from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
 
 
-class Target(StrEnum):
-    ONNX = "onnx"
-    OPENVINO = "openvino"
-
-
 def export(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
-    to: Annotated[Target, typer.Option(help="What shall run the networks.")],
+    to: Annotated[Literal["onnx", "openvino"], typer.Option(help="What shall run the networks.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the bundle to write. Left out: the bundle itself.", file_okay=False)
     ] = None,
@@ -55,10 +49,10 @@ def export(
     if given and not frames:
         raise AndonError(f"none of the images in {data} is of a size that this model judges: {info.input.describe()}")
     with alone_in(out or bundle, "another `andon export` writes its graphs"):
-        found = export_bundle(bundle, out or bundle, to.value, frames, bars_on(Console()))
+        found = export_bundle(bundle, out or bundle, to, frames, bars_on(Console()))
     parity = found.parity
     typer.echo(
-        f"wrote {(out or bundle) / to.value}: {', '.join(sorted(found.graphs))}\n"
+        f"wrote {(out or bundle) / to}: {', '.join(sorted(found.graphs))}\n"
         f"beside torch, on {len(frames)} images and {parity['frames'] - len(frames):.0f} made-up frames: scores "
         f"differ by at most {parity['score']:.3g} "
         f"({parity['score_share']:.3%} of the normals' spread), maps by {parity['map_share']:.3%} of their range; "

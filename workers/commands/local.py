@@ -2,22 +2,17 @@
 
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from workers.commands.options import Home
 
 if TYPE_CHECKING:
     from workers.local.services import Services
 
 local = typer.Typer(help="Kafka and Redis on this machine, without Docker or Java.", no_args_is_help=True)
 
-Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", envvar="ANDON_HOME", help="Folder of all local data.", show_default=".andon", file_okay=False
-    ),
-]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.", show_default="any free one")]
 
 _WATCH_S = 0.5

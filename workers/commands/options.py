@@ -1,20 +1,22 @@
 """Options that several commands share."""
 
-from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-
-class Runtime(StrEnum):
-    """What runs a detector's networks."""
-
-    TORCH = "torch"
-    ONNX = "onnx"
-    OPENVINO = "openvino"
-
-
 Device = Annotated[str, typer.Option(help="auto (a GPU when there is one), cpu or cuda.")]
+
+Runtime = Annotated[
+    Literal["torch", "onnx", "openvino"], typer.Option(help="torch, or one that `andon export` wrote graphs for.")
+]
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", envvar="ANDON_HOME", help="Folder of all local data.", show_default=".andon", file_okay=False
+    ),
+]
 
 MetricsPort = Annotated[
     int | None,

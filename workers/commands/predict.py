@@ -1,8 +1,7 @@
 """`andon predict`: verdicts, maps and overlays for a folder of images."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,24 +10,17 @@ from workers.commands.places import ready_folder
 from workers.commands.progress import bars_on
 
 
-class Maps(StrEnum):
-    PNG = "png"
-    NPY = "npy"
-    NONE = "none"
-
-
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     folder: Annotated[Path, typer.Argument(help="Images (PNG or JPEG), also in sub-folders.")],
     out: Annotated[Path, typer.Option(help="Folder to write into.", file_okay=False)],
     maps: Annotated[
-        Maps, typer.Option(help="Raw maps: 16-bit PNG, whose range is in the results, or float32 .npy.")
-    ] = Maps.PNG,
+        Literal["png", "npy", "none"],
+        typer.Option(help="Raw maps: 16-bit PNG, whose range is in the results, or float32 .npy."),
+    ] = "png",
     overlays: Annotated[bool, typer.Option(help="Draw frame, heat map and both together.")] = True,
     device: Device = "auto",
-    runtime: Annotated[
-        Runtime, typer.Option(help="torch, or one that `andon export` wrote graphs for.")
-    ] = Runtime.TORCH,
+    runtime: Runtime = "torch",
 ) -> None:
     """Judge every image of a folder as the stream would, and write what was found.
 
@@ -56,10 +48,10 @@ def predict(
 
     console = Console()
     ready_folder(out)
-    detector = load_detector(bundle, device, runtime.value)
+    detector = load_detector(bundle, device, runtime)
     try:
         lines = predict_folder(
-            detector, folder, out, maps.value, overlays, bars_on(console), say=lambda note: typer.echo(note, err=True)
+            detector, folder, out, maps, overlays, bars_on(console), say=lambda note: typer.echo(note, err=True)
         )
     except KeyboardInterrupt:
         if (found := draft_of(out / TABLE)).exists():
