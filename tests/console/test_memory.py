@@ -348,6 +348,13 @@ def test_dead_letters_of_a_boot_before_hide_no_frame_of_this_one() -> None:
     assert (shown.dead, shown.in_flight) == ({"undecodable": 1}, 7)
 
 
+def test_dead_letters_that_a_page_did_not_read_are_not_in_flight() -> None:
+    """After its restart it counted those beyond the newest hundred of a partition so until the camera's next boot."""
+    (camera,) = memory_of(score(0), score(200), beat(captured=203)).cameras()
+    assert camera.beat
+    assert Running.of(camera, camera.beat).in_flight == 2
+
+
 def test_what_is_told_of_a_day_or_a_week_grows_no_older_while_the_page_runs() -> None:
     """After months the dead letters "in the last day" were those of months, and so were the alarms "of seven days"."""
     standing = stopped().alarms[0].model_copy(update={"changed_at": now() - timedelta(days=30)})

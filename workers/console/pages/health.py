@@ -45,6 +45,8 @@ class Running:
         from_start = scored.first == 0 if scored else beat.captured == 0
         count = scored.count if scored else 0
         rest = beat.captured - count - sum(beat.dropped.values()) - sum(dead.values())
+        if scored:  # a camera's frames come in order, and of those that died before this page began it read the newest
+            rest = min(rest, beat.captured - scored.last - 1)
         return cls(
             camera.camera_id, camera.line_id, beat.captured, beat.published, count, from_start, dict(beat.dropped),
             dead, beat.buffered + beat.spooled, max(0, rest) if from_start else None,
