@@ -69,21 +69,20 @@ def test_a_frame_that_took_the_place_of_another_is_not_shown_for_it(settings: Se
         assert shown() == stored.thumbnail
 
 
-def test_a_redis_that_hangs_holds_up_no_page(page: ConsoleProcess, own_redis: Valkey) -> None:
-    headers = logged_in(page)
+def test_a_redis_that_hangs_holds_up_no_page(settings: Settings, own_redis: Valkey, tmp_path: Path) -> None:
+    """It is given a minute and a half here, and not two seconds: for so long no picture comes."""
+    patient = settings.model_copy(update={"redis_address": f"{own_redis.url}?socket_timeout=90"})
+    page = ConsoleProcess(patient, tmp_path / "console")
+    headers, answered = logged_in(page), list[int]()
 
-    def ask(path: str) -> float:
-        begun = time.monotonic()
+    def ask(path: str) -> None:
         request = urllib.request.Request(page.url + path, headers=headers)
-        with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=60) as answer:
+        with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=120) as answer:
             answer.read()
-        return time.monotonic() - begun
-
-    over = threading.Event()
 
     def look(number: int) -> None:
-        while not over.is_set():
-            ask(f"/pictures/cam-{number}:{BOOT}:0/{MODEL.hash}/thumbnail")
+        ask(f"/pictures/cam-{number}:{BOOT}:0/{MODEL.hash}/thumbnail")
+        answered.append(number)
 
     own_redis.pause()
     threads = [threading.Thread(target=look, args=(number,)) for number in range(BROWSERS * CONNECTIONS)]
@@ -91,11 +90,11 @@ def test_a_redis_that_hangs_holds_up_no_page(page: ConsoleProcess, own_redis: Va
         thread.start()
     try:
         time.sleep(2)  # by now all of them wait
-        took = [ask("/alarms") for _ in range(5)]
+        ask("/alarms")
+        assert not answered
     finally:
-        over.set()
         own_redis.resume()
         for thread in threads:
             thread.join()
-    # Each would wait for Redis, which the page gives two seconds: a machine that is busy amid them holds up some.
-    assert sorted(took)[1] < 2
+        page.stop()
+    assert len(answered) == len(threads)
