@@ -111,19 +111,28 @@ def test_frames_of_a_camera_whose_reader_dies_are_accounted_for(kafka_bootstrap:
     cameras = [{"camera_id": f"c-{number}", "source": camera(number, features=features)} | facts for number in (0, 1)]
     plant = CameraConfig.model_validate({"cameras": cameras})
     tallies: dict[Owner, Tally] = {}
-    worker = threading.Thread(
-        target=lambda: tallies.update(run(plant, settings, threading.Event(), frames_per_camera=60))
-    )
+    stop = threading.Event()
+    worker = threading.Thread(target=lambda: tallies.update(run(plant, settings, stop)))
+
+    def each_has(more_than: int) -> bool:
+        came = arrived(settings).values()
+        return len(came) == 2 and all(len(sequences) > more_than for sequences in came)
+
     worker.start()
-    wait_until(lambda: {len(sequences) > 5 for sequences in arrived(settings).values()} == {True})
-    os.kill(readers()[0], signal.SIGKILL)
-    worker.join(60)
+    try:
+        wait_until(lambda: each_has(5))
+        os.kill(readers()[0], signal.SIGKILL)
+        most = max(map(len, arrived(settings).values()))
+        wait_until(lambda: each_has(most + 10))
+    finally:
+        stop.set()
+        worker.join(60)
     came = arrived(settings)
     for owner, tally in tallies.items():
         sequences = came[owner.camera_id, owner.boot_id]
         # A busy computer fetches some frames too late from the camera, and counts them.
-        lost = 60 - len(sequences)
-        assert tally == Tally(60, 60 - lost, {"unreadable": lost} if lost else {}, end=BootEnd.CLEAN)
+        lost = tally.captured - len(sequences)
+        assert tally == Tally(tally.captured, len(sequences), {"unreadable": lost} if lost else {}, end=BootEnd.CLEAN)
         assert sequences == sorted(sequences)
     assert len(tallies) == 2
     assert not readers()
@@ -232,7 +241,7 @@ def test_kafka_is_away_for_ten_seconds(own_kafka: KafkaBroker, unique: str, imag
         wait_until(lambda: bool(arrived(settings)))
         own_kafka.kill()
         time.sleep(10)
-        assert list((tmp_path / "spool").glob("*.segment"))
+        wait_until(lambda: bool(list((tmp_path / "spool").glob("*.segment"))))
         own_kafka.start()
         wait_until(lambda: not list((tmp_path / "spool").glob("*.segment")))
     finally:
@@ -241,7 +250,6 @@ def test_kafka_is_away_for_ten_seconds(own_kafka: KafkaBroker, unique: str, imag
     (tallies,) = results
     for owner, tally in tallies.items():
         assert tally == Tally(tally.captured, tally.captured, end=BootEnd.CLEAN)
-        assert tally.captured > 500
         assert arrived(settings)[owner.camera_id, owner.boot_id] == list(range(tally.captured))
         assert last_heartbeats(settings)[owner.camera_id, owner.boot_id].published == tally.captured
 
