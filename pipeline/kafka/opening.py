@@ -8,6 +8,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from pipeline.kafka.mends.backing_off import back_off
 from pipeline.kafka.mends.bootstrapping import one_after_another
+from pipeline.kafka.mends.half_renewed import wait_for_files
 from pipeline.kafka.mends.held_off import rest_while_held_off
 from pipeline.kafka.mends.last_words import hear_last_words, keep_refusals
 from pipeline.kafka.mends.leaderless import rest_while_leaderless
@@ -47,6 +48,7 @@ def _open(kind: Any, arguments: dict[str, Any]) -> Any:
         one_after_another(network[0]._manager)
         back_off(network[0]._manager)
         ask_those_named(network[0]._manager)
+        wait_for_files(network[0]._manager)
         keep_refusals(network[0]._manager, refusals)
         return network[0]
 

@@ -4,14 +4,19 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from kafka import KafkaProducer
+from kafka.errors import KafkaConnectionError
 from support.certificates import DAY, NOW, Signed, signed, written
 
 from pipeline.kafka.connection import connection, no_answer
 from pipeline.kafka.handshake import tls_fault
+from pipeline.kafka.opening import _open
 from pipeline.settings import Settings
 from workers.local.ports import LOOPBACK, free_ports
 
@@ -113,6 +118,38 @@ def test_files_that_tls_cannot_use(at: dict[str, object], tmp_path: Path, author
     nonsense.write_text("nonsense")
     assert f"KAFKA_SSL_CAFILE: {nonsense} holds no certificate" in told(at | {"kafka_ssl_cafile": nonsense})
     assert "hold no certificate and unlocked key" in told(at | {"kafka_ssl_certfile": nonsense})
+
+
+class Client:
+    """Of kafka-python, as all of ours are opened; it connects when it is asked to."""
+
+    DEFAULT_CONFIG: ClassVar[dict[str, object]] = KafkaProducer.DEFAULT_CONFIG
+
+    def __init__(self, kafka_client: Callable[..., Any], bootstrap_servers: list[str], **rest: object) -> None:
+        self.network = kafka_client(bootstrap_servers=bootstrap_servers, **rest)
+        self.close = self.network.close
+
+    def connect(self) -> None:
+        manager = self.network._manager
+        (broker,) = manager.cluster.bootstrap_brokers()
+        manager.run(manager._build_transport, broker).close()
+
+
+def test_a_client_waits_for_the_key_of_a_renewed_certificate(
+    at: dict[str, object], tmp_path: Path, authority: Signed
+) -> None:
+    """Alerting and replicas that connected just then ended with what TLS says, which is no error of Kafka's."""
+    with closing(_open(Client, connection(Settings.model_validate(at), "test"))) as client:
+        client.connect()
+        renewed, key = written(tmp_path, "renewed", signed(authority))
+        renewed.replace(str(at["kafka_ssl_certfile"]))
+        with pytest.raises(KafkaConnectionError, match="KEY_VALUES_MISMATCH"):
+            client.connect()
+        Path(str(at["kafka_ssl_keyfile"])).unlink()
+        with pytest.raises(KafkaConnectionError, match="No such file"):
+            client.connect()
+        key.replace(str(at["kafka_ssl_keyfile"]))
+        client.connect()
 
 
 @pytest.mark.parametrize(
