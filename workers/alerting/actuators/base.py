@@ -139,14 +139,17 @@ def matches(wanted: Image, found: ReadBack) -> bool:
     return all(is_ == should for is_, should in pairs if is_ is not None)
 
 
-def read_until(read: Callable[[], ReadBack], wanted: Image, timeout_s: float) -> ReadBack:
-    """Reads until the line stands as wanted, or a later epoch shows, or the time is over: a PLC has a cycle too."""
+def read_until(
+    read: Callable[[], ReadBack], wanted: Image, timeout_s: float, found: ReadBack | None = None
+) -> ReadBack:
+    """Reads until the line stands as wanted, or a later epoch shows, or the time is over: a PLC has a cycle too.
+    `found`: what was read with the write itself."""
     deadline_s = time.monotonic() + timeout_s
-    while True:
-        found = read()
-        if found.is_ahead_of(wanted.epoch) or matches(wanted, found) or time.monotonic() >= deadline_s:
-            return found
+    found = found or read()
+    while not (found.is_ahead_of(wanted.epoch) or matches(wanted, found) or time.monotonic() >= deadline_s):
         time.sleep(READ_AGAIN_S)
+        found = read()
+    return found
 
 
 def on_wire(name: str, value: bool, inverted: Collection[str]) -> bool:

@@ -67,8 +67,7 @@ class MqttActuator:
         return self._ask(None, lambda: None)
 
     def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
-        first = [self._ask(image, guard)]
-        return read_until(lambda: first.pop() if first else self.read(), image, self._config.timeout_s)
+        return read_until(self.read, image, self._config.timeout_s, self._ask(image, guard))
 
     def close(self) -> None:
         client, self._client = self._client, None

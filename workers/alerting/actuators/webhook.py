@@ -61,8 +61,7 @@ class WebhookActuator:
         return self._post(None, lambda: None)
 
     def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
-        first = [self._post(image, guard)]
-        return read_until(lambda: first.pop() if first else self.read(), image, self._config.timeout_s)
+        return read_until(self.read, image, self._config.timeout_s, self._post(image, guard))
 
     def close(self) -> None:
         pass
