@@ -6,7 +6,6 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
 from typing import get_args
@@ -18,7 +17,6 @@ from pipeline.settings import Settings
 from workers.alerting.people.asking import NotAskedError, in_words
 from workers.console.identity import Identity
 from workers.console.memory import Memory
-from workers.console.remembered import ActOutcome
 
 PERSONS_ACTS: dict[str, PersonsAct] = {act.value: act for act in get_args(PersonsAct)}
 PUBLISH_TIMEOUT_S = 10.0
@@ -87,10 +85,7 @@ class Acts:
             raise
         asked.set_result(None)
 
-    def await_outcome(
-        self, operation_id: uuid.UUID, timeout_s: float = ANSWER_S, sleep: Callable[[float], None] = time.sleep
-    ) -> ActOutcome | None:
-        deadline_s = time.monotonic() + timeout_s
-        while (found := self._memory.outcome(operation_id)) is None and time.monotonic() < deadline_s:
-            sleep(0.05)
-        return found
+    def await_outcome(self, operation_id: uuid.UUID) -> None:
+        deadline_s = time.monotonic() + ANSWER_S
+        while self._memory.outcome(operation_id) is None and time.monotonic() < deadline_s:
+            time.sleep(0.05)
