@@ -132,13 +132,14 @@ def look(
     shelved = [alarm for alarm in alarms if alarm.state is AlarmState.SHELVED]
     fresh = [alarm for alarm in open_ if alarm.state in (AlarmState.UNACK_ACTIVE, AlarmState.UNACK_LATCHED)]
     latched = [alarm for alarm in alarms if alarm.latching]
-    lights = _lights(line, alarms, tiles, policy, gauges, now, reading_fault, causes or {})
+    causes = {alarm.alarm_id: (causes or {}).get(alarm.alarm_id, alarm.reason) for alarm in alarms}
+    lights = _lights(line, alarms, tiles, policy, gauges, now, reading_fault, causes)
     unwatched = _why_unwatched(alarms, tiles, lights)
     calm = Mood.ALARM if unwatched else Mood.CALM
     return LineView(
         line_id=line.line_id,
         mood=Mood.STOPPED if line.level else Mood.ALARM if fresh else Mood.SEEN if open_ else calm,
-        headline=_headline(line, open_, shelved, causes or {}, unwatched),
+        headline=_headline(line, open_, shelved, causes, unwatched),
         detail=_proof(line, policy, alarms, now),
         value=(line.reply.value_read_back or "") if line.reply else "",
         command=line.command if line.level else None,
@@ -148,7 +149,7 @@ def look(
         modes=_modes(line, alarms, policy),
         acknowledge=any(alarm.underneath.unacknowledged for alarm in alarms),
         reset=bool(latched) and all(not alarm.underneath.unacknowledged for alarm in latched),
-        causes={alarm.alarm_id: (causes or {}).get(alarm.alarm_id, alarm.reason) for alarm in alarms},
+        causes=causes,
     )
 
 
@@ -176,7 +177,7 @@ def _headline(
         first = active[0]
         of = f" {first.camera_id}" if first.kind in _OF_ONE_CAMERA else ""  # the causes of others name theirs
         more = f", and {len(active) - 1} more" if len(active) > 1 else ""
-        return f"{words(first.kind)}{of}: {causes.get(first.alarm_id, first.reason)}{more}"
+        return f"{words(first.kind)}{of}: {causes[first.alarm_id]}{more}"
     if open_:
         return f"back to normal, and not acknowledged: {_kinds(open_)}"
     calm = f"no alarm but what is shelved: {_kinds(shelved)}" if shelved else "no alarm"
@@ -235,7 +236,7 @@ def _lights(
     now: datetime, reading_fault: str | None, causes: Mapping[UUID, str],
 ) -> tuple[Light, ...]:  # fmt: skip
     active = [alarm for alarm in alarms if alarm.underneath.active]
-    kinds = {alarm.kind: causes.get(alarm.alarm_id, alarm.reason) for alarm in active}
+    kinds = {alarm.kind: causes[alarm.alarm_id] for alarm in active}
     if AlarmKind.PLC in kinds:
         link = Light("PLC link", Lamp.BAD, kinds[AlarmKind.PLC])
     elif policy is not None and policy.actuator is None:
