@@ -19,6 +19,9 @@ from pipeline.tracing import headers
 
 BATCH_S = 0.25
 """A batch is made to take no longer, where one frame does not: nobody hears of its first before its last is scored."""
+_AT_FIRST = 16
+"""So many dead frames are enough while nothing was scored yet. About a batch, since whoever starts the process again
+buries fewer than that; not one, or a single bad frame would end every process that meets it."""
 
 
 class TooManyDeadError(AndonError):
@@ -28,11 +31,7 @@ class TooManyDeadError(AndonError):
 class DeadShare:
     """Watches the share of frames that die of a reason that a bad deployment would cause."""
 
-    def __init__(self, limit: float = 0.5, window: int = 200, at_first: int = 16) -> None:
-        """at_first: so many are enough while nothing was scored yet. About a batch, since whoever starts the process
-        again buries fewer than that; not one, or a single bad frame would end every process that meets it."""
-        self._limit = limit
-        self._at_first = at_first
+    def __init__(self, window: int = 200) -> None:
         self._failed: deque[bool] = deque(maxlen=window)
         """Of frames that a model was asked about. A camera without a recipe is none of them: with half of the stream
         it would take all others along, each time that it has filled the window."""
@@ -41,7 +40,7 @@ class DeadShare:
         self._last: Dead | None = None
 
     def add(self, scored: Scored) -> None:
-        """Raises TooManyDeadError once the window is full and more than the limit of it failed, or when the first
+        """Raises TooManyDeadError once the window is full and more than half of it failed, or when the first
         frames of all died. What was added last is not to be delivered then."""
         unknown = [dead for dead in scored.dead if dead.reason is DeadReason.UNKNOWN_CAMERA]
         failed = [dead for dead in scored.dead if dead.reason is DeadReason.SCORING_FAILED]
@@ -53,9 +52,9 @@ class DeadShare:
             self._unlived += len(unknown) + len(failed)
         if self._last is None:
             return
-        if self._unlived is not None and self._unlived >= self._at_first:
+        if self._unlived is not None and self._unlived >= _AT_FIRST:
             raise _too_many(self._unlived, self._unlived, "first", self._last)
-        if len(self._failed) == self._failed.maxlen and sum(self._failed) > self._limit * len(self._failed):
+        if len(self._failed) == self._failed.maxlen and sum(self._failed) > len(self._failed) / 2:
             raise _too_many(sum(self._failed), len(self._failed), "last", self._last)
 
 

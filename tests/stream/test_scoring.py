@@ -333,7 +333,7 @@ def test_an_empty_batch_is_nothing(scorer: Scorer, catalog: Catalog) -> None:
 
 
 def test_burying_most_frames_for_a_fault_of_ours_is_refused(scorer: Scorer, catalog: Catalog) -> None:
-    share = DeadShare(limit=0.5, window=10)
+    share = DeadShare(window=10)
     share.add(scorer.score([incoming(frame(i), picture(seed=i), i) for i in range(5)], catalog))
     share.add(Scored(dead=(Dead(incoming(frame(0), b""), DeadReason.UNDECODABLE, "camera's fault"),) * 50))
     share.add(ours(5))
