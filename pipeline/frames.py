@@ -199,11 +199,11 @@ def _sum_of_laplacian(gray: NDArray[np.uint8]) -> int:
 class TimingLimits:
     """When a frame's clock or its sameness makes it NOT_DECIDABLE."""
 
-    late_after_s: float = 60
+    late_after_s: float
     """From capture to arrival at the broker."""
-    future_after_s: float = 5
+    future_after_s: float
     """How far a camera's clock may run ahead of the broker's."""
-    frozen_after: int = 10
+    frozen_after: int
     """So many equal frames before this one mean that the camera hangs."""
 
 
