@@ -32,17 +32,13 @@ def demo(
     Modbus TCP, one by OPC UA. Exit code 0 only if every frame is accounted for and both lines stand stopped by the
     coils that are read back. KAFKA_BOOTSTRAP and REDIS_URL name services to use instead of our own.
     """
-    import signal
-
     from workers.commands.audit import account_table
-    from workers.commands.ending import polite_signals
+    from workers.commands.ending import ends_as_by_ctrl_c
     from workers.demo.demo import demo_run
     from workers.demo.stage import Options
     from workers.demo.summary import failings, summarise
 
-    # A supervisor's SIGTERM and a closed terminal end everything in order, as Ctrl-C does.
-    for ending in polite_signals():
-        signal.signal(ending, signal.default_int_handler)
+    ends_as_by_ctrl_c()
     if json_file:
         ready_file(json_file)
     console = wide_console()

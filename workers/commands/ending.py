@@ -15,6 +15,12 @@ def polite_signals() -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM,) if outlives_terminal else (signal.SIGTERM, signal.SIGHUP)
 
 
+def ends_as_by_ctrl_c() -> None:
+    """A supervisor's SIGTERM and a closed terminal end everything in order, too. For the main thread."""
+    for number in polite_signals():
+        signal.signal(number, signal.default_int_handler)
+
+
 def ends_by_signal() -> threading.Event:
     """Set once Ctrl-C or a polite signal asks. For the main thread."""
     asked = threading.Event()

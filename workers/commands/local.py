@@ -1,6 +1,5 @@
 """`andon local …`: Kafka and Redis on this machine, and the folder with their data."""
 
-import signal
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,14 +20,12 @@ _WATCH_S = 0.5
 @local.command()
 def up(home: Home = None, kafka_port: Port = None, redis_port: Port = None) -> None:
     """Start Kafka and Valkey, and stop them on Ctrl-C. A service that the environment names is used as it is."""
-    from workers.commands.ending import polite_signals
+    from workers.commands.ending import ends_as_by_ctrl_c
     from workers.local.services import Ports, services
 
     if kafka_port is not None and kafka_port == redis_port:
         raise typer.BadParameter(f"Kafka and Valkey can't share port {kafka_port}", param_hint="--redis-port")
-    # A supervisor's SIGTERM and a closed terminal end the services as Ctrl-C does.
-    for ending in polite_signals():
-        signal.signal(ending, signal.default_int_handler)
+    ends_as_by_ctrl_c()
     with services(home, _say, Ports(kafka_port, redis_port)) as running:
         try:  # from the first line on: whoever reads it may end this at once
             for name, value in running.environment.items():
