@@ -35,10 +35,6 @@ class DataFolder:
         return self.root / "valkey"
 
     @property
-    def spool(self) -> Path:
-        return self.root / "spool"
-
-    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
