@@ -285,7 +285,7 @@ def _compare(rows: dict[str, dict[str, Any]], place: Path, prepared: Prepared) -
         return
     best = max(peers, key=lambda name: rows[name]["figures"]["image_auroc"])
     defect = np.array([kind != "good" for kind in prepared.kinds])
-    weights = resampled(defect, 1000, 0, prepared.parts)
+    weights = resampled(defect, 1000, prepared.parts)
     bad, good = weights[:, defect], weights[:, ~defect]
 
     def drawn(name: str) -> np.ndarray:

@@ -41,7 +41,6 @@ def evaluate_images(
     normal_scores: NDArray[np.float64],
     defect_scores: NDArray[np.float64],
     threshold: float | None = None,
-    seed: int = 0,
     parts: NDArray[np.int64] | None = None,
 ) -> ImageMetrics:
     """parts: which part each image shows, those of the normals first (`resampled`). Raises ValueError unless there is
@@ -52,7 +51,7 @@ def evaluate_images(
     scores = np.r_[normal_scores, defect_scores].astype(np.float64)
     once = np.ones((1, len(scores)))
     found = {name: float(value[0]) for name, value in _figures(scores, is_defect, threshold, once).items()}
-    weights = resampled(is_defect, _DRAWS, seed, parts)
+    weights = resampled(is_defect, _DRAWS, parts)
     drawn = [
         _figures(scores, is_defect, threshold, weights[start : start + _DRAWS_AT_ONCE])
         for start in range(0, _DRAWS, _DRAWS_AT_ONCE)

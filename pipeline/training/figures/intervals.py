@@ -7,15 +7,13 @@ _TAILS = (0.025, 0.975)
 _TINY = 1e-9
 
 
-def resampled(
-    is_defect: NDArray[np.bool_], draws: int, seed: int, parts: NDArray[np.int64] | None = None
-) -> NDArray[np.float64]:
+def resampled(is_defect: NDArray[np.bool_], draws: int, parts: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """(N,) → (draws, N): how often each image is in each draw. Good and defective ones are drawn apart, so that every
     draw has as many of each as there are.
 
     parts (N,): which part each image shows (`parts_of`); parts are then drawn, each with all its images. Without it
     every image is a part of its own."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     weights = np.zeros((draws, len(is_defect)))
     parts = np.arange(len(is_defect)) if parts is None else parts
     for group in (np.flatnonzero(is_defect), np.flatnonzero(~is_defect)):

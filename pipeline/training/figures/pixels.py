@@ -97,14 +97,14 @@ class PixelMetrics:
 
 
 def pixel_metrics(
-    counts: Sequence[PixelCounts], seed: int = 0, draws: int = _DRAWS, parts: NDArray[np.int64] | None = None
+    counts: Sequence[PixelCounts], draws: int = _DRAWS, parts: NDArray[np.int64] | None = None
 ) -> PixelMetrics | None:
     """parts: which part each image shows (`resampled`). None where no pixel is defective, or none is normal."""
     if not sum(one.defectives for one in counts) or not sum(one.normals for one in counts):
         return None
     table = np.stack([np.stack([one.normal, one.defective, one.overlap]) for one in counts])
     sizes = np.array([[one.normals, one.defectives, one.regions] for one in counts], dtype=np.float64)
-    weights = resampled(np.array([one.defectives > 0 for one in counts]), draws, seed, parts)
+    weights = resampled(np.array([one.defectives > 0 for one in counts]), draws, parts)
     auroc, aupro = _areas(table, sizes, np.vstack([np.ones(len(counts)), weights]))
     intervals = {"auroc": interval(auroc[1:]), "aupro": interval(aupro[1:])}
     return PixelMetrics(float(auroc[0]), float(aupro[0]), intervals)
