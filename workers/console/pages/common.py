@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.templating import Jinja2Templates
 from jinja2 import DictLoader, pass_context
 from jinja2.runtime import Context
@@ -173,8 +173,6 @@ def _outcome(request: Request, desk: Desk) -> ActOutcome | None:
 def message(request: Request, title: str, words: str, status: int) -> Response:
     """For who asked for a page, as one. A wall whose pictures can't be read asks for hundreds of them."""
     if "text/html" not in request.headers.get("accept", ""):
-        from fastapi.responses import JSONResponse
-
         return JSONResponse({"error": words}, status)
     return page(request, "message.html", title=title, text=words, status=status)
 
