@@ -6,6 +6,7 @@ here is disposable: after either it is thrown away, and the next send builds ano
 though: it sends what it still holds as soon as Kafka is back, and a heartbeat that was given up came after the last.
 """
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -31,6 +32,7 @@ from pipeline.kafka.records import Outgoing
 from pipeline.kafka.rights import REFUSALS, refusal
 from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES
+from pipeline.unsent import FORGET_UNSENT
 
 _OF_THE_PRODUCER = (InvalidProducerEpochError, OutOfOrderSequenceNumberError, UnknownProducerIdError)
 """What a broker says that has lost the end of its log: another producer's records are taken."""
@@ -93,6 +95,8 @@ class Publisher:
             "linger_ms": 0,
             "max_block_ms": 15_000,
             "max_request_size": MAX_DEAD_RECORD_BYTES,
+            # Nor may what is given up come from the system's buffers.
+            "socket_options": [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), FORGET_UNSENT],
         }
         self._lock = threading.Lock()
         self._producer: Any = None

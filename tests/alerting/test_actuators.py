@@ -6,7 +6,7 @@ import socketserver
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -129,6 +129,42 @@ def test_a_peer_that_hangs_dies_and_comes_back(peer: Peer, request: pytest.Fixtu
         is_refused(actuator)
     peer.start()
     until_good(actuator, HOLD)
+
+
+def test_what_a_peer_has_not_taken_is_sent_no_more_once_it_was_given_up(peer: Peer) -> None:
+    """The system goes on sending for minutes: after 14 s without a network a HOLD that was long void stopped its line,
+    13 s after the line had confirmed RUN. That a reset ends the connection is what shows of it on one machine."""
+    away, ends = threading.Event(), list[str]()
+
+    class Network(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", peer.port)) as server:
+                threading.Thread(target=self.answer, args=(server,), daemon=True).start()
+                try:
+                    while content := self.request.recv(65536):
+                        if not away.is_set():
+                            server.sendall(content)
+                    ends.append("closed")
+                except ConnectionResetError:
+                    ends.append("given up" if away.is_set() else "reset")
+
+        def answer(self, server: socket.socket) -> None:
+            with suppress(OSError):
+                while content := server.recv(65536):
+                    self.request.sendall(content)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Network) as network:
+        network.daemon_threads = True
+        threading.Thread(target=network.serve_forever, daemon=True).start()
+        through = config(peer.protocol, network.server_address[1], peer.folder, TIMEOUT_S)
+        try:
+            with closing(open_actuator(LINE, through)) as actuator:
+                until_good(actuator, RUN)
+                away.set()
+                is_refused(actuator)
+                wait_for(lambda: "given up" in ends, "a connection that is given up")
+        finally:
+            network.shutdown()
 
 
 @pytest.mark.parametrize("protocol", ["modbus", "opcua", "mqtt", "webhook"])

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import threading
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -109,6 +110,22 @@ def test_what_was_given_up_never_comes_after_a_newer_record(
     numbers = [int(record.value or b"") for record in read_to_end(settings, [topic])]
     assert numbers == sorted(numbers)
     assert numbers[-18:] == list(range(2, 20))
+
+
+def test_what_was_given_up_does_not_come_from_the_systems_buffers(own_kafka: KafkaBroker, unique: str) -> None:
+    """Where the network was away for 16 s, a heartbeat that was given up came 12 s after the newest."""
+    settings = settings_for(own_kafka.bootstrap, unique, frame_partitions=1)
+    ensure_topics(settings, settings.topics)
+    topic = settings.topics.frames.name
+    with closing(Publisher(settings, "test")) as publisher:
+        publisher.publish([Outgoing(topic, b"k", b"first")])
+        own_kafka.pause()
+        with pytest.raises(PublishError, match="no acknowledgement"):  # of more than the broker's own buffer takes
+            publisher.publish([Outgoing(topic, b"k", bytes(2**19))], timeout_s=1)
+    own_kafka.resume()
+    with closing(Publisher(settings, "test")) as successor:
+        successor.publish([Outgoing(topic, b"k", b"successor")])
+    assert [record.value for record in read_to_end(settings, [topic])] == [b"first", b"successor"]
 
 
 def test_a_broker_that_lost_the_end_of_its_log_takes_the_records_later(own_kafka: KafkaBroker, unique: str) -> None:

@@ -15,6 +15,7 @@ from pymodbus.client import ModbusTcpClient
 from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import ConnectionException, ModbusIOException
 
+from pipeline.unsent import FORGET_UNSENT
 from workers.alerting.actuators.base import (
     ActuatorError,
     GaveWayError,
@@ -134,6 +135,7 @@ class ModbusActuator:
                     host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name="andon"
                 )
                 if client.connect():
+                    client.socket.setsockopt(*FORGET_UNSENT)
                     return client
                 client.close()
             if not self._may_knock_again(deadline_s):

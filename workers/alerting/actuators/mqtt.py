@@ -18,6 +18,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from pipeline.files.secret_file import SecretFile
+from pipeline.unsent import FORGET_UNSENT
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import MqttConfig
 from workers.alerting.actuators.messages import asked, read_back, to_message
@@ -152,6 +153,9 @@ class MqttActuator:
         """Without a farewell: it might hang. What was queued is not sent later, when it may be void."""
         client, self._client = self._client, None
         if client is not None:
+            sock: Any = client.socket()
+            if sock:
+                sock.setsockopt(*FORGET_UNSENT)
             client._sock_close()  # there is no public way that does not wait for the peer
             client.disconnect()
             client.loop_stop()

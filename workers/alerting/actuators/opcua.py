@@ -18,6 +18,7 @@ from asyncua.common.ua_utils import data_type_to_variant_type
 from pipeline.events import now
 from pipeline.files.secret_file import SecretFile
 from pipeline.telling import Every
+from pipeline.unsent import FORGET_UNSENT
 from workers.alerting.actuators.base import (
     ActuatorError,
     GivesWay,
@@ -149,6 +150,7 @@ class OpcUaActuator:
                 await client.set_security_string(config.security)
             self._client = client  # who gives up now hangs up, and waits for that at the end
             await client.connect()
+            client.uaclient.protocol.transport.get_extra_info("socket").setsockopt(*FORGET_UNSENT)
             self._at = await self._numbered(client)
             self._types = await self._types_of(client)
             self._numbers_fit()

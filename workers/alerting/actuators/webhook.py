@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from pipeline.events import now
 from pipeline.files.secret_file import SecretFile
+from pipeline.unsent import FORGET_UNSENT
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never, read_until
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.actuators.messages import MAX_ANSWER_BYTES, read_back, to_message
@@ -88,6 +89,8 @@ class WebhookActuator:
                 )
             content = _read(answer)
         except (OSError, http.client.HTTPException) as error:
+            if connection.sock:
+                connection.sock.setsockopt(*FORGET_UNSENT)
             raise ActuatorError(str(error) or type(error).__name__) from error
         finally:
             connection.close()
