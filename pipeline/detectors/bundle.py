@@ -294,6 +294,15 @@ def load_bundle(folder: Path) -> tuple[BundleInfo, dict[str, NDArray[Any]]]:
         raise BundleError(f"{folder / WEIGHTS} holds no weights: {error}. Copy the bundle again.") from error
 
 
+def check_version(info: BundleInfo, version: int) -> None:
+    """Raises BundleError when the bundle was written for another version of its method's code."""
+    if info.method_version != version:
+        raise BundleError(
+            f"it is of {info.method} version {info.method_version} and this program scores version {version}: "
+            "train it again or run the matching release"
+        )
+
+
 def below(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """One network's tensors, under the names that it gives them."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

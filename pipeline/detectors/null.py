@@ -38,10 +38,6 @@ class NullDetector:
         return {}
 
 
-def from_bundle(info: BundleInfo) -> NullDetector:
-    return NullDetector(info)
-
-
 def make_null_bundle(folder: Path, height: int, width: int, threshold: float = 0.5) -> BundleInfo:
     """Writes a bundle for gray frames of this size, in pixels. Frames whose score reaches the threshold are NOT_OK."""
     info = BundleInfo(

@@ -20,9 +20,9 @@ Tensors = Mapping[str, NDArray[Any]]
 
 
 def _null(info: BundleInfo, tensors: Tensors, device: str) -> Detector:
-    from pipeline.detectors.null import from_bundle
+    from pipeline.detectors.null import NullDetector
 
-    return from_bundle(info)
+    return NullDetector(info)
 
 
 def _radar(info: BundleInfo, tensors: Tensors, device: str) -> Detector:

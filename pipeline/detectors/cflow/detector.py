@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.detectors.base import Prediction
-from pipeline.detectors.bundle import BundleError, BundleInfo
+from pipeline.detectors.bundle import BundleInfo, check_version
 from pipeline.detectors.cflow.config import METHOD_VERSION, CflowConfig
 from pipeline.detectors.cflow.likelihood import peak
 from pipeline.detectors.cflow.model import CflowModel
@@ -78,11 +78,7 @@ class CflowDetector:
 def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device) -> CflowDetector:
     """Raises BundleError when the bundle was written for another version of this code; one that holds no whole model
     raises whatever numpy, pydantic and torch do."""
-    if info.method_version != METHOD_VERSION:
-        raise BundleError(
-            f"it is of cflow version {info.method_version} and this program scores version {METHOD_VERSION}: "
-            "train it again or run the matching release"
-        )
+    check_version(info, METHOD_VERSION)
     config = CflowConfig.model_validate(info.config)
     model = CflowModel.from_tensors(config, info.input.mode, tensors)
     return CflowDetector(info, CflowScorer(model.to(device)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.detectors.base import Prediction
-from pipeline.detectors.bundle import BundleError, BundleInfo, below
+from pipeline.detectors.bundle import BundleInfo, below, check_version
 from pipeline.detectors.fused import fused
 from pipeline.detectors.images import check_batch
 from pipeline.detectors.passes import passes
@@ -112,11 +112,7 @@ class RadarDetector:
 def from_bundle(info: BundleInfo, tensors: Mapping[str, NDArray[Any]], device: torch.device) -> RadarDetector:
     """Raises BundleError when the bundle was written for another version of this code; one that holds no whole model
     raises whatever numpy, pydantic and torch do."""
-    if info.method_version != METHOD_VERSION:
-        raise BundleError(
-            f"it is of radar version {info.method_version} and this program scores version {METHOD_VERSION}: "
-            "train it again or run the matching release"
-        )
+    check_version(info, METHOD_VERSION)
     channels = 3 if info.input.mode == "rgb" else 1
     config = RadarConfig.model_validate(info.config)
     front = front_from_tensors(config, channels, tensors)
