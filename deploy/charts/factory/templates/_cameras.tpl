@@ -1,4 +1,4 @@
-{{/* Cameras by the worker that serves them, as YAML: slug → {worker, cameras: [{id, line, ...}]}. */}}
+{{/* Cameras by the worker that serves them, as YAML: slug → [{camera_id, line_id, ...}]. */}}
 {{- define "factory.cameraWorkers" -}}
 {{- $workers := dict }}
 {{- range $line, $table := .Values.lines }}
