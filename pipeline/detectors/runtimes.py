@@ -75,10 +75,9 @@ class Engine(nn.Module):
         return found[0] if self._single else found
 
 
-def open_graph(path: Path, runtime: GraphRuntime, single: bool, threads: int | None = None) -> Engine:
-    """threads: torch's own number where none is given. Raises RuntimeMissingError, or BundleError for a graph that the
-    engine cannot open."""
-    threads = threads or torch.get_num_threads()
+def open_graph(path: Path, runtime: GraphRuntime, single: bool) -> Engine:
+    """Raises RuntimeMissingError, or BundleError for a graph that the engine cannot open."""
+    threads = torch.get_num_threads()
     try:
         run = _onnx(path, threads) if runtime == "onnx" else _openvino(path, threads)
     except ImportError as error:
