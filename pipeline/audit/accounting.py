@@ -4,6 +4,7 @@ Every count comes from the raw topics. What the cameras say they captured (heart
 `frames`, and each record of `frames` that the replicas have committed against `scores` and `frames.dead`.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,6 +87,8 @@ class _Result:
 class _BootFacts:
     published: dict[int, list[Place]] = field(default_factory=lambda: defaultdict(list))
     """Sequence → where it is in `frames`; more than one place when it was sent again."""
+    began_ms: float = math.inf
+    """Arrival of the oldest of them."""
     heartbeat: Heartbeat | None = None
     """The last that came."""
     ran: int = 0
@@ -117,6 +120,8 @@ class Ledger:
     """By sequence."""
     heartbeats: int = 0
     """That were read: numbers them."""
+    heard_until_ms: int = 0
+    """Arrival of the newest of them."""
     first_offsets: dict[int, int] = field(default_factory=dict)
     """Partition of `frames` → the oldest offset that it has, or that was read. Above 0, older frames have expired."""
     deleted: Deleted = NOTHING
@@ -143,7 +148,9 @@ class Ledger:
             return
         if self.deleted.covers(record, frame.line_id):
             self.unsure.add(place)
-        self.boots[frame.camera_id, frame.boot_id].published[frame.sequence].append(place)
+        facts = self.boots[frame.camera_id, frame.boot_id]
+        facts.published[frame.sequence].append(place)
+        facts.began_ms = min(facts.began_ms, record.timestamp_ms)
 
     def add_score(self, record: Incoming) -> None:
         try:
@@ -176,6 +183,7 @@ class Ledger:
         except ContractError:
             return
         self.heartbeats += 1
+        self.heard_until_ms = max(self.heard_until_ms, record.timestamp_ms)
         facts = self.boots[heartbeat.camera_id, heartbeat.boot_id]
         # An end may be told again by a successor, as long as the spool holds frames of that boot.
         if heartbeat.end is BootEnd.RUNNING or (heartbeat.end is BootEnd.CLEAN and facts.heartbeat is None):
@@ -268,8 +276,14 @@ class Ledger:
         _take_back(dropped, dropped.total() - rest)
         total.dropped += dropped
         rest -= dropped.total()
-        if beat is None or rest <= 0:
-            total.missing += max(rest, 0)
+        if rest <= 0:
+            return
+        if beat is None:
+            # One that began once the heartbeats were read has told where these are, or will: as one that runs, below.
+            if 0 < self.heard_until_ms <= facts.began_ms:
+                total.in_flight += rest
+            else:
+                total.missing += rest
             return
         if died:
             with_camera = min(rest, beat.spooled)
