@@ -538,6 +538,7 @@ def test_release_names_that_ray_could_not_carry_are_refused(release: str, says: 
         ("plant", {"monitoring.podMonitors.enabled": False}, ["rules ask for what the exporter tells"]),
         ("plant", {"replication.minInSync": 1}, ["is lost with its disk", "set 2"]),
         ("trial", {"replication.minInSync": 2}, ["nothing could ever be written: set 1"]),
+        ("plant", {"replication.factor": 2, "replication.minInSync": 2}, ["set 2, with a replication.factor of 3"]),
         ("plant", {"controllers.replicas": 2}, ["set 1"]),
         # What no API server looks at in a KafkaNodePool, and Strimzi then makes no pod of.
         (

@@ -29,6 +29,11 @@ class Inputs:
     command: int = RUN
     permit: bool = True
 
+    @property
+    def level(self) -> str:
+        """By OPC UA or Modbus anybody may have written any word."""
+        return LEVELS[self.command] if 0 <= self.command < len(LEVELS) else f"?{self.command}"
+
 
 @dataclass(frozen=True)
 class Event:
@@ -92,7 +97,7 @@ class Ladder:
             if (new.epoch, new.command, new.permit) != (old.epoch, old.command, old.permit):
                 self.written.append(new)
                 permit = "" if new.permit else ", no permit"
-                self._tell(f"epoch {new.epoch}: {LEVELS[new.command] if new.command < 4 else new.command}{permit}")
+                self._tell(f"epoch {new.epoch}: {new.level}{permit}")
             if new.command in (HOLD, STOP) and old.command not in (HOLD, STOP):
                 self.stops += 1
             self.scan()

@@ -35,7 +35,7 @@ def answer(ladder: Ladder, message: Mapping[str, Any], wire: Wire) -> dict[str, 
     ladder.scan()
     return {
         "ask": message["ask"],
-        "level": _level(ladder.inputs.command),
+        "level": ladder.inputs.level,
         "epoch": ladder.inputs.epoch,
         "heartbeat": ladder.inputs.heartbeat,
         "stop": wire("stop", ladder.stop),
@@ -47,11 +47,6 @@ def answer(ladder: Ladder, message: Mapping[str, Any], wire: Wire) -> dict[str, 
 
 _NO_MESSAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What `answer` raises for what somebody wrote who is not alerting."""
-
-
-def _level(command: int) -> str:
-    """By OPC UA or Modbus anybody may have written any word."""
-    return LEVELS[command] if 0 <= command < len(LEVELS) else f"?{command}"
 
 
 class MqttGateway:

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from workers.plc.ladder import LEVELS, Ladder
+from workers.plc.ladder import Ladder
 
 _EVENTS = 8
 
@@ -29,11 +29,10 @@ def plc_view(ladders: Sequence[Ladder], served: Sequence[str]) -> RenderableType
     for title in ("line", "state", "level", "permit", "watchdog", "heartbeat", "epoch", "stops", "refused"):
         table.add_column(title, no_wrap=True)
     for ladder in ladders:
-        level = LEVELS[ladder.inputs.command] if ladder.inputs.command < len(LEVELS) else str(ladder.inputs.command)
         table.add_row(
             ladder.line_id,
             lamp(ladder),
-            level,
+            ladder.inputs.level,
             "yes" if ladder.permit else Text("NO", "bold yellow"),
             Text("LOST", "bold red") if ladder.watchdog_lost else "ok",
             str(ladder.inputs.heartbeat),
