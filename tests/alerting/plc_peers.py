@@ -137,5 +137,5 @@ def running_peer(protocol: str, folder: Path, *arguments: str, inverted: tuple[s
         peer.end()
 
 
-def wait_for(true: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+def wait_for(true: Callable[[], bool], what: str, timeout_s: float = 90) -> None:
     wait_until(true, timeout_s, what)

@@ -34,6 +34,7 @@ POLICY_YAML = yaml.safe_dump(_FILE)
 POLICIES = Policies.model_validate(_FILE)
 DOOMED = Path(__file__).with_name("doomed_worker.py")
 ANDON = [sys.executable, "-c", "from workers.cli import main; main()"]
+_ACTS = {"ack", "reset", "shelve", "unshelve"}
 
 
 @contextmanager
@@ -84,6 +85,8 @@ def environment(settings: Settings) -> Mapping[str, str]:
 
 
 def andon(settings: Settings, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    if arguments[0] == "alarms" and arguments[1] in _ACTS and "--timeout-s" not in arguments:
+        arguments += ("--timeout-s", "90")  # a busy machine may take longer than a person waits
     return subprocess.run(
         [*ANDON, *arguments], env={**environment(settings), **changes}, capture_output=True, text=True, timeout=120
     )

@@ -263,7 +263,7 @@ def test_a_line_of_which_all_that_is_stored_cannot_be_read_is_not_told_as_one_wi
     page = Reader(settings, Memory(settings.topics))
     page.start()
     try:
-        wait_until(lambda: page.fault is None, 60)
+        wait_until(lambda: page.fault is None)
         assert odd.place in (page.standing_fault or "")
     finally:
         page.close()

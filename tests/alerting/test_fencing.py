@@ -38,7 +38,7 @@ def policies(ladder: Ladder, tmp_path: Path) -> Iterator[Path]:
     actuator = {"type": "modbus", "host": "127.0.0.1", "port": port, "block": 0, "coils": {"stop": 0, "held": 8}}
     line = {"actuator": actuator | {"cycle_s": 0.1}, "on_loss": "run-with-alarm"}
     file = tmp_path / "policies.yaml"
-    defaults = {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 60}
+    defaults = {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 600}
     file.write_text(yaml.safe_dump({"defaults": defaults, "lines": {"line-1": line}}))
     with Station([ladder], modbus_port=port):
         yield file
@@ -57,7 +57,7 @@ def process(name: str, argv: list[str], settings: Settings, folder: Path) -> Ite
 
 def give_free(settings: Settings) -> None:
     for act in (Act.ACKNOWLEDGE, Act.RESET):
-        answer = ask(settings, "line-1", act, actor="ada", reason="seen to", timeout_s=20)
+        answer = ask(settings, "line-1", act, actor="ada", reason="seen to", timeout_s=90)
         assert answer.changes
         assert not answer.refused
 
@@ -74,14 +74,14 @@ def test_a_worker_that_sleeps_and_wakes_stops_nothing(
     at_rest = asleep == "at rest"
     first_argv = run if at_rest else [sys.executable, str(FREEZING), str(policies)]
     with process("first", first_argv, settings, tmp_path) as first:
-        wait_for(lambda: ladder.inputs.epoch > 0, "the first worker's epoch", 40)
+        wait_for(lambda: ladder.inputs.epoch > 0, "the first worker's epoch", 90)
         mine = ladder.inputs.epoch
         if at_rest:
             first.pause()
         publish(settings, burst())
         wait_for(lambda: sleeping(first), "the first worker's sleep")
         with process("second", run, settings, tmp_path):
-            wait_for(lambda: ladder.held, "the second worker's stop", 40)
+            wait_for(lambda: ladder.held, "the second worker's stop", 90)
             assert ladder.inputs.epoch > mine
             give_free(settings)
             wait_for(lambda: not ladder.stop, "the release")

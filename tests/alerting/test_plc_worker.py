@@ -44,7 +44,7 @@ def policies(port: int, **changes: object) -> Policies:
     actuator = {"type": "modbus", "host": "127.0.0.1", "port": port, "block": 0, "coils": coils, "cycle_s": 0.1}
     return Policies.model_validate(
         {
-            "defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 30, "silent_after_s": 20, **changes},
+            "defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 300, "silent_after_s": 600, **changes},
             "lines": {"line-1": {"actuator": actuator, "on_loss": "hold-on-loss"}},
         }
     )
@@ -52,7 +52,7 @@ def policies(port: int, **changes: object) -> Policies:
 
 def acknowledge_and_reset(settings: Settings) -> None:
     for act in (Act.ACKNOWLEDGE, Act.RESET):
-        assert not ask(settings, "line-1", act, actor="ada", reason="").refused
+        assert not ask(settings, "line-1", act, actor="ada", reason="", timeout_s=90).refused
 
 
 def stop_and_reset(settings: Settings, ladder: Ladder) -> None:
@@ -193,7 +193,7 @@ def test_a_line_whose_plc_is_taken_out_of_the_policy_while_it_is_held_is_told_of
         assert f"took nothing back at modbus://127.0.0.1:{port}/1" in again.reason
         assert (again.act, cleared.state) == (Act.RAISE, AlarmState.UNACK_RTN)
         assert ladder.stop
-        assert not ask(settings, "line-1", Act.ACKNOWLEDGE, actor="bob", reason="").refused
+        assert not ask(settings, "line-1", Act.ACKNOWLEDGE, actor="bob", reason="", timeout_s=90).refused
         wait_until(lambda: not any(line.state.alarms for line in read_states(settings).values()))
 
 
@@ -256,8 +256,14 @@ def test_a_stop_whose_events_come_out_late_is_told_and_can_be_reset(
         publish(settings, burst(count=1, verdict=Verdict.OK))
         wait_until(lambda: any(line.state.cameras for line in read_states(settings).values()))
         late.away.set()
-        publish(settings, burst(first=1))
-        wait_for(lambda: ladder.held, "the stop")
+        firsts = itertools.count(1, 3)
+
+        def stopped() -> bool:
+            """One burst after the other: of a single one a busy machine may hear when it is too old to stop a line."""
+            publish(settings, burst(first=next(firsts)))
+            return ladder.held
+
+        wait_until(stopped)
         (level,) = [line.state.last_command for line in read_states(settings).values()]
         assert level
         wait_for(lambda: now() > level.expires_at, "the end of the stop's time")
@@ -333,13 +339,14 @@ def test_a_line_that_is_watched_no_more_loses_its_heartbeat_and_is_held_by_its_o
             wait_for(lambda: ladder.inputs.heartbeat > 2 and ladder.permit, "heartbeats", 90)
         wait_for(lambda: ladder.watchdog_lost and ladder.held, "the PLC's own hold")
         wait_until(lambda: last(AlarmKind.CAMERA_SILENT) is Act.RAISE)
+        wait_for(lambda: not ladder.permit, "the end of the run permit")
         assert not ladder.stop
-        assert not ladder.permit
         assert commands(settings) == []
         with good_frames(settings, 1_000):
             wait_for(lambda: not ladder.watchdog_lost and ladder.permit, "the heartbeat's return", 90)
             wait_until(lambda: last(AlarmKind.CAMERA_SILENT) is Act.CLEAR)
             assert (ladder.held, ladder.running) == (True, False)
-            assert last(AlarmKind.PLC) is Act.RAISE  # all is well but for the line, which stands until somebody comes
+            # All is well but for the line, which stands until somebody comes.
+            wait_until(lambda: last(AlarmKind.PLC) is Act.RAISE)
             ladder.press_reset()
             wait_until(lambda: last(AlarmKind.PLC) is Act.CLEAR)

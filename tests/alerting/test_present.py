@@ -63,7 +63,7 @@ def test_a_worker_an_hour_behind_stops_no_line_for_parts_of_an_hour_ago(
     publisher.close()
     publish(settings, [score(i, Verdict.NOT_OK, captured_at=now() - HOUR) for i in range(3)])
     with worker(settings):
-        wait_until(lambda: bool(alarms(settings)), 30)
+        wait_until(lambda: bool(alarms(settings)))
     assert AlarmKind.LATE in {alarm.kind for alarm in alarms(settings)}
     assert not commands(settings)
 
@@ -78,6 +78,6 @@ def test_who_answers_an_alarm_at_once_is_understood_by_a_worker_whose_clock_is_a
         publish(settings, burst())
         wait_for_commands(settings, 1)
         for act in (Act.ACKNOWLEDGE, Act.RESET):
-            answer = ask(settings, "line-1", act, actor="ada", reason="seen")
+            answer = ask(settings, "line-1", act, actor="ada", reason="seen", timeout_s=90)
             assert answer.changes
             assert not answer.refused

@@ -136,7 +136,7 @@ def test_reading_goes_on_where_it_broke_off(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(pulses, "RETRY_S", 0.01)
     reader = PulseReader(settings)
     try:
-        wait_until(lambda: len(starts) > 1, 10)
+        wait_until(lambda: len(starts) > 1)
     finally:
         reader.close()
     assert starts[:2] == [{}, {(topic, 0): 8}]

@@ -493,7 +493,7 @@ def test_a_line_whose_state_cannot_be_read_takes_no_other_lines_watch(settings: 
     with worker(settings):
         publish(settings, [score for line in ("line-2", "line-3") for score in burst(line)])
         wait_until(lambda: {"line-2", "line-3"} <= {command.line_id for command in commands(settings)})
-        assert not ask(settings, "line-2", Act.ACKNOWLEDGE, actor="ada", reason="").refused
+        assert not ask(settings, "line-2", Act.ACKNOWLEDGE, actor="ada", reason="", timeout_s=90).refused
         with pytest.raises(StateError, match="restore-line line-1"):
             ask(settings, "line-1", Act.ACKNOWLEDGE, actor="ada", reason="")
 

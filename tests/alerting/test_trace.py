@@ -77,7 +77,7 @@ def stop_a_line(settings: Settings, folder: Path) -> Ladder:
     actuator = {"type": "modbus", "host": "127.0.0.1", "port": port, "block": 0, "coils": {"stop": 0, "run_permit": 1}}
     policies = Policies.model_validate(
         {
-            "defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 60},
+            "defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 300},
             "lines": {"line-1": {"actuator": actuator, "on_loss": "hold-on-loss"}},
         }
     )
@@ -90,7 +90,7 @@ def stop_a_line(settings: Settings, folder: Path) -> Ladder:
         step = Inspection(scorer, lambda: catalog, store, publisher, settings.topics, Replica(tracer))
         with running(settings, ConsumerOptions("g", (settings.topics.frames.name,)), step):
             run_camera(CameraConfig(cameras=(camera,)), settings, threading.Event())
-            wait_for(lambda: bool(records(settings, "command_replies")), "the PLC's reply", 60)
+            wait_for(lambda: bool(records(settings, "command_replies")), "the PLC's reply", 90)
     if tracer:
         tracer.close()
     publisher.close()

@@ -100,7 +100,7 @@ def test_a_refusal_is_told_as_what_it_is_whatever_its_body(
 ) -> None:
     """Of a gateway that answered 500 with its stack on a long page one heard that it answered more than 65536 bytes."""
     with pytest.raises(ActuatorError) as error:
-        dripping(begin, pieces, 2).read()
+        dripping(begin, pieces, 10).read()
     assert str(error.value) == told
 
 

@@ -21,7 +21,7 @@ from workers.local.ports import free_ports
 from workers.local.process import ChildProcess
 
 PASSWORD = "a long enough one"
-POLICIES = {"defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 30, "silent_after_s": 600, "off_delay_s": 600}}
+POLICIES = {"defaults": {"k": 3, "n": 5, "action": "HOLD", "max_age_s": 300, "silent_after_s": 600, "off_delay_s": 600}}
 
 
 class ConsoleProcess:
