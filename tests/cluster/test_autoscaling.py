@@ -35,10 +35,10 @@ def replicas_seen(plant: Plant) -> set[int]:
 
 def test_replicas_follow_the_backlog(scaled: Plant) -> None:
     assert len(replicas_seen(scaled)) == 1
-    cameras = scaled.cameras("scaling", frames=400, fps=20)
+    cameras = scaled.cameras("scaling", frames=60, fps=20, loop=True)
     try:
-        wait_until(lambda: len(replicas_seen(scaled)) == 2, timeout_s=90)
+        wait_until(lambda: len(replicas_seen(scaled)) == 2, timeout_s=140)
     finally:
-        cameras.stop(20)
-    wait_until(lambda: len(replicas_seen(scaled)) == 1, timeout_s=90)
+        cameras.stop(60)
+    wait_until(lambda: len(replicas_seen(scaled)) == 1)
     assert all(account.balanced for account in scaled.settled("scaling", frames=1))

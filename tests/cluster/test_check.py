@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
 def test_one_frame_comes_back_as_a_score_and_is_accounted_for(plant: Plant) -> None:
-    check = plant.worker("check", "check", "--recipe", "null", "--timeout-s", "60")
-    wait_until(lambda: not check.running, timeout_s=90)
+    check = plant.worker("check", "check", "--recipe", "null", "--timeout-s", "150")
+    wait_until(lambda: not check.running, timeout_s=240)
     assert check.exit_code == 0, check.log_tail()
     assert "NOT_DECIDABLE (wrong_size) by" in check.log.read_text()
     (account,) = (one for one in take_stock(plant.settings) if one.camera_id == CHECK)

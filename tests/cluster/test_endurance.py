@@ -37,7 +37,7 @@ def test_after_every_fault_frames_are_scored_and_the_line_is_held_once(plant: Pl
         fault, line = strike(plant, chosen), f"after-{number}"
         plant.cameras(line, frames=20, fps=20, defects=range(20), count=1)
         accounts = plant.settled(line, 20, timeout_s=120)
-        wait_until(lambda line=line: len(plant.holds(line)) > 0, timeout_s=60)
+        wait_until(lambda line=line: len(plant.holds(line)) > 0)
         accounts += plant.accounts("enduring")
         assert all(account.balanced for account in accounts), (fault, accounts)
         assert len(plant.holds(line)) == 1, fault

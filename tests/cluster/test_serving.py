@@ -13,7 +13,7 @@ from support.plant import Plant, null_recipes
 from support.stream import picture, scores_in, wait_until
 
 from pipeline.detectors.null import make_null_bundle
-from pipeline.events import LineCommand, ShadowSkip, Verdict
+from pipeline.events import LineCommand, Score, ShadowSkip, Verdict
 from pipeline.kafka.reading import read_to_end
 from pipeline.topics import MAX_FRAME_BYTES
 
@@ -78,13 +78,13 @@ def test_a_replica_of_one_machine_has_its_metrics_where_it_was_told(plant: Plant
 
     def told() -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{plant.inference.metrics_port}/metrics", timeout=10) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{plant.inference.metrics_port}/metrics", timeout=60) as page:
                 found = page.read().decode()
         except OSError:
             return False
         return all(f"\n{name}{{" in found for name in names)
 
-    wait_until(told, timeout_s=60)
+    wait_until(told)
 
 
 def test_health_names_the_models(plant: Plant) -> None:
@@ -139,19 +139,18 @@ def test_maps_and_device_follow_a_changed_configuration_without_a_restart(plant:
     changed = {"map_ttl_s": 77, "lossless_maps": True, "device": "cpu"}
     try:
         plant.reconfigure({"recipes": recipes, "max_batch": 8, **changed})
-        cameras = plant.cameras("expiring", frames=150, fps=10)
+        cameras = plant.cameras("expiring", frames=60, fps=10, loop=True)
 
         def brief() -> list[str]:
             mine = [score for score in scores_in(plant.settings) if score.line_id == "expiring"]
             lives = [(s, (s.map_expires_at - s.scored_at).total_seconds()) for s in mine if s.map_expires_at]
             return [str(score.map_key) for score, life in lives if life < 80]
 
-        wait_until(lambda: bool(brief()), timeout_s=25)
+        wait_until(lambda: bool(brief()))
         with redis.Redis.from_url(plant.settings.redis_address) as maps:
-            wait_until(lambda: maps.hexists(brief()[-1], "map_f16"), timeout_s=25)
+            wait_until(lambda: maps.hexists(brief()[-1], "map_f16"))
         assert plant.health()["pid"] == before["pid"]
-        cameras.stop(20)
-        plant.settled("expiring", sum(account.captured for account in plant.accounts("expiring")))
+        plant.settled("expiring", plant.stop(cameras, "expiring"))
     finally:
         plant.reconfigure({"recipes": recipes, "max_batch": 8})
 
@@ -183,18 +182,24 @@ def test_a_shadow_bundle_is_tried_beside_the_live_one_and_the_stops_it_would_mak
         plant.reconfigure(config)
         wait_until(lambda: "null" in plant.health()["shadows"])
         assert plant.health()["shadows"]["null"]["bundle"] == "next"
-        cameras = plant.cameras("shadowed", frames=40, fps=8, defects=range(10, 30))
-        accounts = plant.settled("shadowed", 80)
-        assert all(account.balanced for account in accounts), accounts
-        mine = [score for score in scores_in(plant.settings) if score.line_id == "shadowed"]
-        assert {score.verdict for score in mine} == {Verdict.OK}
-        shadows = [score.shadow for score in mine if score.shadow]
-        assert len(shadows) == 80
-        assert {shadow.threshold for shadow in shadows} == {0.6}
-        looked = [shadow.verdict for shadow in shadows if shadow.verdict]
+        cameras = plant.cameras("shadowed", frames=40, fps=8, defects=range(40), loop=True)
+
+        def mine() -> list[Score]:
+            return [score for score in scores_in(plant.settings) if score.line_id == "shadowed"]
+
+        def looked() -> list[Verdict]:
+            return [score.shadow.verdict for score in mine() if score.shadow and score.shadow.verdict]
+
         # On a busy machine frames wait, and the shadow does not look at those.
+        wait_until(lambda: looked().count(Verdict.NOT_OK) >= 10)
+        frames = plant.stop(cameras, "shadowed")
+        accounts = plant.settled("shadowed", frames)
+        assert all(account.balanced for account in accounts), accounts
+        assert {score.verdict for score in mine()} == {Verdict.OK}
+        shadows = [score.shadow for score in mine() if score.shadow]
+        assert len(shadows) == frames
+        assert {shadow.threshold for shadow in shadows} == {0.6}
         assert {shadow.skipped for shadow in shadows} <= {None, ShadowSkip.BACKLOG}
-        assert looked.count(Verdict.NOT_OK) >= 10
 
         def told() -> list[LineCommand]:
             records = read_to_end(plant.settings, [topic])
@@ -207,7 +212,6 @@ def test_a_shadow_bundle_is_tried_beside_the_live_one_and_the_stops_it_would_mak
         assert stop.model
         assert stop.model.hash == plant.health()["shadows"]["null"]["hash"]
         assert plant.holds("shadowed") == []
-        wait_until(lambda: cameras.exit_code == 0)
 
         recipes["null"]["shadow"]["bundle"] = str(tmp_path / "absent")
         plant.reconfigure(config)

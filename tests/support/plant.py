@@ -66,7 +66,7 @@ class Plant:
 
     def health(self) -> dict[str, Any]:
         """Of the replica. Raises OSError while there is none."""
-        with urllib.request.urlopen(f"{self.inference.url}/healthz", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.inference.url}/healthz", timeout=60) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
 
@@ -79,9 +79,10 @@ class Plant:
         return ChildProcess(name, command, log, Path.cwd(), self.environment)
 
     def cameras(
-        self, line: str, frames: int, fps: float | None, defects: range = range(0), count: int = 2
+        self, line: str, frames: int, fps: float | None, defects: range = range(0), count: int = 2, loop: bool = False
     ) -> ChildProcess:
-        """A camera worker with a spool. All its cameras look at one line; the first sees the defects."""
+        """A camera worker with a spool. All its cameras look at one line; the first sees the defects. loop: until it is
+        stopped: what has to come while frames flow comes late on a busy machine."""
         folder = self.folder / line
         for number in range(count):
             images = folder / f"camera-{number}"
@@ -98,7 +99,7 @@ class Plant:
                     "line_id": line,
                     "station_id": "s",
                     "recipe": "null",
-                    "source": {"type": "folder", "path": str(folder / f"camera-{number}"), "fps": fps},
+                    "source": {"type": "folder", "path": str(folder / f"camera-{number}"), "fps": fps, "loop": loop},
                 }
                 for number in range(count)
             ],
@@ -109,6 +110,12 @@ class Plant:
 
     def accounts(self, line: str) -> list[CameraAccount]:
         return [account for account in take_stock(self.settings) if account.camera_id.startswith(f"{line}-")]
+
+    def stop(self, cameras: ChildProcess, line: str) -> int:
+        """Ends them in good order. How many frames they have captured."""
+        cameras.stop(60)
+        assert cameras.exit_code == 0, cameras.log_tail()
+        return sum(account.captured for account in self.accounts(line))
 
     def settled(self, line: str, frames: int, timeout_s: float = 180) -> list[CameraAccount]:
         """The accounts of the line's cameras once that many frames are scored."""
@@ -127,7 +134,7 @@ class Plant:
         return [command for command in commands if command.line_id == line and command.action is Action.HOLD]
 
     def wait_for_hold(self, line: str) -> None:
-        wait_until(lambda: len(self.holds(line)) > 0, timeout_s=60)
+        wait_until(lambda: len(self.holds(line)) > 0)
 
 
 @contextmanager
