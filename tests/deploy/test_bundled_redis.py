@@ -40,7 +40,7 @@ class Server:
         )
 
     def client(self, **login: Any) -> Any:
-        return redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0), **login)
+        return redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=60, retry=Retry(NoBackoff(), 0), **login)
 
 
 @pytest.fixture(scope="module", params=["", "andon"], ids=["default user", "named user"])

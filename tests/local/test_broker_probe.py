@@ -17,11 +17,11 @@ pytestmark = pytest.mark.services
 
 
 def test_one_that_answers(kafka_bootstrap: str) -> None:
-    assert broker_answers(kafka_bootstrap, 5)
+    assert broker_answers(kafka_bootstrap, 60)
 
 
 def test_one_answer_of_several_addresses_is_enough(kafka_bootstrap: str) -> None:
-    assert broker_answers(f"127.0.0.1:{free_ports(1)[0]}, {kafka_bootstrap}", 5)
+    assert broker_answers(f"127.0.0.1:{free_ports(1)[0]}, {kafka_bootstrap}", 60)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1", "", "no-such-host.invalid:9092"])
@@ -30,10 +30,10 @@ def test_nobody_there(address: str) -> None:
 
 
 def test_a_server_that_accepts_and_stays_silent_costs_the_time_limit_and_no_thread() -> None:
-    threads_before = threading.active_count()
+    threads_before = set(threading.enumerate())
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert not broker_answers(f"127.0.0.1:{silent.getsockname()[1]}", 0.5)  # or it would wait for ever
-    assert threading.active_count() == threads_before
+    assert set(threading.enumerate()) <= threads_before
 
 
 def check_topics(settings: Settings) -> None:

@@ -61,8 +61,8 @@ def children_of(pid: int) -> list[int]:
 def test_up_holds_its_folder_and_its_services_die_with_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with up(home) as (process, exported):
-        assert broker_answers(exported["KAFKA_BOOTSTRAP"], 5)
-        assert redis_answers(exported["REDIS_URL"], 5)
+        assert broker_answers(exported["KAFKA_BOOTSTRAP"], 60)
+        assert redis_answers(exported["REDIS_URL"], 60)
 
         status = andon_local(home, "status")
         assert status.returncode == 0
@@ -88,7 +88,7 @@ def test_up_stops_what_it_started_and_ends_well(tmp_path: Path, kafka_bootstrap:
         os.killpg(process.pid, ending)
         assert process.wait(60) == 0
         assert not redis_answers(exported["REDIS_URL"], 0.3)
-    assert broker_answers(kafka_bootstrap, 5)  # it was not ours to stop
+    assert broker_answers(kafka_bootstrap, 60)  # it was not ours to stop
 
 
 def test_one_port_for_both_is_refused(tmp_path: Path) -> None:

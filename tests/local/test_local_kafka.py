@@ -100,7 +100,7 @@ def test_a_paused_broker_keeps_its_connections_and_answers_again_later(own_kafka
     own_kafka.pause()
     assert not broker_answers(own_kafka.bootstrap, 0.3)
     own_kafka.resume()
-    assert broker_answers(own_kafka.bootstrap, 10)
+    assert broker_answers(own_kafka.bootstrap, 60)
 
 
 @pytest.mark.services

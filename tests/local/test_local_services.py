@@ -30,14 +30,14 @@ def nobody() -> str:
 def test_named_services_are_used_and_nothing_is_made(
     kafka_bootstrap: str, own_redis: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ANSWER_TIMEOUT_S", 5)
+    monkeypatch.setattr(module, "_ANSWER_TIMEOUT_S", 60)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", kafka_bootstrap)
     monkeypatch.setenv("REDIS_URL", own_redis.url)
     with services(tmp_path / "home") as running:
         assert running.environment == {"KAFKA_BOOTSTRAP": kafka_bootstrap, "REDIS_URL": own_redis.url}
         assert running.broker is None
         assert running.valkey is None
-    assert broker_answers(kafka_bootstrap, 5)
+    assert broker_answers(kafka_bootstrap, 60)
     assert own_redis.running
     assert not (tmp_path / "home").exists()
 
@@ -70,7 +70,7 @@ def test_an_address_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_failure_inside_stops_what_was_started(
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "_ANSWER_TIMEOUT_S", 5)
+    monkeypatch.setattr(module, "_ANSWER_TIMEOUT_S", 60)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", kafka_bootstrap)
     started: list[Valkey | None] = []
 

@@ -13,7 +13,7 @@ MIB = 1024 * 1024
 
 
 def test_memory_is_bounded_and_only_expiring_keys_give_way(own_redis: Valkey) -> None:
-    with Redis.from_url(own_redis.url, socket_timeout=5) as client:
+    with Redis.from_url(own_redis.url, socket_timeout=60) as client:
         client.set("state", "kept")
         for number in range(200):
             client.set(f"map:{number}", b"x" * MIB, ex=3600)
@@ -23,19 +23,19 @@ def test_memory_is_bounded_and_only_expiring_keys_give_way(own_redis: Valkey) ->
 
 
 def test_it_is_reached_from_this_machine_only(own_redis: Valkey) -> None:
-    with Redis.from_url(own_redis.url, socket_timeout=5) as client:
+    with Redis.from_url(own_redis.url, socket_timeout=60) as client:
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
 
 
 def test_it_comes_back_empty_on_its_port(own_redis: Valkey) -> None:
     url = own_redis.url
-    with Redis.from_url(url, socket_timeout=5) as client:
+    with Redis.from_url(url, socket_timeout=60) as client:
         client.set("map", "gone with the process")
     own_redis.kill()
     assert not redis_answers(url, 0.3)
     own_redis.start()
     assert own_redis.url == url
-    with Redis.from_url(url, socket_timeout=5) as client:
+    with Redis.from_url(url, socket_timeout=60) as client:
         assert client.get("map") is None
 
 
@@ -43,7 +43,7 @@ def test_a_paused_one_answers_again_later(own_redis: Valkey) -> None:
     own_redis.pause()
     assert not redis_answers(own_redis.url, 0.3)
     own_redis.resume()
-    assert redis_answers(own_redis.url, 5)
+    assert redis_answers(own_redis.url, 60)
 
 
 def test_starting_it_twice_is_refused(own_redis: Valkey) -> None:

@@ -26,7 +26,7 @@ def fill(settings: Settings, values: list[bytes]) -> None:
 
 def taken(consumer: KafkaConsumer, count: int) -> list[bytes]:
     values: list[bytes] = []
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 90
     while len(values) < count and time.monotonic() < deadline_s:
         values += [record.value for records in consumer.poll(timeout_ms=200).values() for record in records]
     return values

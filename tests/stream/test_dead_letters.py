@@ -191,7 +191,7 @@ def test_a_header_without_a_value_ends_no_replica(
     publisher.close()
     options = ConsumerOptions(settings.group("inspection"), (frames,), overlap=True)
     with running(settings, options, inspection) as loop:
-        wait_until(lambda: loop.state.records == 2, 30)
+        wait_until(lambda: loop.state.records == 2)
     assert [score.sequence for score in scores_in(settings)] == [0]
     (dead,) = read_to_end(settings, [settings.topics.frames_dead.name])
     assert cause_of_death(dead.headers)["reason"] == "contract"
@@ -210,7 +210,7 @@ def test_a_frame_that_is_huge_once_decompressed_dies_once_and_the_stream_goes_on
     camera.close()
     options = ConsumerOptions(settings.group("inspection"), (frames,), overlap=True)
     with running(settings, options, inspection) as loop:
-        wait_until(lambda: loop.state.records == 3, 30)
+        wait_until(lambda: loop.state.records == 3)
     assert [score.sequence for score in scores_in(settings)] == [0, 2]
     (dead,) = read_to_end(settings, [settings.topics.frames_dead.name])
     cause = cause_of_death(dead.headers)

@@ -46,15 +46,22 @@ def test_a_producer_that_is_held_off_rests(kafka_bootstrap: str, unique: str) ->
     publisher = Publisher(settings, unique)
     record = Outgoing(settings.topics.frames.name, b"k", b"x" * 150_000, [])
     publisher.publish([record])  # at once; then some 5 s of nothing
-    receipt = publisher.hand_over(record, pytest.fail)
     ours = set(threading.enumerate()) - others
     assert ours
-    before_s = spent_s(ours)
-    time.sleep(2)
-    assert not receipt.is_done, "it is held off"
-    assert spent_s(ours) - before_s < 0.4
-    wait_until(lambda: receipt.is_done)
+    spent: list[float] = []
+
+    def held_off() -> bool:
+        """It is not where a busy machine took those seconds to come here."""
+        receipt, before_s = publisher.hand_over(record, pytest.fail), spent_s(ours)
+        time.sleep(2)
+        if held := not receipt.is_done:
+            spent.append(spent_s(ours) - before_s)
+        wait_until(lambda: receipt.is_done)
+        return held
+
+    wait_until(held_off)
     publisher.close()
+    assert spent[0] < 0.4
 
 
 def test_a_producer_rests_while_nobody_leads_a_partition(
@@ -77,9 +84,10 @@ def test_a_producer_rests_while_nobody_leads_a_partition(
         # To where they were: the client learns of it by this.
         receipts = [publisher.hand_over(Outgoing(topic.name, key, b"y", []), pytest.fail) for key in keys]
         wait_until(lambda: sum(receipt.is_done for receipt in receipts) == 1)
-        looks[0] = 0
+        looks[0], began_s = 0, time.monotonic()
         time.sleep(2)
-        assert 0 < looks[0] < 500
+        wait_until(lambda: looks[0] > 0)
+        assert looks[0] < 250 * (time.monotonic() - began_s)
         make_anew(many, topic)
         wait_until(lambda: all(receipt.is_done for receipt in receipts))
 

@@ -42,15 +42,15 @@ def test_clients_find_brokers_that_have_moved(
         seen: list[bytes] = []
 
         def read_until(count: int) -> None:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 90
             while len(seen) < count and time.monotonic() < deadline:
                 seen.extend(record.value for records in consumer.poll(200).values() for record in records)
 
-        producer.send(frames, b"before").get(timeout=30)
+        producer.send(frames, b"before").get(timeout=90)
         read_until(1)
         move(consumer._client._manager)
         move(producer._sender._client._manager)
-        producer.send(frames, b"after").get(timeout=30)
+        producer.send(frames, b"after").get(timeout=90)
         read_until(2)
         assert seen == [b"before", b"after"]
     finally:

@@ -187,7 +187,7 @@ def test_a_pass_that_came_too_late_is_thrown_away_and_the_shadow_rests(catalog: 
         for thread in threading.enumerate():
             if thread.name == "shadow":
                 thread.join(20)
-        shadows.within_s = 5
+        shadows.within_s = 60
         for moment_s in (1.0, 0.99 + REST):
             now_s = moment_s
             assert skips(scored(scorer, slow, 3)) == {ShadowSkip.SLOW}
@@ -200,7 +200,7 @@ def test_while_frames_wait_the_shadow_does_not_look(catalog: Catalog) -> None:
     behind = True
     watched, detector = acting(catalog, lambda: None)
     with ThreadPoolExecutor(2) as pool:
-        scorer = Scorer(pool, now, shadows=Shadows(within_s=5, behind=lambda: behind))
+        scorer = Scorer(pool, now, shadows=Shadows(within_s=60, behind=lambda: behind))
         assert skips(scored(scorer, watched)) == {ShadowSkip.BACKLOG}
         assert detector.passes == 0
         behind = False

@@ -51,7 +51,7 @@ def test_a_paused_partition_is_read_on_after_another_one_came_back(kafka_bootstr
                 found[at] += len(records)
             return true()
 
-        wait_until(turn, timeout_s=40)
+        wait_until(turn)
 
     with closing(consumer), closing(Publisher(settings, "test")) as publisher:
         consumer.subscribe([topic])

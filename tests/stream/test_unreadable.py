@@ -49,7 +49,7 @@ def settings(kafka_bootstrap: str, unique: str) -> Settings:
 
 def send(settings: Settings, sequences: range, *, odd: int | None = None, **options: Any) -> None:
     """As one batch. odd: the frame that gets a header whose name is no UTF-8."""
-    camera = KafkaProducer(**connection(settings, "camera"), linger_ms=500, batch_size=2**20, **options)
+    camera = KafkaProducer(**connection(settings, "camera"), linger_ms=60_000, batch_size=2**20, **options)
     for sequence in sequences:
         headers = frame(sequence).to_headers() + [(NotText("x"), b"1")] * (sequence == odd)
         camera.send(settings.topics.frames.name, key=b"cam-1", value=picture(seed=sequence), headers=headers)
@@ -67,7 +67,7 @@ def score_all(settings: Settings, folder: Path, count: int) -> None:
     with ThreadPoolExecutor(1) as pool:
         step = Inspection(Scorer(pool, now), lambda: catalog, NoStore(), publisher, settings.topics, Nobody())
         with running(settings, options, step) as loop:
-            wait_until(lambda: loop.state.records >= count, 30)
+            wait_until(lambda: loop.state.records >= count)
     publisher.close()
 
 
