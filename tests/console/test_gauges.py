@@ -40,7 +40,7 @@ def test_all_looks_go_over_one_client_which_is_opened_anew_after_an_error(
     own_kafka: KafkaBroker, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each look opened three, with a login and a TLS handshake each."""
-    opened: list[str] = []
+    opened_after: list[int] = []
     looks: list[Gauges] = []
     look = GaugeReader._look
 
@@ -49,7 +49,7 @@ def test_all_looks_go_over_one_client_which_is_opened_anew_after_an_error(
         return looks[-1]
 
     def connected(settings: Settings, client_id: str) -> dict[str, Any]:
-        opened.append(client_id)
+        opened_after.append(len(looks))
         return connection.connection(settings, client_id)
 
     for room in (admin, reading):
@@ -59,19 +59,21 @@ def test_all_looks_go_over_one_client_which_is_opened_anew_after_an_error(
     monkeypatch.setattr(GaugeReader, "_look", counted)
     settings = settings_for(own_kafka.bootstrap, unique, frame_partitions=1)
     ensure_topics(settings, settings.topics)
-    opened.clear()
+    opened_after.clear()
     reader = GaugeReader(settings)
     reader.start()
+
+    def five_over_one_client() -> bool:
+        """However many a busy broker cost, which may take longer to answer than they wait."""
+        return bool(opened_after) and len(looks) >= opened_after[-1] + 5
+
     try:
-        wait_until(lambda: len(looks) >= 5, 60)
-        assert opened == ["andon-admin"]
+        wait_until(five_over_one_client)
         own_kafka.pause()
-        wait_until(lambda: "no Kafka broker answers" in (reader.now.fault or ""), 60)
+        wait_until(lambda: "no Kafka broker answers" in (reader.now.fault or ""))
+        before = len(opened_after)
         own_kafka.resume()
-        wait_until(lambda: reader.now.fault is None, 60)
-        before, known = len(looks), len(opened)
-        wait_until(lambda: len(looks) >= before + 5, 60)
-        assert len(opened) == known
+        wait_until(lambda: len(opened_after) > before and five_over_one_client())
     finally:
         own_kafka.resume()
         reader.close()
@@ -81,6 +83,6 @@ def test_a_topic_that_is_not_there_is_named_with_what_to_do(kafka_bootstrap: str
     reader = GaugeReader(settings_for(kafka_bootstrap, unique))
     reader.start()
     try:
-        wait_until(lambda: "does not exist; create it with `andon topics create`" in (reader.now.fault or ""), 60)
+        wait_until(lambda: "does not exist; create it with `andon topics create`" in (reader.now.fault or ""))
     finally:
         reader.close()

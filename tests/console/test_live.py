@@ -125,6 +125,7 @@ def test_no_later_tap_brings_back_what_stood_before(plant: Plant, login: Callabl
 def behind(way: Way, context: Any) -> Any:
     """The page as it comes over `way`, by a clock that the test may put forward."""
     other = context.browser.new_context(base_url=way.url)
+    other.set_default_timeout(60_000)
     other.add_cookies(context.cookies())
     page = other.new_page()
     page.clock.install()

@@ -46,6 +46,7 @@ def stopped(plant: Plant, login: Callable[..., Any], way: Way, line: str) -> Ite
     plant.shoot(line, f"{line}-a", "xxx")
     context = login().context
     other = context.browser.new_context(base_url=way.url)
+    other.set_default_timeout(60_000)
     other.add_cookies(context.cookies())
     page = other.new_page()
     page.goto("/")

@@ -23,7 +23,7 @@ from console.test_memory import tell
 from starlette.testclient import TestClient
 from support.stream import wait_until
 
-from pipeline.events import Act, Alarm, AlarmState, LineCommand, now
+from pipeline.events import Act, Alarm, AlarmState, LineCommand, now, to_ms
 from workers.console import tiles
 from workers.console.app import create_app
 from workers.console.drawing import Drawings
@@ -89,7 +89,7 @@ class Heard:
     """A browser's stream, read as the bytes that came."""
 
     def __init__(self, port: int, cookie: str, where: str, **headers: str) -> None:
-        self._connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=90)
         self._connection.request("GET", where, headers={"cookie": f"{COOKIE}={cookie}", **headers})
         self._stream: HTTPResponse = self._connection.getresponse()
         assert self._stream.status == 200
@@ -100,9 +100,11 @@ class Heard:
         self._connection.close()
 
     def until_quiet(self) -> dict[str, list[bytes]]:
-        """Event → each of its messages, up to the second beat from now: all that came before has then been told."""
+        """Event → each of its messages, up to a beat of a moment after this one: all that came before has then been
+        told. Beats from before may wait to be read."""
         found: dict[str, list[bytes]] = {"lines": [], "alarms": [], "tiles": [], "beat": []}
-        while len(found["beat"]) < 2:
+        asked_ms = to_ms(now())
+        while not found["beat"] or content(found["beat"][-1])["now_ms"] <= asked_ms:
             message = b"".join(iter(self._stream.readline, b"\n"))
             if name := re.search(rb"^event: (\w+)$", message, re.MULTILINE):
                 found[name[1].decode()].append(message)

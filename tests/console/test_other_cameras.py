@@ -41,6 +41,7 @@ def wall(chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     with served(config) as port:
         address = f"http://127.0.0.1:{port}"
         context = chromium.new_context(base_url=address)
+        context.set_default_timeout(60_000)
         context.add_cookies([{"name": COOKIE, "value": cookie, "url": address}])
         page = context.new_page()
         page.goto("/")

@@ -42,10 +42,10 @@ def test_a_page_tells_how_much_of_the_past_it_has_yet_to_read_and_when_it_has(pl
     reader = Reader(plant.settings, memory)
     reader.start()
     try:
-        wait_until(lambda: reader.fault is None, 60)
+        wait_until(lambda: reader.fault is None)
         assert "still reading what the factory told" in (reader.behind or "")
         memory.may.set()
-        wait_until(lambda: reader.behind is None, 60)
+        wait_until(lambda: reader.behind is None)
         assert "reader-1-a" in [camera.camera_id for camera in memory.cameras()]
     finally:
         memory.may.set()
@@ -64,9 +64,9 @@ def test_the_page_says_of_how_many_of_those_that_died_before_it_started_it_tells
         memory = Memory(settings.topics)
         with closing(Reader(settings, memory)) as reader:
             reader.start()
-            wait_until(lambda: reader.fault is None and reader.behind is None, 60)
+            wait_until(lambda: reader.fault is None and reader.behind is None)
             publisher.publish([died] * 2)
-            wait_until(lambda: len(memory.dead()) >= DEAD_BEFORE + 2, 60)
+            wait_until(lambda: len(memory.dead()) >= DEAD_BEFORE + 2)
             with TestClient(create_app(replace(desk_at(tmp_path), memory=memory, reader=reader))) as client:
                 log_in(client, "viewer")
                 told = f"from before this page started {DEAD_BEFORE} a partition): {DEAD_BEFORE + 2} empty."
@@ -84,10 +84,10 @@ def test_a_page_that_has_read_all_notices_that_kafka_is_gone(
     reader = Reader(settings, Memory(settings.topics))
     reader.start()
     try:
-        wait_until(lambda: reader.fault is None, 60)
+        wait_until(lambda: reader.fault is None)
         own_kafka.pause()
-        wait_until(lambda: "no Kafka broker answers" in (reader.fault or ""), 60)
+        wait_until(lambda: "no Kafka broker answers" in (reader.fault or ""))
         own_kafka.resume()
-        wait_until(lambda: reader.fault is None, 60)
+        wait_until(lambda: reader.fault is None)
     finally:
         reader.close()

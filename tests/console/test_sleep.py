@@ -30,6 +30,7 @@ def test_at_its_first_look_after_a_sleep_the_page_says_that_it_is_old(login: Cal
     """Its own count of time had stood still: for six seconds more all looked as of now."""
     context = login().context
     other = context.browser.new_context(base_url=way.url)
+    other.set_default_timeout(60_000)
     other.add_cookies(context.cookies())
     page = other.new_page()
     page.clock.install()

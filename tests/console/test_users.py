@@ -302,7 +302,7 @@ def test_who_holds_the_users_file_for_ever_holds_up_nobody(users: Users, monkeyp
         for one in adding:
             one.start()
         for one in adding:
-            one.join(10)
+            one.join(60)
         assert not any(one.is_alive() for one in adding)
     finally:
         os.close(held)
