@@ -60,7 +60,7 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic], *, replication: i
             # The client's own error would tell request and answer in full: of ten topics, 10 kB.
             made = admin.create_topics(absent, timeout_ms=15_000, raise_errors=False)
             _tell_refused(made["topics"])
-            admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=15_000)
+            admin.wait_for_topics([topic.name for topic in wanted], timeout_ms=60_000)
         _check(admin, wanted, settings, with_clocks=True)
 
 
