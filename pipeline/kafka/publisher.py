@@ -56,12 +56,13 @@ class Receipt(Protocol):
 
 class PublishError(AndonError):
     """Some records were not acknowledged. `retriable`: the broker may take the same records later. `refused`: it does
-    once a person gives us the right, or the topic its limit back."""
+    once a person gives us the right, or the topic its limit back. `may_come`: it has not answered, and may have them."""
 
-    def __init__(self, message: str, *, retriable: bool, refused: bool = False) -> None:
+    def __init__(self, message: str, *, retriable: bool, refused: bool = False, may_come: bool = False) -> None:
         super().__init__(message)
         self.retriable = retriable
         self.refused = refused
+        self.may_come = may_come
 
     @property
     def may_pass(self) -> bool:
@@ -165,7 +166,9 @@ class Publisher:
                     raise _answered(record, error) from error
                 self._discard(producer)
                 raise PublishError(
-                    f"no acknowledgement for a record to {record.topic!r} in {timeout_s:g} s", retriable=True
+                    f"no acknowledgement for a record to {record.topic!r} in {timeout_s:g} s",
+                    retriable=True,
+                    may_come=True,
                 ) from error
 
     def close(self, flush_timeout_s: float = 10) -> None:

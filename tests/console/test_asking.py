@@ -36,11 +36,26 @@ class Slow:
             raise self.fault
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["Kafka takes it", "Kafka does not"])
-def test_the_second_waits_for_what_becomes_of_the_first(fails: bool) -> None:
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (None, "asked"),
+        (
+            PublishError("no broker answers", retriable=True),
+            "Kafka did not take the request, so try again: no broker answers",
+        ),
+        (
+            PublishError("no acknowledgement", retriable=True, may_come=True),
+            "Kafka has not answered, and what you asked for may be done yet: see how things stand, then try again: "
+            "no acknowledgement",
+        ),
+    ],
+    ids=["Kafka takes it", "Kafka does not", "nobody knows"],
+)
+def test_the_second_waits_for_what_becomes_of_the_first(fault: PublishError | None, told: str) -> None:
     """It was told that the act was asked, and waited for an outcome that could not come."""
     publisher, operation_id = Slow(), uuid.uuid4()
-    publisher.fault = PublishError("no broker answers", retriable=True) if fails else None
+    publisher.fault = fault
     acts = Acts(settings_for("127.0.0.1:1", "t."), cast("Any", publisher), cast("Any", None))
 
     def ask() -> str:
@@ -58,6 +73,5 @@ def test_the_second_waits_for_what_becomes_of_the_first(fails: bool) -> None:
         with pytest.raises(TimeoutError):
             second.result(0.5)
         publisher.go_on.set()
-        expected = "Kafka did not take the request, so try again: no broker answers" if fails else "asked"
-        assert {first.result(10), second.result(10)} == {expected}
+        assert {first.result(10), second.result(10)} == {told}
     assert len(publisher.sent) == 1

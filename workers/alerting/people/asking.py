@@ -26,7 +26,7 @@ _Event = TypeVar("_Event", Alarm, AuditEntry)
 
 
 class NotAskedError(AndonError):
-    """Nothing was asked. The message says why."""
+    """Nothing was asked, as far as is known. The message says why."""
 
 
 @contextmanager
@@ -37,7 +37,10 @@ def in_words() -> Iterator[None]:
     except ValidationError as error:
         raise NotAskedError("; ".join(fault["msg"] for fault in error.errors(include_url=False))) from error
     except PublishError as error:
-        raise NotAskedError(f"Kafka did not take the request, so try again: {error}") from error
+        told = "Kafka did not take the request, so try again"
+        if error.may_come:
+            told = "Kafka has not answered, and what you asked for may be done yet: see how things stand, then try again"
+        raise NotAskedError(f"{told}: {error}") from error
 
 
 @dataclass(frozen=True)
