@@ -56,7 +56,7 @@ class Receipt(Protocol):
 
 class PublishError(AndonError):
     """Some records were not acknowledged. `retriable`: the broker may take the same records later. `refused`: it does
-    once a person gives us the right, or the topic its limit back. `may_come`: it has not answered, and may have them."""
+    once a person gives us the right, or the topic its limit back. `may_come`: it did not answer, and may have them."""
 
     def __init__(self, message: str, *, retriable: bool, refused: bool = False, may_come: bool = False) -> None:
         super().__init__(message)

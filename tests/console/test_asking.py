@@ -46,8 +46,8 @@ class Slow:
         ),
         (
             PublishError("no acknowledgement", retriable=True, may_come=True),
-            "Kafka has not answered, and what you asked for may be done yet: see how things stand, then try again: "
-            "no acknowledgement",
+            "Kafka has not answered, and what you asked for may be done yet: look, and then try again: no "
+            "acknowledgement",
         ),
     ],
     ids=["Kafka takes it", "Kafka does not", "nobody knows"],

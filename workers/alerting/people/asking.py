@@ -39,7 +39,7 @@ def in_words() -> Iterator[None]:
     except PublishError as error:
         told = "Kafka did not take the request, so try again"
         if error.may_come:
-            told = "Kafka has not answered, and what you asked for may be done yet: see how things stand, then try again"
+            told = "Kafka has not answered, and what you asked for may be done yet: look, and then try again"
         raise NotAskedError(f"{told}: {error}") from error
 
 
