@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 from alerting.factory import heartbeat
 from kafka import TopicPartition
-from support.stream import send_unreadable, settings_for
+from support.stream import send_unreadable, settings_for, wait_until
 
 from pipeline.events import Heartbeat
 from pipeline.kafka.admin import Admin, ensure_topics
@@ -37,6 +37,9 @@ def test_a_record_that_cannot_be_read_keeps_nobody_at_the_heartbeats_before_it(l
     with closing(PulseReader(line)) as reader:
         assert reader.wait_for_the_past(30)
         assert reader.newest["cam-1"].beat.boot_id == "later"
+        assert reader.newest["cam-1"].read_at is None  # it may be of a camera that is no more
+        send(line, heartbeat(boot="now"))
+        wait_until(lambda: reader.newest["cam-1"].read_at is not None)
 
 
 def test_a_past_that_has_expired_is_read(line: Settings) -> None:

@@ -138,6 +138,16 @@ def test_a_clock_is_blamed_only_where_heartbeats_still_come() -> None:
     assert "its heartbeats are 30 s old as they come: compare its box's clock" in why
 
 
+def test_a_clock_that_is_days_off_takes_no_camera_away() -> None:
+    """None was missed by a worker, or behind a broker, whose clock was more than a day ahead; and what else its frames
+    raised was over at once, and raised anew with the next few."""
+    days_ahead = NOON + 240 * HOUR_S * S
+    told = {"cam-1": Pulse(beat(sent_s=60, captured=99), NOON, read_at=days_ahead)}
+    watch = silence.look(scored("cam-1"), told, POLICY, days_ahead, NOON)
+    assert "its heartbeats are 863940 s old as they come" in watch.silent["cam-1"]
+    assert not watch.gone
+
+
 def test_a_triggered_camera_whose_parts_come_late_is_told_and_its_line_may_run_for_the_next_one() -> None:
     triggered = POLICY.model_copy(update={"triggered": True})
     line = Line(policy=triggered)

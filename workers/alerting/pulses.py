@@ -79,5 +79,6 @@ class PulseReader:
         else:
             if beat.camera_id not in self._newest and len(self._newest) >= MAX_PULSES:
                 del self._newest[min(self._newest, key=lambda name: self._newest[name].beat.sent_at)]
-            self._newest[beat.camera_id] = hear(self._newest.get(beat.camera_id), beat, self._clock())
+            read_at = self._clock() if self._caught_up.is_set() else None
+            self._newest[beat.camera_id] = hear(self._newest.get(beat.camera_id), beat, read_at)
         self._places[record.topic, record.partition] = record.offset + 1

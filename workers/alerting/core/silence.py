@@ -49,7 +49,11 @@ class Pulse:
     recent: tuple[str, ...] = ()
     """Whose the last heartbeats were that said that they run."""
     read_at: datetime | None = None
-    """When the newest was read, by this worker's clock. Tells a camera's clock that is behind from one that is dead."""
+    """When the newest was read, by this worker's clock; None where that lay there before this worker began. Tells a
+    camera's clock that is behind from one that is dead."""
+
+    def still_comes(self, now: datetime) -> bool:
+        return self.read_at is not None and abs(now - self.read_at) <= PULSE_FRESH
 
     @property
     def is_of_two(self) -> bool:
@@ -165,6 +169,8 @@ def _gone(name: str, state: LineState, pulse: Pulse | None, missed: Alarm | None
         return ""
     if camera is None and (name in state.crowded_out or not state.has_room_for(name, now)):
         return "it is heard of no more"
+    if pulse and pulse.still_comes(now):
+        return ""  # whatever the clocks say
     if now - max(_heard(camera, pulse.beat if pulse else None, missed)) > FORGOTTEN_AFTER:
         return "nothing was heard of it for a day: it counts as taken away"
     return ""
@@ -357,7 +363,7 @@ def _too_late(camera: Camera, pulse: Pulse | None, policy: LinePolicy, now: date
 def _clock_behind(pulse: Pulse, now: datetime) -> str:
     """Of a worker whose heartbeats still come, and say that they are old. Empty for any other."""
     behind = now - pulse.beat.sent_at
-    if behind <= PULSE_FRESH or pulse.read_at is None or now - pulse.read_at > PULSE_FRESH:
+    if behind <= PULSE_FRESH or not pulse.still_comes(now):
         return ""
     old_s = behind.total_seconds()
     return f", and its heartbeats are {old_s:.0f} s old as they come: compare its box's clock with this worker's (NTP)"
