@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.counting import counted
 from pipeline.detectors.base import Detector
 from pipeline.drawing import colour_scale, reaching, side_by_side
 from pipeline.files.alone import alone_in
@@ -24,6 +25,7 @@ from pipeline.files.spreadsheet import cell
 from pipeline.replica.single import judge
 from pipeline.training.figures.shelf import MapShelf
 from pipeline.training.images.data import SUFFIXES, DataError, how_stored, is_named, listed, read_frame
+from pipeline.training.images.layouts import MASK_FOLDERS
 from pipeline.training.track import Track, untracked
 
 MapFormat = Literal["png", "npy", "none"]
@@ -58,8 +60,11 @@ class Line:
         return {"file": self.file, "error": self.error} if self.error else facts
 
 
-def images_below(folder: Path, but_for: Sequence[Path] = ()) -> list[Path]:
-    """PNG and JPEG files in the folder and its sub-folders, by path, but for those below other folders.
+def images_below(
+    folder: Path, but_for: Sequence[Path] = (), say: Callable[[str], None] = lambda note: None
+) -> list[Path]:
+    """PNG and JPEG files in the folder and its sub-folders, by path, but for those below other folders, and for masks,
+    by where they lie: the folder may hold several data sets. say: is told how many of these there are.
 
     Links to folders are followed. Raises DataError when there are none.
     """
@@ -78,7 +83,16 @@ def images_below(folder: Path, but_for: Sequence[Path] = ()) -> list[Path]:
         )
     if not kept:
         raise DataError(f"{folder} holds no PNG or JPEG, nor does a folder below it")
-    return kept
+    masks = {path for path in kept if _is_mask(path.relative_to(folder))}
+    if len(masks) == len(kept):
+        raise DataError(f"all images in {folder} lie in folders of masks: give the folder that the images lie in")
+    if masks:
+        say(f"note: {counted(len(masks), 'image')} in folders of masks ({', '.join(MASK_FOLDERS)}) left out")
+    return [path for path in kept if path not in masks]
+
+
+def _is_mask(path: Path) -> bool:
+    return any(part.lower() in MASK_FOLDERS for part in path.parent.parts)  # VisA writes Masks
 
 
 def predict_folder(
@@ -99,7 +113,7 @@ def predict_folder(
     when there is nothing to predict, AndonError where another process is writing there.
     """
     # They may lie in the folder, with the pictures of last time.
-    paths = images_below(folder, but_for=(out / _MAPS, out / _OVERLAYS))
+    paths = images_below(folder, (out / _MAPS, out / _OVERLAYS), say)
     for note in how_stored(paths).on_a_model(detector.info.input.mode):
         say(f"note: {note}")
     lines: list[Line] = []

@@ -353,8 +353,20 @@ def test_what_a_mac_lays_beside_pictures_is_none(
         for path in sorted((tmp_path / "data" / place).iterdir()):
             path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
     assert andon(monkeypatch, "evaluate", bundles["null"], "--data", tmp_path / "data") == 0
-    assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "data/test", "--out", tmp_path / "out") == 0
+    assert andon(monkeypatch, "predict", bundles["null"], tmp_path / "data", "--out", tmp_path / "out") == 0
     assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 1 + 6
+
+
+@pytest.mark.parametrize("masks", ["ground_truth/hole", "candle/Data/Masks/Anomaly"])
+def test_predict_judges_no_masks_and_says_so(masks: str, bundles: dict[str, Path], tmp_path: Path) -> None:
+    """At the root of MVTec's sets, or VisA's, each mask was a frame with a verdict of its own."""
+    write_images(tmp_path / "masks" / "test" / "hole", normal_frames(2))
+    write_images(tmp_path / "masks" / masks, normal_frames(3))
+    told: list[str] = []
+    detector = load_detector(bundles["null"], "cpu")
+    lines = predict_folder(detector, tmp_path / "masks", tmp_path / "out", say=told.append)
+    assert [line.file for line in lines] == ["test/hole/part0000.png", "test/hole/part0001.png"]
+    assert told == ["note: 3 images in folders of masks (ground_truth, masks, mask) left out"]
 
 
 def test_predict_of_nothing_is_refused(

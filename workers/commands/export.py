@@ -40,9 +40,7 @@ def export(
 
     info = read_info(bundle)
     ready_folder(out or bundle)
-    paths = [path for path in images_below(data) if not _is_mask(path, data)][:64] if data else []
-    if data and not paths:
-        raise AndonError(f"all images in {data} lie in folders of masks: give the folder that the images lie in")
+    paths = images_below(data)[:64] if data else []
     frames = [read_frame(path, info.input.mode) for path in paths]
     given = len(frames)
     frames = [frame for frame in frames if info.input.accepts(*frame.shape[:2])]
@@ -58,10 +56,3 @@ def export(
         f"({parity['score_share']:.3%} of the normals' spread), maps by {parity['map_share']:.3%} of their range; "
         "ranks are the same"
     )
-
-
-def _is_mask(path: Path, data: Path) -> bool:
-    """By where it lies below the images' folder, which may hold several data sets."""
-    from pipeline.training.images.layouts import MASK_FOLDERS
-
-    return not set(MASK_FOLDERS).isdisjoint(path.relative_to(data).parent.parts)

@@ -28,7 +28,8 @@ def predict(
     that cannot be read are named, and skipped; the exit code is then 1. In results.csv a name that a spreadsheet would
     take for a formula has an apostrophe before it. A name that is too long for another ending is cut for the pictures:
     see `drawn_as` in the results. --out may hold the images: what lies in its maps/ and overlays/ is taken for the
-    pictures of last time, and left out.
+    pictures of last time, and left out; so is what lies in folders of masks (ground_truth, masks or mask), which is
+    told.
 
     The results grow image by image as results.csv.part and results.jsonl.part, and lose that ending with the last one:
     stopped by Ctrl-C or killed, the command leaves what it has found by then.
