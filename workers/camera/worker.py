@@ -62,7 +62,9 @@ def run(
     `stop`.
     """
     worker = _Worker(config, settings, frames_per_camera)
-    metrics = CameraMetrics(worker.feeders, worker.buffer, worker.ledger.snapshot, worker.heartbeat_age_s, worker.spool)
+    metrics = CameraMetrics(
+        worker.feeders, worker.buffer, worker.ledger.snapshot, worker.heartbeats.age_s, worker.spool
+    )
     with ExitStack() as ends:
         ends.callback(worker.release)
         if metrics_port:
@@ -104,7 +106,7 @@ class _Worker:
             settings.topics.frames.name, self.buffer, window, self.ledger, self._link, depot, wake, published
         )
         by_owner = {feeder.owner: feeder for feeder in self.feeders}
-        self._heartbeats = Heartbeats(
+        self.heartbeats = Heartbeats(
             settings,
             self._link,
             self.ledger,
@@ -118,14 +120,11 @@ class _Worker:
         on_error = self._broken.set
         self._service_tasks = [
             Task("uplink", self._uplink.run, on_error),
-            Task("heartbeats", self._heartbeats.run, on_error),
+            Task("heartbeats", self.heartbeats.run, on_error),
         ]
         self._source_tasks = [
             Task(feeder.owner.camera_id, partial(feeder.run, self._sources_stop), on_error) for feeder in self.feeders
         ]
-
-    def heartbeat_age_s(self) -> float:
-        return self._heartbeats.age_s()
 
     def fault(self) -> str | None:
         """What a restart would mend. Kafka or a camera that is away is none: the worker waits for them."""
@@ -138,16 +137,16 @@ class _Worker:
             for feeder in self.feeders:
                 feeder.watch()
             over = time.monotonic() >= end_s or not any(task.running for task in self._source_tasks)
-            if over or self._broken.is_set() or self._heartbeats.fault:
+            if over or self._broken.is_set() or self.heartbeats.fault:
                 return
 
     def shut_down(self) -> Mapping[Owner, Tally]:
         """Sources first, then what they captured, then the last word about it."""
         uplink, heartbeats = self._service_tasks
         self._stop_sources()
-        self._uplink.finish(0 if self._heartbeats.fault else _FLUSH_S)
+        self._uplink.finish(0 if self.heartbeats.fault else _FLUSH_S)
         uplink.join(_FLUSH_S * 2)
-        self._heartbeats.close()
+        self.heartbeats.close()
         heartbeats.join(_HEARTBEATS_END_S)
         for task in [uplink, heartbeats, *self._source_tasks]:
             if task.error is not None:
@@ -160,8 +159,8 @@ class _Worker:
             except OSError as error:  # the end has to be told all the same, or its cameras are missed
                 log.error("the spool's state cannot be written; its next start may send frames again: %s", error)
         self._send_last(final, able=not heartbeats.running)
-        if self._heartbeats.fault:
-            raise self._heartbeats.fault
+        if self.heartbeats.fault:
+            raise self.heartbeats.fault
         return final
 
     def look_whether_any_was_published(self, final: Mapping[Owner, Tally]) -> None:
@@ -172,7 +171,7 @@ class _Worker:
             dropped = sum((Counter(tally.dropped) for tally in tallies), Counter[str]())
             spooled = sum(tally.spooled for tally in tallies)
             older = sum(tally.spooled for tally in final.values()) - spooled
-            refusal = self._heartbeats.refusal or self._uplink.refusal
+            refusal = self.heartbeats.refusal or self._uplink.refusal
             raise NothingPublishedError(
                 f"no frame of this run was published: {captured} were captured, "
                 + "".join(f"{frames} dropped ({reason}), " for reason, frames in sorted(dropped.items()))
@@ -212,7 +211,7 @@ class _Worker:
         try:
             if not able:
                 raise PublishError("a heartbeat is still waiting for Kafka", retriable=True)
-            self._heartbeats.send_last((now(), final))
+            self.heartbeats.send_last((now(), final))
         except PublishError as error:
             told = "the next start with this spool tells it" if self.spool else "without a spool it stays unsaid"
             log.warning("the last heartbeat was not sent (%s); %s", error, told)
