@@ -283,10 +283,12 @@ def test_silence_that_became_all_right_ends_its_alarm_and_says_so() -> None:
 
 
 def heard(boots: str, last_s: float = 0) -> Pulse:
-    """A heartbeat a second, each of the boot that the letter names."""
+    """A heartbeat a second, each of the boot that the letter names; a capital tells of its end."""
     pulse: Pulse | None = None
     for ago, boot in zip(range(len(boots) - 1, -1, -1), boots, strict=True):
-        pulse = silence.hear(pulse, heartbeat(last_s - ago, boot=f"20261122T11000{ord(boot) % 10}"))
+        end = BootEnd.CLEAN if boot.isupper() else BootEnd.RUNNING
+        told = heartbeat(last_s - ago, boot=f"20261122T11000{ord(boot.lower()) % 10}", end=end)
+        pulse = silence.hear(pulse, told)
     assert pulse
     return pulse
 
@@ -304,6 +306,12 @@ def test_two_workers_of_one_name_are_told_of_and_prove_no_life(boots: str) -> No
 @pytest.mark.parametrize("boots", ["aaaa", "aabb", "abcdefgh", "aabaccc"])
 def test_a_worker_that_begins_anew_is_one_worker(boots: str) -> None:
     """However often; nor is the last heartbeat of its predecessor, where it comes late."""
+    assert look(scored("cam-1"), 1, pulses={"cam-1": heard(boots)}).alive
+
+
+@pytest.mark.parametrize("boots", ["ababAb", "ababABc"])
+def test_workers_of_one_name_that_have_ended_are_none_beside_the_one_that_runs(boots: str) -> None:
+    """Who had ended both, as the alarm asks, and begun one again was told the same once more, and the line missed."""
     assert look(scored("cam-1"), 1, pulses={"cam-1": heard(boots)}).alive
 
 

@@ -47,7 +47,7 @@ class Pulse:
     ended: tuple[str, ...] = ()
     """Those of them that ended in good order."""
     recent: tuple[str, ...] = ()
-    """Whose the last heartbeats were that said that they run."""
+    """Whose the last heartbeats were that said that they run, without those that have ended since."""
     read_at: datetime | None = None
     """When the newest was read, by this worker's clock; None where that lay there before this worker began. Tells a
     camera's clock that is behind from one that is dead."""
@@ -74,6 +74,8 @@ def hear(pulse: Pulse | None, beat: Heartbeat, read_at: datetime | None = None) 
     if pulse is None:
         return Pulse(beat, beat.sent_at, (beat.boot_id,), clean, runs, read_at)
     recent = (*pulse.recent, *runs)[-RECENT_BEATS:]
+    if not runs:  # told of its end: whoever begins now is not its second
+        recent = tuple(boot for boot in recent if boot != beat.boot_id)
     boots = (*(boot for boot in pulse.boots if boot != beat.boot_id), beat.boot_id)[-_BOOTS_TOLD_OF:]
     ended = (*(boot for boot in pulse.ended if boot != beat.boot_id), *clean)[-_BOOTS_TOLD_OF:]
     if not succeeds(beat, pulse.beat):
