@@ -96,7 +96,6 @@ class ConsumerLoop(Generic[Result]):
         self._step = step
         self._stop = stop
         self.state = LoopState()
-        self._polled_at_s = 0.0
         self._size = BatchSize(options.max_batch, options.batch_within_s)
         self._lag = Lag(settings)
         self._expired = Expired()
@@ -197,9 +196,7 @@ class ConsumerLoop(Generic[Result]):
                 self._delivered_so_far.keep(rebalances.ours_since(seen))
                 seen, ready = rebalances.count, False
                 self._commit_from_s = 0.0  # what was refused amid it need not wait any more
-                if self._options.lease:
-                    self._options.lease.renew(self._polled_at_s)
-            ready = ready or self._got_ready(consumer)
+            ready = ready or (self._got_ready(consumer) and self._keep_lease(consumer))
             if not ready:
                 _rewind(consumer, batch)
                 continue
@@ -270,7 +267,6 @@ class ConsumerLoop(Generic[Result]):
 
     def _poll(self, consumer: KafkaConsumer, timeout_ms: int) -> list[Incoming]:
         self.state.turned()
-        self._polled_at_s = boot_time_s()
         resume_joining(consumer)
         unpark(consumer)
         try:
@@ -368,9 +364,10 @@ class ConsumerLoop(Generic[Result]):
             self._commit_from_s = time.monotonic() + _COMMIT_AGAIN_S
 
     def _keep_lease(self, consumer: KafkaConsumer) -> bool:
-        """A commit is a request that the broker takes from a living member only; this one repeats the last. False where
-        it says that we are none. Getting ready, which may take minutes where Kafka is slow, asks for it again and
-        again: a loop that does has not stopped."""
+        """A commit is a request that the broker takes from a living member only; this one repeats the last. An
+        assignment is none: a poll hands over what was answered long before it, where the loop was held up meanwhile.
+        False where the broker says that we are no member. Getting ready, which may take minutes where Kafka is slow,
+        asks for it again and again: a loop that does has not stopped."""
         self.state.turned()
         lease = self._options.lease
         if lease and lease.due:

@@ -494,7 +494,7 @@ def test_a_member_that_its_group_forgot_while_it_got_ready_joins_again(
     settings: Settings, publisher: Publisher, leased: ConsumerOptions, lease: Lease
 ) -> None:
     """As after a broker that hung during a takeover: alerting asked for its lease 60 s long, of a group that had put it
-    out, and stopped no line meanwhile."""
+    out, and stopped no line meanwhile. Or held up in a delivery while it joined: it took over what was another's."""
     values = send(publisher, settings, 0, 10)
 
     class PutOut(Collect):
@@ -505,7 +505,7 @@ def test_a_member_that_its_group_forgot_while_it_got_ready_joins_again(
                 (group,) = admin.describe_groups([leased.group]).values()
                 admin.remove_group_members(leased.group, [MemberToRemove(m["member_id"]) for m in group["members"]])
                 admin.close()
-                lease.drop()
+                assert not lease.held, "this assignment may be of long ago"
                 assert not lease.refresh()
                 raise Backpressure("not ours any more")
 
