@@ -29,7 +29,7 @@ class Pace:
     batch: int
     learning_rate: float = 2e-3
     max_seconds: float | None = None
-    """Ends early when this much time has gone into training."""
+    """Ends early when this much time has gone into training; the learning rate then falls by time."""
     seed: int = 0
     checkpoint_every_s: float = 30.0
 

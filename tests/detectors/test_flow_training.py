@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from pipeline.detectors.encoder import Encoder, pretrained_encoder
 from pipeline.detectors.registry import load_detector
 from pipeline.errors import AndonError
 from pipeline.frames import Mode
+from pipeline.training import loop
 from pipeline.training.cflow import flow_training
 from pipeline.training.cflow.fit import fit_model, with_highest
 from pipeline.training.cflow.flow_training import Fibres, FlowPlan, fit_reference, gather_fibres, train_flow
@@ -29,6 +31,7 @@ from pipeline.training.images import data
 from pipeline.training.images.data import read_frame
 from pipeline.training.images.layouts import find_layout
 from pipeline.training.images.split import split_by_number
+from pipeline.training.loop import half_cosine
 from pipeline.training.threshold.calibrate import CalibrationError
 from pipeline.training.told import Told
 from pipeline.training.train import train
@@ -151,9 +154,21 @@ def test_the_reference_knows_that_normals_differ_by_place() -> None:
     assert found.mean[2:].allclose(found.mean[2])  # places that nobody showed: as all others on average
 
 
-def test_a_time_limit_ends_the_training() -> None:
-    _, progress = train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, replace(PLAN, epochs=10**6, max_seconds=0.2))
-    assert 0 < progress.step < 10**4
+def test_a_time_limit_ends_the_training_and_its_rate_has_fallen_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fell by steps, and a training of --minutes ended amid the first of them, at its full rate."""
+    shares: list[float] = []
+
+    def noted(done: float) -> float:
+        shares.append(done)
+        return half_cosine(done)
+
+    monkeypatch.setattr(flow_training, "half_cosine", noted)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=iter(range(1000)).__next__))
+    plan = replace(PLAN, epochs=10**6, max_seconds=40)
+    _, progress = train_flow(fibres(), None, AS_THEY_ARE, TINY_CFLOW, plan)
+    assert 10 < progress.step < 40
+    assert shares[0] == 0
+    assert 0.9 < shares[-1] < 1
 
 
 def test_memory_does_not_grow_with_the_images(encoder: Encoder) -> None:

@@ -40,7 +40,7 @@ class FlowPlan(Pace):
     epochs: int = 5
     """Passes over the sampled fibres."""
     warmup: float = 0.05
-    """Share of the steps over which the learning rate rises; then it falls by half a cosine."""
+    """Share of the training over which the learning rate rises; then it falls by half a cosine."""
     fibres_per_level: int = 80_000
     """At most so many fibres of each level are kept in memory, whatever the number of images: drawn evenly over
     images and places."""
@@ -142,9 +142,9 @@ def train_flow(
         picks = order_of(epoch)[place * plan.batch : (place + 1) * plan.batch].to(device)
         return _loss(flow, fibres, picks, white, config)
 
-    def rate_of(step: int, _: float) -> float:
-        rise = min(1.0, (step / total + 1e-3) / plan.warmup) if plan.warmup else 1.0
-        return rise * half_cosine(step / total)
+    def rate_of(_: int, done: float) -> float:
+        rise = min(1.0, (done + 1e-3) / plan.warmup) if plan.warmup else 1.0
+        return rise * half_cosine(done)
 
     def after(step: int) -> None:
         if held_out is None or (step + 1) % steps_an_epoch:

@@ -21,7 +21,7 @@ STEPS_IN_PIXELS = 900
 
 @dataclass(frozen=True)
 class NoisePlan(Pace):
-    """How long and how the network is trained. Where time is what ends it, the learning rate falls by time."""
+    """How long and how the network is trained."""
 
     batch: int = 32
     steps: int = 300
