@@ -7,7 +7,7 @@ import pytest
 from support.plant import Plant, null_recipes
 from support.stream import wait_until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 
 
 @pytest.fixture

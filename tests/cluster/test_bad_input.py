@@ -23,7 +23,7 @@ from pipeline.kafka.reading import read_to_end
 from pipeline.kafka.records import Outgoing
 from pipeline.topics import MAX_FRAME_BYTES
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 
 LINE = "bad"
 

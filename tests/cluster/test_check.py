@@ -9,7 +9,7 @@ from pipeline.events import CHECK
 from pipeline.kafka.admin import ensure_topics
 from workers.trying import NotScoredError, try_recipe
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 
 
 def test_one_frame_comes_back_as_a_score_and_is_accounted_for(plant: Plant) -> None:

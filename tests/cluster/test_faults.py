@@ -25,7 +25,7 @@ from pipeline.scoring import Scored, Scorer
 from workers.camera.spool.segment import Segment
 from workers.camera.spool.state import load_state
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 
 AWAY_S = 10
 

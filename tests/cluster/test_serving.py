@@ -17,7 +17,7 @@ from pipeline.events import LineCommand, Score, ShadowSkip, Verdict
 from pipeline.kafka.reading import read_to_end
 from pipeline.topics import MAX_FRAME_BYTES
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 
 
 def post(plant: Plant, recipe: str, body: bytes, token: str | None = None) -> tuple[int, dict[str, Any]]:
