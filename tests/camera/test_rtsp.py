@@ -16,8 +16,9 @@ import pytest
 import support
 from PIL import Image as Pillow
 
+from pipeline.kafka.lease import boot_time_s
 from workers.camera.config import VideoSource
-from workers.camera.sources import open_source
+from workers.camera.sources import open_source, video
 from workers.camera.sources.base import Image, ImageSource, SourceError
 
 pytestmark = pytest.mark.services
@@ -76,6 +77,18 @@ def test_no_picture_of_a_camera_is_stamped_as_newer_than_it_is(codec: str) -> No
     with rtsp_camera("--codec", codec) as (_, url):
         ages = [age_s(image) for image in islice(source_of(url).images(threading.Event()), 15)]
     assert max(ages) < STALE_S, ages
+
+
+def test_what_came_while_the_worker_was_frozen_does_not_pass_for_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen amid a picture, it sent those of 20 s, each stamped as just taken: parts long gone could stop a line."""
+    frozen_s = 0.0
+    monkeypatch.setattr(video, "boot_time_s", lambda: boot_time_s() + frozen_s)
+    with rtsp_camera() as (_, url):
+        images = iter(source_of(url).images(threading.Event()))
+        next(images)
+        frozen_s = 20
+        with pytest.raises(SourceError, match="no picture for 5 s"):
+            next(images)
 
 
 def test_a_camera_asks_for_its_login_and_a_refusal_names_no_password(tmp_path: Path) -> None:

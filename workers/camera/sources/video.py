@@ -16,6 +16,7 @@ from pipeline import apart
 from pipeline.addresses import without_password
 from pipeline.events import now
 from pipeline.files.secret_file import SecretFile
+from pipeline.kafka.lease import boot_time_s
 from workers.camera.config import VideoSource
 from workers.camera.sources.base import CONTENT_TYPES, Image, SourceError, Unreadable
 from workers.camera.sources.encoding import encoded
@@ -128,17 +129,17 @@ class VideoCapture:
 
     def _packets(self, container: Any, stream: Any, stop: threading.Event) -> Iterator[Any]:
         """Of the pictures. FFmpeg is content with any other, and a camera whose encoder hangs may send sound on, or
-        what it tells of itself."""
-        asked_at_s = time.monotonic()
+        what it tells of itself. And where this process was frozen, what has come meanwhile would pass for new."""
+        pictured_at_s = boot_time_s()
         for packet in container.demux():
             if stop.is_set():
                 return
+            if self._live and boot_time_s() - pictured_at_s > self._config.read_timeout_s:
+                raise SourceError(f"video {self._shown}: {self._no_picture}")
             # Not packet.stream_index, which is 0 for the last of any stream, that empties its decoder.
             if packet.stream.index == stream.index:
+                pictured_at_s = boot_time_s()
                 yield packet
-                asked_at_s = time.monotonic()
-            elif self._live and time.monotonic() - asked_at_s > self._config.read_timeout_s:
-                raise SourceError(f"video {self._shown}: {self._no_picture}")
 
     def _despair(self, sound_at_s: float) -> None:
         """Of a live stream that will not heal: it has no key frames, or its camera was set to another codec."""
