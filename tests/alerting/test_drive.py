@@ -109,6 +109,8 @@ def test_rejecting_takes_the_place_of_no_stop_but_one_of_ours_that_a_person_has_
 
 def test_a_release_takes_a_stop_back_until_the_line_has_confirmed_it() -> None:
     stands, free = ReadBack(level="HOLD", stop=True, epoch=0), effects.release(stop(), 1, NOON)
-    assert drive.may_write(order(free), stands, LATER)
+    assert drive.may_write(replace(order(free), over_own=True), stands, LATER)
+    assert not drive.may_write(order(free), stands, LATER)
+    assert drive.may_write(order(free), ReadBack(level="REJECT", reject=True, epoch=0), LATER)
     assert not drive.may_write(order(free, proved=True), stands, LATER)
     assert drive.may_write(order(free, proved=True), ReadBack(level="RUN", stop=False, epoch=0), LATER)

@@ -255,7 +255,7 @@ def test_taking_the_stop_back_does_not_start_the_line(rig: Rig) -> None:
     rig.driver.order(order(command))
     wait_for(lambda: rig.ladder.held, "the hold")
     rig.driver.alive(30)
-    rig.driver.order(order(effects.release(command, 1, now())))
+    rig.driver.order(order(effects.release(command, 1, now()), over_own=True))
     wait_for(lambda: not rig.ladder.stop and rig.ladder.permit, "the release")
     assert (rig.ladder.held, rig.ladder.running) == (True, False)
     rig.ladder.press_start()
@@ -294,18 +294,46 @@ def test_a_void_stop_that_stands_all_the_same_is_proved_by_looking(rig: Rig) -> 
     assert rig.ladder.stops == 1
 
 
-@pytest.mark.parametrize("rejects", [False, True])
-def test_a_stop_that_is_not_ours_is_not_taken_away(rig: Rig, rejects: bool) -> None:
-    """A REJECT was written over it, and the line ran that another had stopped."""
+@pytest.mark.parametrize("asked", [None, Action.REJECT, Action.UNHOLD_PERMITTED])
+def test_a_stop_that_is_not_ours_is_not_taken_away(rig: Rig, asked: Action | None) -> None:
+    """A REJECT was written over it, and the line ran that another had stopped; and so did the reset of a REJECT."""
     rig.ladder.write(Inputs(0, 1, HOLD, False))
-    command = stop_command().model_copy(update={"action": Action.REJECT})
-    rig.driver.order(order(command if rejects else None))
+    rig.driver.order(order(asked and stop_command().model_copy(update={"action": asked})))
     wait_for(lambda: rig.links() == [False], "the complaint")
     assert "not by an order that Andon knows" in rig.faults()[0]
     assert rig.ladder.stop
     rig.ladder.write(Inputs(0, 1, RUN, False))
     wait_for(lambda: rig.ladder.inputs.epoch == 1, "what was asked for")
-    assert (rig.ladder.reject, rig.outcomes()) == (rejects, [Outcome.ACCEPTED] if rejects else [])
+    wait_for(lambda: rig.outcomes() == ([Outcome.ACCEPTED] if asked else []), "its proof")
+    assert rig.ladder.reject == (asked is Action.REJECT)
+
+
+def test_a_stop_that_is_set_once_ours_is_gone_is_not_taken_away_while_its_release_is_not_confirmed() -> None:
+    """A permit that a machine keeps to itself let RUN be written with each cycle, and nobody could hold the line."""
+    written: list[str] = []
+
+    class Unpermitted:
+        address = "a machine with a permit of its own"
+        stopped = True
+
+        def read(self, gives_way: GivesWay = never) -> ReadBack:
+            return ReadBack(stop=self.stopped, run_permit=False)
+
+        def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
+            guard()
+            written.append(image.level)
+            self.stopped = True  # by a person, as soon as it was read
+            return ReadBack(stop=False, run_permit=False)
+
+        def close(self) -> None:
+            pass
+
+    with driven(Unpermitted(), cycle_s=0.05) as (driver, told):
+        driver.alive(60)
+        driver.order(order(effects.release(stop_command(), 1, now()), over_own=True))
+        wait_for(lambda: any(isinstance(one, Link) and "not by an order" in one.detail for one in told), "the word")
+        (answer,) = (one for one in told if isinstance(one, Answer))
+        assert (answer.outcome, answer.stop_gone, written) == (Outcome.REJECTED, True, ["RUN"])
 
 
 def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(slow_rig: Rig) -> None:
@@ -442,7 +470,7 @@ def test_a_hold_that_is_left_of_a_stop_of_ours_is_no_news(rig: Rig) -> None:
     rig.driver.order(order(command))
     wait_for(lambda: rig.outcomes() == [Outcome.ACCEPTED], "the proof")
     released = effects.release(command, 1, now())
-    rig.driver.order(order(released))
+    rig.driver.order(order(released, over_own=True))
     wait_for(lambda: rig.outcomes() == [Outcome.ACCEPTED, Outcome.ACCEPTED], "the release")
     rig.driver.order(order(released, proved=True))
     rig.wait_for_exchanges()
@@ -684,7 +712,7 @@ def test_a_stop_that_a_coil_keeps_and_its_line_did_not_follow_in_time_is_told_as
         wait_for(lambda: "It may be one that was given up as unconfirmed: a reset takes that back" in told(), "it")
         assert rig.ladder.stop
         line.state = line.state.model_copy(update={"last_command": effects.release(command, 1, now()), "proved": False})
-        rig.driver.order(order(line.state.last_command))
+        rig.driver.order(order(line.state.last_command, over_own=True))
         wait_for(lambda: not rig.ladder.stop, "the release")
     finally:
         rig.driver.end()
@@ -1016,14 +1044,15 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_look_at_what_a_person_has_stoppe
         assert calls[:3] == ["REJECT", "look", "HOLD"]
 
 
-def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("releases", [False, True])
+def test_a_gateway_that_takes_every_second_request_gets_the_stop_and_its_release(releases: bool) -> None:
     """Each write that failed was followed by a look, which was answered, and so by a write that was not, until the stop
     was void: as at a webhook that answers 429 to whoever asks twice at once."""
     requests: list[str] = []
 
     class Limited:
         address = "a limited one"
-        stopped = False
+        stopped = releases
 
         def read(self, gives_way: GivesWay = never) -> ReadBack:
             return self._take("read")
@@ -1041,10 +1070,10 @@ def test_a_gateway_that_takes_every_second_request_gets_the_stop(tmp_path: Path)
             requests.append(what)
             if len(requests) % 2:
                 raise ActuatorError("answered 429 Too Many Requests")
-            return ReadBack(level="RUN", stop=False, run_permit=True, epoch=1)
+            return ReadBack(level="HOLD" if self.stopped else "RUN", stop=self.stopped, run_permit=True, epoch=1)
 
-    actuator = Limited()
+    actuator, command = Limited(), stop_command()
     with driven(actuator) as (driver, _):
-        driver.order(order(stop_command()))
-        wait_for(lambda: actuator.stopped, "the stop")
-        assert requests[:4] == ["read", "read", "exchange", "exchange"]
+        driver.order(order(effects.release(command, 1, now()) if releases else command, over_own=releases))
+        wait_for(lambda: actuator.stopped is not releases, "the stop, or its end")
+        assert releases or requests[:4] == ["read", "read", "exchange", "exchange"]

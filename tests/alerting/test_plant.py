@@ -1,5 +1,6 @@
 """All PLCs of a worker: those that hang cost those that are well nothing."""
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +10,7 @@ import pytest
 from alerting.factory import NOON, Line, operation
 from alerting.plc_peers import wait_for
 
-from pipeline.events import Act, Action, Outcome, Score
+from pipeline.events import Act, Outcome, Score
 from pipeline.kafka.lease import Lease, boot_time_s
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never
 from workers.alerting.actuators.config import ActuatorConfig
@@ -98,10 +99,14 @@ class Steps(Line):
             self.see(operation(Act.RESET))
         elif step in NAMED:
             self.state, _ = reports.named(self.state, *NAMED[step], NOON)
+        elif step == "upgrade":  # from an Andon that did not keep whose stop may stand
+            stored = self.state.model_dump(mode="json", exclude={"stop_of", "stop_moved"})
+            self.state = LineState.from_json(json.dumps(stored).encode(), "line-state")
         else:
             assert self.state.last_command
-            asked, outcome = self.state.last_command.command_id, Outcome(step)
-            answer = Answer("line-1", self.state.epoch, asked, outcome, "modbus://plc", "v", 1, NOON)
+            asked, gone = self.state.last_command.command_id, step == "gone"
+            outcome = Outcome.REJECTED if gone else Outcome(step)
+            answer = Answer("line-1", self.state.epoch, asked, outcome, "modbus://plc", "v", 1, NOON, stop_gone=gone)
             self.state, _ = reports.apply(self.state, answer, NOON)
 
 
@@ -122,9 +127,26 @@ class Steps(Line):
         ("HOLD reset REJECT accepted reset REJECT", False),
         ("REJECT accepted HOLD expired accepted reset REJECT", False),
         ("HOLD reset other-PLC REJECT", False),
+        ("HOLD reset", True),
+        ("HOLD accepted reset", True),
+        ("HOLD expired reset", True),
+        ("REJECT accepted HOLD expired reset", True),
+        ("HOLD reset REJECT reset", True),
+        ("HOLD accepted reset other-PLC", True),
+        ("HOLD reset other-PLC one-coil-more", True),
+        ("HOLD reset one-coil-more", True),
+        ("HOLD accepted upgrade reset", True),
+        ("HOLD expired upgrade reset", True),
+        ("HOLD reset upgrade", True),
+        ("REJECT reset", False),
+        ("REJECT accepted reset", False),
+        ("REJECT accepted upgrade reset", False),
+        ("HOLD accepted reset accepted REJECT reset", False),
+        ("HOLD accepted reset gone", False),
+        ("HOLD accepted reset gone REJECT", False),
     ],
 )
-def test_a_reject_is_written_over_a_stop_where_one_of_ours_may_stand_that_a_person_has_reset(
+def test_a_reject_or_a_release_is_written_over_a_stop_where_one_of_ours_may_stand_that_a_person_has_reset(
     steps: str, may: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a line that only ever rejects it was, over the stop of a person; and not over one of ours that the line had
@@ -153,5 +175,5 @@ def test_a_reject_is_written_over_a_stop_where_one_of_ours_may_stand_that_a_pers
         line.take(step.replace("-", " "))
     plant.order(line.state)
     (order,) = orders
-    assert order.action is Action.REJECT
+    assert not order.stops
     assert drive.may_write(order, ReadBack(stop=True, reject=False), NOON) is may

@@ -144,7 +144,8 @@ def _respond(
         "proved": False,
     }
     if command.action.stops:
-        asked |= {"stopped_at": (*state.stopped_at, now)[-MAX_STOPS:], "stop_of": episode.episode_id}
+        stopped_at = (*state.stopped_at, now)[-MAX_STOPS:]
+        asked |= {"stopped_at": stopped_at, "stop_of": episode.episode_id, "stop_moved": False}
     state = state.model_copy(update=asked)
     return state, (*events, command), ()
 

@@ -29,6 +29,8 @@ class Answer:
     attempts: int
     at: datetime
     detail: str = ""
+    stop_gone: bool = False
+    """Of a release: whether the line was read without a stop since, be it confirmed or not."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
     was, state = state.named, state.model_copy(update={"named": place})
     stands_here = address and state.stands_at and _left_behind(state, address, orders) is None
     if was != place and state.stop_was_reset and not stands_here:
-        state = state.model_copy(update={"stop_of": None})  # there, if anywhere: what stands here is another's
+        state = state.model_copy(update={"stop_moved": True})
     if was in (None, place):
         return state, ()
     if state.stands_at is not None:
@@ -237,7 +239,7 @@ def _confirmed(
     if entry and not still_runs:
         state, events = register.clear(state, entry, "the line has confirmed", now)
     stop_of = command.episode_id if command.action.stops else None
-    state = state.model_copy(update={"stop_of": stop_of})
+    state = state.model_copy(update={"stop_of": stop_of, "stop_moved": False})
     state, more = _moved(state, command.action, actuator, orders, now)
     return state, (*events, *more)
 
@@ -246,7 +248,7 @@ def _unconfirmed(state: LineState, command: LineCommand, answer: Answer, now: da
     if answer.outcome is Outcome.EXPIRED:
         state, _ = withdraw(state, command)
     if command.action is Action.UNHOLD_PERMITTED:
-        return state, ()
+        return (state.model_copy(update={"stop_of": None}) if answer.stop_gone else state), ()
     reason = f"{command.action} was not confirmed by {answer.actuator}: {answer.detail}. Look at the line itself"
     entry = state.standing(AlarmKind.NOT_STOPPED)
     if entry and entry.life.active:

@@ -223,6 +223,9 @@ class LineState(_Stored):
     """Where in it the stop was written, as far as its address does not say so."""
     stop_of: str | None = None
     """The episode whose stop may stand at the line: it was asked for, and nothing else was confirmed since."""
+    stop_moved: bool = False
+    """Whether the policy has named another PLC since its reset. What stands there is another's, or it is the same
+    device by another name: nobody can tell."""
     named: str | None = None
     """The PLC that the policy of the last takeover named, and where in it is written."""
     audited: int = 0
@@ -251,6 +254,14 @@ class LineState(_Stored):
     def stop_was_reset(self) -> bool:
         """Whether a stop may stand at the line that a person has reset since."""
         return self.stop_of is not None and (self.episode is None or self.episode.episode_id != self.stop_of)
+
+    @property
+    def over_own(self) -> bool:
+        """Whether what is asked for may take the place of a stop that stands at the line, as one that was reset. Where
+        nobody can tell, a REJECT waits, with which the line would run; a release does not, since a stop of ours would
+        stand for good."""
+        releases = self.last_command is not None and self.last_command.action is Action.UNHOLD_PERMITTED
+        return self.stop_was_reset and (releases or not self.stop_moved)
 
     @property
     def asked(self) -> LineCommand | None:
@@ -293,9 +304,13 @@ class LineState(_Stored):
     def from_json(cls, value: bytes, place: str, line_id: str = "?") -> LineState:
         """`line_id`: as its key has it. Raises StateError."""
         try:
-            return cls.model_validate_json(value)
+            state = cls.model_validate_json(value)
         except ValidationError as error:
             raise _unreadable(error, place, line_id) from error
+        asked = state.last_command or state.asked
+        if "stop_of" in state.model_fields_set or asked is None or (state.proved and not asked.action.stops):
+            return state
+        return state.model_copy(update={"stop_of": asked.episode_id})  # of before this was kept: its stop may stand
 
 
 def _unreadable(error: ValidationError, place: str, line_id: str) -> StateError:

@@ -21,7 +21,8 @@ class Order:
     """Whether the command was read back before."""
     on_loss: OnLoss
     over_own: bool = False
-    """Whether it may take the place of a stop: one of ours that may stand there, and that a person has reset."""
+    """Whether it may take the place of a stop: one of ours that may stand there, and that a person has reset. A stop
+    may anyway."""
 
     @property
     def action(self) -> Action | None:
@@ -59,15 +60,13 @@ def may_write(order: Order, found: ReadBack | None, now: datetime) -> bool:
     """
     if order.action is not None:
         return not order.is_void(now) and (found is None or not is_anothers(order, found))
-    if order.may_release or found is None:
-        return order.may_release
-    return not is_anothers(order, found) or _is_a_dead_word_of_ours(order, found)
+    return found is not None and (not is_anothers(order, found) or _is_a_dead_word_of_ours(order, found))
 
 
 def is_anothers(order: Order, found: ReadBack) -> bool:
-    """Whether a stop stands at the line that this order does not ask for. No REJECT, with which the line would run, is
-    written over one either."""
-    if order.action is None:
+    """Whether a stop stands at the line that this order does not ask for. Neither a REJECT, with which the line would
+    run, nor a release is written over one that can't be ours."""
+    if order.action is None and not order.may_release:
         return found.stands_stopped
     return found.asks_to_stop and not (order.stops or order.proved or order.over_own)
 

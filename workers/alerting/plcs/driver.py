@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from pipeline.events import Action, Outcome, now
@@ -77,6 +78,9 @@ class Driver:
         """Of the lease. In another, an answer that this process slept on would pass for one of just now."""
         self._took_s = 0.0
         self._taken_away_at_s = float("-inf")
+        self._freed: object = None
+        """The release after which the line was read without a stop. One that stands there later is another's, although
+        another signal keeps the release from being confirmed."""
         self._held_for_us = False
         """Whether the hold that was read last is of a stop of ours, or what is left of one until somebody resets it."""
         self._fenced_epoch = -1
@@ -183,12 +187,11 @@ class Driver:
                 self._heartbeat = seen.heartbeat % HEARTBEATS
             # Repeated before each write, it would take the turn of the write at a gateway that bears few requests.
             self._heard_at_s, self._heard_in_term = boot_time_s(), term
-        elif (
-            not self._failures
-            and self._took_s < self._cycle_s
-            and (order.action is Action.REJECT or self._stands_for_now(order))
+        elif not self._failures and (
+            order.may_release
+            or (self._took_s < self._cycle_s and (order.action is Action.REJECT or self._stands_for_now(order)))
         ):
-            # Not of a PLC that is slow, or bears few requests: there the write goes before.
+            # Not of a PLC that bears few requests, nor of a slow one but for a release: there the write goes before.
             seen = self._actuator.read(lambda: self._stop_waits(order))
             if seen.is_ahead_of(order.epoch):
                 self._fence(order, seen)
@@ -201,7 +204,8 @@ class Driver:
             if order.action is None and seen.stands_stopped and self._found and not self._found.stands_stopped:
                 self._look(order, seen)
                 return
-        known = self._found if order.action is None else seen or self._found
+        order = replace(order, over_own=order.over_own and self._freed != _id(order))
+        known = self._found if order.action is None and not order.may_release else seen or self._found
         if drive.may_write(order, known, self._clock()) or self._look(order, seen):
             self._write(order, seen)
 
@@ -234,6 +238,8 @@ class Driver:
                 outcome = Outcome.DUPLICATE if order.proved else Outcome.ACCEPTED
                 self._answer(order, outcome, found, at, "it stood no more, and was written again" if gone else "")
             case Proof.WRONG:
+                if order.may_release and not found.asks_to_stop:
+                    self._freed = _id(order)
                 self._answer(order, Outcome.REJECTED, found, at, f"wanted {wanted.level}, read {found}")
                 self._tell_link(order, False, f"{self._actuator.address} stands otherwise than written: {found}")
             case Proof.FENCED:
@@ -307,7 +313,9 @@ class Driver:
         """Once for each command, as long as it goes well or badly."""
         if order.command is None:
             return
-        asked = order.epoch, _id(order)  # an answer of an earlier epoch counts for nothing, so it is none yet
+        stop_gone = order.may_release and self._freed == _id(order)
+        # An answer of an earlier epoch counts for nothing, so it is none yet.
+        asked = order.epoch, _id(order), stop_gone
         told, self._answered = self._answered, (asked, outcome)
         if told and told[0] == asked and (told[1] is outcome or {told[1], outcome} == _GOOD):
             return
@@ -323,6 +331,7 @@ class Driver:
                 self._attempts,
                 at,
                 detail,
+                stop_gone,
             )
         )
 

@@ -87,7 +87,7 @@ class Plant:
             # a person resets it, and the reset has to reach its PLC.
             old = state.proved or (asked is not None and asked.action is Action.UNHOLD_PERMITTED)
             command = asked if old or not policy.shadow else None
-            driver.order(Order(state.line_id, state.epoch, command, state.proved, on_loss, state.stop_was_reset))
+            driver.order(Order(state.line_id, state.epoch, command, state.proved, on_loss, state.over_own))
 
     def alive(self, line_id: str, alive: bool, for_s: float) -> None:
         driver = self._drivers.get(line_id)
