@@ -182,7 +182,7 @@ def test_a_server_is_shown_the_changed_password_by_the_next_connection(
     gateway.password = "new"
     actuator = open_actuator(LINE, found.model_copy(update={"user": "andon", "password_file": file}))
     try:
-        with pytest.raises(ActuatorError):
+        with pytest.raises(ActuatorError, match=r"BadUserAccessDenied\); look at `user`, .* `password_file`$"):
             actuator.read()
         file.write_text("new")
         assert actuator.read().stop

@@ -50,6 +50,7 @@ _REFUSALS = {
     "BadCertificateTimeInvalid": "it goes by its own clock: look at that, too",
     "BadCertificateUriInvalid": "our own certificate has to name an application URI: subjectAltName=URI:urn:…",
 }
+_LOGIN_REFUSED = ("BadUserAccessDenied", "BadIdentityToken")
 _SAYS_NOTHING = "has it the certificate that `security` names last, and does it trust ours?"
 """A server that can't read us."""
 _WRITTEN = ("epoch", "heartbeat", "command", "run_permit")
@@ -131,6 +132,8 @@ class OpcUaActuator:
                 why = (
                     f"the server offers no such connection ({why}): compare its security with `security` in the policy"
                 )
+            elif connecting and any(code in why for code in _LOGIN_REFUSED):
+                why += "; look at `user`, its rights there and `password_file`"
             elif connecting and self._config.security and not isinstance(error, ConnectionRefusedError):
                 hint = next((said for code, said in _REFUSALS.items() if code in why), _SAYS_NOTHING)
                 why = "; ".join([why, hint, *remarks(self._config, now())])
