@@ -155,8 +155,9 @@ class MapStore:
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
                 health_check_interval=15,
-                # Two quick tries; whoever calls knows better how to wait longer.
-                retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
+                # Two quick tries; whoever calls knows better how to wait longer. None behind one that hangs: the client
+                # tries each command, each connection of it and each login anew, and 2 s were 19.
+                retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2, (redis.ConnectionError,)),
             )
             pool = self._redis.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # connects to nothing yet

@@ -1,10 +1,12 @@
 """Where maps are kept, against a real server."""
 
 import dataclasses
+import socket
+import threading
 import time
 import tracemalloc
 import zlib
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,27 @@ def test_a_full_redis_that_evicts_nothing_is_told_in_words(own_redis: Valkey) ->
     store.put([entry()])
     store.close()
     admin.close()
+
+
+def test_one_that_hangs_is_asked_once() -> None:
+    """Each command, each connection and each login of it was tried anew: a picture, or a replica's batch, waited 19 s
+    where 2 were given. A real one that is frozen does not tell how often."""
+    asked = 0
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as held:
+
+        def accept() -> None:
+            nonlocal asked
+            with suppress(OSError):
+                while True:
+                    held.enter_context(server.accept()[0])
+                    asked += 1
+
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        with closing(MapStore(url, timeout_s=0.2)) as store, pytest.raises(MapStoreError, match="did not answer"):
+            store.get("x")
+        server.shutdown(socket.SHUT_RDWR)
+    assert asked == 1
 
 
 @pytest.mark.parametrize("stale", ["yes", "no"])
