@@ -4,9 +4,9 @@ Every count comes from the raw topics. What the cameras say they captured (heart
 `frames`, and each record of `frames` that the replicas have committed against `scores` and `frames.dead`.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline.audit.deleted import NOTHING, Deleted
@@ -87,8 +87,6 @@ class _Result:
 class _BootFacts:
     published: dict[int, list[Place]] = field(default_factory=lambda: defaultdict(list))
     """Sequence → where it is in `frames`; more than one place when it was sent again."""
-    began_ms: float = math.inf
-    """Arrival of the oldest of them."""
     heartbeat: Heartbeat | None = None
     """The last that came."""
     ran: int = 0
@@ -120,8 +118,9 @@ class Ledger:
     """By sequence."""
     heartbeats: int = 0
     """That were read: numbers them."""
-    heard_until_ms: int = 0
-    """Arrival of the newest of them."""
+    told_later: set[Boot] = field(default_factory=set)
+    """Boots that heartbeats told of once all else was read. What these count is not held against what was read before:
+    they only show that a boot has told of its frames."""
     first_offsets: dict[int, int] = field(default_factory=dict)
     """Partition of `frames` → the oldest offset that it has, or that was read. Above 0, older frames have expired."""
     deleted: Deleted = NOTHING
@@ -148,9 +147,7 @@ class Ledger:
             return
         if self.deleted.covers(record, frame.line_id):
             self.unsure.add(place)
-        facts = self.boots[frame.camera_id, frame.boot_id]
-        facts.published[frame.sequence].append(place)
-        facts.began_ms = min(facts.began_ms, record.timestamp_ms)
+        self.boots[frame.camera_id, frame.boot_id].published[frame.sequence].append(place)
 
     def add_score(self, record: Incoming) -> None:
         try:
@@ -183,12 +180,16 @@ class Ledger:
         except ContractError:
             return
         self.heartbeats += 1
-        self.heard_until_ms = max(self.heard_until_ms, record.timestamp_ms)
         facts = self.boots[heartbeat.camera_id, heartbeat.boot_id]
         # An end may be told again by a successor, as long as the spool holds frames of that boot.
         if heartbeat.end is BootEnd.RUNNING or (heartbeat.end is BootEnd.CLEAN and facts.heartbeat is None):
             facts.ran = self.heartbeats
         facts.heartbeat = heartbeat
+
+    def add_later_heartbeat(self, record: Incoming) -> None:
+        with suppress(ContractError):
+            heartbeat = Heartbeat.from_json(record.value)
+            self.told_later.add((heartbeat.camera_id, heartbeat.boot_id))
 
     def accounts(self, committed: Mapping[int, int]) -> list[CameraAccount]:
         """committed: partition → first offset of `frames` that the replicas have not committed yet."""
@@ -279,8 +280,8 @@ class Ledger:
         if rest <= 0:
             return
         if beat is None:
-            # One that began once the heartbeats were read has told where these are, or will: as one that runs, below.
-            if 0 < self.heard_until_ms <= facts.began_ms:
+            # One that began once the heartbeats were read has told where these are: as one that runs, below.
+            if boot in self.told_later:
                 total.in_flight += rest
             else:
                 total.missing += rest

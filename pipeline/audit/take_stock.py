@@ -38,9 +38,11 @@ def take_stock(
     # frame below them has its result in the topics read later. A heartbeat counts frames that were published before
     # or after it: with the heartbeats read before the frames, those it calls published are there. And Kafka goes on
     # deleting results: with them read before the frames, what was found says which frames nobody can answer for.
+    # A camera sends a heartbeat before its first frame: one without any, even after the frames were read, sends none.
     committed = committed_offsets(settings, settings.group(INSPECTION))
     # What lies before `starts` is not missed there, deleted or not.
     reading = Reading({at: start for at in begins if (start := starts.get(at, 0)) > begins[at]})
+    read_to: dict[Place, int] = {}
     for topic, add in (
         (topics.heartbeats, ledger.add_heartbeat),
         (topics.scores, ledger.add_score),
@@ -49,11 +51,15 @@ def take_stock(
         for record in read_to_end(settings, [topic.name], start=starts):
             reading.take(record)
             add(record)
+            read_to[record.topic, record.partition] = record.offset + 1
             on_record()
     until = reading.deleted_until(kept_of(settings, results), *_limits(settings, results))
     ledger.deleted = Deleted(_of(topics.scores.name, until), _of(topics.frames_dead.name, until))
     for record in read_to_end(settings, [topics.frames.name], start=starts):
         ledger.add_frame(record)
+        on_record()
+    for record in read_to_end(settings, [topics.heartbeats.name], start=read_to):
+        ledger.add_later_heartbeat(record)
         on_record()
     return ledger.accounts(_of(topics.frames.name, committed))
 

@@ -23,9 +23,8 @@ class Plant:
         self.ledger = Ledger()
         self.offset = 0
 
-    def publish(self, sequence: int, boot: str = BOOT, at_ms: int = 0) -> Incoming:
-        headers = tuple(frame(sequence, boot).to_headers())
-        record = Incoming("frames", 0, self.offset, at_ms, CAMERA.encode(), b"x", headers)
+    def publish(self, sequence: int, boot: str = BOOT) -> Incoming:
+        record = Incoming("frames", 0, self.offset, 0, CAMERA.encode(), b"x", tuple(frame(sequence, boot).to_headers()))
         self.offset += 1
         self.ledger.add_frame(record)
         return record
@@ -61,7 +60,7 @@ class Plant:
         letter = dead_letter(record, "frames.dead", reason, "why")
         self.ledger.add_dead(Incoming("frames.dead", 0, 0, 0, letter.key, letter.value, tuple(letter.headers)))
 
-    def beat(self, captured: int, *, boot: str = BOOT, age_s: float = 0, at_ms: int = 0, **facts: object) -> None:
+    def beat(self, captured: int, *, boot: str = BOOT, age_s: float = 0, **facts: object) -> None:
         counts = {"published": 0, "buffered": 0, "spooled": 0, "source_connected": True} | facts
         beat = Heartbeat(
             camera_id=CAMERA,
@@ -71,7 +70,7 @@ class Plant:
             sent_at=now() - timedelta(seconds=age_s),
             **counts,
         )
-        self.ledger.add_heartbeat(Incoming("heartbeats", 0, 0, at_ms, b"k", beat.to_json()))
+        self.ledger.add_heartbeat(Incoming("heartbeats", 0, 0, 0, b"k", beat.to_json()))
 
     def account(self, committed: int | None = None) -> CameraAccount:
         (account,) = self.ledger.accounts({0: self.offset if committed is None else committed})
@@ -258,16 +257,6 @@ def test_a_record_without_headers_belongs_to_its_key() -> None:
     plant.die(stray, DeadReason.CONTRACT)
     account = plant.account()
     assert (account.camera_id, account.dead, account.balanced) == ("cam-9", {"contract": 1}, True)
-
-
-@pytest.mark.parametrize(("began_ms", "missing"), [(1_000, 0), (999, 2)])
-def test_what_a_camera_dropped_that_began_amid_the_audit_is_not_missing(began_ms: int, missing: int) -> None:
-    """Its heartbeats came once they had been read: the audit told of a fault, and ended with 1."""
-    plant = Plant()
-    plant.beat(0, boot="b0", at_ms=1_000)
-    plant.score(plant.publish(2, at_ms=began_ms))
-    account = plant.account()
-    assert (account.captured, account.scored, account.missing, account.in_flight) == (3, 1, missing, 2 - missing)
 
 
 def test_more_drops_than_frames_do_not_balance() -> None:

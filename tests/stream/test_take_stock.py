@@ -33,11 +33,11 @@ def captured(settings: Settings, since: datetime | None) -> int:
     return account.captured
 
 
-def heartbeat(settings: Settings, captured: int) -> Outgoing:
+def heartbeat(settings: Settings, captured: int, boot: str = BOOT) -> Outgoing:
     beat = Heartbeat(
         camera_id="cam-1",
         line_id="line-1",
-        boot_id=BOOT,
+        boot_id=boot,
         sent_at=now(),
         source_connected=True,
         captured=captured,
@@ -46,7 +46,7 @@ def heartbeat(settings: Settings, captured: int) -> Outgoing:
         buffered=0,
         spooled=0,
     )
-    return Outgoing(settings.topics.heartbeats.name, f"cam-1:{BOOT}".encode(), beat.to_json())
+    return Outgoing(settings.topics.heartbeats.name, f"cam-1:{boot}".encode(), beat.to_json())
 
 
 def commit_all(settings: Settings, frames: str) -> None:
@@ -182,6 +182,23 @@ def test_nor_are_those_that_it_deletes_once_it_has_read_the_first(kafka_bootstra
 def once(act: Callable[[], None]) -> Callable[[], None]:
     left = [act]
     return lambda: left.pop()() if left else None
+
+
+def test_a_hole_in_a_boot_is_in_flight_only_once_that_boot_has_told_of_it(kafka_bootstrap: str, unique: str) -> None:
+    """The heartbeats of one that begins amid the audit come once they were read. But those of one that may not write
+    any never come: while it was the camera's newest, no frame that it lost was ever missing."""
+    settings = settings_for(kafka_bootstrap, unique)
+    ensure_topics(settings, settings.topics)
+    frames, scores = settings.topics.frames.name, settings.topics.scores.name
+    with closing(Publisher(settings, "test")) as publisher:
+        publisher.publish([heartbeat(settings, captured=0, boot="before")])
+        publisher.publish([outgoing(frames, frame(2)), Outgoing(scores, b"line-1", score(2).to_json())])
+        (account,) = take_stock(settings)
+        assert (account.captured, account.scored, account.missing, account.in_flight) == (3, 1, 2, 0)
+
+        told = once(lambda: publisher.publish([heartbeat(settings, captured=9)]))
+        (account,) = take_stock(settings, on_record=told)
+        assert (account.captured, account.scored, account.missing, account.in_flight) == (3, 1, 0, 2)
 
 
 @pytest.mark.parametrize(
