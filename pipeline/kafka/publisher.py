@@ -16,11 +16,16 @@ from typing import Any, Protocol
 
 from kafka import KafkaProducer
 from kafka.errors import (
+    BrokerResponseError,
+    IllegalStateError,
     InvalidProducerEpochError,
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    NotEnoughReplicasAfterAppendError,
+    NotLeaderForPartitionError,
     OutOfOrderSequenceNumberError,
+    RequestTimedOutError,
     UnknownProducerIdError,
 )
 
@@ -34,8 +39,12 @@ from pipeline.settings import Settings
 from pipeline.topics import MAX_DEAD_RECORD_BYTES
 from pipeline.unsent import FORGET_UNSENT
 
-_OF_THE_PRODUCER = (InvalidProducerEpochError, OutOfOrderSequenceNumberError, UnknownProducerIdError)
-"""What a broker says that has lost the end of its log: another producer's records are taken."""
+_OF_THE_PRODUCER = (IllegalStateError, InvalidProducerEpochError, OutOfOrderSequenceNumberError, UnknownProducerIdError)
+"""Another producer's records are taken. What a broker says that has lost the end of its log, and what the client says
+that was thrown away meanwhile, for a record of another thread."""
+
+_UNDECIDED = (NotEnoughReplicasAfterAppendError, NotLeaderForPartitionError, RequestTimedOutError)
+"""What a broker says also of a record that it has written, and whose replicas it waited for."""
 
 _ENDS_WITHIN_S = 8.0
 """A producer that is thrown away: a second for what Kafka still takes, and what its thread may wait for a broker."""
@@ -56,7 +65,8 @@ class Receipt(Protocol):
 
 class PublishError(AndonError):
     """Some records were not acknowledged. `retriable`: the broker may take the same records later. `refused`: it does
-    once a person gives us the right, or the topic its limit back. `may_come`: it did not answer, and may have them."""
+    once a person gives us the right, or the topic its limit back. `may_come`: it may have them, or some of them, as
+    where it did not answer."""
 
     def __init__(self, message: str, *, retriable: bool, refused: bool = False, may_come: bool = False) -> None:
         super().__init__(message)
@@ -144,32 +154,37 @@ class Publisher:
 
     def publish(self, records: Iterable[Outgoing], timeout_s: float = 30) -> None:
         """Sends all and waits until the broker has every one. Raises PublishError for the first that failed."""
-        sent = []
+        sent: list[tuple[Outgoing, KafkaProducer, Any]] = []
         for record in records:
-            producer = self._current()
             try:
-                receipt: Any = producer.send(
-                    record.topic, key=record.key, value=record.value, headers=list(record.headers)
-                )
-            except KafkaError as error:
-                self._discard_if_dead(producer, error)
-                raise _publish_error(record, error) from error
+                producer = self._current()
+                receipt = self._send(producer, record)
+            except PublishError as error:
+                error.may_come = bool(sent)
+                raise
             receipt.add_errback(partial(self._discard_if_dead, producer))
             sent.append((record, producer, receipt))
         deadline = time.monotonic() + timeout_s
-        for record, producer, receipt in sent:
+        for number, (record, producer, receipt) in enumerate(sent):
             try:
                 receipt.get(max(0.0, deadline - time.monotonic()))
             except Exception as error:
                 if error is receipt.exception:
                     self._discard_if_dead(producer, error)  # its own call may not be over yet
-                    raise _answered(record, error) from error
+                    raise _answered(record, error, after_others=number > 0) from error
                 self._discard(producer)
                 raise PublishError(
                     f"no acknowledgement for a record to {record.topic!r} in {timeout_s:g} s",
                     retriable=True,
                     may_come=True,
                 ) from error
+
+    def _send(self, producer: KafkaProducer, record: Outgoing) -> Any:
+        try:
+            return producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+        except KafkaError as error:
+            self._discard_if_dead(producer, error)
+            raise _publish_error(record, error) from error
 
     def close(self, flush_timeout_s: float = 10) -> None:
         """Waits for what is in flight, at most the time given. Nothing can be sent afterwards."""
@@ -231,12 +246,17 @@ def _end(producer: KafkaProducer) -> None:
         producer.close(timeout=1)
 
 
-def _answered(record: Outgoing, error: BaseException) -> PublishError:
-    """By the broker, which never sees what is beyond our own limit."""
+def _answered(record: Outgoing, error: BaseException, *, after_others: bool) -> PublishError:
+    """By the broker, which never sees what is beyond our own limit; or by the client, which gave it up."""
+    fault = _publish_error(record, error)
     if isinstance(error, MessageSizeTooLargeError):
         told = f"{_not_taken(record)}: that is more than this topic takes; `andon topics check` tells its mend"
-        return PublishError(told, retriable=False, refused=True)
-    return _publish_error(record, error)
+        fault = PublishError(told, retriable=False, refused=True)
+    elif isinstance(error, _UNDECIDED) or not isinstance(error, BrokerResponseError):
+        told = f"no acknowledgement for a record to {record.topic!r}: {error}"
+        return PublishError(told, retriable=fault.retriable, may_come=True)
+    fault.may_come = after_others
+    return fault
 
 
 def _publish_error(record: Outgoing, error: BaseException) -> PublishError:
