@@ -146,6 +146,19 @@ def test_a_clock_that_is_days_off_takes_no_camera_away() -> None:
     watch = silence.look(scored("cam-1"), told, POLICY, days_ahead, NOON)
     assert "its heartbeats are 863940 s old as they come" in watch.silent["cam-1"]
     assert not watch.gone
+    while_kafka_is_away = silence.look(scored("cam-1"), told, POLICY, days_ahead + HOUR_S * S, NOON)
+    assert (while_kafka_is_away.silent.keys(), while_kafka_is_away.gone) == ({"cam-1"}, {})
+    a_day_later = silence.look(scored("cam-1"), told, POLICY, days_ahead + FORGOTTEN_AFTER + S, NOON)
+    assert a_day_later.gone.keys() == {"cam-1"}
+
+
+def test_nor_does_a_takeover_before_a_heartbeat_was_read() -> None:
+    """Its drift was over with every takeover, and raised anew. But one that was taken away holds no line up."""
+    began_s = 240 * HOUR_S
+    at_hand = {"cam-1": Pulse(beat(sent_s=60, captured=99), NOON)}
+    watch = look(scored("cam-1"), began_s, since_s=began_s, pulses=at_hand)
+    assert watch == Watch(watched=0, silent={}, unproved=frozenset(), well={}, gone={})
+    assert look(scored("cam-1"), began_s + 6, since_s=began_s, pulses=at_hand).gone.keys() == {"cam-1"}
 
 
 def test_a_triggered_camera_whose_parts_come_late_is_told_and_its_line_may_run_for_the_next_one() -> None:

@@ -52,8 +52,10 @@ class Pulse:
     """When the newest was read, by this worker's clock; None where that lay there before this worker began. Tells a
     camera's clock that is behind from one that is dead."""
 
-    def still_comes(self, now: datetime) -> bool:
-        return self.read_at is not None and abs(now - self.read_at) <= PULSE_FRESH
+    @property
+    def heard_at(self) -> datetime:
+        """By its own clock, or by when it was read where that clock is behind."""
+        return max(self.beat.sent_at, self.read_at or self.beat.sent_at)
 
     @property
     def is_of_two(self) -> bool:
@@ -110,6 +112,9 @@ class Watch:
 class _Sight(Enum):
     GONE = auto()
     """Nobody watches it any more, nor has to."""
+    UNHEARD = auto()
+    """As GONE, but by its age alone, and too soon to say so: its heartbeats may be about to come, from a clock that is
+    days off. It moves no alarm."""
     WELL = auto()
     SILENT = auto()
     UNPROVED = auto()
@@ -134,21 +139,24 @@ def for_each_line(pulses: Pulses) -> Callable[[LineState], Pulses]:
 def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, since: datetime) -> Watch:
     """`since`: when this worker began to watch. It delays an alarm and proves nothing: that a camera is seen is told by
     its last score, which the stored state knows too."""
-    missed, crowded_out = _missed(state), _crowded_out(state, pulses, now)
+    cameras, missed, crowded_out = state.cameras, _missed(state), _crowded_out(state, pulses, now)
     told = (name for name, pulse in pulses.items() if pulse.beat.line_id == state.line_id)
     found: dict[_Sight, dict[str, str]] = {sight: {} for sight in _Sight}
-    for name in sorted({*state.cameras, *told, *missed, *crowded_out}):
-        alarm, has_room, pulse = missed.get(name), name not in crowded_out, pulses.get(name)
-        if why := _gone(name, state, pulse, alarm, has_room, now):
-            found[_Sight.GONE][name] = why
+    for name in sorted({*cameras, *told, *missed, *crowded_out}):
+        camera, alarm, has_room, pulse = cameras.get(name), missed.get(name), name not in crowded_out, pulses.get(name)
+        if why := _gone(name, state, pulse, has_room, now):
+            sight = _Sight.GONE
         elif not has_room:
-            found[_Sight.SILENT][name] = _NO_ROOM
+            sight, why = _Sight.SILENT, _NO_ROOM
+        elif now - max(_heard(camera, pulse, alarm)) > FORGOTTEN_AFTER:
+            sight = _Sight.GONE if now - since > PULSE_FRESH else _Sight.UNHEARD
+            why = "nothing was heard of it for a day: it counts as taken away"
         else:
-            sight, why = _stand(state, state.cameras.get(name), pulse, alarm is not None, policy, now, since)
-            found[sight][name] = why
-    limit, cameras = timedelta(seconds=policy.silent_after_s), state.cameras
+            sight, why = _stand(state, camera, pulse, alarm is not None, policy, now, since)
+        found[sight][name] = why
+    limit = timedelta(seconds=policy.silent_after_s)
     return Watch(
-        sum(len(names) for sight, names in found.items() if sight is not _Sight.GONE),
+        sum(len(names) for sight, names in found.items() if sight not in (_Sight.GONE, _Sight.UNHEARD)),
         found[_Sight.SILENT],
         frozenset(found[_Sight.UNPROVED]),
         found[_Sight.GONE] | found[_Sight.WELL],
@@ -160,8 +168,8 @@ def look(state: LineState, pulses: Pulses, policy: LinePolicy, now: datetime, si
     )
 
 
-def _gone(name: str, state: LineState, pulse: Pulse | None, missed: Alarm | None, has_room: bool, now: datetime) -> str:
-    """Why this camera is not watched any more; empty where it is."""
+def _gone(name: str, state: LineState, pulse: Pulse | None, has_room: bool, now: datetime) -> str:
+    """Why this camera is not watched any more, but for its age; empty where it is."""
     camera = state.cameras.get(name)
     if pulse and _ended_well(pulse, camera):
         return "it ended in good order"
@@ -171,10 +179,6 @@ def _gone(name: str, state: LineState, pulse: Pulse | None, missed: Alarm | None
         return ""
     if camera is None and (name in state.crowded_out or not state.has_room_for(name, now)):
         return "it is heard of no more"
-    if pulse and pulse.still_comes(now):
-        return ""  # whatever the clocks say
-    if now - max(_heard(camera, pulse.beat if pulse else None, missed)) > FORGOTTEN_AFTER:
-        return "nothing was heard of it for a day: it counts as taken away"
     return ""
 
 
@@ -202,7 +206,7 @@ def _stand(
 def rests(state: LineState, watch: Watch, pulses: Pulses, now: datetime) -> bool:
     """Whether time alone can move nothing of this line: no alarm stands, nothing is asked for, no PLC knows it, and of
     no camera was anything heard for a day. It was renamed or taken away, or is a name that somebody made up."""
-    told = (pulse.beat.sent_at for pulse in pulses.values() if pulse.beat.line_id == state.line_id)
+    told = (pulse.heard_at for pulse in pulses.values() if pulse.beat.line_id == state.line_id)
     heard = (camera.heard_at for camera in state.cameras.values())
     if watch.watched or any(now - at <= FORGOTTEN_AFTER for at in (*told, *heard)):
         return False
@@ -295,11 +299,11 @@ def _missed(state: LineState) -> dict[str, Alarm]:
     return {entry.alarm.camera_id: entry.alarm for entry in silent if entry.life.active}
 
 
-def _heard(camera: Camera | None, beat: Heartbeat | None, missed: Alarm | None) -> Iterator[datetime]:
+def _heard(camera: Camera | None, pulse: Pulse | None, missed: Alarm | None) -> Iterator[datetime]:
     if camera:
         yield camera.heard_at
-    if beat:
-        yield beat.sent_at
+    if pulse:
+        yield pulse.heard_at
     if missed:
         yield missed.raised_at
 
@@ -365,7 +369,7 @@ def _too_late(camera: Camera, pulse: Pulse | None, policy: LinePolicy, now: date
 def _clock_behind(pulse: Pulse, now: datetime) -> str:
     """Of a worker whose heartbeats still come, and say that they are old. Empty for any other."""
     behind = now - pulse.beat.sent_at
-    if behind <= PULSE_FRESH or not pulse.still_comes(now):
+    if behind <= PULSE_FRESH or pulse.read_at is None or abs(now - pulse.read_at) > PULSE_FRESH:
         return ""
     old_s = behind.total_seconds()
     return f", and its heartbeats are {old_s:.0f} s old as they come: compare its box's clock with this worker's (NTP)"
