@@ -275,6 +275,61 @@ def test_a_server_that_answers_every_request_in_time_is_reached(
             slow.shutdown()
 
 
+def test_what_the_servers_system_has_not_taken_is_given_up_before_the_next_exchange(
+    gateway: Gateway, port: int, tmp_path: Path
+) -> None:
+    """Its connection waited a second for a farewell: where the network was away for as long, a HOLD that was given up
+    stopped the line 0.7 s after it had confirmed RUN."""
+    away, back, took = threading.Event(), threading.Event(), list[int]()
+    filling = bytes(2**22)  # before the HOLD, and more than the system has buffers for
+
+    class Network(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+            until_away = not away.is_set()
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                threading.Thread(target=self.answer, args=(server,), daemon=True).start()
+                lost = 0
+                with suppress(ConnectionResetError):
+                    while content := self.request.recv(65536):
+                        if until_away and away.is_set():
+                            back.wait()
+                            lost += len(content)
+                        else:
+                            server.sendall(content)
+                if lost:
+                    took.append(lost)
+
+        def answer(self, server: socket.socket) -> None:
+            with suppress(OSError):
+                while content := server.recv(65536):
+                    self.request.sendall(content)
+
+    def fill(transport: Any) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+        transport.write(filling)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Network) as network:
+        network.daemon_threads = True
+        threading.Thread(target=network.serve_forever, daemon=True).start()
+        try:
+            with opened(network.server_address[1], tmp_path, TIMEOUT_S) as actuator:
+                wait_for(lambda: stands(actuator), "a connection")
+                away.set()
+                inside: Any = actuator
+                inside._loop.call_soon_threadsafe(fill, inside._client.uaclient.protocol.transport)
+                with pytest.raises(ActuatorError):
+                    actuator.exchange(HOLD, lambda: None)
+                with suppress(ActuatorError):  # its server may be slow
+                    actuator.read()
+                back.set()
+                wait_for(lambda: bool(took), "the end of what was given up")
+        finally:
+            back.set()
+            network.shutdown()
+    assert took[0] < len(filling) / 2
+
+
 def test_who_lets_a_server_go_that_hangs_leaves_no_task_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's log told of a task that was destroyed, each time."""
     left: list[Any] = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
+import termios
 import threading
 import time
 from collections.abc import Coroutine
@@ -302,7 +304,11 @@ def _value(node_id: str, answer: ua.DataValue) -> Any:
 
 
 async def _quietly(client: Client) -> None:
-    """A peer that hangs must not hold us up, and how it ends is of no account."""
+    """A peer that hangs must not hold us up, and how it ends is of no account. Where its system has not taken all that
+    was sent it gets no farewell: meanwhile the rest might come, behind what the next connection writes."""
+    transport = client.uaclient.protocol.transport if client.uaclient.protocol else None
+    if transport and any(fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))):
+        transport.abort()
     try:
         await asyncio.wait_for(client.disconnect(), HANG_UP_S)
     except Exception:
