@@ -320,6 +320,19 @@ def test_a_broker_without_tls_that_resets_is_not_told_of_a_file_that_nobody_name
         write(actuator, RUN)
 
 
+def test_a_broker_that_hangs_up_while_it_is_given_up_is_an_error_as_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        pass
+    monkeypatch.setattr(mqtt, "CONNECT_S", 0.1)
+    monkeypatch.setattr(mqtt._Client, "socket", lambda _: closed)  # no peer can be made to hang up in this moment
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        actuator = open_actuator(LINE, config("mqtt", hangs.getsockname()[1], tmp_path, TIMEOUT_S))
+        is_refused(actuator)
+        actuator.close()
+
+
 @pytest.mark.parametrize(("protocol", "missing"), [("modbus", "0 registers of 5"), ("coils", "without the coil 0")])
 def test_a_modbus_device_that_answers_with_less_than_was_asked_is_told_so(
     protocol: str, missing: str, tmp_path: Path

@@ -330,6 +330,28 @@ def test_what_the_servers_system_has_not_taken_is_given_up_before_the_next_excha
     assert took[0] < len(filling) / 2
 
 
+def test_a_server_that_hangs_up_as_soon_as_it_let_us_in_is_told_in_words(
+    gateway: Gateway, port: int, tmp_path: Path
+) -> None:
+    too_busy = b"ERRF" + (16).to_bytes(4, "little") + ua.StatusCodes.BadTcpServerTooBusy.to_bytes(4, "little")
+
+    class HangsUp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                for after in (b"", b"", b"", too_busy + b"\xff" * 4):  # hello, channel, session, login
+                    server.sendall(self.request.recv(65536))
+                    self.request.sendall(server.recv(65536) + after)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), HangsUp) as hangs_up:
+        threading.Thread(target=hangs_up.serve_forever, daemon=True).start()
+        try:
+            with opened(hangs_up.server_address[1], tmp_path) as actuator, pytest.raises(ActuatorError) as told:
+                actuator.read()
+        finally:
+            hangs_up.shutdown()
+    assert "NoneType" not in str(told.value)
+
+
 def test_who_lets_a_server_go_that_hangs_leaves_no_task_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's log told of a task that was destroyed, each time."""
     left: list[Any] = []

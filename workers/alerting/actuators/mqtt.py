@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,8 @@ class MqttActuator:
         if client is not None:
             sock: Any = client.socket()
             if sock:
-                sock.setsockopt(*FORGET_UNSENT)
+                with suppress(OSError):  # its thread may close it meanwhile
+                    sock.setsockopt(*FORGET_UNSENT)
             client._sock_close()  # there is no public way that does not wait for the peer
             client.disconnect()
             client.loop_stop()

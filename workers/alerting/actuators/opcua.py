@@ -155,7 +155,8 @@ class OpcUaActuator:
                 await client.set_security_string(config.security)
             self._client = client  # who gives up now hangs up, and waits for that at the end
             await client.connect()
-            client.uaclient.protocol.transport.get_extra_info("socket").setsockopt(*FORGET_UNSENT)
+            if transport := _transport(client):
+                transport.get_extra_info("socket").setsockopt(*FORGET_UNSENT)
             self._at = await self._numbered(client)
             self._types = await self._types_of(client)
             self._numbers_fit()
@@ -303,10 +304,15 @@ def _value(node_id: str, answer: ua.DataValue) -> Any:
     return value
 
 
+def _transport(client: Client) -> Any:
+    """None: the server has hung up, as the next request tells."""
+    return client.uaclient.protocol and client.uaclient.protocol.transport
+
+
 async def _quietly(client: Client) -> None:
     """A peer that hangs must not hold us up, and how it ends is of no account. Where its system has not taken all that
     was sent it gets no farewell: meanwhile the rest might come, behind what the next connection writes."""
-    transport = client.uaclient.protocol.transport if client.uaclient.protocol else None
+    transport = _transport(client)
     if transport and any(fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))):
         transport.abort()
     try:
