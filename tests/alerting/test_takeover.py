@@ -277,6 +277,23 @@ def test_lines_that_only_heartbeats_tell_of_are_bounded(
     assert [command.line_id for command in commands(settings)] == ["line-3"]
 
 
+def test_a_new_line_is_watched_whose_cameras_clocks_are_days_behind(
+    settings: Settings, publisher: FaultyPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing told of it but its heartbeats, and no alarm of their clocks."""
+    monkeypatch.setattr(worker_module, "TICK_S", 0)
+    beat = heartbeat().model_copy(update={"sent_at": now() - timedelta(days=2)})
+    pulses = {"cam-1": Pulse(beat, beat.sent_at)}
+    metrics = Metrics()
+    step = AlertingStep(settings, POLICIES, publisher, metrics, pulses=lambda: pulses)
+    step.assigned([(settings.topics.scores.name, partition) for partition in (0, 1)])
+    do(step, [])
+    assert watched(metrics, "line-1") is None  # it may have lain there for as long
+    pulses["cam-1"] = Pulse(beat, beat.sent_at, read_at=now())
+    do(step, [])
+    assert watched(metrics, "line-1") == 1
+
+
 def test_a_stop_at_a_plc_that_left_the_policy_is_told_before_a_reset_that_waits_is_done(
     settings: Settings, publisher: FaultyPublisher
 ) -> None:

@@ -340,8 +340,9 @@ class AlertingStep:
         """A camera that never had a score, as with a wrong address or recipe, is missed all the same."""
         left_out = self._resting | self._policies.lines.keys()
         unscored = sum(not line.state.cameras for name, line in self._lines.items() if name not in left_out)
-        for beat in (pulse.beat for pulse in pulses.values()):
-            runs = beat.end is BootEnd.RUNNING and at - beat.sent_at <= FORGOTTEN_AFTER
+        for pulse in pulses.values():
+            beat = pulse.beat
+            runs = beat.end is BootEnd.RUNNING and at - pulse.heard_at <= FORGOTTEN_AFTER
             if runs:
                 self._resting.discard(beat.line_id)
             if runs and beat.line_id not in self._lines:
