@@ -101,6 +101,9 @@ def _onnx(path: Path, threads: int) -> Callable[[Sequence[NDArray[Any]]], Arrays
     # Idle threads that spin would take the cores from whoever decodes the next frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    # A pattern plans one more block for each new size of frame, beside the blocks of the first look at it: of 12
+    # megapixels 11 GB in place of 7, and no less time.
+    options.enable_mem_pattern = False
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
 
