@@ -1,6 +1,7 @@
 """`POST /score` keeps no probe out, however slowly people's images come."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,36 @@ def test_more_than_a_few_at_once_are_refused_and_the_next_is_taken(
 
     assert sorted(asyncio.run(many())) == [408] * 4 + [503] * 12
     assert asyncio.run(status(replica.score("null", upload(picture())))) == 200
+
+
+def test_images_are_scored_one_after_the_other_also_where_their_askers_hang_up(replica: Any) -> None:
+    """Serve cancels a request whose client is gone, and its thread went on beside the next one's: of pictures of 12
+    megapixels, each of which takes gigabytes at work, a client that was impatient and tried again filled any memory."""
+    begun, go_on = threading.Semaphore(0), threading.Event()
+    at_work, most = 0, 0
+    detector = replica._catalog.recipes["null"].detector
+    predict = detector.predict
+
+    def slowly(batch: Any) -> Any:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        begun.release()
+        assert go_on.wait(60)
+        at_work -= 1
+        return predict(batch)
+
+    detector.predict = slowly
+
+    async def impatience() -> list[int]:
+        asked = [asyncio.ensure_future(status(replica.score("null", upload(picture())))) for _ in range(3)]
+        assert await asyncio.to_thread(begun.acquire, timeout=60)
+        asked[0].cancel()
+        asked.append(asyncio.ensure_future(status(replica.score("null", upload(picture())))))
+        await asyncio.gather(asked[0], return_exceptions=True)
+        await asyncio.to_thread(begun.acquire, timeout=0.2)  # meanwhile another would begin
+        go_on.set()
+        return await asyncio.gather(*asked[1:])
+
+    assert asyncio.run(impatience()) == [200, 200, 200]
+    assert most == 1
