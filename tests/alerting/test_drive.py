@@ -107,6 +107,24 @@ def test_rejecting_takes_the_place_of_no_stop_but_one_of_ours_that_a_person_has_
     assert drive.may_write(order(stop()), stands, NOON)
 
 
+@pytest.mark.parametrize(
+    ("found", "stops"),
+    [
+        (ReadBack(stop=True, reject=True), True),
+        (ReadBack(stop=False, reject=True), False),
+        (ReadBack(level="REJECT", stop=True, reject=True), False),
+        (ReadBack(level="RUN", stop=True), True),
+        (ReadBack(level="HOLD", stop=False), True),
+        (ReadBack(stop=True, fallen=True), False),
+    ],
+)
+def test_a_stop_that_stands_beside_a_reject_is_one(found: ReadBack, stops: bool) -> None:
+    """Of plain coils it is another's: the heartbeat of the REJECT, and its reset, took it away."""
+    assert found.asks_to_stop is stops
+    rejecting = order(stop(Action.REJECT), proved=True)
+    assert drive.is_anothers(replace(rejecting, proved=False), found) is stops
+
+
 def test_a_release_takes_a_stop_back_until_the_line_has_confirmed_it() -> None:
     stands, free = ReadBack(level="HOLD", stop=True, epoch=0), effects.release(stop(), 1, NOON)
     assert drive.may_write(replace(order(free), over_own=True), stands, LATER)

@@ -336,6 +336,65 @@ def test_a_stop_that_is_set_once_ours_is_gone_is_not_taken_away_while_its_releas
         assert (answer.outcome, answer.stop_gone, written) == (Outcome.REJECTED, True, ["RUN"])
 
 
+def test_a_stop_of_ours_that_a_plc_shows_only_once_it_has_started_is_taken_back() -> None:
+    """Meanwhile it showed its defaults, and its own stop passed for another's: it stood for good."""
+
+    class Starting:
+        address = "a PLC that starts"
+        ready = asked = False
+        level, permit, epoch = "HOLD", False, 1
+
+        def read(self, gives_way: GivesWay = never) -> ReadBack:
+            if not self.ready:
+                return ReadBack(level="RUN", stop=False, run_permit=False, epoch=0)
+            return ReadBack(level=self.level, stop=self.level == "HOLD", run_permit=self.permit, epoch=self.epoch)
+
+        def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
+            guard()
+            self.asked = True
+            if self.ready:
+                self.level, self.permit, self.epoch = image.level, image.run_permit, image.epoch
+            return self.read()
+
+        def close(self) -> None:
+            pass
+
+    plc = Starting()
+    with driven(plc, cycle_s=0.05) as (driver, told):
+        driver.alive(60)
+        driver.order(order(effects.release(stop_command(), 1, now()), over_own=True))
+        wait_for(lambda: any(isinstance(one, Answer) for one in told), "an answer")
+        assert plc.asked
+        plc.ready = True
+        wait_for(lambda: plc.level == "RUN", "the release")
+
+
+def test_a_stop_that_is_asked_for_while_a_release_looks_goes_first() -> None:
+    """It waited for the exchange of the release, and the line ran for that long."""
+    command, written = stop_command(), list[str]()
+
+    class Looked:
+        address = "one that does not give way"
+
+        def read(self, gives_way: GivesWay = never) -> ReadBack:
+            driver.order(order(command))
+            return ReadBack(level="HOLD", stop=True, epoch=1)
+
+        def exchange(self, image: Image, guard: Guard, gives_way: GivesWay = never) -> ReadBack:
+            guard()
+            written.append(image.level)
+            return ReadBack(level=image.level, stop=image.stop, run_permit=image.run_permit, epoch=image.epoch)
+
+        def close(self) -> None:
+            pass
+
+    with driven(Looked()) as (driver, _):
+        driver.alive(60)
+        driver.order(order(effects.release(command, 1, now()), over_own=True))
+        wait_for(lambda: bool(written), "an exchange")
+        assert written[0] == "HOLD"
+
+
 def test_a_stop_that_another_sets_at_a_free_line_is_not_taken_away(slow_rig: Rig) -> None:
     """As at first contact: the next heartbeat wrote RUN over a HOLD that a person had set at the PLC."""
     ladder, driver = slow_rig.ladder, slow_rig.driver

@@ -168,7 +168,7 @@ def test_a_line_of_which_no_state_can_be_read_any_more_is_held_until_its_reset(
     restored = restore(settings, "line-1", really=True)
     assert restored is not None
     assert restored.written_at is None
-    assert restored.state.stop_of == held.stop_of
+    assert (restored.state.stop_of, restored.state.stop_moved) == (held.stop_of, True)
     with worker(settings, policies(port)):
         wait_for(lambda: ladder.inputs.epoch > held.epoch, "the successor")
         assert ladder.stop

@@ -98,7 +98,10 @@ class ReadBack:
 
     @property
     def asks_to_stop(self) -> bool:
-        return self.stands_stopped and not (self.reject or self.level == "REJECT")
+        """And not only to reject. Of plain coils the stop decides, which may stand beside a reject."""
+        if self.fallen:
+            return False
+        return bool(self.stop) if self.level in (None, "RUN") else self.level != "REJECT"
 
 
 def never() -> bool:

@@ -107,7 +107,7 @@ def named(state: LineState, address: str | None, orders: tuple[str, ...], now: d
     place = address and _place(address, orders)
     was, state = state.named, state.model_copy(update={"named": place})
     stands_here = address and state.stands_at and _left_behind(state, address, orders) is None
-    if was != place and state.stop_was_reset and not stands_here:
+    if was != place and state.stop_of is not None and not stands_here:
         state = state.model_copy(update={"stop_moved": True})
     if was in (None, place):
         return state, ()

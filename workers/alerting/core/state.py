@@ -224,8 +224,8 @@ class LineState(_Stored):
     stop_of: str | None = None
     """The episode whose stop may stand at the line: it was asked for, and nothing else was confirmed since."""
     stop_moved: bool = False
-    """Whether the policy has named another PLC since its reset. What stands there is another's, or it is the same
-    device by another name: nobody can tell."""
+    """Whether the policy has named another PLC since, or `restore-line` set the state back. What stands there is
+    another's, or it is the same device by another name: nobody can tell."""
     named: str | None = None
     """The PLC that the policy of the last takeover named, and where in it is written."""
     audited: int = 0

@@ -206,6 +206,8 @@ class Driver:
                 return
         order = replace(order, over_own=order.over_own and self._freed != _id(order))
         known = self._found if order.action is None and not order.may_release else seen or self._found
+        if seen and self._stop_waits(order):
+            return  # a stop that was asked for while the line was looked at
         if drive.may_write(order, known, self._clock()) or self._look(order, seen):
             self._write(order, seen)
 
@@ -238,7 +240,8 @@ class Driver:
                 outcome = Outcome.DUPLICATE if order.proved else Outcome.ACCEPTED
                 self._answer(order, outcome, found, at, "it stood no more, and was written again" if gone else "")
             case Proof.WRONG:
-                if order.may_release and not found.asks_to_stop:
+                # Not by a PLC that shows its defaults while it starts, and then what it kept: our own stop, it may be.
+                if order.may_release and not found.asks_to_stop and found.epoch in (None, order.epoch):
                     self._freed = _id(order)
                 self._answer(order, Outcome.REJECTED, found, at, f"wanted {wanted.level}, read {found}")
                 self._tell_link(order, False, f"{self._actuator.address} stands otherwise than written: {found}")

@@ -54,10 +54,11 @@ def restore(settings: Settings, line_id: str, *, really: bool) -> Restored | Non
         (state,) = at_home(settings, [StoredLine(state, readable[0].partition)])
     epoch = max([state.epoch, *map(epoch_of, records)]) + 1
     audited = max([state.audited, *(entry.number for entry in audit)])
-    # The lost states may have asked for a stop in the episode that stands: its reset takes that back.
+    # The lost states may have asked for a stop in the episode that stands: its reset takes that back. Or in another,
+    # which nobody has reset: no REJECT is written over it.
     stop_of = state.stop_of or (state.episode and state.episode.episode_id)
     state = _without_release(state).model_copy(
-        update={"epoch": epoch, "audited": audited, "raised": audited, "stop_of": stop_of}
+        update={"epoch": epoch, "audited": audited, "raised": audited, "stop_of": stop_of, "stop_moved": True}
     )
     if really:
         refuse_while_workers_run(settings)
