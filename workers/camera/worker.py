@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 _SOURCES_END_S = 6.0
 """A source may be in the middle of a read that waits for its camera."""
 _FLUSH_S = 10.0
-_HEARTBEATS_END_S = 6.0
+_HEARTBEATS_END_S = 9.0
+"""They may be amid ending a client that was given up, which takes up to 8 s."""
 
 
 class WorkerError(AndonError):
