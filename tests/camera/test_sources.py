@@ -17,10 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image as Pillow
 
+from pipeline.events import from_ms
 from pipeline.files.secret_file import SecretFile
 from pipeline.topics import MAX_FRAME_BYTES
 from workers.camera import check as check_module
@@ -28,6 +30,7 @@ from workers.camera.backoff import Backoff
 from workers.camera.check import Sight, look_at_all
 from workers.camera.config import FolderSource, Source, VideoSource
 from workers.camera.sources import open_source
+from workers.camera.sources import video as video_module
 from workers.camera.sources.base import Image, SourceError, Unreadable
 from workers.camera.sources.folder import FolderReplay
 from workers.camera.sources.pace import Pace
@@ -346,6 +349,27 @@ def test_a_dns_that_does_not_answer_keeps_no_source_waiting(monkeypatch: pytest.
     with pytest.raises(SourceError, match="its name is unknown here; is it right, and does the DNS answer"):
         next(source.images(threading.Event()))
     answer.set()
+
+
+def test_a_live_picture_amid_whose_encoding_the_worker_froze_does_not_pass_for_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was stamped once it was encoded, with the moment at which the worker went on."""
+    pytest.importorskip("av")
+    clock_ms, encoded = 0, video_module.encoded
+
+    def after_a_freeze(*what: Any) -> bytes:
+        nonlocal clock_ms
+        clock_ms += 20_000
+        return encoded(*what)
+
+    monkeypatch.setattr(video_module, "now", lambda: from_ms(clock_ms))
+    monkeypatch.setattr(video_module, "encoded", after_a_freeze)
+    with mjpeg_camera([jpeg(0), jpeg(1), jpeg(2)]) as url:
+        source = open_source(VideoSource(type="video", url=url, open_timeout_s=60, read_timeout_s=60))
+        first = next(source.images(threading.Event()))
+    assert isinstance(first, Image)
+    assert (first.captured_at, clock_ms) == (from_ms(0), 20_000)
 
 
 def test_pictures_in_a_codec_that_nobody_knows_are_a_fault_of_the_source(tmp_path: Path) -> None:

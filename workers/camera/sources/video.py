@@ -98,6 +98,7 @@ class VideoCapture:
         sound_at_s = _NEVER  # a stream may be joined long before its first key frame
         swallowed = 0
         for packet in self._packets(container, stream, stop):
+            came_at = now()  # not once it is encoded: a worker that was frozen meanwhile would have it pass for new
             soundness.follow(packet)
             try:
                 frames = packet.decode()
@@ -125,7 +126,7 @@ class VideoCapture:
                     self._despair(sound_at_s)
                     continue
                 content = encoded(frame.to_image(), self._config.encode, self._config.quality)
-                yield Image(content, CONTENT_TYPES[self._config.encode], now())
+                yield Image(content, CONTENT_TYPES[self._config.encode], came_at if self._live else now())
 
     def _packets(self, container: Any, stream: Any, stop: threading.Event) -> Iterator[Any]:
         """Of the pictures. FFmpeg is content with any other, and a camera whose encoder hangs may send sound on, or
