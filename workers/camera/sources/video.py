@@ -136,7 +136,7 @@ class VideoCapture:
             if stop.is_set():
                 return
             if self._live and boot_time_s() - pictured_at_s > self._config.read_timeout_s:
-                raise SourceError(f"video {self._shown}: {self._no_picture}")
+                raise SourceError(f"video {self._shown}: {self._no_picture}, or this worker was held up")
             # Not packet.stream_index, which is 0 for the last of any stream, that empties its decoder.
             if packet.stream.index == stream.index:
                 pictured_at_s = boot_time_s()
