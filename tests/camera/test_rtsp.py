@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -62,9 +62,8 @@ def source_of(url: str, **options: object) -> ImageSource:
     return open_source(VideoSource.model_validate({"type": "video", "url": url, **options}))
 
 
-def age_s(image: object) -> float:
+def age_s(image: Image) -> float:
     """By the bars that the picture shows, when it was stamped."""
-    assert isinstance(image, Image)
     with Pillow.open(io.BytesIO(image.content)) as picture:
         gray = np.asarray(picture.convert("L"))
     shown = 0
@@ -76,8 +75,21 @@ def age_s(image: object) -> float:
 @pytest.mark.parametrize("codec", ["h264", "mjpeg"])
 def test_no_picture_of_a_camera_is_stamped_as_newer_than_it_is(codec: str) -> None:
     """What FFmpeg had gathered while it opened the stream came first, all of it stamped with that moment."""
+    ages: list[list[float]] = []
+
+    def fresh() -> bool:
+        """One that is torn, or a camera that a busy machine loses, is no fault of what is looked at here."""
+        with suppress(SourceError):
+            images = list(islice(source_of(url).images(threading.Event()), 15))
+            ages.append([age_s(image) for image in images if isinstance(image, Image)])
+            return len(ages[-1]) == len(images) and max(ages[-1]) < STALE_S
+        return False
+
     with rtsp_camera("--codec", codec) as (_, url):
-        wait_until(lambda: max(map(age_s, islice(source_of(url).images(threading.Event()), 15))) < STALE_S)
+        try:
+            wait_until(fresh)
+        except AssertionError:
+            pytest.fail(f"of all attempts, how old each picture was, in seconds: {ages}")
 
 
 def test_what_came_while_the_worker_was_frozen_does_not_pass_for_new(monkeypatch: pytest.MonkeyPatch) -> None:
