@@ -313,9 +313,9 @@ async def _quietly(client: Client) -> None:
     """A peer that hangs must not hold us up, and how it ends is of no account. Where its system has not taken all that
     was sent it gets no farewell: meanwhile the rest might come, behind what the next connection writes."""
     transport = _transport(client)
-    if transport and any(fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))):
-        transport.abort()
     try:
+        if transport and any(fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))):
+            transport.abort()
         await asyncio.wait_for(client.disconnect(), HANG_UP_S)
     except Exception:
         client.disconnect_socket()
