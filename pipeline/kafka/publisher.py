@@ -9,8 +9,8 @@ though: it sends what it still holds as soon as Kafka is back, and a heartbeat t
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -46,7 +46,7 @@ that was thrown away meanwhile, for a record of another thread."""
 _UNDECIDED = (NotEnoughReplicasAfterAppendError, NotLeaderForPartitionError, RequestTimedOutError)
 """What a broker says also of a record that it has written, and whose replicas it waited for."""
 
-_ENDS_WITHIN_S = 8.0
+ENDS_WITHIN_S = 8.0
 """A producer that is thrown away: a second for what Kafka still takes, and what its thread may wait for a broker."""
 _PARTITIONS_HOLD_S = 5.0
 """The client itself looks for new partitions every five minutes only."""
@@ -125,16 +125,14 @@ class Publisher:
         """
         producer = self._current()
         try:
-            future: Any = producer.send(
-                record.topic,
-                key=record.key,
-                value=record.value,
-                headers=record.headers,
-                partition=self._partition(producer, record.topic, record.key or b""),
-            )
-        except KafkaError as error:
-            self._discard_if_dead(producer, error)
-            raise _publish_error(record, error) from error
+            with self._sending(producer, record):
+                future: Any = producer.send(
+                    record.topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=record.headers,
+                    partition=self._partition(producer, record.topic, record.key or b""),
+                )
         except ValueError as error:  # of a partition that is gone: the topic was made anew, with fewer
             self._partitions = {}
             raise PublishError(f"topic {record.topic!r} has other partitions now: {error}", retriable=True) from error
@@ -158,7 +156,10 @@ class Publisher:
         for record in records:
             try:
                 producer = self._current()
-                receipt = self._send(producer, record)
+                with self._sending(producer, record):
+                    receipt = producer.send(
+                        record.topic, key=record.key, value=record.value, headers=list(record.headers)
+                    )
             except PublishError as error:
                 error.may_come = bool(sent)
                 raise
@@ -179,9 +180,10 @@ class Publisher:
                     may_come=True,
                 ) from error
 
-    def _send(self, producer: KafkaProducer, record: Outgoing) -> Any:
+    @contextmanager
+    def _sending(self, producer: KafkaProducer, record: Outgoing) -> Iterator[None]:
         try:
-            return producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+            yield
         except KafkaError as error:
             self._discard_if_dead(producer, error)
             raise _publish_error(record, error) from error
@@ -196,7 +198,7 @@ class Publisher:
                 producer.flush(timeout=flush_timeout_s)  # close() alone would give it one second
             _end(producer)
         if self._ending:
-            self._ending.join(_ENDS_WITHIN_S)
+            self._ending.join(ENDS_WITHIN_S)
 
     def _current(self) -> KafkaProducer:
         while True:
@@ -209,7 +211,7 @@ class Publisher:
                 if ending is None or not ending.is_alive():
                     self._producer = self._open()
                     return self._producer
-            ending.join(_ENDS_WITHIN_S)  # without the lock: of what it gives up, `_discard` hears
+            ending.join(ENDS_WITHIN_S)  # without the lock: of what it gives up, `_discard` hears
             if ending.is_alive():
                 raise PublishError("the client before still holds records that Kafka did not take", retriable=True)
 

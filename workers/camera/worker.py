@@ -10,7 +10,7 @@ from functools import partial
 
 from pipeline.errors import AndonError
 from pipeline.events import BootEnd, now
-from pipeline.kafka.publisher import PublishError
+from pipeline.kafka.publisher import ENDS_WITHIN_S, PublishError
 from pipeline.settings import Settings
 from pipeline.tracing import open_tracer
 from workers.camera.buffer import Buffer
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 _SOURCES_END_S = 6.0
 """A source may be in the middle of a read that waits for its camera."""
 _FLUSH_S = 10.0
-_HEARTBEATS_END_S = 9.0
-"""They may be amid ending a client that was given up, which takes up to 8 s."""
+_HEARTBEATS_END_S = ENDS_WITHIN_S + 1
+"""They may be amid ending a client that was given up."""
 
 
 class WorkerError(AndonError):
