@@ -27,11 +27,11 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
+from pipeline.boot_time import boot_time_s
 from pipeline.kafka.batching import BatchSize
 from pipeline.kafka.connection import KafkaUnavailableError, connection, no_answer
 from pipeline.kafka.delivered import Delivered
 from pipeline.kafka.lag import Lag
-from pipeline.kafka.lease import boot_time_s
 from pipeline.kafka.mends.anew import Anew
 from pipeline.kafka.mends.epochs import begin_by_epoch, position, seek
 from pipeline.kafka.mends.expired import Expired

@@ -7,18 +7,12 @@ than the session.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from pipeline.boot_time import boot_time_s
+
 SHARE_OF_SESSION = 0.7
-
-
-def boot_time_s() -> float:
-    """Goes on while the process is frozen, and where the system can, while the machine sleeps."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
 
 
 class Lease:

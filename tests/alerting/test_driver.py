@@ -15,8 +15,9 @@ import pytest
 from alerting.factory import Line, operation, score
 from alerting.plc_peers import PATIENT_S, TIMEOUT_S, config, start_broker, wait_for
 
+from pipeline.boot_time import boot_time_s
 from pipeline.events import Act, Action, Alarm, AlarmKind, CommandReply, LineCommand, Outcome, now
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import (
     Actuator,
     ActuatorError,

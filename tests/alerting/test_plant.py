@@ -10,8 +10,9 @@ import pytest
 from alerting.factory import NOON, Line, operation
 from alerting.plc_peers import wait_for
 
+from pipeline.boot_time import boot_time_s
 from pipeline.events import Act, Outcome, Score
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never
 from workers.alerting.actuators.config import ActuatorConfig
 from workers.alerting.core import reports

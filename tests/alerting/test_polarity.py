@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from alerting.plc_peers import LINE, Peer, config, running_peer, wait_for
 
+from pipeline.boot_time import boot_time_s
 from pipeline.events import Action
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import Actuator, ActuatorError, Image, ReadBack, matches
 from workers.alerting.actuators.config import ModbusConfig
 from workers.alerting.actuators.open import open_actuator

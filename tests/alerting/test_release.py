@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from pipeline.boot_time import boot_time_s
 from pipeline.events import Act, Action, AlarmKind, Score
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import ActuatorError, GivesWay, Guard, Image, ReadBack, never
 from workers.alerting.core import reports
 from workers.alerting.core.reports import Report

@@ -10,8 +10,9 @@ from alerting.plc_peers import LINE, wait_for
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.certificates import signed
 
+from pipeline.boot_time import boot_time_s
 from pipeline.files.secret_file import SecretFile
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import Lease
 from workers.alerting.actuators import mqtt
 from workers.alerting.actuators.base import ActuatorError
 from workers.alerting.actuators.config import MqttConfig, WebhookConfig

@@ -25,10 +25,11 @@ from alerting.running import (
 from kafka import KafkaConsumer, KafkaProducer
 from support.stream import NotText, send_unreadable, settings_for, wait_until
 
+from pipeline.boot_time import boot_time_s
 from pipeline.events import Act, Action, AlarmKind, Verdict, now
 from pipeline.kafka.admin import ensure_topics
 from pipeline.kafka.connection import KafkaUnavailableError
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import Lease
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.publisher import Publisher, PublishError
 from pipeline.kafka.reading import read_to_end

@@ -14,8 +14,9 @@ import pytest
 from alerting.plc_peers import LINE, config, secret_file, wait_for
 from support.certificates import Signed, signed, written
 
+from pipeline.boot_time import boot_time_s
 from pipeline.events import now
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import ActuatorError
 from workers.alerting.actuators.config import WebhookConfig
 from workers.alerting.actuators.webhook import WebhookActuator

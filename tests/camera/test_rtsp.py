@@ -17,7 +17,7 @@ import support
 from PIL import Image as Pillow
 from support.waiting import wait_until
 
-from pipeline.kafka.lease import boot_time_s
+from pipeline.boot_time import boot_time_s
 from workers.camera.config import VideoSource
 from workers.camera.sources import open_source, video
 from workers.camera.sources.base import Image, ImageSource, SourceError

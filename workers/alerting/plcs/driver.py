@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from pipeline.boot_time import boot_time_s
 from pipeline.events import Action, Outcome, now
-from pipeline.kafka.lease import Lease, boot_time_s
+from pipeline.kafka.lease import Lease
 from workers.alerting.actuators.base import Actuator, ActuatorError, GaveWayError, LeaseLostError, ReadBack
 from workers.alerting.core.reports import Answer, Link, Report
 from workers.alerting.plcs import drive

@@ -14,9 +14,9 @@ from av.error import ExitError, FFmpegError, HTTPUnauthorizedError
 
 from pipeline import apart
 from pipeline.addresses import without_password
+from pipeline.boot_time import boot_time_s
 from pipeline.events import now
 from pipeline.files.secret_file import SecretFile
-from pipeline.kafka.lease import boot_time_s
 from workers.camera.config import VideoSource
 from workers.camera.sources.base import CONTENT_TYPES, Image, SourceError, Unreadable
 from workers.camera.sources.encoding import encoded
